@@ -1,0 +1,127 @@
+"""The one mini-batch that every architecture of a profile sees."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Batch", "Images", "draw_batch"]
+
+
+@dataclass(frozen=True)
+class Images:
+    """A data set as its loader returns it.
+
+    Attributes
+    ----------
+    name
+        Name of the data set.
+    x
+        Normalised images, float32, shape (N, C, H, W).
+    y
+        Labels, int64, shape (N,), in 0..num_classes-1.
+    num_classes
+        Classes of the data set, whether or not all of them occur in ``y``.
+    source
+        One line for the provenance: which files, how many images.
+    crop_padding
+        Pixels that a random crop pads each side with when a batch is augmented.
+    """
+
+    name: str
+    x: NDArray[np.float32]
+    y: NDArray[np.int64]
+    num_classes: int
+    source: str = ""
+    crop_padding: int = 4
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One mini-batch: images float32 (N, C, H, W), labels int64 (N,), as NumPy so that it travels to any worker."""
+
+    x: NDArray[np.float32]
+    y: NDArray[np.int64]
+    num_classes: int
+    dataset: str = "custom"
+    source: str = ""
+    augment: bool = False
+
+    def __post_init__(self) -> None:
+        """Check what a user can have got wrong; once, here."""
+        if self.x.ndim != 4 or self.x.dtype != np.float32:
+            raise ValueError(f"images must be float32 of shape (N, C, H, W), got {self.x.dtype} {self.x.shape}")
+        if self.y.shape != self.x.shape[:1] or self.y.dtype != np.int64:
+            raise ValueError(f"labels must be int64 of shape ({self.x.shape[0]},), got {self.y.dtype} {self.y.shape}")
+        bad = np.flatnonzero(~np.isfinite(self.x).all(axis=(1, 2, 3)))
+        if bad.size:
+            raise ValueError(
+                f"{bad.size} of {len(self.x)} images hold NaN or infinite values (first: image {bad[0]}); clean the data"
+            )
+        wrong = np.flatnonzero((self.y < 0) | (self.y >= self.num_classes))
+        if wrong.size:
+            raise ValueError(
+                f"labels must be in 0..{self.num_classes - 1}, but {wrong.size} are not (first: image {wrong[0]} has {self.y[wrong[0]]}); "
+                "check that labels start at 0"
+            )
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 of the images (little-endian float32, NCHW) followed by the labels (little-endian int64)."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.x, "<f4").tobytes())
+        digest.update(np.ascontiguousarray(self.y, "<i8").tobytes())
+        return digest.hexdigest()
+
+
+def draw_batch(images: Images, *, batch_size: int, seed: int, augment: bool = False) -> Batch:
+    """Draw a batch uniformly without replacement.
+
+    Parameters
+    ----------
+    images
+        The data set.
+    batch_size
+        Images to draw.
+    seed
+        Seed of the draw (and of the augmentation); the same seed gives the same batch on every platform.
+    augment
+        Random crop (zero padding ``crop_padding``) and horizontal flip of every image.
+
+    Returns
+    -------
+    Images in the order drawn.
+
+    Raises
+    ------
+    ValueError
+        If the batch is larger than the data set, or the drawn images or labels are not valid.
+
+    Examples
+    --------
+    >>> images = Images("tiny", np.zeros((5, 3, 2, 2), "float32"), np.arange(5), num_classes=5)
+    >>> draw_batch(images, batch_size=3, seed=0).y
+    array([2, 0, 1])
+    """
+    if not 1 <= batch_size <= len(images.x):
+        raise ValueError(f"batch_size must be in 1..{len(images.x)} (the images of {images.name}), got {batch_size}")
+    # RandomState, because NumPy promises never to change its stream; Generator's may change with a release.
+    random = np.random.RandomState(seed)
+    chosen = random.permutation(len(images.x))[:batch_size]
+    x = np.ascontiguousarray(images.x[chosen])
+    if augment:
+        x = _crop_and_flip(x, random, padding=images.crop_padding)
+    return Batch(x, images.y[chosen], images.num_classes, dataset=images.name, source=images.source, augment=augment)
+
+
+def _crop_and_flip(x: NDArray[np.float32], random: np.random.RandomState, *, padding: int) -> NDArray[np.float32]:
+    num, _, height, width = x.shape
+    padded = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
+    top, left = random.randint(0, 2 * padding + 1, size=(2, num))
+    flip = random.randint(0, 2, size=num).astype(bool)
+    crops = np.stack(
+        [padded[i, :, t : t + height, u : u + width] for i, (t, u) in enumerate(zip(top, left, strict=True))]
+    )
+    crops[flip] = crops[flip, :, :, ::-1]
+    return crops

@@ -1,0 +1,85 @@
+"""Count gradients in bins, exactly: one table look-up and one comparison for each gradient, whatever the number of bins.
+
+Shape legend: P = gradients, S = segments (layer x kind), B = bins.
+"""
+
+from functools import cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sweetgrad.store import NUM_BINS, edges_f32
+from torch import Tensor
+
+__all__ = ["count_gradients"]
+
+
+def count_gradients(magnitude_P: Tensor, segments_S: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Count magnitudes in every bin, segment by segment.
+
+    Parameters
+    ----------
+    magnitude_P
+        ``abs(dJ/dtheta)``, float32, shape (P,), on any device; NaN and infinity are allowed.
+    segments_S
+        Length of each consecutive segment, shape (S,), sum P.
+
+    Returns
+    -------
+    Counts, shape (S, B), int64; each row sums to the segment's length.
+    """
+    assert magnitude_P.dtype == torch.float32
+    assert int(segments_S.sum()) == magnitude_P.numel()
+    if magnitude_P.device.type == "cpu":
+        return _count_by_table(magnitude_P.numpy(), segments_S)
+    return _count_by_bucketize(magnitude_P, segments_S)
+
+
+def _count_by_table(magnitude_P: NDArray[np.float32], segments_S: NDArray[np.int64]) -> NDArray[np.int64]:
+    first_bin, threshold = _tables()
+    counts = np.zeros((len(segments_S), NUM_BINS), dtype=np.int64)
+    ends = np.cumsum(segments_S)
+    for segment, (start, end) in enumerate(zip(ends - segments_S, ends, strict=True)):
+        values = magnitude_P[start:end]
+        # mode="clip" skips the bounds check; the keys are in range because a magnitude has no sign bit.
+        key = (values.view(np.uint32) >> 16).astype(np.uint16)
+        bins = np.take(first_bin, key, mode="clip")
+        bins += values >= np.take(threshold, key, mode="clip")
+        counts[segment] = np.bincount(bins, minlength=NUM_BINS)
+    return counts
+
+
+def _count_by_bucketize(magnitude_P: Tensor, segments_S: NDArray[np.int64]) -> NDArray[np.int64]:
+    device = magnitude_P.device
+    thresholds = torch.from_numpy(_thresholds()).to(device)
+    # right=True: a value equal to a threshold belongs to the bin above it, the paper's [t1, t2).
+    bins = torch.bucketize(magnitude_P, thresholds, right=True)
+    # NaN compares with nothing, and bucketize does not say where it goes.
+    bins = torch.where(magnitude_P.isnan(), NUM_BINS - 1, bins)
+    segment = torch.repeat_interleave(torch.from_numpy(segments_S).to(device))
+    counts = torch.bincount(segment * NUM_BINS + bins, minlength=len(segments_S) * NUM_BINS)
+    return counts.reshape(len(segments_S), NUM_BINS).cpu().numpy()
+
+
+def _thresholds() -> NDArray[np.float32]:
+    """Where each bin but the first begins, shape (B - 1,): the smallest denormal, the edges, infinity."""
+    smallest = np.nextafter(np.float32(0), np.float32(1))
+    return np.concatenate([[smallest], edges_f32(), [np.float32(np.inf)]], dtype=np.float32)
+
+
+@cache
+def _tables() -> tuple[NDArray[np.uint16], NDArray[np.float32]]:
+    """For every value of the upper 16 bits of a magnitude: the bin of the smallest such float, and where the next bin begins.
+
+    Magnitudes order as their bits do, and no two edges share their upper 16 bits (sign, exponent, 7 bits of mantissa: steps of at
+    most 0.8 %; neighbouring edges are at least 1.1 % apart), so one comparison settles the bin.
+    """
+    thresholds = _thresholds()
+    upper = np.arange(1 << 15, dtype=np.uint32) << 16
+    first = np.searchsorted(thresholds, upper.view(np.float32), side="right")
+    last = np.searchsorted(thresholds, (upper | 0xFFFF).view(np.float32), side="right")
+    finite = upper.view(np.float32) < np.inf
+    assert (last - first)[finite].max() == 1
+    # No comparison with NaN is true: keys whose floats all lie in one bin, infinity and NaN among them, are never moved on.
+    threshold = np.where(finite & (last > first), thresholds[np.minimum(first, len(thresholds) - 1)], np.nan)
+    return first.astype(np.uint16), threshold.astype(np.float32)

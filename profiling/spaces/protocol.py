@@ -1,0 +1,100 @@
+"""What a search space and a network have to be."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from sweetgrad.store import KINDS, LAYER_TYPES
+from torch import Tensor, nn
+
+__all__ = ["Layer", "Network", "SearchSpace", "kind_of"]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of a network as the paper counts them: a name, a type of `LAYER_TYPES`, and the modules that make it up."""
+
+    name: str
+    type: str
+    modules: tuple[nn.Module, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse a type that the store has no code for."""
+        if self.type not in LAYER_TYPES:
+            raise ValueError(
+                f"layer type must be one of {', '.join(LAYER_TYPES)}, got {self.type!r} for layer {self.name!r}"
+            )
+
+    def parameters(self) -> Iterator[Tensor]:
+        """Parameters of the layer's modules."""
+        for module in self.modules:
+            yield from module.parameters()
+
+
+@dataclass(frozen=True)
+class Network:
+    """A module, and its layers in depth order; together they hold every parameter exactly once."""
+
+    module: nn.Module
+    layers: tuple[Layer, ...]
+
+    def __post_init__(self) -> None:
+        """Check that the layers hold every parameter exactly once."""
+        names = {id(parameter): name for name, parameter in self.module.named_parameters()}
+        held = [id(parameter) for layer in self.layers for parameter in layer.parameters()]
+        left_out = [name for key, name in names.items() if key not in set(held)]
+        if left_out:
+            raise ValueError(f"layers must hold every parameter once, but these are in none: {', '.join(left_out[:5])}")
+        if len(held) != len(set(held)):
+            twice = sorted({names[key] for key in held if held.count(key) > 1})
+            raise ValueError(
+                f"layers must hold every parameter once, but these are in more than one: {', '.join(twice[:5])}"
+            )
+
+
+@runtime_checkable
+class SearchSpace(Protocol):
+    """A set of architectures that can be built as networks.
+
+    A space is registered in the entry-point group ``sweetgrad.spaces`` as a callable ``space(table=None)``, where ``table`` is
+    the path of a file that lists or orders the architectures, for spaces that need one. Spaces travel to workers by pickle.
+
+    Attributes
+    ----------
+    name
+        Name in the store.
+    variant
+        Empty, or the name of a network variant; it becomes part of the profile's name.
+    layer_names
+        Names along the ``layer`` dimension, from input to output; as many as the deepest architecture has.
+    input_size
+        Height and width of the images that the benchmark used.
+    """
+
+    name: str
+    variant: str
+    layer_names: Sequence[str]
+    input_size: int
+
+    def __len__(self) -> int:
+        """Number of architectures."""
+        ...
+
+    def arch_id(self, index: int) -> str:
+        """Canonical string of the architecture at ``index``."""
+        ...
+
+    def build(self, arch_id: str, *, in_channels: int, num_classes: int) -> Network:
+        """Build a network, its parameters drawn from torch's global generator in construction order.
+
+        Raises
+        ------
+        ValueError
+            If the string is malformed or not in the space.
+        """
+        ...
+
+
+def kind_of(parameter: Tensor) -> str:
+    """Kind of a parameter: ``weight`` with two or more dimensions (conv, linear), else ``other`` (norm affine, biases)."""
+    return KINDS[0] if parameter.ndim >= 2 else KINDS[1]

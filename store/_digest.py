@@ -1,0 +1,40 @@
+"""Digests of what was measured: per row, and of a profile as the digest of its rows."""
+
+import hashlib
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from sweetgrad.store.schema import row_variables
+
+_UNDIGESTED = {"digest", "profile_seconds", "status"}
+
+
+def row_digests(rows: xr.Dataset) -> NDArray[np.uint64]:
+    """Digest of every row, shape (arch,): first 8 bytes of SHA-256 over its measured variables, little-endian."""
+    arrays = [_as_bytes(rows[v.name]) for v in row_variables() if v.name not in _UNDIGESTED]
+    ids = [str(arch).encode() for arch in rows["arch"].values]
+    digests = [_first_8_bytes(ids[i], *(array[i] for array in arrays)) for i in range(rows.sizes["arch"])]
+    return np.array(digests, dtype=np.uint64)
+
+
+def profile_digest(digest: NDArray[np.uint64], status: NDArray[np.uint8]) -> str:
+    """Hex SHA-256 over the row digests and status of a whole profile."""
+    return hashlib.sha256(digest.astype("<u8").tobytes() + status.astype("u1").tobytes()).hexdigest()
+
+
+def _as_bytes(array: xr.DataArray) -> list[bytes]:
+    values = array.values
+    if values.dtype.kind in "OUT":
+        return [str(value).encode() for value in values]
+    values = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))
+    return [row.tobytes() for row in values]
+
+
+def _first_8_bytes(*parts: bytes) -> int:
+    sha = hashlib.sha256()
+    for part in parts:
+        # The length keeps ("ab", "c") and ("a", "bc") apart.
+        sha.update(len(part).to_bytes(8, "little"))
+        sha.update(part)
+    return int.from_bytes(sha.digest()[:8], "little")

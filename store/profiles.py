@@ -1,0 +1,300 @@
+"""Create a profile empty and whole, open it, and stamp it when a run ends."""
+
+import datetime as dt
+import difflib
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+from sweetgrad.store._digest import profile_digest
+from sweetgrad.store._location import Location, is_remote, open_root, require_readable, zarr_target
+from sweetgrad.store.bins import NUM_BINS, bin_bounds
+from sweetgrad.store.errors import NotAStoreError, StoreError
+from sweetgrad.store.schema import FORMAT_VERSION, KINDS, STATUS, VARIABLES, Variable
+from sweetgrad.store.spec import ProfileSpec
+from zarr.codecs import BloscCodec, Crc32cCodec
+from zarr.errors import ZarrUserWarning
+
+__all__ = ["DEFAULT_SHARD_SIZE", "create_profile", "finalise_profile", "list_profiles", "open_profile", "open_store"]
+
+DEFAULT_SHARD_SIZE = 625
+"""Architectures in one shard: the unit of work, of writing and of what a crash can lose."""
+
+_CHUNK_ARCHS = 125
+
+
+def open_store(location: Location, *, storage_options: dict[str, Any] | None = None) -> xr.DataTree:
+    """Open everything in a store, lazily.
+
+    Parameters
+    ----------
+    location
+        Local path, ``.zip`` file, or URL that fsspec understands (``s3://``, ``https://``, ``zip::https://``).
+    storage_options
+        Options for the remote file system.
+
+    Returns
+    -------
+    Tree with one node for every profile and accuracy table; nothing but metadata is read.
+
+    Raises
+    ------
+    NotAStoreError, SchemaVersionError
+        If there is no store of a readable format.
+    """
+    open_root(location, storage_options=storage_options)
+    return xr.open_datatree(
+        zarr_target(location), engine="zarr", chunks={}, consolidated=None if is_remote(location) else False
+    )
+
+
+def open_profile(
+    location: Location,
+    name: str,
+    *,
+    chunks: Mapping[str, int] | None | str = "shard",
+    storage_options: dict[str, Any] | None = None,
+) -> xr.Dataset:
+    """Open one profile, lazily.
+
+    Parameters
+    ----------
+    location
+        As in `open_store`.
+    name
+        Path of the profile in the store, e.g. ``nas-bench-201/cifar10/bs64-seed42``.
+    chunks
+        ``"shard"``: dask arrays of one shard a chunk. None: xarray's own lazy arrays, which load when first computed with and
+        need no dask. Or sizes by dimension.
+    storage_options
+        Options for the remote file system.
+
+    Returns
+    -------
+    Variables as in `VARIABLES`; one row for every architecture of the space, of which those with ``status == 1`` were measured.
+
+    Raises
+    ------
+    NotAStoreError
+        If there is no such store, or no such profile in it; the nearest names are given.
+    """
+    root = open_root(location, storage_options=storage_options)
+    group = _profile_group(root, name, location)
+    profile = xr.open_zarr(
+        zarr_target(location),
+        group=name,
+        chunks=None,
+        consolidated=False,
+        storage_options=storage_options,
+        mask_and_scale=False,
+    )
+    profile = profile[[name for name in VARIABLES if name in profile.data_vars]]  # zarr lists them in no order
+    if chunks is None:
+        return profile
+    coords = {key: coord.load() for key, coord in profile.coords.items()}
+    sizes = {"arch": int(group.attrs["shard_size"]), "kind": 1} if chunks == "shard" else chunks  # type: ignore[arg-type]
+    return profile.chunk(sizes).assign_coords(coords)
+
+
+def list_profiles(location: Location, *, storage_options: dict[str, Any] | None = None) -> list[str]:
+    """Names of all profiles in a store, sorted."""
+    return sorted(_profile_names(open_root(location, storage_options=storage_options)))
+
+
+def create_profile(
+    location: Location,
+    spec: ProfileSpec,
+    *,
+    arch: Sequence[str],
+    layers: Sequence[str],
+    shard_size: int | None = None,
+    provenance: Mapping[str, Any] | None = None,
+) -> str:
+    """Create an empty profile with a row for every architecture, or check that the one there has this spec.
+
+    Parameters
+    ----------
+    location
+        Local path or writable URL; the store is made if it is not there.
+    spec
+        Settings of the profile.
+    arch, layers
+        Architecture strings of the whole space, in index order, and layer names from input to output.
+    shard_size
+        Architectures in a shard; None: that of the profile found, or `DEFAULT_SHARD_SIZE`.
+    provenance
+        JSON-ready facts about this run, appended to the profile's attribute ``runs``.
+
+    Returns
+    -------
+    Name of the profile in the store.
+
+    Raises
+    ------
+    SpecMismatchError
+        If the profile exists with other settings; every differing field is named.
+    StoreError
+        If the profile exists with another ``shard_size``.
+    """
+    if shard_size is not None and shard_size < 1:
+        raise ValueError(f"shard_size must be at least 1, got {shard_size}")
+    root = _create_root(location)
+    name = spec.profile_name
+    group = root.get(name)
+    # The spec is written last: a group without it is a creation that was cut off.
+    if isinstance(group, zarr.Group) and "spec" in group.attrs:
+        spec.require_equal(ProfileSpec.from_attrs(dict(group.attrs["spec"])), where=f"profile {name} in {location}")  # type: ignore[arg-type]
+        if shard_size not in (None, group.attrs["shard_size"]):
+            raise StoreError(
+                f"profile {name} in {location} has shards of {group.attrs['shard_size']} architectures, asked {shard_size}: "
+                "leave --shard-size out to continue it."
+            )
+    else:
+        group = _create_group(root, name, arch, layers, shard_size or DEFAULT_SHARD_SIZE)
+        group.attrs.update({"spec": spec.to_attrs(), "created": _now(), "runs": [], "complete": False})
+    if provenance is not None:
+        group.attrs["runs"] = [*group.attrs["runs"], {"started": _now(), **provenance}]  # type: ignore[misc]
+    return name
+
+
+def finalise_profile(location: Location, name: str) -> None:
+    """Stamp a profile with its content digest and whether it is complete, and consolidate the metadata of the store.
+
+    Call it once at the end of a run, from one process. A profile is complete when no row is left that was not run.
+    """
+    root = open_root(location, mode="r+")
+    group = _profile_group(root, name, location)
+    status = np.asarray(group["status"][:])  # type: ignore[index]
+    digest = np.asarray(group["digest"][:])  # type: ignore[index]
+    group.attrs.update(
+        {
+            "complete": bool((status != STATUS["not run"]).all()),
+            "num_ok": int((status == STATUS["ok"]).sum()),
+            "num_failed": int((status == STATUS["failed"]).sum()),
+            "content_digest": profile_digest(digest, status),
+        }
+    )
+    consolidate(root)
+
+
+def consolidate(root: zarr.Group) -> None:
+    """Copy all metadata into the root, for readers that cannot list (https)."""
+    with warnings.catch_warnings():
+        # zarr warns that the v3 specification does not name consolidated metadata; readers without it are served as well.
+        warnings.simplefilter("ignore", ZarrUserWarning)
+        zarr.consolidate_metadata(root.store)
+
+
+def _create_root(location: Location) -> zarr.Group:
+    target = zarr_target(location, read_only=False)
+    if not is_remote(location) and Path(location).exists() and not Path(location).is_dir():
+        raise NotAStoreError(f"{location} is a file: expected a folder of a zarr store, or a new path.")
+    if not is_remote(location) and Path(location).exists() and any(Path(location).iterdir()):
+        return open_root(location, mode="r+")
+    root = zarr.open_group(target, mode="a", use_consolidated=False)
+    if "schema_version" not in root.attrs:
+        root.attrs.update(
+            {
+                "schema_version": FORMAT_VERSION,
+                "title": "sweetgrad: gradient histograms at initialisation",
+                "licence": "CC-BY-4.0",
+                "citation": "Yang et al., Sweet Gradient Matters, Neural Networks 168 (2023), doi:10.1016/j.neunet.2023.09.012",
+                "creator": f"sweetgrad {version('sweetgrad')}",
+                "history": f"created {_now()}",
+            }
+        )
+    require_readable(root, location)
+    return root
+
+
+def _create_group(
+    root: zarr.Group, name: str, arch: Sequence[str], layers: Sequence[str], shard_size: int
+) -> zarr.Group:
+    group = root.create_group(name, overwrite=name in root)
+    group.attrs["shard_size"] = shard_size
+    sizes = {"arch": len(arch), "layer": len(layers), "kind": len(KINDS), "bin": NUM_BINS}
+    for variable in VARIABLES.values():
+        create_array(group, variable, sizes=sizes, shard_size=shard_size)
+    lower, upper = bin_bounds()
+    coords = {
+        "arch": np.array(arch, dtype=object),
+        "arch_index": np.arange(len(arch), dtype="int32"),
+        "layer": np.array(layers, dtype=object),
+        "kind": np.array(KINDS, dtype=object),
+        "bin_lower": lower,
+        "bin_upper": upper,
+    }
+    for key, values in coords.items():
+        group[key][:] = values  # type: ignore[index]
+    return group
+
+
+def create_array(
+    group: zarr.Group, variable: Variable, *, sizes: Mapping[str, int], shard_size: int
+) -> zarr.Array[Any]:
+    """Create the empty array of one variable: sharded if it has more dimensions than ``arch``."""
+    shape = tuple(sizes[dim] for dim in variable.dims)
+    chunks, shards = chunking(variable, sizes=sizes, shard_size=shard_size)
+    is_text = variable.dtype == "str"
+    return group.create_array(
+        variable.name,
+        shape=shape,
+        dtype=str if is_text else variable.dtype,
+        chunks=chunks,
+        shards=shards,
+        # A flipped bit is found by every read of the chunk, not only by `verify`.
+        compressors=[
+            BloscCodec(cname="zstd", clevel=3, shuffle="noshuffle" if is_text else "bitshuffle"),
+            Crc32cCodec(),
+        ],
+        fill_value=variable.fill,
+        dimension_names=variable.dims,
+        attributes={
+            "units": variable.units,
+            "doc": variable.doc,
+            **(
+                {"coordinates": "arch_index bin_lower bin_upper"}
+                if variable.dims[-1] == "bin" and variable.role == "row"
+                else {}
+            ),
+        },
+    )
+
+
+def chunking(
+    variable: Variable, *, sizes: Mapping[str, int], shard_size: int
+) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
+    """Chunk shape and shard shape of a variable; ``(625, …)`` shards hold chunks of 125 architectures and one kind."""
+    shape = tuple(max(1, sizes[dim]) for dim in variable.dims)
+    if variable.role == "coord":
+        return shape, None
+    if len(shape) == 1:
+        return (shard_size,), None
+    archs = max(n for n in range(1, min(_CHUNK_ARCHS, shard_size) + 1) if shard_size % n == 0)
+    return tuple({"arch": archs, "kind": 1}.get(dim, sizes[dim]) for dim in variable.dims), (shard_size, *shape[1:])
+
+
+def _profile_group(root: zarr.Group, name: str, location: Location) -> zarr.Group:
+    group = root.get(name)
+    if isinstance(group, zarr.Group) and "spec" in group.attrs:
+        return group
+    names = sorted(_profile_names(root))
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.3) or names
+    raise NotAStoreError(f"{location} has no profile {name!r}; it holds {', '.join(near) or 'none yet'}.")
+
+
+def _profile_names(group: zarr.Group) -> Iterator[str]:
+    if "spec" in group.attrs:
+        yield group.path
+        return
+    for _, child in group.groups():
+        yield from _profile_names(child)
+
+
+def _now() -> str:
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")

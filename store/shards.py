@@ -1,0 +1,145 @@
+"""The unit of work: plan the shards that still have something to do, read their rows, write each one whole."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+from numpy.typing import NDArray
+from sweetgrad.store._digest import row_digests
+from sweetgrad.store._location import Location, open_root
+from sweetgrad.store.errors import CorruptShardError
+from sweetgrad.store.profiles import _profile_group
+from sweetgrad.store.schema import STATUS, row_variables
+from zarr.core.sync import sync
+
+__all__ = ["Shard", "plan_shards", "read_shard", "reset_shard", "write_shard"]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Rows ``start`` to ``stop`` of a profile, of which ``rows`` (positions in the profile, ascending) are to be run."""
+
+    index: int
+    start: int
+    stop: int
+    rows: tuple[int, ...]
+
+
+def plan_shards(location: Location, name: str, rows: Sequence[int], *, retry_failed: bool = False) -> list[Shard]:
+    """Group the rows that still have to run by shard. The store is the only truth about what is done.
+
+    Parameters
+    ----------
+    location, name
+        Store and profile.
+    rows
+        Positions of the architectures asked for.
+    retry_failed
+        Whether rows with status failed run again.
+
+    Returns
+    -------
+    One `Shard` for every shard that has rows to run, in order.
+
+    Raises
+    ------
+    ValueError
+        If a row is not in the profile.
+    """
+    status = np.asarray(_group(location, name)["status"][:])  # type: ignore[index]
+    wanted = np.unique(np.asarray(rows, dtype=np.int64))
+    if wanted.size and (wanted[0] < 0 or wanted[-1] >= status.size):
+        raise ValueError(f"rows must be in 0..{status.size - 1}, got {wanted[0]}..{wanted[-1]}")
+    done = (status == STATUS["ok"]) | ((status == STATUS["failed"]) & (not retry_failed))
+    wanted = wanted[~done[wanted]]
+    size = shard_size(location, name)
+    return [
+        Shard(int(i), int(i) * size, min((int(i) + 1) * size, status.size), tuple(wanted[wanted // size == i].tolist()))
+        for i in np.unique(wanted // size)
+    ]
+
+
+def read_shard(location: Location, name: str, shard: Shard) -> xr.Dataset:
+    """Read every row variable of a shard into memory.
+
+    Raises
+    ------
+    CorruptShardError
+        If one of its files cannot be decoded; the variable and the rows are named.
+    """
+    group = _group(location, name)
+    data = {v.name: (v.dims, _read(group, v.name, shard, location)) for v in row_variables()}
+    return xr.Dataset(data, coords={"arch": np.asarray(group["arch"][shard.start : shard.stop])})  # type: ignore[index]
+
+
+def write_shard(location: Location, name: str, shard: Shard, rows: xr.Dataset) -> None:
+    """Merge ``rows`` into their shard and write the shard whole, ``status`` last.
+
+    One writer writes one shard at a time: two processes in one shard lose updates. A crash before the last write leaves the old
+    status, so the new rows count as not run; rows that were there before are rewritten with the same content.
+
+    Parameters
+    ----------
+    location, name, shard
+        Where to write.
+    rows
+        Measured rows as from `empty_rows`; ``arch_index`` says which. ``digest`` is filled in here.
+
+    Raises
+    ------
+    ValueError
+        If a row lies outside the shard or its architecture string is not the one stored there.
+    CorruptShardError
+        If the shard on disk cannot be decoded, so that merging would lose rows; see `reset_shard`.
+    """
+    group = _group(location, name, writable=True)
+    position = _positions(group, shard, rows)
+    rows = rows.assign(digest=("arch", row_digests(rows)))
+    for variable in row_variables():
+        block = _read(group, variable.name, shard, location)
+        block[position] = rows[variable.name].values
+        group[variable.name][shard.start : shard.stop] = block  # type: ignore[index]
+
+
+def reset_shard(location: Location, name: str, shard: Shard) -> None:
+    """Forget a shard: its rows count as not run, ``status`` first, so that the next run makes them again."""
+    group = _group(location, name, writable=True)
+    for variable in reversed(row_variables()):
+        array: Any = group[variable.name]
+        key = array.metadata.encode_chunk_key((shard.index, *[0] * (array.ndim - 1)))
+        sync((array.store_path / key).delete())
+
+
+def shard_size(location: Location, name: str) -> int:
+    """Architectures in one shard of a profile."""
+    return int(_group(location, name).attrs["shard_size"])  # type: ignore[arg-type]
+
+
+def _group(location: Location, name: str, *, writable: bool = False) -> zarr.Group:
+    return _profile_group(open_root(location, mode="r+" if writable else "r"), name, location)
+
+
+def _read(group: zarr.Group, variable: str, shard: Shard, location: Location) -> NDArray[Any]:
+    try:
+        return np.asarray(group[variable][shard.start : shard.stop]).copy()  # type: ignore[index]
+    except (ValueError, RuntimeError) as error:  # what codecs raise on bytes that they cannot decode
+        raise CorruptShardError(
+            f"{location}: {group.path}/{variable}, rows {shard.start} to {shard.stop - 1} (shard {shard.index}) cannot be decoded "
+            f"({error}). `sweetgrad verify {location} --repair` clears the shard; the next `sweetgrad profile` makes it again."
+        ) from error
+
+
+def _positions(group: zarr.Group, shard: Shard, rows: xr.Dataset) -> NDArray[np.int64]:
+    index = rows["arch_index"].values.astype(np.int64)
+    if index.size and (index.min() < shard.start or index.max() >= shard.stop):
+        raise ValueError(
+            f"rows {index.min()} to {index.max()} are not all in shard {shard.index} ({shard.start} to {shard.stop - 1})"
+        )
+    stored = np.asarray(group["arch"][shard.start : shard.stop])[index - shard.start]  # type: ignore[index]
+    for i, (there, here) in enumerate(zip(stored, rows["arch"].values, strict=True)):
+        if str(there) != str(here):
+            raise ValueError(f"row {index[i]} of {group.path} is architecture {there}, got {here}")
+    return index - shard.start

@@ -1,0 +1,79 @@
+"""What a profile was measured with: two profiles with equal specs hold equal numbers."""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
+
+from sweetgrad.store.errors import SpecMismatchError
+
+__all__ = ["ProfileSpec"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProfileSpec:
+    """Settings of one profile, complete enough to repeat it.
+
+    Attributes
+    ----------
+    space, variant
+        Search space, and the network variant inside it (empty: the one of the reference).
+    dataset, num_classes, input_shape
+        Data set, its classes, and (channels, height, width) of one image.
+    batch_size, seed, augment
+        Images in the one batch; the seed of its draw and of every network's initialisation; whether it was augmented.
+    batch_sha256
+        SHA-256 of the batch's images (float32, NCHW, little-endian) followed by its labels (int64).
+    arch_sha256
+        SHA-256 of the architecture strings of the space, in order, each ended by a newline.
+    init, loss, dtype, memory_format, thresholds
+        Initialisation, loss, precision, memory format, and the set of bin edges.
+    device, threads
+        Type of device that computed the gradients (``cpu`` or ``cuda``), and CPU threads of one network: both move last bits.
+    """
+
+    space: str
+    dataset: str
+    batch_size: int
+    seed: int
+    num_classes: int
+    input_shape: tuple[int, int, int]
+    batch_sha256: str
+    arch_sha256: str
+    variant: str = ""
+    augment: bool = False
+    init: str = "pytorch-default"
+    loss: str = "cross-entropy"
+    dtype: str = "float32"
+    memory_format: str = "channels_last"
+    thresholds: str = "fractions-1-to-10-of-1e-10-to-10"
+    device: str = "cpu"
+    threads: int = 1
+
+    @property
+    def profile_name(self) -> str:
+        """Path of the profile inside a store, e.g. ``nas-bench-201/cifar10/bs64-seed42``."""
+        setting = f"bs{self.batch_size}-seed{self.seed}"
+        suffix = "".join(f"-{part}" for part in (self.variant, "augment" if self.augment else "") if part)
+        return f"{self.space}/{self.dataset}/{setting}{suffix}"
+
+    def to_attrs(self) -> dict[str, Any]:
+        """JSON-ready form for the attributes of a profile."""
+        return {**asdict(self), "input_shape": list(self.input_shape)}
+
+    @classmethod
+    def from_attrs(cls, attrs: dict[str, Any]) -> Self:
+        """Inverse of `to_attrs`; unknown keys are an error, so that a newer spec is never half understood."""
+        return cls(**{**attrs, "input_shape": tuple(attrs["input_shape"])})
+
+    def require_equal(self, other: Self, *, where: str) -> None:
+        """Raise `SpecMismatchError` that names every field in which ``other`` (found in the store) differs from this spec."""
+        mine, theirs = self.to_attrs(), other.to_attrs()
+        differing = [f.name for f in fields(self) if mine[f.name] != theirs[f.name]]
+        if differing:
+            lines = "\n".join(
+                f"  {name}: stored {json.dumps(theirs[name])}, asked {json.dumps(mine[name])}" for name in differing
+            )
+            raise SpecMismatchError(
+                f"{where} was measured with other settings:\n{lines}\n"
+                "Ask for the stored settings to continue that profile, or write to another store."
+            )
