@@ -1,1 +1,32 @@
-"""."""
+"""Questions to a stored profile: scores, sweetness, the best interval, rank correlation. Needs neither torch nor Prefect."""
+
+from sweetgrad.analysis.baselines import LossSummary, loss_summary, params, params_live, params_weights
+from sweetgrad.analysis.correlation import RankCorrelation, correlation_by_interval, heatmap, rank_correlation
+from sweetgrad.analysis.counts import interval_bounds, interval_counts
+from sweetgrad.analysis.intervals import Interval, IntervalGrid
+from sweetgrad.analysis.plots import plot_heatmap, plot_sweetness
+from sweetgrad.analysis.scores import proportion, score
+from sweetgrad.analysis.sweetness import BestInterval, best_interval, sweetness
+
+__all__ = [
+    "BestInterval",
+    "Interval",
+    "IntervalGrid",
+    "LossSummary",
+    "RankCorrelation",
+    "best_interval",
+    "correlation_by_interval",
+    "heatmap",
+    "interval_bounds",
+    "interval_counts",
+    "loss_summary",
+    "params",
+    "params_live",
+    "params_weights",
+    "plot_heatmap",
+    "plot_sweetness",
+    "proportion",
+    "rank_correlation",
+    "score",
+    "sweetness",
+]

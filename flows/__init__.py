@@ -1,1 +1,31 @@
-"""."""
+"""Orchestration: which architectures run where, resumed and watched; thin shells over the plain functions of the other rooms.
+
+Importing this package needs neither Prefect nor torch; `profile` loads them when it is called.
+"""
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from sweetgrad.flows.selection import select_archs
+
+if TYPE_CHECKING:
+    from sweetgrad.flows.run import ProfileSummary, profile, profile_flow
+
+__all__ = ["ProfileSummary", "profile", "profile_flow", "select_archs"]
+
+# Prefect reads these when it is first imported. They are defaults: what the user has set stays.
+for _name, _value in {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",  # a failed task is reported by us, once, without its traceback
+    "PREFECT_LOGGING_TO_API_ENABLED": "false",
+}.items():
+    os.environ.setdefault(_name, _value)
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("ProfileSummary", "profile", "profile_flow"):
+        from importlib import import_module
+
+        return getattr(import_module("sweetgrad.flows.run"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,1 +1,31 @@
-"""."""
+"""Run networks: draw a batch, build an architecture, one backward pass, exact counts. The only room that needs torch."""
+
+from sweetgrad.profiling.architectures import make_spec, profile_architectures, profile_shard
+from sweetgrad.profiling.batches import Batch, Images, draw_batch
+from sweetgrad.profiling.counting import count_gradients
+from sweetgrad.profiling.datasets import load_batch, load_images
+from sweetgrad.profiling.estimators import Estimator
+from sweetgrad.profiling.measure import Measurement, measure_network, profile_network
+from sweetgrad.profiling.registry import names as registered
+from sweetgrad.profiling.spaces import Layer, Network, SearchSpace, load_space
+
+__all__ = [
+    "Batch",
+    "Estimator",
+    "Images",
+    "Layer",
+    "Measurement",
+    "Network",
+    "SearchSpace",
+    "count_gradients",
+    "draw_batch",
+    "load_batch",
+    "load_images",
+    "load_space",
+    "make_spec",
+    "measure_network",
+    "profile_architectures",
+    "profile_network",
+    "profile_shard",
+    "registered",
+]

@@ -63,8 +63,8 @@ class Batch:
         wrong = np.flatnonzero((self.y < 0) | (self.y >= self.num_classes))
         if wrong.size:
             raise ValueError(
-                f"labels must be in 0..{self.num_classes - 1}, but {wrong.size} are not (first: image {wrong[0]} has {self.y[wrong[0]]}); "
-                "check that labels start at 0"
+                f"labels must be in 0..{self.num_classes - 1}, but {wrong.size} are not "
+                f"(first: image {wrong[0]} has {self.y[wrong[0]]}); check that labels start at 0"
             )
 
     @cached_property
@@ -119,7 +119,7 @@ def _crop_and_flip(x: NDArray[np.float32], random: np.random.RandomState, *, pad
     num, _, height, width = x.shape
     padded = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
     top, left = random.randint(0, 2 * padding + 1, size=(2, num))
-    flip = random.randint(0, 2, size=num).astype(bool)
+    flip = random.random_sample(num) < 0.5
     crops = np.stack(
         [padded[i, :, t : t + height, u : u + width] for i, (t, u) in enumerate(zip(top, left, strict=True))]
     )

@@ -8,8 +8,9 @@ from functools import cache
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sweetgrad.store import NUM_BINS, edges_f32
 from torch import Tensor
+
+from sweetgrad.store import NUM_BINS, edges_f32
 
 __all__ = ["count_gradients"]
 

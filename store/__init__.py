@@ -1,13 +1,42 @@
 """The published format: create a store, write its shards, open it, verify it. Needs neither torch nor Prefect."""
 
+from sweetgrad.store._location import Location
+from sweetgrad.store.accuracy import (
+    ACCURACY_VARIABLES,
+    ImportReport,
+    import_accuracy,
+    open_accuracy,
+    read_accuracy_file,
+)
 from sweetgrad.store.bins import EDGES, NUM_BINS, bin_bounds, edges_f32
 from sweetgrad.store.errors import CorruptShardError, NotAStoreError, SchemaVersionError, SpecMismatchError, StoreError
+from sweetgrad.store.estimators import create_estimators, list_estimators, open_estimators
 from sweetgrad.store.profiles import create_profile, finalise_profile, list_profiles, open_profile, open_store
 from sweetgrad.store.schema import FORMAT_VERSION, KINDS, LAYER_TYPES, STATUS, VARIABLES, Variable, empty_rows
-from sweetgrad.store.shards import Shard, plan_shards, read_shard, reset_shard, write_shard
+from sweetgrad.store.shards import (
+    Shard,
+    plan_shards,
+    read_shard,
+    recover_shard,
+    reset_shard,
+    write_estimators,
+    write_shard,
+)
 from sweetgrad.store.spec import ProfileSpec
+from sweetgrad.store.status import (
+    AccuracyInfo,
+    EstimatorStatus,
+    Failure,
+    ProfileInfo,
+    ProfileStatus,
+    StoreInfo,
+    info,
+    status,
+)
+from sweetgrad.store.verify import Problem, verify
 
 __all__ = [
+    "ACCURACY_VARIABLES",
     "EDGES",
     "FORMAT_VERSION",
     "KINDS",
@@ -15,24 +44,44 @@ __all__ = [
     "NUM_BINS",
     "STATUS",
     "VARIABLES",
+    "AccuracyInfo",
     "CorruptShardError",
+    "EstimatorStatus",
+    "Failure",
+    "ImportReport",
+    "Location",
     "NotAStoreError",
+    "Problem",
+    "ProfileInfo",
     "ProfileSpec",
+    "ProfileStatus",
     "SchemaVersionError",
     "Shard",
     "SpecMismatchError",
     "StoreError",
+    "StoreInfo",
     "Variable",
     "bin_bounds",
+    "create_estimators",
     "create_profile",
     "edges_f32",
     "empty_rows",
     "finalise_profile",
+    "import_accuracy",
+    "info",
+    "list_estimators",
     "list_profiles",
+    "open_accuracy",
+    "open_estimators",
     "open_profile",
     "open_store",
     "plan_shards",
+    "read_accuracy_file",
     "read_shard",
+    "recover_shard",
     "reset_shard",
+    "status",
+    "verify",
+    "write_estimators",
     "write_shard",
 ]

@@ -1,13 +1,18 @@
 """From what a user types (a path, a URL, a zip) to what zarr opens, with errors that say what was found instead."""
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
+from zipfile import BadZipFile
 
 import zarr
+from zarr.errors import ContainsArrayError, GroupNotFoundError, ZarrUserWarning
+from zarr.storage import LocalStore, ZipStore
+
 from sweetgrad.store.errors import NotAStoreError, SchemaVersionError
 from sweetgrad.store.schema import FORMAT_VERSION
-from zarr.errors import GroupNotFoundError
-from zarr.storage import LocalStore, ZipStore
 
 Location: TypeAlias = str | Path
 
@@ -44,12 +49,31 @@ def open_root(
             use_consolidated=consolidated,
             storage_options=storage_options,
         )
-    except (GroupNotFoundError, NotADirectoryError, FileNotFoundError) as error:
+    except (GroupNotFoundError, NotADirectoryError, FileNotFoundError, ContainsArrayError, BadZipFile) as error:
         raise NotAStoreError(
             f"{location} is not a sweetgrad store: expected a zarr v3 group, found none there."
         ) from error
+    except (ValueError, TypeError) as error:  # what zarr raises on a zarr.json that it cannot read
+        raise NotAStoreError(
+            f"{location}: expected the metadata of a zarr v3 group in zarr.json, cannot read it ({error}). "
+            "Copy that file from a backup of the store."
+        ) from error
     require_readable(root, location)
     return root
+
+
+def child_groups(group: zarr.Group) -> list[tuple[str, zarr.Group]]:
+    """Names and groups directly below a group, sorted."""
+    with ignore_leftovers():
+        return sorted(group.groups(), key=lambda item: item[0])
+
+
+@contextmanager
+def ignore_leftovers() -> Iterator[None]:
+    """Keep zarr from warning of the ``.partial`` files that a killed writer left beside a ``zarr.json``; `verify` names them."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Object at .*\.partial is not recognized", ZarrUserWarning)
+        yield
 
 
 def require_readable(root: zarr.Group, location: Location) -> None:

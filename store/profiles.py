@@ -11,14 +11,23 @@ from typing import Any
 import numpy as np
 import xarray as xr
 import zarr
+from zarr.codecs import BloscCodec, Crc32cCodec
+from zarr.errors import ZarrUserWarning
+
 from sweetgrad.store._digest import profile_digest
-from sweetgrad.store._location import Location, is_remote, open_root, require_readable, zarr_target
+from sweetgrad.store._location import (
+    Location,
+    child_groups,
+    ignore_leftovers,
+    is_remote,
+    open_root,
+    require_readable,
+    zarr_target,
+)
 from sweetgrad.store.bins import NUM_BINS, bin_bounds
 from sweetgrad.store.errors import NotAStoreError, StoreError
 from sweetgrad.store.schema import FORMAT_VERSION, KINDS, STATUS, VARIABLES, Variable
 from sweetgrad.store.spec import ProfileSpec
-from zarr.codecs import BloscCodec, Crc32cCodec
-from zarr.errors import ZarrUserWarning
 
 __all__ = ["DEFAULT_SHARD_SIZE", "create_profile", "finalise_profile", "list_profiles", "open_profile", "open_store"]
 
@@ -48,16 +57,17 @@ def open_store(location: Location, *, storage_options: dict[str, Any] | None = N
         If there is no store of a readable format.
     """
     open_root(location, storage_options=storage_options)
-    return xr.open_datatree(
-        zarr_target(location), engine="zarr", chunks={}, consolidated=None if is_remote(location) else False
-    )
+    with ignore_leftovers():
+        return xr.open_datatree(
+            zarr_target(location), engine="zarr", chunks={}, consolidated=None if is_remote(location) else False
+        )
 
 
 def open_profile(
     location: Location,
     name: str,
     *,
-    chunks: Mapping[str, int] | None | str = "shard",
+    chunks: Mapping[str, int] | str | None = "shard",
     storage_options: dict[str, Any] | None = None,
 ) -> xr.Dataset:
     """Open one profile, lazily.
@@ -85,14 +95,15 @@ def open_profile(
     """
     root = open_root(location, storage_options=storage_options)
     group = _profile_group(root, name, location)
-    profile = xr.open_zarr(
-        zarr_target(location),
-        group=name,
-        chunks=None,
-        consolidated=False,
-        storage_options=storage_options,
-        mask_and_scale=False,
-    )
+    with ignore_leftovers():
+        profile = xr.open_zarr(
+            zarr_target(location),
+            group=name,
+            chunks=None,
+            consolidated=False,
+            storage_options=storage_options,
+            mask_and_scale=False,
+        )
     profile = profile[[name for name in VARIABLES if name in profile.data_vars]]  # zarr lists them in no order
     if chunks is None:
         return profile
@@ -194,22 +205,33 @@ def _create_root(location: Location) -> zarr.Group:
     target = zarr_target(location, read_only=False)
     if not is_remote(location) and Path(location).exists() and not Path(location).is_dir():
         raise NotAStoreError(f"{location} is a file: expected a folder of a zarr store, or a new path.")
-    if not is_remote(location) and Path(location).exists() and any(Path(location).iterdir()):
+    # A `.partial` file alone is what a crash during the very first write leaves.
+    if (
+        not is_remote(location)
+        and Path(location).exists()
+        and any(not _is_partial(p) for p in Path(location).iterdir())
+    ):
         return open_root(location, mode="r+")
-    root = zarr.open_group(target, mode="a", use_consolidated=False)
-    if "schema_version" not in root.attrs:
-        root.attrs.update(
-            {
-                "schema_version": FORMAT_VERSION,
-                "title": "sweetgrad: gradient histograms at initialisation",
-                "licence": "CC-BY-4.0",
-                "citation": "Yang et al., Sweet Gradient Matters, Neural Networks 168 (2023), doi:10.1016/j.neunet.2023.09.012",
-                "creator": f"sweetgrad {version('sweetgrad')}",
-                "history": f"created {_now()}",
-            }
-        )
+    # The attributes go into the one write that makes the group: a crash leaves no group that is not a store.
+    root = zarr.open_group(
+        target,
+        mode="a",
+        use_consolidated=False,
+        attributes={
+            "schema_version": FORMAT_VERSION,
+            "title": "sweetgrad: gradient histograms at initialisation",
+            "licence": "CC-BY-4.0",
+            "citation": "Yang et al., Sweet Gradient Matters, Neural Networks 168 (2023), doi:10.1016/j.neunet.2023.09.012",
+            "creator": f"sweetgrad {version('sweetgrad')}",
+            "history": f"created {_now()}",
+        },
+    )
     require_readable(root, location)
     return root
+
+
+def _is_partial(path: Path) -> bool:
+    return path.suffix == ".partial"
 
 
 def _create_group(
@@ -280,7 +302,13 @@ def chunking(
 
 
 def _profile_group(root: zarr.Group, name: str, location: Location) -> zarr.Group:
-    group = root.get(name)
+    try:
+        group = root.get(name)
+    except (ValueError, TypeError) as error:  # what zarr raises on a zarr.json that it cannot read
+        raise NotAStoreError(
+            f"{location}: the metadata of profile {name} ({name}/zarr.json) cannot be read ({error}). "
+            "Copy that file from a backup, or delete the profile's folder and profile again."
+        ) from error
     if isinstance(group, zarr.Group) and "spec" in group.attrs:
         return group
     names = sorted(_profile_names(root))
@@ -292,7 +320,7 @@ def _profile_names(group: zarr.Group) -> Iterator[str]:
     if "spec" in group.attrs:
         yield group.path
         return
-    for _, child in group.groups():
+    for _, child in child_groups(group):
         yield from _profile_names(child)
 
 

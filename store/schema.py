@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 import xarray as xr
+
 from sweetgrad.store.bins import NUM_BINS
 
 __all__ = ["FORMAT_VERSION", "KINDS", "LAYER_TYPES", "STATUS", "VARIABLES", "Variable", "empty_rows"]

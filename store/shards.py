@@ -1,21 +1,23 @@
 """The unit of work: plan the shards that still have something to do, read their rows, write each one whole."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import xarray as xr
 import zarr
 from numpy.typing import NDArray
+from zarr.core.sync import sync
+
 from sweetgrad.store._digest import row_digests
 from sweetgrad.store._location import Location, open_root
 from sweetgrad.store.errors import CorruptShardError
+from sweetgrad.store.estimators import ESTIMATOR_VARIABLES
 from sweetgrad.store.profiles import _profile_group
 from sweetgrad.store.schema import STATUS, row_variables
-from zarr.core.sync import sync
 
-__all__ = ["Shard", "plan_shards", "read_shard", "reset_shard", "write_shard"]
+__all__ = ["Shard", "plan_shards", "read_shard", "recover_shard", "reset_shard", "write_estimators", "write_shard"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,14 @@ class Shard:
     rows: tuple[int, ...]
 
 
-def plan_shards(location: Location, name: str, rows: Sequence[int], *, retry_failed: bool = False) -> list[Shard]:
+def plan_shards(
+    location: Location,
+    name: str,
+    rows: Sequence[int],
+    *,
+    estimators: Sequence[str] = (),
+    retry_failed: bool = False,
+) -> list[Shard]:
     """Group the rows that still have to run by shard. The store is the only truth about what is done.
 
     Parameters
@@ -37,6 +46,8 @@ def plan_shards(location: Location, name: str, rows: Sequence[int], *, retry_fai
         Store and profile.
     rows
         Positions of the architectures asked for.
+    estimators
+        Estimators (of `create_estimators`) that a row must have as well to count as done.
     retry_failed
         Whether rows with status failed run again.
 
@@ -49,17 +60,27 @@ def plan_shards(location: Location, name: str, rows: Sequence[int], *, retry_fai
     ValueError
         If a row is not in the profile.
     """
-    status = np.asarray(_group(location, name)["status"][:])  # type: ignore[index]
+    group = _group(location, name)
+    size = int(group.attrs["shard_size"])  # type: ignore[arg-type]
+    whole = Shard(0, 0, int(group["status"].shape[0]), ())  # type: ignore[union-attr]
+    status = _read(group, "status", whole, location)
     wanted = np.unique(np.asarray(rows, dtype=np.int64))
     if wanted.size and (wanted[0] < 0 or wanted[-1] >= status.size):
         raise ValueError(f"rows must be in 0..{status.size - 1}, got {wanted[0]}..{wanted[-1]}")
-    done = (status == STATUS["ok"]) | ((status == STATUS["failed"]) & (not retry_failed))
+    done = _is_done(status, retry_failed=retry_failed)
+    for estimator in estimators:
+        # A network that failed has no scores, and will not get any before it is run again.
+        scored = _is_done(_read(group, f"estimators/{estimator}/status", whole, location), retry_failed=retry_failed)
+        done &= scored | (status == STATUS["failed"])
     wanted = wanted[~done[wanted]]
-    size = shard_size(location, name)
     return [
         Shard(int(i), int(i) * size, min((int(i) + 1) * size, status.size), tuple(wanted[wanted // size == i].tolist()))
         for i in np.unique(wanted // size)
     ]
+
+
+def _is_done(status: NDArray[np.uint8], *, retry_failed: bool) -> NDArray[np.bool_]:
+    return (status == STATUS["ok"]) | ((status == STATUS["failed"]) & (not retry_failed))
 
 
 def read_shard(location: Location, name: str, shard: Shard) -> xr.Dataset:
@@ -72,7 +93,7 @@ def read_shard(location: Location, name: str, shard: Shard) -> xr.Dataset:
     """
     group = _group(location, name)
     data = {v.name: (v.dims, _read(group, v.name, shard, location)) for v in row_variables()}
-    return xr.Dataset(data, coords={"arch": np.asarray(group["arch"][shard.start : shard.stop])})  # type: ignore[index]
+    return xr.Dataset(data, coords={"arch": _read(group, "arch", shard, location)})
 
 
 def write_shard(location: Location, name: str, shard: Shard, rows: xr.Dataset) -> None:
@@ -96,12 +117,36 @@ def write_shard(location: Location, name: str, shard: Shard, rows: xr.Dataset) -
         If the shard on disk cannot be decoded, so that merging would lose rows; see `reset_shard`.
     """
     group = _group(location, name, writable=True)
-    position = _positions(group, shard, rows)
+    position = _positions(group, shard, rows, location)
     rows = rows.assign(digest=("arch", row_digests(rows)))
+    status = _read(group, "status", shard, location)
+    if status[position].any():  # a row that is run again must not count while half of it is new
+        status[position] = STATUS["not run"]
+        group["status"][shard.start : shard.stop] = status  # type: ignore[index]
     for variable in row_variables():
         block = _read(group, variable.name, shard, location)
         block[position] = rows[variable.name].values
         group[variable.name][shard.start : shard.stop] = block  # type: ignore[index]
+
+
+def write_estimators(location: Location, name: str, shard: Shard, scores: xr.Dataset) -> None:
+    """Merge estimator scores into a shard, the counts untouched; each estimator's ``status`` last.
+
+    Parameters
+    ----------
+    location, name, shard
+        Where to write; the arrays are there already (`create_estimators`).
+    scores
+        ``score``, ``seconds``, ``status``, dims (arch, estimator), with ``arch_index``.
+    """
+    group = _group(location, name, writable=True)
+    position = _positions(group, shard, scores, location)
+    for estimator in scores["estimator"].values:
+        for key in ESTIMATOR_VARIABLES:
+            path = f"estimators/{estimator}/{key}"
+            block = _read(group, path, shard, location)
+            block[position] = scores[key].sel(estimator=estimator).values
+            group[path][shard.start : shard.stop] = block  # type: ignore[index]
 
 
 def reset_shard(location: Location, name: str, shard: Shard) -> None:
@@ -111,6 +156,37 @@ def reset_shard(location: Location, name: str, shard: Shard) -> None:
         array: Any = group[variable.name]
         key = array.metadata.encode_chunk_key((shard.index, *[0] * (array.ndim - 1)))
         sync((array.store_path / key).delete())
+
+
+def recover_shard(location: Location, name: str, shard: Shard) -> Shard:
+    """Make sure that a shard can be merged into: if it is damaged, reset it and ask for its rows again.
+
+    Returns
+    -------
+    The shard as it came; or, if it was reset, with every row to run that it held before.
+    """
+    group = _group(location, name)
+    try:
+        block = read_shard(location, name, shard)
+        run = block["status"].values != STATUS["not run"]
+        # zarr reads a file that is absent or empty as fill values, which only the digests tell from content.
+        if not (run & (row_digests(block) != block["digest"].values)).any():
+            return shard
+    except CorruptShardError:
+        pass
+    held = _held_rows(group, shard, location)
+    reset_shard(location, name, shard)
+    return replace(shard, rows=tuple(sorted({*shard.rows, *held})))
+
+
+def _held_rows(group: zarr.Group, shard: Shard, location: Location) -> list[int]:
+    """Rows of a damaged shard that were run: by their status or, if that is what is damaged, by their digest."""
+    for variable in ("status", "digest"):
+        try:
+            return (np.flatnonzero(_read(group, variable, shard, location)) + shard.start).tolist()
+        except CorruptShardError:
+            continue
+    return []
 
 
 def shard_size(location: Location, name: str) -> int:
@@ -127,18 +203,18 @@ def _read(group: zarr.Group, variable: str, shard: Shard, location: Location) ->
         return np.asarray(group[variable][shard.start : shard.stop]).copy()  # type: ignore[index]
     except (ValueError, RuntimeError) as error:  # what codecs raise on bytes that they cannot decode
         raise CorruptShardError(
-            f"{location}: {group.path}/{variable}, rows {shard.start} to {shard.stop - 1} (shard {shard.index}) cannot be decoded "
-            f"({error}). `sweetgrad verify {location} --repair` clears the shard; the next `sweetgrad profile` makes it again."
+            f"{location}: {group.path}/{variable}, rows {shard.start} to {shard.stop - 1} (shard {shard.index}) cannot be "
+            f"decoded ({error}). `sweetgrad verify {location} --repair` clears it; the next `sweetgrad profile` makes it again."
         ) from error
 
 
-def _positions(group: zarr.Group, shard: Shard, rows: xr.Dataset) -> NDArray[np.int64]:
+def _positions(group: zarr.Group, shard: Shard, rows: xr.Dataset, location: Location) -> NDArray[np.int64]:
     index = rows["arch_index"].values.astype(np.int64)
     if index.size and (index.min() < shard.start or index.max() >= shard.stop):
         raise ValueError(
             f"rows {index.min()} to {index.max()} are not all in shard {shard.index} ({shard.start} to {shard.stop - 1})"
         )
-    stored = np.asarray(group["arch"][shard.start : shard.stop])[index - shard.start]  # type: ignore[index]
+    stored = _read(group, "arch", shard, location)[index - shard.start]
     for i, (there, here) in enumerate(zip(stored, rows["arch"].values, strict=True)):
         if str(there) != str(here):
             raise ValueError(f"row {index[i]} of {group.path} is architecture {there}, got {here}")

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from sweetgrad.store import KINDS, LAYER_TYPES
 from torch import Tensor, nn
+
+from sweetgrad.store import KINDS, LAYER_TYPES
 
 __all__ = ["Layer", "Network", "SearchSpace", "kind_of"]
 
@@ -65,6 +66,8 @@ class SearchSpace(Protocol):
         Name in the store.
     variant
         Empty, or the name of a network variant; it becomes part of the profile's name.
+    init
+        Name of the initialisation that `build` does: ``pytorch-default``, or the benchmark's own.
     layer_names
         Names along the ``layer`` dimension, from input to output; as many as the deepest architecture has.
     input_size
@@ -73,6 +76,7 @@ class SearchSpace(Protocol):
 
     name: str
     variant: str
+    init: str
     layer_names: Sequence[str]
     input_size: int
 

@@ -1,0 +1,233 @@
+"""Rank correlation of a score with accuracy: one score, every interval of a grid, every pair of thresholds (Fig. 2)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from sweetgrad.analysis.counts import Kind
+from sweetgrad.analysis.intervals import Interval, IntervalGrid, Intervals, as_intervals
+from sweetgrad.analysis.scores import score
+
+__all__ = ["RankCorrelation", "correlation_by_interval", "heatmap", "rank_correlation"]
+
+Method: TypeAlias = Literal["spearman", "kendall"]
+
+
+@dataclass(frozen=True)
+class RankCorrelation:
+    """A rank correlation in [-1, 1], its bootstrap interval ``[low, high]``, and the architectures that it rests on."""
+
+    correlation: float
+    low: float
+    high: float
+    num_archs: int
+    method: Method
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.correlation:.3f} [{self.low:.3f}, {self.high:.3f}] over {self.num_archs} architectures"
+
+
+def rank_correlation(
+    a: xr.DataArray,
+    b: xr.DataArray,
+    *,
+    method: Method = "spearman",
+    bootstrap: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> RankCorrelation:
+    """Rank correlation of two quantities over the architectures that both have, with a bootstrap percentile interval.
+
+    Parameters
+    ----------
+    a, b
+        Dims ``(arch,)`` with architecture strings as coordinate, in any order; NaN in either drops the pair.
+    method
+        ``"spearman"``, or ``"kendall"`` (tau-b). Ties count as in scipy, whose numbers these are.
+    bootstrap, seed
+        Resamples of the architectures, and the seed of their draw; 0 leaves the interval NaN. On 15,625 architectures 1,000
+        resamples take about half a second for Spearman and three for Kendall.
+    level
+        Coverage of the interval, in (0, 1).
+
+    Returns
+    -------
+    `RankCorrelation`. NaN where one side is constant, as in scipy; resamples that come out constant are left out.
+
+    Raises
+    ------
+    ValueError
+        If ``method`` is unknown, an architecture occurs twice, or fewer than 2 pairs remain.
+
+    Examples
+    --------
+    >>> a = xr.DataArray([1.0, 2.0, 3.0, 4.0], {"arch": ["p", "q", "r", "s"]}, "arch")
+    >>> b = xr.DataArray([9.0, 7.0, 5.0], {"arch": ["s", "r", "q"]}, "arch")
+    >>> rank_correlation(a, b, bootstrap=10).correlation
+    1.0
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"level must be between 0 and 1, got {level}")
+    _check_method(method)
+    x, y = _join(a, b)
+    kept = ~(np.isnan(x) | np.isnan(y))
+    _require_pairs(int(kept.sum()))
+    x_codes, y_codes = _codes(x[kept]), _codes(y[kept])
+    low = high = np.nan
+    resampled = [_correlate(x_codes[i], y_codes[i], method) for i in _resamples(x_codes.size, bootstrap, seed)]
+    resampled = [value for value in resampled if not np.isnan(value)]
+    if resampled:
+        low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2]).tolist()
+    return RankCorrelation(_correlate(x_codes, y_codes, method), low, high, x_codes.size, method)
+
+
+def correlation_by_interval(
+    profile: xr.Dataset,
+    accuracy: xr.DataArray,
+    grid: Intervals = IntervalGrid(),  # noqa: B008  (frozen)
+    *,
+    method: Method = "spearman",
+    kind: Kind = "weight",
+) -> xr.DataArray:
+    """Rank correlation of the score in every interval with accuracy.
+
+    Parameters
+    ----------
+    profile
+        A profile as from `open_profile`; only ``grad_count_network`` and ``status`` are read.
+    accuracy
+        Dims ``(arch,)``, per cent, with architecture strings as coordinate.
+    grid
+        Intervals to try.
+    method, kind
+        As in `rank_correlation` and `score`.
+
+    Returns
+    -------
+    Dims ``(interval,)``, in [-1, 1]; NaN where every architecture has the same score. ``num_archs`` is in the attributes.
+
+    Raises
+    ------
+    ValueError
+        As in `rank_correlation`.
+    """
+    _check_method(method)
+    scores = score(profile, as_intervals(grid), kind=kind)
+    x, y = _join(scores, accuracy)
+    # A row is NaN in all intervals or in none: it was measured or not.
+    kept = ~(np.isnan(x[:, 0]) | np.isnan(y))
+    _require_pairs(int(kept.sum()))
+    # One contiguous column at a time: sorting needs no copy of the whole matrix.
+    columns, y_codes = np.ascontiguousarray(x[kept].T), _codes(y[kept])
+    values = np.array([_correlate(_codes(column), y_codes, method) for column in columns])
+    coords = {name: coord for name, coord in scores.coords.items() if coord.dims == ("interval",)}
+    attrs = {"units": "1", "method": method, "num_archs": int(kept.sum())}
+    return xr.DataArray(values, coords, "interval", name="correlation", attrs=attrs)
+
+
+def heatmap(
+    profile: xr.Dataset,
+    accuracy: xr.DataArray,
+    grid: IntervalGrid = IntervalGrid(),  # noqa: B008  (frozen)
+    *,
+    method: Method = "spearman",
+    kind: Kind = "weight",
+) -> xr.DataArray:
+    """Rank correlation of the score with accuracy for every pair of thresholds t1 < t2 of a grid (Fig. 2).
+
+    Parameters
+    ----------
+    profile, accuracy, method, kind
+        As in `correlation_by_interval`.
+    grid
+        The grid whose thresholds are paired.
+
+    Returns
+    -------
+    Dims ``(lower, upper)`` with the thresholds as coordinates, in [-1, 1]; NaN where ``lower >= upper``.
+    """
+    thresholds = grid.thresholds
+    pairs = list(combinations(range(len(thresholds)), 2))
+    intervals = [Interval(thresholds[i], thresholds[j]) for i, j in pairs]
+    values = correlation_by_interval(profile, accuracy, intervals, method=method, kind=kind)
+    table = np.full((len(thresholds) - 1, len(thresholds) - 1), np.nan)
+    for (i, j), value in zip(pairs, values.values, strict=True):
+        table[i, j - 1] = value
+    edges = np.array([float(threshold) for threshold in thresholds])
+    coords = {"lower": edges[:-1], "upper": edges[1:]}
+    return xr.DataArray(table, coords, ("lower", "upper"), name="correlation", attrs=values.attrs)
+
+
+def _join(a: xr.DataArray, b: xr.DataArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Values of both at the architectures that both have, in the order of ``a``."""
+    first, second = _arch_index(a, "first"), _arch_index(b, "second")
+    position = second.get_indexer(first)
+    found = position >= 0
+    if not found.any():
+        raise ValueError(
+            f"no architecture is in both: the first starts with {list(first[:2])}, the second with {list(second[:2])}"
+        )
+    a_values = np.asarray(a.transpose("arch", ...).values, dtype=np.float64)
+    b_values = np.asarray(b.values, dtype=np.float64)
+    return a_values[found], b_values[position[found]]
+
+
+def _arch_index(array: xr.DataArray, which: str) -> "pd.Index[Any]":
+    if "arch" not in array.coords or "arch" not in array.dims:
+        raise ValueError(f"the {which} array needs a dimension arch with architecture strings, got dims {array.dims}")
+    index: pd.Index[Any] = array.indexes["arch"]
+    if not index.is_unique:
+        raise ValueError(
+            f"architecture {index[index.duplicated()][0]!r} occurs more than once in the {which} array: keep one row of each"
+        )
+    return index
+
+
+def _check_method(method: str) -> None:
+    if method not in ("spearman", "kendall"):
+        raise ValueError(f"method must be 'spearman' or 'kendall', got {method!r}")
+
+
+def _require_pairs(num: int) -> None:
+    if num < 2:
+        raise ValueError(f"a rank correlation needs at least 2 architectures with both values, got {num}")
+
+
+def _resamples(num: int, bootstrap: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    random = np.random.RandomState(seed)
+    return (random.randint(0, num, num) for _ in range(bootstrap))
+
+
+def _codes(values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Dense rank of every value from 0: all that a rank correlation needs, and ranking a resample is then counting."""
+    return np.unique(values, return_inverse=True)[1]
+
+
+def _correlate(x_codes: NDArray[np.int64], y_codes: NDArray[np.int64], method: Method) -> float:
+    if method == "spearman":
+        return _pearson(_mid_ranks(x_codes), _mid_ranks(y_codes))
+    if (x_codes == x_codes[0]).all() or (y_codes == y_codes[0]).all():
+        return float("nan")
+    from scipy.stats import kendalltau  # half a second to import, so only where it is needed
+
+    # The p-value is not used, and the exact one costs a thousand times the rest.
+    return float(kendalltau(x_codes, y_codes, method="asymptotic").statistic)
+
+
+def _mid_ranks(codes: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Rank of every value, less the mean rank; ties get the mean of their places."""
+    count = np.bincount(codes)
+    rank = np.cumsum(count) - (count - 1) / 2
+    return rank[codes] - (codes.size + 1) / 2
+
+
+def _pearson(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
+    """Pearson correlation of two centred vectors; NaN if one is constant."""
+    norm = np.sqrt((x @ x) * (y @ y))
+    return float(np.clip(x @ y / norm, -1, 1)) if norm > 0 else float("nan")

@@ -1,0 +1,225 @@
+"""Parameters in an interval, from the stored bins: a sum where the thresholds are edges, bounds and an estimate where not."""
+
+import bisect
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from sweetgrad.analysis.intervals import Interval, Intervals, Threshold, as_intervals, format_threshold
+from sweetgrad.store.bins import EDGES, NUM_BINS, threshold_bin
+from sweetgrad.store.schema import KINDS
+
+__all__ = ["interval_bounds", "interval_counts"]
+
+Kind: TypeAlias = Literal["weight", "other", "all"]
+Level: TypeAlias = Literal["layer", "network"]
+
+_VARIABLE = {"layer": "grad_count", "network": "grad_count_network"}
+
+
+class Cut(NamedTuple):
+    """Where a threshold falls among the bins: below it lie the bins before ``bin``, and the ``share`` of that bin itself."""
+
+    bin: int
+    share: float
+
+    @property
+    def after(self) -> int:
+        """Index of the first bin that lies wholly above the threshold."""
+        return self.bin + (self.share > 0)
+
+
+def interval_counts(
+    profile: xr.Dataset, intervals: Intervals, *, kind: Kind = "weight", level: Level = "layer", exact: bool = False
+) -> xr.DataArray:
+    """Count the parameters whose gradient lies in each interval: Eq. 1 for every layer, or for the whole network.
+
+    Parameters
+    ----------
+    profile
+        A profile as from `open_profile`.
+    intervals
+        A grid, a sequence of intervals, or one interval.
+    kind
+        ``"weight"``: conv and linear weights; ``"other"``: norm affine parameters and biases; ``"all"``: both.
+    level
+        ``"network"`` reads only the small ``grad_count_network``.
+    exact
+        Whether to refuse a threshold that is not a stored edge. Otherwise the bin that such a threshold cuts is split
+        log-linearly (see `interval_bounds` for how wrong that can be).
+
+    Returns
+    -------
+    Dims ``(arch, layer, interval)`` or ``(arch, interval)``, parameters; int64 if every threshold is a stored edge, else float64.
+    Coordinates of ``interval``: its label, ``lower`` and ``upper``, and ``estimated``. Rows that were not measured have 0.
+    Lazy when the profile is lazy.
+
+    Raises
+    ------
+    ValueError
+        If ``kind`` or ``level`` is unknown, or ``exact`` and a threshold is not an edge; the nearest edges are named.
+
+    Notes
+    -----
+    An edge stands for its nearest float32, with which gradients were compared. Inside the bins below 1e-10 and above 10 the
+    estimate is uniform in ``g`` and in ``1 / g``.
+
+    Examples
+    --------
+    >>> from sweetgrad.store import empty_rows
+    >>> rows = empty_rows(["a"], [0], layers=["stem"])
+    >>> rows.grad_count[0, 0, 0, 0] = 7  # seven weights with gradient exactly 0
+    >>> interval_counts(rows, [Interval(0, 1e-3), Interval.live()]).values
+    array([[[7, 0]]])
+    """
+    pieces = as_intervals(intervals)
+    lower = [cut_at(piece.lower, exact=exact) for piece in pieces]
+    upper = [cut_at(piece.upper, exact=exact) for piece in pieces]
+    return _counts_between(profile, pieces, lower, upper, kind=kind, level=level)
+
+
+def interval_bounds(
+    profile: xr.Dataset, intervals: Intervals, *, kind: Kind = "weight", level: Level = "layer"
+) -> xr.Dataset:
+    """Bound the count of each interval when its thresholds fall inside bins.
+
+    Parameters
+    ----------
+    profile, intervals, kind, level
+        As in `interval_counts`.
+
+    Returns
+    -------
+    ``at_least``: parameters in the bins wholly inside the interval; ``at_most``: in all bins that it touches; ``estimate``: as
+    `interval_counts` gives it. All three are equal where both thresholds are stored edges. Dims as in `interval_counts`.
+    """
+    pieces = as_intervals(intervals)
+    lower = [cut_at(piece.lower) for piece in pieces]
+    upper = [cut_at(piece.upper) for piece in pieces]
+
+    def between(lows: Sequence[int], highs: Sequence[int]) -> xr.DataArray:
+        # An interval inside one bin has its inner bounds crossed: no bin lies wholly inside.
+        low_cuts = [Cut(low, 0.0) for low in lows]
+        high_cuts = [Cut(max(low, high), 0.0) for low, high in zip(lows, highs, strict=True)]
+        return _counts_between(profile, pieces, low_cuts, high_cuts, kind=kind, level=level).drop_vars("estimated")
+
+    return xr.Dataset(
+        {
+            "at_least": between([cut.after for cut in lower], [cut.bin for cut in upper]),
+            "at_most": between([cut.bin for cut in lower], [cut.after for cut in upper]),
+            "estimate": _counts_between(profile, pieces, lower, upper, kind=kind, level=level),
+        }
+    )
+
+
+def total_counts(profile: xr.Dataset, *, kind: Kind = "weight") -> xr.DataArray:
+    """Parameters of every layer, with those whose gradient is not finite; dims ``(arch, layer)``, int64."""
+    return _select_kind(profile["num_params"].astype(np.int64), kind)
+
+
+def cut_at(threshold: Threshold, *, exact: bool = False) -> Cut:
+    """Find where a threshold falls among the bins.
+
+    Examples
+    --------
+    >>> cut_at(Fraction(1, 10**10)), cut_at(math.inf)
+    (Cut(bin=2, share=0.0), Cut(bin=344, share=0.0))
+    """
+    if threshold == math.inf:
+        return Cut(NUM_BINS - 1, 0.0)
+    assert isinstance(threshold, Fraction)
+    stored = threshold_bin(threshold)
+    if stored is not None:
+        return Cut(stored, 0.0)
+    if threshold <= Fraction(1, 2**149):  # no float32 lies between zero and the smallest denormal
+        return Cut(1, 0.0)
+    above = bisect.bisect_right(EDGES, threshold)
+    if exact:
+        near = " and ".join(f"{edge} ({format_threshold(edge)})" for edge in EDGES[max(0, above - 1) : above + 1])
+        raise ValueError(
+            f"threshold {threshold} ({format_threshold(threshold)}) is not a stored edge; nearest: {near}. "
+            "Ask for one of these, or leave exact=False for an estimate with bounds."
+        )
+    # The smallest float keeps a threshold just above an edge marked as estimated.
+    return Cut(above + 1, max(_share_below(threshold, above), math.ulp(0.0)))
+
+
+def counts_below(counts: NDArray[Any], cuts: Sequence[int]) -> NDArray[np.int64]:
+    """Sum of all bins before each cut, along the last axis: ``(..., bin) -> (..., cut)``, int64."""
+    starts = sorted({0, *cuts} - {NUM_BINS})
+    # One pass over the bins, straight into int64: no copy of the counts in a wider type.
+    parts: NDArray[np.int64] = np.add.reduceat(counts, starts, axis=-1, dtype=np.int64)
+    below = np.zeros((*parts.shape[:-1], len(starts) + 1), dtype=np.int64)
+    np.cumsum(parts, axis=-1, out=below[..., 1:])
+    at_cuts: NDArray[np.int64] = below[..., np.searchsorted([*starts, NUM_BINS], cuts)]
+    return at_cuts
+
+
+def _counts_between(
+    profile: xr.Dataset,
+    pieces: Sequence[Interval],
+    lower: Sequence[Cut],
+    upper: Sequence[Cut],
+    *,
+    kind: Kind,
+    level: Level,
+) -> xr.DataArray:
+    if level not in _VARIABLE:
+        raise ValueError(f"level must be 'layer' or 'network', got {level!r}")
+    values = profile[_VARIABLE[level]]
+    if level == "network" and values.chunks is None:
+        # Read whole, xarray keeps it with the profile: the next question costs no read.
+        values.load()
+    estimated = np.array([low.share > 0 or high.share > 0 for low, high in zip(lower, upper, strict=True)], dtype=bool)
+
+    cuts = [*lower, *upper]
+    shares = np.array([cut.share for cut in cuts])
+
+    def count(values: NDArray[Any]) -> NDArray[Any]:
+        below: NDArray[Any] = counts_below(values, [cut.bin for cut in cuts])
+        if shares.any():
+            below = below + shares * (counts_below(values, [cut.after for cut in cuts]) - below)
+        return below[..., len(lower) :] - below[..., : len(lower)]
+
+    counts: xr.DataArray = xr.apply_ufunc(
+        count,
+        _select_kind(values, kind),
+        input_core_dims=[["bin"]],
+        output_core_dims=[["interval"]],
+        dask="parallelized",
+        output_dtypes=[np.float64 if estimated.any() else np.int64],
+        dask_gufunc_kwargs={"output_sizes": {"interval": len(pieces)}},
+    )
+    counts.attrs = {"units": "parameters", "long_name": "parameters with gradient in the interval"}
+    return counts.rename("count").assign_coords({**interval_coords(pieces), "estimated": ("interval", estimated)})
+
+
+def interval_coords(pieces: Sequence[Interval]) -> dict[str, Any]:
+    """Coordinates of the ``interval`` dimension: labels, and the edges as floats."""
+    return {
+        "interval": np.array([str(piece) for piece in pieces], dtype=object),
+        "lower": ("interval", np.array([float(piece.lower) for piece in pieces])),
+        "upper": ("interval", np.array([float(piece.upper) for piece in pieces])),
+    }
+
+
+def _select_kind(array: xr.DataArray, kind: Kind) -> xr.DataArray:
+    if kind == "all":
+        return array.sum("kind", dtype=np.int64)
+    if kind not in KINDS:
+        raise ValueError(f"kind must be one of {', '.join(KINDS)} or all, got {kind!r}")
+    return array.isel(kind=KINDS.index(kind), drop=True)
+
+
+def _share_below(threshold: Fraction, above: int) -> float:
+    """Estimated share, in [0, 1], of a bin that lies below a threshold inside it; ``EDGES[above]`` is the next edge."""
+    if above == 0:
+        return float(threshold / EDGES[0])
+    if above == len(EDGES):
+        return 1 - float(EDGES[-1] / threshold)
+    return math.log(threshold / EDGES[above - 1]) / math.log(EDGES[above] / EDGES[above - 1])

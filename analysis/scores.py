@@ -1,0 +1,131 @@
+"""The score of an architecture (Eq. 1) and the proportion of each layer (Eq. 2)."""
+
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from sweetgrad.analysis.counts import Kind, interval_counts, total_counts
+from sweetgrad.analysis.intervals import Intervals, is_single
+from sweetgrad.store.schema import LAYER_TYPES, STATUS
+
+__all__ = ["proportion", "score"]
+
+DEPTH_LAYERS = ("cell", "reduction")
+"""Layer types over which the released method follows the proportion through the depth of the network."""
+
+
+def score(profile: xr.Dataset, interval: Intervals, *, kind: Kind = "weight") -> xr.DataArray:
+    r"""Number of parameters whose gradient lies in an interval (Eq. 1), over the whole network.
+
+    .. math:: \mathrm{Score}(t_1, t_2) = \#\{k : t_1 \le |\partial J / \partial \theta_k| < t_2\}
+
+    Parameters
+    ----------
+    profile
+        A profile as from `open_profile`; only ``grad_count_network`` and ``status`` are read.
+    interval
+        One interval, the result of `best_interval`, a sequence of intervals, or a grid.
+    kind
+        As in `interval_counts`.
+
+    Returns
+    -------
+    Dims ``(arch,)`` for one interval, else ``(arch, interval)``; parameters, float64; NaN where ``status`` is not 1.
+    Lazy when the profile is lazy.
+
+    Examples
+    --------
+    >>> from sweetgrad.store import empty_rows
+    >>> rows = empty_rows(["a", "b"], [0, 1], layers=["stem"])
+    >>> rows.grad_count_network[0, 0, 0] = 7
+    >>> rows.status[0] = 1
+    >>> score(rows, (0, 1e-3)).values
+    array([ 7., nan])
+    """
+    counts = interval_counts(profile, interval, kind=kind, level="network")
+    scores = counts.astype(np.float64).where(profile["status"] == STATUS["ok"]).assign_attrs(counts.attrs)
+    return (scores.isel(interval=0) if is_single(interval) else scores).rename("score")
+
+
+def proportion(
+    profile: xr.Dataset,
+    grid: Intervals,
+    *,
+    kind: Kind = "weight",
+    layer_types: Collection[str] = DEPTH_LAYERS,
+) -> xr.DataArray:
+    r"""Share of each layer's parameters whose gradient lies in each interval (Eq. 2).
+
+    .. math:: p_l = \mathrm{Score}_l(t_1, t_2) / \mathrm{Score}_l(0, \infty)
+
+    Parameters
+    ----------
+    profile
+        A profile as from `open_profile`.
+    grid
+        As in `interval_counts`.
+    kind
+        As in `interval_counts`.
+    layer_types
+        Types of the layers to keep, from ``stem``, ``cell``, ``reduction``, ``head``.
+
+    Returns
+    -------
+    Dims ``(arch, layer, interval)``, dimensionless in [0, 1]. ``layer`` holds the layers of these types in depth order; where
+    they stand at different places in different architectures, each row is closed up and ends in NaN, and ``layer`` has no
+    names. A layer without parameters of this kind has proportion 0; the divisor counts gradients that are not finite, too.
+    Rows whose ``status`` is not 1 are NaN. Lazy when ``grad_count`` is lazy; ``layer_type`` and ``status``, which decide the
+    shape, are read at once.
+
+    Raises
+    ------
+    ValueError
+        If no architecture was measured, if a layer type is unknown, or if no layer is of these types.
+    """
+    measured = (profile["status"] == STATUS["ok"]).compute()
+    chosen = (_of_type(profile["layer_type"].compute(), layer_types) & measured).transpose("arch", "layer")
+    if not measured.any():
+        raise ValueError(
+            f"none of the {measured.size} architectures was measured (status 1): profile some of them first"
+        )
+    if not chosen.any():
+        raise ValueError(f"no layer is of type {' or '.join(layer_types)} in any measured architecture")
+    chosen_rows = chosen.values[measured.values]
+    if (chosen_rows == chosen_rows[0]).all():
+        return _proportion(profile.isel(layer=np.flatnonzero(chosen_rows[0])), grid, kind=kind).where(measured)
+    shares = _proportion(profile, grid, kind=kind).where(chosen)
+    closed_up: xr.DataArray = xr.apply_ufunc(
+        _nan_layers_last,
+        shares.drop_vars("layer", errors="ignore"),
+        input_core_dims=[["layer", "interval"]],
+        output_core_dims=[["layer", "interval"]],
+        dask="parallelized",
+        output_dtypes=[np.float64],
+        dask_gufunc_kwargs={"allow_rechunk": True},
+        keep_attrs=True,
+    )
+    return closed_up.isel(layer=slice(int(chosen_rows.sum(axis=1).max())))
+
+
+def _proportion(profile: xr.Dataset, grid: Intervals, *, kind: Kind) -> xr.DataArray:
+    total = total_counts(profile, kind=kind)
+    counts = interval_counts(profile, grid, kind=kind).transpose("arch", "layer", "interval")
+    # An empty layer has counts of 0, so any divisor gives the 0 of the released method.
+    shares = counts / total.clip(min=1)
+    return shares.rename("proportion").assign_attrs(units="1", long_name="share of the layer's parameters")
+
+
+def _of_type(layer_type: xr.DataArray, names: Collection[str]) -> xr.DataArray:
+    known = [name for name in LAYER_TYPES if name != "padding"]
+    if isinstance(names, str) or not set(names) <= set(known):
+        raise ValueError(f"layer_types must be a tuple of names from {', '.join(known)}; got {names!r}")
+    return layer_type.isin([LAYER_TYPES[name] for name in names])
+
+
+def _nan_layers_last(shares: NDArray[Any]) -> NDArray[Any]:
+    """Move NaN layers to the end and keep the order of the others; shape (..., layer, interval)."""
+    order = np.argsort(np.isnan(shares[..., :1]), axis=-2, kind="stable")
+    return np.take_along_axis(shares, order, axis=-2)

@@ -1,0 +1,58 @@
+"""Ctrl-C in two steps: finish what is in hand, then leave."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from rich.console import Console
+
+__all__ = ["draining"]
+
+
+@contextmanager
+def draining(stop: threading.Event, *, console: Console, on_stop: Callable[[], None]) -> Iterator[None]:
+    """Set ``stop`` at the first SIGINT or SIGTERM; leave the process at once at the second.
+
+    Parameters
+    ----------
+    stop
+        Set by the first signal (or by anyone else).
+    console
+        Where to say what goes on.
+    on_stop
+        Called once from a thread of its own when ``stop`` is set: a signal handler must not wait for a lock that the code it
+        interrupted may hold.
+    """
+
+    def watch() -> None:
+        stop.wait()
+        if not over.is_set():
+            on_stop()
+
+    def handle(signum: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            os._exit(128 + signum)  # workers and server end with us: they watch for it
+        console.print(
+            "\n[bold]Stopping[/]: finishing the networks in hand, then writing them. Press Ctrl-C again to leave at once."
+        )
+        stop.set()
+
+    over = threading.Event()
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    in_main = threading.current_thread() is threading.main_thread()
+    before = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)} if in_main else {}
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+        over.set()
+        was_set = stop.is_set()
+        stop.set()
+        watcher.join()
+        if not was_set:
+            stop.clear()

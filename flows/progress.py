@@ -1,0 +1,65 @@
+"""What a person sees while a run goes on: a bar on a terminal, a line now and then in a log file."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+__all__ = ["Counter", "progress_bar"]
+
+LOG_EVERY_S = 30.0
+
+
+class Counter:
+    """Counts architectures done; thread-safe enough for one producer. Call it with the number that was finished."""
+
+    def __init__(self, total: int, *, console: Console) -> None:
+        self.total = total
+        self.done = 0
+        self._console = console
+        self._start = self._last_line = time.monotonic()
+
+    def __call__(self, count: int) -> None:
+        """Add ``count`` architectures."""
+        self.done += count
+        now = time.monotonic()
+        if not self._console.is_terminal and (now - self._last_line > LOG_EVERY_S or self.done == self.total):
+            self._last_line = now
+            rate = self.done / (now - self._start)
+            left = (self.total - self.done) / rate if rate else float("nan")
+            self._console.print(f"{self.done}/{self.total} architectures, {rate:.2f} a second, {left:.0f} s left")
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.1f} arch/s" if task.speed else "… arch/s", style="progress.data.speed")
+
+
+@contextmanager
+def progress_bar(total: int, *, console: Console) -> Iterator[Counter]:
+    """Show how many of ``total`` architectures are done, the rate, and the time left; yields the `Counter` to call."""
+    counter = Counter(total, console=console)
+    if not console.is_terminal:
+        yield counter
+        return
+    columns = (
+        SpinnerColumn(),
+        TextColumn("[progress.description]{task.description}"),
+        BarColumn(bar_width=None),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+        _Rate(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+    )
+    # The rate of the last minutes, so that a resumed run or a slow start does not bend it for long.
+    with Progress(*columns, console=console, speed_estimate_period=120) as bar:
+        task = bar.add_task("profiling", total=total)
+
+        class Bar(Counter):
+            def __call__(self, count: int) -> None:
+                self.done += count
+                bar.advance(task, count)
+
+        yield Bar(total, console=console)

@@ -1,0 +1,55 @@
+"""Facts about a run that its numbers may depend on, for the attributes of a profile."""
+
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+__all__ = ["provenance"]
+
+
+def provenance(*, device: str, data_source: str, arch_order: str) -> dict[str, Any]:
+    """JSON-ready facts: versions, commit, device, data.
+
+    Parameters
+    ----------
+    device
+        ``cpu`` or ``cuda``.
+    data_source
+        Which files the images come from (`Images.source`).
+    arch_order
+        Where the order of the architectures comes from.
+    """
+    return {
+        "sweetgrad": version("sweetgrad"),
+        "git_commit": _git_commit(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device_name": torch.cuda.get_device_name() if device == "cuda" else _cpu_name(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "data_source": data_source,
+        "arch_order": arch_order,
+    }
+
+
+def _git_commit() -> str:
+    """Commit of the checkout that the package is imported from; empty for an installed package."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return ""
+    found = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    return found.stdout.strip()
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())

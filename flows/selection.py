@@ -1,0 +1,50 @@
+"""Which architectures a command is about: ``all``, ``0:100``, ``sample:500``."""
+
+import re
+
+import numpy as np
+
+__all__ = ["select_archs"]
+
+
+def select_archs(selection: str, *, num_archs: int, seed: int = 42) -> list[int]:
+    """Indices that a selection stands for, ascending.
+
+    Parameters
+    ----------
+    selection
+        ``all``; ``START:STOP`` (STOP excluded; either may be left out); ``sample:N``, a seeded uniform sample without
+        replacement, of which a smaller sample with the same seed is a part; or one index.
+    num_archs
+        Architectures in the space.
+    seed
+        Seed of the sample.
+
+    Raises
+    ------
+    ValueError
+        If the selection is malformed or out of bounds.
+
+    Examples
+    --------
+    >>> select_archs("0:3", num_archs=10), select_archs("sample:3", num_archs=10)
+    ([0, 1, 2], [1, 5, 8])
+    """
+    if selection == "all":
+        return list(range(num_archs))
+    if match := re.fullmatch(r"sample:(\d+)", selection):
+        size = int(match[1])
+        if not 1 <= size <= num_archs:
+            raise ValueError(f"a sample must have 1 to {num_archs} architectures (the size of the space), got {size}")
+        # RandomState, because NumPy promises never to change its stream.
+        return sorted(np.random.RandomState(seed).permutation(num_archs)[:size].tolist())
+    if match := re.fullmatch(r"(\d*):(\d*)", selection):
+        start, stop = int(match[1] or 0), int(match[2] or num_archs)
+        if not 0 <= start < stop <= num_archs:
+            raise ValueError(f"a range of architectures must lie in 0:{num_archs} and not be empty, got {selection}")
+        return list(range(start, stop))
+    if re.fullmatch(r"\d+", selection):
+        if int(selection) >= num_archs:
+            raise ValueError(f"architectures are numbered 0 to {num_archs - 1}, got {selection}")
+        return [int(selection)]
+    raise ValueError(f"expected all, START:STOP, sample:N or one index as the architectures, got {selection!r}")

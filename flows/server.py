@@ -1,0 +1,138 @@
+"""A Prefect server for the length of one run, which cannot outlive it.
+
+Prefect would start one by itself, in our process group, where Ctrl-C ends it before the run and ``kill -9`` leaves it behind.
+This one has its own session, and a thread that ends it as soon as the pipe from its parent closes, however the parent ended.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO
+
+__all__ = ["ServerError", "prefect_server"]
+
+STARTUP_TIMEOUT_S = float(os.environ.get("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120"))
+
+
+class ServerError(RuntimeError):
+    """The Prefect server did not come up."""
+
+
+@contextmanager
+def prefect_server() -> Iterator[str]:
+    """Start a server, or use the one that Prefect is configured for (``PREFECT_API_URL``); yields its API address.
+
+    Returns at once: call `wait_until_up` before the first flow, so that other things can start meanwhile.
+
+    Raises
+    ------
+    ServerError
+        From `wait_until_up`, with the end of the server's log.
+    """
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    configured = PREFECT_API_URL.value()
+    if configured:
+        yield configured
+        return
+    port = _free_port()
+    url = f"http://127.0.0.1:{port}/api"
+    with tempfile.TemporaryFile(mode="w+b") as log, _process(port, log) as process:
+        _running[url] = (process, log)
+        try:
+            with temporary_settings({PREFECT_API_URL: url}):
+                yield url
+        finally:
+            del _running[url]
+
+
+_running: dict[str, tuple[subprocess.Popen[bytes], IO[bytes]]] = {}
+
+
+def wait_until_up(url: str) -> None:
+    """Wait until the server at ``url`` answers.
+
+    Raises
+    ------
+    ServerError
+        If it ended or did not answer in time.
+    """
+    import httpx
+
+    if url not in _running:
+        return  # not ours: Prefect reports what it thinks of it
+    process, log = _running[url]
+    deadline = time.monotonic() + STARTUP_TIMEOUT_S
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            if httpx.get(f"{url}/health", timeout=5).status_code == 200:
+                return
+        except httpx.HTTPError:
+            time.sleep(0.1)
+    log.seek(0)
+    tail = log.read().decode(errors="replace")[-2000:]
+    state = (
+        f"ended with code {process.returncode}"
+        if process.poll() is not None
+        else f"no answer in {STARTUP_TIMEOUT_S:.0f} s"
+    )
+    raise ServerError(
+        f"the Prefect server did not start ({state}). Set PREFECT_API_URL to use a running one, or a longer "
+        f"PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS. The end of its log:\n{tail}"
+    )
+
+
+@contextmanager
+def _process(port: int, log: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    environment = {
+        **os.environ,
+        "PREFECT_UI_ENABLED": "false",
+        "PREFECT__SERVER_EPHEMERAL": "1",
+        "PREFECT__SERVER_FINAL": "1",
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sweetgrad.flows.server", str(port)],
+        stdin=subprocess.PIPE,
+        stdout=log,
+        stderr=log,
+        env=environment,
+        start_new_session=True,
+    )
+    assert process.stdin is not None
+    try:
+        yield process
+    finally:
+        process.stdin.close()  # the server's watcher sees the end of the pipe
+        try:
+            process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _end_with_parent() -> None:
+    sys.stdin.buffer.read()
+    os._exit(0)  # nothing to save: every state is committed to the database when it is set
+
+
+def _serve(port: int) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    import uvicorn
+
+    uvicorn.run("prefect.server.api.server:create_app", factory=True, host="127.0.0.1", port=port, log_level="error")
+
+
+if __name__ == "__main__":
+    _serve(int(sys.argv[1]))

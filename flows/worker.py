@@ -1,0 +1,74 @@
+"""What runs on a Dask worker: one plain function, its progress reported and its stop asked for through the scheduler."""
+
+import time
+from collections.abc import Callable, Sequence
+
+import distributed
+
+from sweetgrad.profiling import Batch, SearchSpace, profile_shard
+from sweetgrad.store import ProfileSpec, Shard
+
+__all__ = ["run_shard"]
+
+_REPORT_EVERY_S = 0.25
+_ASK_EVERY_S = 1.0
+
+
+def run_shard(
+    store: str,
+    name: str,
+    shard: Shard,
+    space: SearchSpace,
+    batch: Batch,
+    spec: ProfileSpec,
+    estimators: Sequence[str],
+    channel: str,
+) -> int:
+    """Profile a shard; progress goes to the topic ``channel``, and the event of that name ends it after the network in hand."""
+    report = _Reporter(channel)
+    try:
+        return profile_shard(
+            store,
+            name,
+            shard,
+            space,
+            batch,
+            spec,
+            estimators=estimators,
+            on_done=report,
+            should_stop=_stop_asked(channel),
+        )
+    finally:
+        report.flush()
+
+
+class _Reporter:
+    """Adds up finished architectures and sends their number now and then, since every message costs the scheduler time."""
+
+    def __init__(self, channel: str) -> None:
+        self._worker = distributed.get_worker()
+        self._channel = channel
+        self._count = 0
+        self._last = time.monotonic()
+
+    def __call__(self, index: int) -> None:
+        self._count += 1
+        if time.monotonic() - self._last > _REPORT_EVERY_S:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._count:
+            self._worker.log_event(self._channel, self._count)
+        self._count, self._last = 0, time.monotonic()
+
+
+def _stop_asked(channel: str) -> Callable[[], bool]:
+    event = distributed.Event(channel)
+    asked = [float("-inf"), False]
+
+    def is_stop_asked() -> bool:
+        if time.monotonic() - asked[0] > _ASK_EVERY_S:
+            asked[:] = [time.monotonic(), event.is_set()]
+        return bool(asked[1])
+
+    return is_stop_asked

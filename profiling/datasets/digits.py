@@ -1,0 +1,46 @@
+"""The embedded data set: 1,797 handwritten digits at their native 8x8, which scikit-learn brings along."""
+
+from pathlib import Path
+
+import numpy as np
+
+from sweetgrad.profiling.batches import Images
+
+__all__ = ["MEAN", "SD", "load_digits"]
+
+MEAN = 0.30526028624095713
+"""Mean over all pixels of all images, as grey values in [0, 1]."""
+SD = 0.3760492217920148
+"""Standard deviation over the same pixels."""
+
+
+def load_digits(data_dir: Path | None = None, *, seed: int = 42, download: bool = False) -> Images:
+    """Load scikit-learn's digits, grey repeated to 3 channels, normalised by their own mean and standard deviation.
+
+    Parameters
+    ----------
+    data_dir, seed, download
+        Ignored: the images come with scikit-learn.
+
+    Returns
+    -------
+    1,797 images of shape (3, 8, 8), labels 0..9.
+
+    Raises
+    ------
+    ImportError
+        If scikit-learn is not installed.
+    """
+    del data_dir, seed, download
+    try:
+        from sklearn import datasets
+    except ImportError as error:
+        raise ImportError(
+            "data set 'digits' comes with scikit-learn, which is not installed: pip install 'sweetgrad[profile]', "
+            "or take data set 'synthetic'"
+        ) from error
+    data = datasets.load_digits()
+    grey = ((data.images / 16 - MEAN) / SD).astype(np.float32)
+    x = np.repeat(grey[:, np.newaxis], 3, axis=1)
+    source = f"scikit-learn digits: all {len(x):,} images, 8x8"
+    return Images("digits", x, data.target.astype(np.int64), num_classes=10, source=source, crop_padding=1)

@@ -1,0 +1,116 @@
+"""Fetch an archive from its publisher: resumed where it broke off, checked against its MD5, extracted safely."""
+
+import hashlib
+import tarfile
+import tempfile
+from pathlib import Path
+
+import httpx
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+__all__ = ["fetch"]
+
+_TIMEOUT_S = 30.0
+
+
+def fetch(url: str, md5: str, destination: Path) -> Path:
+    """Download a tar archive into a folder and extract it there.
+
+    The download grows in ``NAME.part``; a rerun asks the server for the rest, and starts again if the server does not do that.
+    The archive gets its name only after its checksum was found right, and stays, so that a rerun only extracts it.
+
+    Parameters
+    ----------
+    url
+        Address of the archive.
+    md5
+        Its MD5 in hexadecimal, as its publisher states it: it guards against damage, not against malice.
+    destination
+        Folder; made if it does not exist.
+
+    Returns
+    -------
+    Path of the archive.
+
+    Raises
+    ------
+    ConnectionError
+        If the network or the server fails; what was received is kept.
+    ValueError
+        If the checksum is wrong (a download is deleted), or the archive would write outside the folder.
+    """
+    destination.mkdir(parents=True, exist_ok=True)
+    archive = destination / httpx.URL(url).path.rpartition("/")[2]
+    if archive.exists():
+        if (got := _md5(archive)) != md5:
+            raise ValueError(f"{archive} has MD5 {got}, expected {md5}: delete or move it, then run this again")
+    else:
+        part = archive.with_name(archive.name + ".part")
+        _download(url, part)
+        if (got := _md5(part)) != md5:
+            part.unlink()
+            raise ValueError(f"{url}: expected MD5 {md5}, got {got}. Deleted {part}; run this again to fetch it anew")
+        part.rename(archive)
+    _extract(archive, destination)
+    return archive
+
+
+def _download(url: str, part: Path) -> None:
+    try:
+        _stream(url, part)
+    except httpx.HTTPStatusError as error:
+        status = error.response
+        raise ConnectionError(
+            f"{url}: the server answered {status.status_code} {status.reason_phrase}; try later"
+        ) from error
+    except httpx.HTTPError as error:
+        kept = part.stat().st_size if part.exists() else 0
+        raise ConnectionError(
+            f"{url}: {type(error).__name__} ({error}) after {kept:,} bytes, which are kept in {part}; a rerun resumes there"
+        ) from error
+
+
+def _stream(url: str, part: Path) -> None:
+    have = part.stat().st_size if part.exists() else 0
+    # identity: a byte range of a compressed transfer would not be a byte range of the file.
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+    with httpx.stream("GET", url, headers=headers, timeout=_TIMEOUT_S, follow_redirects=True) as response:
+        if have and response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+            return  # nothing is missing, or the part is of another file: the checksum decides
+        response.raise_for_status()
+        resumes = response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+        start = have if response.status_code == httpx.codes.PARTIAL_CONTENT and resumes else 0
+        length = response.headers.get("Content-Length")
+        with part.open("r+b" if start else "wb") as file, _progress() as progress:
+            file.seek(start)
+            total = start + int(length) if length else None
+            task = progress.add_task(part.stem, total=total, completed=start)
+            for block in response.iter_raw():
+                progress.advance(task, file.write(block))
+
+
+def _progress() -> Progress:
+    columns = BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
+    return Progress(TextColumn("{task.description}"), *columns, console=Console(stderr=True))
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def _extract(archive: Path, destination: Path) -> None:
+    """Extract beside the destination's content, then move file by file: an interrupted extraction leaves no half file."""
+    with tempfile.TemporaryDirectory(prefix=".extracting-", dir=destination) as folder:
+        try:
+            with tarfile.open(archive) as tar:
+                tar.extractall(folder, filter="data")
+        except tarfile.TarError as error:
+            raise ValueError(f"{archive} cannot be extracted safely: {error}") from error
+        for path in sorted(Path(folder).rglob("*")):
+            target = destination / path.relative_to(folder)
+            if path.is_dir():
+                target.mkdir(exist_ok=True)
+            else:
+                path.replace(target)

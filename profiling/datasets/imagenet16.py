@@ -1,0 +1,111 @@
+"""ImageNet16-120: the first 120 classes of ImageNet at 16x16, from the official batches or an ``.npz``."""
+
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sweetgrad.profiling.batches import Images
+from sweetgrad.profiling.datasets._files import Part, check_labels, normalise, present, read_batch, source_of
+
+__all__ = ["load_imagenet16_120"]
+
+_NUM_CLASSES = 120
+_NUM_TRAIN = 151_700
+# In pixel values 0..255.
+_MEAN = (122.68, 116.66, 104.01)
+_SD = (63.22, 61.26, 65.09)
+_FOLDER = "ImageNet16"
+_BATCHES = tuple(f"train_data_batch_{i}" for i in range(1, 11))
+_NPZ = "imagenet16_120*.npz"
+
+
+def load_imagenet16_120(data_dir: Path | None = None, *, seed: int = 42, download: bool = False) -> Images:
+    """Load ImageNet16-120: the official training batches that are there, else an ``.npz``.
+
+    Parameters
+    ----------
+    data_dir
+        Folder with ``train_data_batch_1`` .. ``_10`` (pickles with ``data``, uint8 (N, 768), and ``labels``, 1..1000, of which
+        1..120 are kept), or the folder above it; a folder with one ``imagenet16_120*.npz`` (``x`` uint8 (N, 16, 16, 3), ``y``
+        0..119); or such a file itself.
+    seed, download
+        Ignored: there is no address to fetch it from.
+
+    Returns
+    -------
+    Images of shape (3, 16, 16), normalised with the benchmark's constants, labels 0..119; ``source`` says which files.
+
+    Raises
+    ------
+    FileNotFoundError
+        If no file is there; says where it was looked for.
+    ValueError
+        If a file is damaged or is not what it should be, or several ``.npz`` files are there.
+    """
+    del seed, download
+    if data_dir is not None and (parts := _official(data_dir)):
+        source = source_of(parts, total=_NUM_TRAIN, what="training")
+    else:
+        parts = [_read_npz(_find_npz(data_dir))]
+        # Not "of the training images": an .npz does not say which images it holds.
+        source = f"{parts[0].file}: {len(parts[0].y):,} images"
+    y = np.concatenate([part.y for part in parts])
+    if not len(y):
+        raise ValueError(f"{data_dir}: no image has one of the {_NUM_CLASSES} classes; get the files again")
+    x = normalise([part.x for part in parts], mean=_MEAN, sd=_SD)
+    return Images("imagenet16-120", x, y, _NUM_CLASSES, source, crop_padding=2)
+
+
+def _official(data_dir: Path) -> list[Part]:
+    paths = present(data_dir / _FOLDER, _BATCHES) or present(data_dir, _BATCHES)
+    return [_read_official(path) for path in paths]
+
+
+def _read_official(path: Path) -> Part:
+    pixels, y = read_batch(path, labels="labels", pixels=3 * 16 * 16, first=1, last=1000)
+    # Batch by batch, so that never more than one holds its 880 other classes in memory.
+    keep = y <= _NUM_CLASSES
+    return Part(path.name, pixels[keep].reshape(-1, 3, 16, 16), y[keep] - 1)
+
+
+def _find_npz(data_dir: Path | None) -> Path:
+    if data_dir is not None and data_dir.is_file():
+        return data_dir
+    found = [] if data_dir is None else sorted(data_dir.glob(_NPZ))
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
+        raise ValueError(f"{data_dir} holds {len(found)} files {_NPZ} ({names}): give the one meant as --data-dir")
+    if found:
+        return found[0]
+    files = (
+        f"{_BATCHES[0]} .. {_BATCHES[-1]}, or one {_NPZ} with x (uint8, N x 16 x 16 x 3) and y (0..{_NUM_CLASSES - 1})"
+    )
+    looked = "no --data-dir was given" if data_dir is None else f"found none in {data_dir / _FOLDER}, {data_dir}"
+    raise FileNotFoundError(
+        f"data set imagenet16-120: expected {files}; {looked}. It cannot be fetched from here: get the 16x16 ImageNet "
+        "(image-net.org, with an account) by hand and say where it is with --data-dir DIR"
+    )
+
+
+def _read_npz(path: Path) -> Part:
+    x, y = _arrays(path)
+    if x.dtype != np.uint8 or x.ndim != 4 or x.shape[1:] != (16, 16, 3):
+        raise ValueError(f"{path}: x must be uint8 of shape (N, 16, 16, 3), got {x.dtype} {x.shape}")
+    if y.shape != x.shape[:1] or y.dtype.kind not in "iu":
+        raise ValueError(f"{path}: y must be {len(x)} whole numbers, got {y.dtype} {y.shape}")
+    check_labels(y, path, first=0, last=_NUM_CLASSES - 1)
+    return Part(path.name, np.ascontiguousarray(x.transpose(0, 3, 1, 2)), y.astype(np.int64))
+
+
+def _arrays(path: Path) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    try:
+        # Opened here, because np.load leaves a file open that is no zip.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            return archive["x"], archive["y"]
+    except (KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(
+            f"{path} must be an .npz with the arrays x and y, whole and without objects: {error}"
+        ) from error

@@ -1,0 +1,224 @@
+"""NAS-Bench-101 cells as graphs: strings, dead vertices, channels, parameter counts. No torch.
+
+Vertices are numbered in topological order: 0 is the input, the last one the output, the others carry an operation. An edge goes
+from a lower to a higher number, so the upper triangle of the adjacency matrix, row by row, holds them all.
+"""
+
+from dataclasses import dataclass
+from itertools import combinations
+
+__all__ = [
+    "KERNEL_SIZES",
+    "MAX_EDGES",
+    "MAX_VERTICES",
+    "Graph",
+    "cell_widths",
+    "num_params",
+    "read_edges",
+    "read_graph",
+]
+
+MAX_VERTICES = 7
+MAX_EDGES = 9
+STEM_CHANNELS = 128
+NUM_STACKS = 3
+CELLS_PER_STACK = 3
+
+KERNEL_SIZES: dict[str, int | None] = {"conv1x1": 1, "conv3x3": 3, "maxpool3x3": None}
+"""Operations and the kernel size of their convolution (followed by BatchNorm and ReLU); the pool has no parameters."""
+
+Edges = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A cell without dead vertices: every vertex lies on a path from the input to the output.
+
+    Attributes
+    ----------
+    ops
+        Operation of each inner vertex: ``ops[v - 1]`` belongs to vertex ``v``.
+    edges
+        Pairs (source, destination), source < destination, sorted.
+    """
+
+    ops: tuple[str, ...]
+    edges: Edges
+
+    @property
+    def output(self) -> int:
+        """Number of the output vertex."""
+        return len(self.ops) + 1
+
+    def sources(self, vertex: int) -> tuple[int, ...]:
+        """Inner vertices with an edge to ``vertex``, ascending; the input, whose edges are projections, is not among them."""
+        return tuple(source for source, target in self.edges if target == vertex and source != 0)
+
+    def from_input(self, vertex: int) -> bool:
+        """Whether the input has an edge to ``vertex``."""
+        return (0, vertex) in self.edges
+
+    def channels(self, width: int) -> tuple[int, ...]:
+        """Channels that each inner vertex works with in a cell with ``width`` output channels.
+
+        Examples
+        --------
+        Vertices 1, 2 and 3 share the 128 channels of the output:
+
+        >>> read_graph("1110001011:conv1x1;conv1x1;conv1x1").channels(128)
+        (43, 43, 42)
+        """
+        joined = self.sources(self.output)
+        channels = dict.fromkeys(joined, 0)
+        for place, vertex in enumerate(joined):
+            channels[vertex] = width // len(joined) + (place < width % len(joined))
+        # Going backwards: every successor of an inner vertex has its channels before the vertex asks for them.
+        for vertex in reversed(range(1, self.output)):
+            if vertex not in channels:
+                channels[vertex] = max(channels[target] for source, target in self.edges if source == vertex)
+        return tuple(channels[vertex] for vertex in range(1, self.output))
+
+
+def read_graph(arch_id: str) -> Graph:
+    """Read ``upper triangle:op;op;...`` and prune the dead vertices.
+
+    Raises
+    ------
+    ValueError
+        If the string is malformed or the graph is outside the space.
+
+    Examples
+    --------
+    The linear chain, and a graph whose vertex 2 leads nowhere:
+
+    >>> read_graph("100101:conv3x3;maxpool3x3")
+    Graph(ops=('conv3x3', 'maxpool3x3'), edges=((0, 1), (1, 2), (2, 3)))
+    >>> read_graph("110010:conv3x3;maxpool3x3")
+    Graph(ops=('conv3x3',), edges=((0, 1), (1, 2)))
+    """
+    adjacency, colon, listed = arch_id.partition(":")
+    try:
+        if not colon:
+            raise ValueError("there is no colon")
+        num_vertices, edges = read_edges(adjacency)
+        ops = read_ops(listed, num_ops=num_vertices - 2)
+    except ValueError as error:
+        raise ValueError(
+            f"not a NAS-Bench-101 architecture: {arch_id!r}: {error}. "
+            "Expected the upper triangle of the adjacency matrix, a colon, and the operations of the inner vertices, "
+            "such as '100101:conv3x3;maxpool3x3'"
+        ) from None
+    live = sorted({vertex for edge in edges for vertex in edge})
+    number = {vertex: place for place, vertex in enumerate(live)}
+    return Graph(
+        ops=tuple(ops[vertex - 1] for vertex in live[1:-1]),
+        edges=tuple((number[source], number[target]) for source, target in edges),
+    )
+
+
+def read_edges(adjacency: str) -> tuple[int, Edges]:
+    """Number of vertices, and the edges on paths from input to output, of an upper triangle such as ``100101``.
+
+    Raises
+    ------
+    ValueError
+        If it is no upper triangle, or a graph outside the space. The edges are counted after pruning, as the benchmark does.
+    """
+    if set(adjacency) - {"0", "1"}:
+        raise ValueError(f"the upper triangle may hold only 0 and 1, got {adjacency!r}")
+    by_length = {n * (n - 1) // 2: n for n in range(2, MAX_VERTICES + 1)}
+    if len(adjacency) not in by_length:
+        raise ValueError(
+            f"the upper triangle must have {', '.join(map(str, by_length))} digits for 2 to {MAX_VERTICES} vertices, "
+            f"got {len(adjacency)} digits"
+        )
+    num_vertices = by_length[len(adjacency)]
+    pairs = combinations(range(num_vertices), 2)
+    edges = _live_edges([pair for pair, digit in zip(pairs, adjacency, strict=True) if digit == "1"], num_vertices - 1)
+    if not edges:
+        raise ValueError(f"no path leads from the input to the output in {adjacency!r}")
+    if len(edges) > MAX_EDGES:
+        raise ValueError(f"at most {MAX_EDGES} edges may lie on paths from input to output, got {len(edges)}")
+    return num_vertices, edges
+
+
+def read_ops(listed: str, *, num_ops: int) -> tuple[str, ...]:
+    """Operations of a list such as ``conv3x3;maxpool3x3``.
+
+    Raises
+    ------
+    ValueError
+        If there are not ``num_ops`` of them, or one is unknown.
+    """
+    ops = tuple(listed.split(";")) if listed else ()
+    if len(ops) != num_ops:
+        raise ValueError(f"{num_ops + 2} vertices need {num_ops} operations, got {len(ops)} ({listed!r})")
+    for op in ops:
+        if op not in KERNEL_SIZES:
+            raise ValueError(f"operations must be among {', '.join(KERNEL_SIZES)}, got {op!r}")
+    return ops
+
+
+def _live_edges(edges: list[tuple[int, int]], output: int) -> Edges:
+    """Edges that lie on a path from vertex 0 to ``output``."""
+    reached = {0}
+    for source, target in edges:  # sorted by source, so one pass is enough
+        if source in reached:
+            reached.add(target)
+    leading = {output}
+    for source, target in reversed(edges):
+        if target in leading:
+            leading.add(source)
+    return tuple((source, target) for source, target in edges if source in reached and target in leading)
+
+
+def cell_widths() -> tuple[tuple[int, int], ...]:
+    """Input and output channels of the nine cells; they double at the beginning of stacks 2 and 3."""
+    outputs = [STEM_CHANNELS << stack for stack in range(NUM_STACKS) for _ in range(CELLS_PER_STACK)]
+    return tuple(zip([STEM_CHANNELS, *outputs], outputs, strict=False))
+
+
+def num_params(arch_id: str, *, in_channels: int = 3, num_classes: int = 10) -> int:
+    """Parameters of the whole network, from the graph alone.
+
+    Parameters
+    ----------
+    arch_id
+        Architecture string, as `read_graph` takes it.
+    in_channels, num_classes
+        Channels of the images; classes.
+
+    Returns
+    -------
+    Number of trainable parameters: weights, BatchNorm scales and shifts, the bias of the head.
+
+    Examples
+    --------
+    >>> num_params("1:")  # input -> output: nine projections
+    882570
+    """
+    graph = read_graph(arch_id)
+    widths = cell_widths()
+    cells = {pair: _num_cell_params(graph, *pair) for pair in set(widths)}
+    last = widths[-1][1]
+    return (
+        _num_conv_bn(in_channels, STEM_CHANNELS, 3)
+        + sum(cells[pair] for pair in widths)
+        + last * num_classes
+        + num_classes
+    )
+
+
+def _num_cell_params(graph: Graph, in_channels: int, width: int) -> int:
+    total = _num_conv_bn(in_channels, width, 1) if graph.from_input(graph.output) else 0
+    for vertex, (op, channels) in enumerate(zip(graph.ops, graph.channels(width), strict=True), start=1):
+        if graph.from_input(vertex):
+            total += _num_conv_bn(in_channels, channels, 1)
+        kernel_size = KERNEL_SIZES[op]
+        if kernel_size is not None:
+            total += _num_conv_bn(channels, channels, kernel_size)
+    return total
+
+
+def _num_conv_bn(in_channels: int, out_channels: int, kernel_size: int) -> int:
+    return kernel_size**2 * in_channels * out_channels + 2 * out_channels

@@ -1,0 +1,244 @@
+"""NAS-Bench-101 (Ying et al. 2019): cells of at most 7 vertices and 9 edges in a network of 3 stacks of 3 cells."""
+
+import math
+import zlib
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sweetgrad.profiling.spaces._nb101_graph import (
+    CELLS_PER_STACK,
+    KERNEL_SIZES,
+    STEM_CHANNELS,
+    Graph,
+    cell_widths,
+    num_params,
+    read_edges,
+    read_graph,
+    read_ops,
+)
+from sweetgrad.profiling.spaces.protocol import Layer, Network
+
+__all__ = ["NasBench101", "num_params"]
+
+_COLUMNS = ("n_vertices", "adj_upper", "ops")
+_COLUMNS_HELP = (
+    "n_vertices (2 to 7, input and output included), adj_upper (upper triangle of the adjacency matrix, row by row, such as "
+    f"100101) and ops (operations of the inner vertices, joined by ';': {', '.join(KERNEL_SIZES)})"
+)
+
+
+class NasBench101:
+    """The graphs that a file lists, in its order.
+
+    An architecture string holds the graph itself, ``upper triangle:op;op;...``, so `build` also takes graphs that the file does
+    not list.
+
+    Parameters
+    ----------
+    table
+        A csv file (also .csv.gz) with the columns n_vertices, adj_upper and ops; others are ignored.
+
+    Raises
+    ------
+    ValueError
+        Without a table, or if it cannot be read; file, row and column are named.
+
+    Examples
+    --------
+    >>> NasBench101()
+    Traceback (most recent call last):
+    ValueError: NAS-Bench-101 has no built-in list of graphs: it comes from a file. ...
+    """
+
+    name = "nas-bench-101"
+    variant = ""
+    init = "nas-bench-101"
+    # The max-pools between the stacks have no parameters: there is no reduction layer.
+    layer_names = ("stem", *(f"cell{i}" for i in range(len(cell_widths()))), "head")
+    input_size = 32
+
+    def __init__(self, table: Path | str | None = None) -> None:
+        if table is None:
+            raise ValueError(
+                "NAS-Bench-101 has no built-in list of graphs: it comes from a file. Name it with --space-file FILE "
+                "(benchmarks/nas-bench-101.csv.gz under --data-dir is found by itself). "
+                f"It must be a csv, or csv.gz, with the columns {_COLUMNS_HELP}"
+            )
+        self._arch_ids = _read_table(Path(table))
+
+    def __len__(self) -> int:
+        """Number of graphs in the file."""
+        return len(self._arch_ids)
+
+    def arch_id(self, index: int) -> str:
+        """Architecture string of the graph in row ``index`` of the file, counted from 0.
+
+        Raises
+        ------
+        IndexError
+            If there is no such row.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(f"architecture index must be in 0..{len(self) - 1}, got {index}")
+        return self._arch_ids[index]
+
+    def build(self, arch_id: str, *, in_channels: int, num_classes: int) -> Network:
+        """Build the network of any graph of the space, listed in the file or not, initialised as the benchmark does.
+
+        Parameters
+        ----------
+        arch_id
+            Upper triangle of the adjacency matrix, row by row; a colon; the operations of the inner vertices joined by ``;``. The
+            number of vertices follows from the lengths. Dead vertices are pruned.
+        in_channels, num_classes
+            Channels of the images; classes.
+
+        Raises
+        ------
+        ValueError
+            If the string is malformed or the graph is outside the space.
+        """
+        module = _Net(read_graph(arch_id), in_channels, num_classes)
+        parts = (module.stem, *module.cells, module.head)
+        types = ("stem", *("cell" for _ in module.cells), "head")
+        return Network(
+            module, tuple(Layer(n, t, (part,)) for n, t, part in zip(self.layer_names, types, parts, strict=True))
+        )
+
+
+def _read_table(path: Path) -> tuple[str, ...]:
+    """Architecture strings of a table, every row checked."""
+    try:
+        # Text, because adj_upper has leading zeros; no NA filter, because the graph of two vertices has an empty list of ops.
+        frame = pd.read_csv(path, dtype=str, na_filter=False)
+    except FileNotFoundError:
+        raise ValueError(f"no such file: {path}. Expected a csv with the columns {_COLUMNS_HELP}") from None
+    except (OSError, EOFError, zlib.error, UnicodeError, ValueError) as error:
+        raise ValueError(
+            f"{path} cannot be read as a csv ({error}); expected the columns {_COLUMNS_HELP}. "
+            "If it was downloaded, compare its size or checksum and fetch it again"
+        ) from error
+    missing = [column for column in _COLUMNS if column not in frame.columns]
+    if missing:
+        found = ", ".join(map(str, frame.columns[:20]))
+        raise ValueError(f"{path} lacks the column(s) {', '.join(missing)}; expected {_COLUMNS_HELP}; found {found}")
+    rows = zip(*(frame[column].tolist() for column in _COLUMNS), strict=True)
+    first_row: dict[str, int] = {}
+    for row, (n_vertices, adjacency, ops) in enumerate(rows):
+        arch_id = _check_row(n_vertices, adjacency, ops, where=f"{path}, row {row} (counted from 0, below the header)")
+        if first_row.setdefault(arch_id, row) != row:
+            raise ValueError(f"{path}: rows {first_row[arch_id]} and {row} hold the same graph, {arch_id}; remove one")
+    if not first_row:
+        raise ValueError(f"{path} has no rows below its header; expected one graph a row")
+    return tuple(first_row)
+
+
+def _check_row(n_vertices: str, adjacency: str, ops: str, *, where: str) -> str:
+    """Architecture string of one row; an error names the column."""
+    column = "adj_upper"
+    try:
+        num_vertices, _ = read_edges(adjacency)
+        column = "ops"
+        read_ops(ops, num_ops=num_vertices - 2)
+        column = "n_vertices"
+        if n_vertices != str(num_vertices):
+            raise ValueError(f"expected {num_vertices}, as adj_upper has {len(adjacency)} digits, got {n_vertices!r}")
+    except ValueError as error:
+        raise ValueError(f"{where}, column {column}: {error}") from None
+    return f"{adjacency}:{ops}"
+
+
+class _Conv(nn.Conv2d):
+    """Convolution without bias that keeps the size of the image, initialised N(0, sqrt(2 / (k * k * out)))."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False)
+
+    def reset_parameters(self) -> None:
+        # In place of the default initialisation, not after it: that would draw every weight twice.
+        nn.init.normal_(self.weight, 0, math.sqrt(2 / (self.kernel_size[0] * self.kernel_size[1] * self.out_channels)))
+
+
+class _Linear(nn.Linear):
+    """Linear layer initialised N(0, 0.01), biases 0."""
+
+    def reset_parameters(self) -> None:
+        nn.init.normal_(self.weight, 0, 0.01)
+        nn.init.zeros_(self.bias)
+
+
+def _conv_bn_relu(in_channels: int, out_channels: int, kernel_size: int) -> nn.Sequential:
+    # PyTorch's default eps, 1e-5, is also the benchmark's. Its momentum, 0.997 in TensorFlow's meaning, only moves running
+    # statistics, which play no part in train mode. ReLU in place is safe: BatchNorm keeps its input, not its output.
+    conv = _Conv(in_channels, out_channels, kernel_size)
+    return nn.Sequential(conv, nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True))
+
+
+class _Cell(nn.Module):
+    """One cell; `projections` and `ops` are keyed by the number of the vertex."""
+
+    def __init__(self, graph: Graph, in_channels: int, width: int) -> None:
+        super().__init__()
+        self._channels = graph.channels(width)
+        self._sources = tuple(graph.sources(vertex) for vertex in range(1, graph.output + 1))
+        self.projections = nn.ModuleDict()
+        self.ops = nn.ModuleDict()
+        for vertex, (op, channels) in enumerate(zip(graph.ops, self._channels, strict=True), start=1):
+            if graph.from_input(vertex):
+                self.projections[str(vertex)] = _conv_bn_relu(in_channels, channels, 1)
+            kernel_size = KERNEL_SIZES[op]
+            self.ops[str(vertex)] = (
+                nn.MaxPool2d(3, stride=1, padding=1)
+                if kernel_size is None
+                else _conv_bn_relu(channels, channels, kernel_size)
+            )
+        if graph.from_input(graph.output):
+            self.projections[str(graph.output)] = _conv_bn_relu(in_channels, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        values = [x]
+        for vertex, channels in enumerate(self._channels, start=1):
+            terms = [_truncate(values[source], channels) for source in self._sources[vertex - 1]]
+            values.append(self.ops[str(vertex)](self._add_projection(terms, vertex, x)))
+        joined = [values[source] for source in self._sources[-1]]
+        if len(joined) > 1:
+            joined = [torch.cat(joined, dim=1)]
+        return self._add_projection(joined, len(values), x)
+
+    def _add_projection(self, terms: list[Tensor], vertex: int, x: Tensor) -> Tensor:
+        """Sum of the terms, and of the projected input if it has an edge to ``vertex``."""
+        if str(vertex) in self.projections:
+            terms = [*terms, self.projections[str(vertex)](x)]
+        total = terms[0]
+        for term in terms[1:]:
+            total = total + term
+        return total
+
+
+def _truncate(value: Tensor, channels: int) -> Tensor:
+    # A slice of everything would still be differentiated: its backward pass fills zeros and copies.
+    return value if value.shape[1] == channels else value[:, :channels]
+
+
+class _Net(nn.Module):
+    """Stem, nine cells with a 2x2 max-pool before the fourth and the seventh, global mean, linear head."""
+
+    def __init__(self, graph: Graph, in_channels: int, num_classes: int) -> None:
+        super().__init__()
+        widths = cell_widths()
+        self.stem = _conv_bn_relu(in_channels, STEM_CHANNELS, 3)
+        self.cells = nn.ModuleList(_Cell(graph, *pair) for pair in widths)
+        self.head = _Linear(widths[-1][1], num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        for index, cell in enumerate(self.cells):
+            if index and index % CELLS_PER_STACK == 0:
+                x = functional.max_pool2d(x, 2)
+            x = cell(x)
+        logits: Tensor = self.head(x.mean((2, 3)))
+        return logits

@@ -1,0 +1,125 @@
+"""The groups and arrays of a store read as plain JSON, so that a damaged one can be named instead of raised."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import zarr
+from zarr.core.buffer import cpu, default_buffer_prototype
+from zarr.core.sync import sync
+from zarr.storage import MemoryStore
+
+from sweetgrad.store.profiles import chunking, create_array
+from sweetgrad.store.schema import VARIABLES
+
+ACCURACY = "accuracy"
+"""Name of the group of a search space that holds its accuracy table."""
+
+NodeKind = Literal["profile", "unfinished profile", "accuracy", "accuracy leftover", "group"]
+
+
+@dataclass(frozen=True)
+class Node:
+    """One group below the root. ``error`` says why its ``zarr.json`` cannot be used; empty if it can."""
+
+    path: str
+    kind: NodeKind
+    attributes: dict[str, Any]
+    error: str = ""
+
+
+def walk(root: zarr.Group, path: str = "") -> Iterator[Node]:
+    """Every group of a store down to profiles and accuracy tables, which are not entered."""
+    for name in children(root, path):
+        child = f"{path}/{name}".lstrip("/")
+        inside = children(root, child)
+        if not inside and not exists(root, f"{child}/zarr.json"):
+            continue  # a file, or an empty folder, which is nothing to zarr
+        metadata, error = read_metadata(root, child)
+        attributes = metadata.get("attributes", {})
+        if name.startswith(ACCURACY) and "/" in child:
+            yield Node(child, "accuracy" if name == ACCURACY else "accuracy leftover", attributes, error)
+        elif "spec" in attributes or (error and "status" in inside):
+            yield Node(child, "profile", attributes, error)
+        elif "shard_size" in attributes or "status" in inside:
+            yield Node(child, "unfinished profile", attributes, error)
+        else:
+            yield Node(child, "group", attributes, error)
+            yield from walk(root, child)
+
+
+def read_metadata(root: zarr.Group, path: str) -> tuple[dict[str, Any], str]:
+    """A node's ``zarr.json`` as a dictionary, and what is wrong with it (empty: nothing)."""
+    raw = sync((root.store_path / f"{path}/zarr.json").get(default_buffer_prototype()))
+    if raw is None:
+        return {}, "zarr.json is missing"
+    try:
+        metadata = json.loads(raw.to_bytes())
+    except ValueError as error:
+        return {}, f"zarr.json cannot be read ({error})"
+    if not isinstance(metadata, dict) or metadata.get("node_type") not in ("group", "array"):
+        return {}, "zarr.json is not the metadata of a zarr group or array"
+    if not isinstance(metadata.get("attributes", {}), dict):
+        return {}, "zarr.json has attributes that are no dictionary"
+    return metadata, ""
+
+
+def write_metadata(root: zarr.Group, path: str, metadata: dict[str, Any]) -> None:
+    """Write a node's ``zarr.json``."""
+    buffer = cpu.Buffer.from_bytes(json.dumps(metadata, indent=2).encode())
+    sync((root.store_path / f"{path}/zarr.json").set(buffer))
+
+
+def expected_metadata(sizes: dict[str, int], shard_size: int) -> dict[str, dict[str, Any]]:
+    """The ``zarr.json`` that `create_array` writes for every variable of the schema."""
+    root = zarr.create_group(MemoryStore())
+    for variable in VARIABLES.values():
+        create_array(root, variable, sizes=sizes, shard_size=shard_size)
+    return {name: read_metadata(root, name)[0] for name in VARIABLES}
+
+
+def differences(name: str, found: dict[str, Any], expected: dict[str, Any]) -> list[str]:
+    """What in an array's metadata is not as the schema has it; attributes may differ, as their words may improve."""
+    keys = ("node_type", "shape", "data_type", "dimension_names", "fill_value", "chunk_key_encoding")
+    lines = [
+        f"{key} is {found.get(key)!r}, expected {expected[key]!r}" for key in keys if found.get(key) != expected[key]
+    ]
+    if _chunks(found) != _chunks(expected):
+        sizes = dict(zip(VARIABLES[name].dims, expected["shape"], strict=True))
+        chunks, shards = chunking(VARIABLES[name], sizes=sizes, shard_size=_chunks(expected)[0][0])
+        lines.append(f"shard and chunk shapes are {_chunks(found)}, expected {[shards or chunks, chunks]}")
+    return lines
+
+
+def _chunks(metadata: dict[str, Any]) -> list[Any]:
+    """Shape of the shard (or unsharded chunk), then of the chunks in it."""
+    codecs = metadata.get("codecs") or []
+    inner = [c["configuration"]["chunk_shape"] for c in codecs if c.get("name") == "sharding_indexed"]
+    return [metadata.get("chunk_grid", {}).get("configuration", {}).get("chunk_shape"), *inner]
+
+
+def children(root: zarr.Group, path: str) -> list[str]:
+    """Names directly below a path, sorted."""
+
+    async def names() -> list[str]:
+        prefix = "/".join(part for part in (root.store_path.path, path) if part)
+        return sorted([name async for name in root.store.list_dir(prefix)])
+
+    return [name.strip("/") for name in sync(names()) if name.strip("/") != "zarr.json"]
+
+
+def exists(root: zarr.Group, key: str) -> bool:
+    """Whether a file of the store is there."""
+    return sync((root.store_path / key).exists())
+
+
+def has_content(root: zarr.Group, key: str) -> bool:
+    """Whether a file of the store is there and not empty."""
+    path = root.store_path / key
+    return exists(root, key) and sync(path.store.getsize(path.path)) > 0
+
+
+def delete_tree(root: zarr.Group, path: str) -> None:
+    """Delete everything below a path."""
+    sync((root.store_path / path).delete_dir())

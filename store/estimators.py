@@ -1,0 +1,68 @@
+"""Scores of training-free estimators beside the histogram: ``<profile>/estimators/<name>/{score, seconds, status}``."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+from numpy.typing import NDArray
+
+from sweetgrad.store._location import Location, child_groups, open_root
+from sweetgrad.store.profiles import _profile_group, create_array
+from sweetgrad.store.schema import STATUS, Variable
+
+__all__ = ["ESTIMATOR_VARIABLES", "create_estimators", "list_estimators", "open_estimators"]
+
+ESTIMATOR_VARIABLES: dict[str, Variable] = {
+    "score": Variable("score", ("arch",), "float64", "1", "Score of the estimator; NaN where it was not run.", np.nan),
+    "seconds": Variable("seconds", ("arch",), "float32", "s", "Wall time of the estimator alone.", np.nan),
+    "status": Variable("status", ("arch",), "uint8", "1", f"{STATUS}; failed: the score is not finite. Written last."),
+}
+"""The arrays of one estimator, in the order in which they are written."""
+
+
+def create_estimators(location: Location, name: str, estimators: Sequence[str]) -> None:
+    """Make the empty arrays of estimators that a profile does not have yet."""
+    group = _profile_group(open_root(location, mode="r+"), name, location)
+    sizes = {"arch": int(group["arch"].shape[0])}  # type: ignore[union-attr]
+    for estimator in estimators:
+        path = f"estimators/{estimator}"
+        # `status` is made last: a group without it is a creation that was cut off.
+        if f"{path}/status" not in group:
+            child = group.create_group(path, overwrite=path in group)
+            for variable in ESTIMATOR_VARIABLES.values():
+                create_array(child, variable, sizes=sizes, shard_size=int(group.attrs["shard_size"]))  # type: ignore[arg-type]
+
+
+def list_estimators(location: Location, name: str) -> list[str]:
+    """Names of the estimators that a profile holds, sorted."""
+    return _names(_profile_group(open_root(location), name, location))
+
+
+def open_estimators(location: Location, name: str) -> xr.Dataset:
+    """Scores of all estimators of a profile, in memory.
+
+    Returns
+    -------
+    ``score``, ``seconds`` and ``status``, dims (arch, estimator); NaN where an estimator was not run.
+    """
+    group = _profile_group(open_root(location), name, location)
+    names = _names(group)
+    arch = np.asarray(group["arch"][:])  # type: ignore[index]
+    data = {
+        key: (("arch", "estimator"), _stack([np.asarray(group[f"estimators/{n}/{key}"][:]) for n in names], len(arch)))  # type: ignore[index]
+        for key in ESTIMATOR_VARIABLES
+    }
+    return xr.Dataset(data, coords={"arch": arch, "estimator": names})
+
+
+def _names(group: zarr.Group) -> list[str]:
+    estimators = group.get("estimators")
+    if not isinstance(estimators, zarr.Group):
+        return []
+    return sorted(name for name, child in child_groups(estimators) if "status" in child)
+
+
+def _stack(columns: list[NDArray[Any]], num_archs: int) -> NDArray[Any]:
+    return np.stack(columns, axis=1) if columns else np.empty((num_archs, 0))

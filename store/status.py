@@ -1,0 +1,255 @@
+"""How far every profile is, and everything a store says about itself: plain data for a program to print."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from sweetgrad.store._location import Location, child_groups, is_remote, open_root
+from sweetgrad.store.accuracy import _load, _selectors
+from sweetgrad.store.profiles import _profile_group, _profile_names
+from sweetgrad.store.schema import STATUS
+from sweetgrad.store.shards import Shard, _read
+from sweetgrad.store.spec import ProfileSpec
+
+__all__ = [
+    "AccuracyInfo",
+    "EstimatorStatus",
+    "Failure",
+    "ProfileInfo",
+    "ProfileStatus",
+    "StoreInfo",
+    "info",
+    "status",
+]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Architectures that failed alike: the first line of their message, how many, and the first of them."""
+
+    message: str
+    count: int
+    example: str
+
+
+@dataclass(frozen=True)
+class ProfileStatus:
+    """How far a profile is.
+
+    Attributes
+    ----------
+    name
+        Path of the profile in the store.
+    num_archs, num_ok, num_failed, num_not_run
+        Architectures in the profile, and how many of them have each status.
+    num_shards, num_shards_complete, num_shards_started
+        Shards, how many have no row left to run, and how many have some rows but not all.
+    failures
+        Failed architectures by message, the most frequent first.
+    """
+
+    name: str
+    num_archs: int
+    num_ok: int
+    num_failed: int
+    num_not_run: int
+    num_shards: int
+    num_shards_complete: int
+    num_shards_started: int
+    failures: tuple[Failure, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether no architecture is left that was not run."""
+        return self.num_not_run == 0
+
+
+@dataclass(frozen=True)
+class EstimatorStatus:
+    """How far an estimator of a profile is; ``num_ok`` and the others count architectures."""
+
+    name: str
+    num_ok: int
+    num_failed: int
+    num_not_run: int
+
+
+@dataclass(frozen=True)
+class ProfileInfo:
+    """What a profile says about itself.
+
+    Attributes
+    ----------
+    status, spec
+        How far it is, and what it was measured with.
+    layers
+        Layer names from input to output.
+    shard_size
+        Architectures in a shard.
+    created, runs
+        When it was made, and the provenance of every run that wrote to it.
+    content_digest
+        SHA-256 of all rows at the end of the last run; None before one ended.
+    num_bytes, bytes_per_arch
+        Size on disk, and per measured architecture; None for a remote or zipped store (or if none is measured).
+    estimators
+        Zero-cost estimators stored with it.
+    """
+
+    status: ProfileStatus
+    spec: ProfileSpec
+    layers: tuple[str, ...]
+    shard_size: int
+    created: str
+    runs: tuple[dict[str, Any], ...]
+    content_digest: str | None
+    num_bytes: int | None
+    bytes_per_arch: float | None
+    estimators: tuple[EstimatorStatus, ...]
+
+
+@dataclass(frozen=True)
+class AccuracyInfo:
+    """The accuracy table of a search space: what `open_accuracy` understands, and the files that it came from."""
+
+    space: str
+    num_archs: int
+    selectors: tuple[str, ...]
+    sources: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class StoreInfo:
+    """Attributes of a store (format version, licence, citation, …), its size on disk (None if unknown) and its content."""
+
+    location: str
+    attributes: dict[str, Any]
+    num_bytes: int | None
+    profiles: tuple[ProfileInfo, ...]
+    accuracies: tuple[AccuracyInfo, ...]
+
+
+def status(location: Location, *, storage_options: dict[str, Any] | None = None) -> list[ProfileStatus]:
+    """How far every profile of a store is, by name. Reads the small array ``status``, and messages where something failed.
+
+    Raises
+    ------
+    NotAStoreError, SchemaVersionError
+        If there is no store of a readable format.
+    CorruptShardError
+        If a status cannot be decoded.
+    """
+    root = open_root(location, storage_options=storage_options)
+    return [_profile_status(_profile_group(root, name, location), location) for name in sorted(_profile_names(root))]
+
+
+def info(location: Location, name: str | None = None, *, storage_options: dict[str, Any] | None = None) -> StoreInfo:
+    """Everything that a store, or one profile of it, says about itself.
+
+    Parameters
+    ----------
+    location, storage_options
+        As in `open_store`.
+    name
+        Profile; None: all of them.
+
+    Raises
+    ------
+    NotAStoreError
+        If there is no such store, or no such profile in it.
+    CorruptShardError
+        If a status or an accuracy table cannot be decoded.
+    """
+    root = open_root(location, storage_options=storage_options)
+    names = sorted(_profile_names(root)) if name is None else [name]
+    profiles = tuple(_profile_info(_profile_group(root, each, location), location) for each in names)
+    spaces = [path for path, _ in child_groups(root)] if name is None else [profiles[0].spec.space]
+    tables = {space: _load(root, location, space) for space in spaces}
+    return StoreInfo(
+        location=str(location),
+        attributes=dict(root.attrs),
+        num_bytes=_size(location),
+        profiles=profiles,
+        accuracies=tuple(
+            AccuracyInfo(space, table.sizes["arch"], tuple(_selectors(table)), tuple(table.attrs.get("sources", ())))
+            for space, table in tables.items()
+            if table is not None
+        ),
+    )
+
+
+def _profile_status(group: zarr.Group, location: Location) -> ProfileStatus:
+    values = _whole(group, "status", location)
+    counts = _counts(values)
+    size = int(group.attrs["shard_size"])  # type: ignore[arg-type]
+    shards = [values[i : i + size] for i in range(0, values.size, size)]
+    run = [int((shard != STATUS["not run"]).sum()) for shard in shards]
+    return ProfileStatus(
+        name=group.path,
+        num_archs=int(values.size),
+        num_ok=counts["ok"],
+        num_failed=counts["failed"],
+        num_not_run=counts["not run"],
+        num_shards=len(shards),
+        num_shards_complete=sum(n == shard.size for n, shard in zip(run, shards, strict=True)),
+        num_shards_started=sum(0 < n < shard.size for n, shard in zip(run, shards, strict=True)),
+        failures=_failures(group, values, location) if counts["failed"] else (),
+    )
+
+
+def _failures(group: zarr.Group, values: NDArray[np.uint8], location: Location) -> tuple[Failure, ...]:
+    rows = np.flatnonzero(values == STATUS["failed"])
+    arch = _whole(group, "arch", location)[rows]
+    lines = [(str(text).splitlines() or [""])[0] for text in _whole(group, "message", location)[rows]]
+    first = {line: str(name) for line, name in reversed(list(zip(lines, arch, strict=True)))}
+    return tuple(Failure(line, count, first[line]) for line, count in Counter(lines).most_common())
+
+
+def _profile_info(group: zarr.Group, location: Location) -> ProfileInfo:
+    attributes: dict[str, Any] = dict(group.attrs)
+    how_far = _profile_status(group, location)
+    num_bytes = _size(location, group.path)
+    measured = how_far.num_ok + how_far.num_failed
+    return ProfileInfo(
+        status=how_far,
+        spec=ProfileSpec.from_attrs(attributes["spec"]),
+        layers=tuple(str(name) for name in _whole(group, "layer", location)),
+        shard_size=int(attributes["shard_size"]),
+        created=attributes.get("created", ""),
+        runs=tuple(attributes.get("runs", ())),
+        content_digest=attributes.get("content_digest"),
+        num_bytes=num_bytes,
+        bytes_per_arch=num_bytes / measured if num_bytes is not None and measured else None,
+        estimators=_estimators(group, location),
+    )
+
+
+def _estimators(group: zarr.Group, location: Location) -> tuple[EstimatorStatus, ...]:
+    parent = group.get("estimators")
+    if not isinstance(parent, zarr.Group):
+        return ()
+    found = []
+    for path, child in child_groups(parent):
+        counts = _counts(_whole(child, "status", location))
+        found.append(EstimatorStatus(path, counts["ok"], counts["failed"], counts["not run"]))
+    return tuple(found)
+
+
+def _counts(values: NDArray[np.uint8]) -> dict[str, int]:
+    return {word: int((values == code).sum()) for word, code in STATUS.items()}
+
+
+def _whole(group: zarr.Group, variable: str, location: Location) -> NDArray[Any]:
+    return _read(group, variable, Shard(0, 0, int(group[variable].shape[0]), ()), location)  # type: ignore[union-attr]
+
+
+def _size(location: Location, path: str = "") -> int | None:
+    folder = Path(location) / path if not is_remote(location) else None
+    if folder is None or not folder.is_dir():
+        return None
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

@@ -1,0 +1,86 @@
+"""Make ``format-1.zarr``, the golden store of format version 1. Never run it again once that format is released.
+
+    .venv/bin/python tests/data/make_golden_store.py tests/data/format-1.zarr
+
+A test opens the store that lies beside this script, and compares with numbers typed into the test, so that no later version of
+the package can stop reading what this one wrote. The content is random, but seeded by a generator whose stream NumPy promises
+never to change.
+"""
+
+import hashlib
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from sweetgrad.store import (
+    LAYER_TYPES,
+    NUM_BINS,
+    ProfileSpec,
+    create_profile,
+    empty_rows,
+    finalise_profile,
+    import_accuracy,
+    plan_shards,
+    write_shard,
+)
+from sweetgrad.store.estimators import ESTIMATOR_VARIABLES, create_estimators
+from sweetgrad.store.shards import write_estimators
+
+ARCHS = [f"|op_{letter}~0|" for letter in "abcdefghij"]
+LAYERS = {"stem": "stem", "cell1": "cell", "head": "head"}
+FAILED, NOT_RUN = 3, 9
+
+
+def make(location: Path) -> None:
+    """Write the store: ten architectures, of which one failed and one was not run, an estimator, and accuracies."""
+    spec = ProfileSpec(
+        space="toy",
+        dataset="synthetic",
+        batch_size=4,
+        seed=42,
+        num_classes=10,
+        input_shape=(3, 8, 8),
+        batch_sha256="0" * 64,
+        arch_sha256=hashlib.sha256("".join(f"{arch}\n" for arch in ARCHS).encode()).hexdigest(),
+    )
+    name = create_profile(
+        location, spec, arch=ARCHS, layers=list(LAYERS), shard_size=10, provenance={"script": "make_golden_store.py"}
+    )
+    create_estimators(location, name, ["snip"])
+    (shard,) = plan_shards(location, name, range(NOT_RUN))
+    rows = empty_rows([ARCHS[i] for i in shard.rows], shard.rows, layers=list(LAYERS))
+    random = np.random.RandomState(20231)
+    for i in shard.rows:
+        if i == FAILED:
+            rows["status"][i] = 2
+            rows["message"][i] = "RuntimeError: out of memory"
+            continue
+        rows["grad_count"][i] = random.poisson(0.2, size=(len(LAYERS), 2, NUM_BINS))
+        rows["grad_abs_sum"][i] = random.random_sample((len(LAYERS), 2))
+        rows["grad_sq_sum"][i] = random.random_sample((len(LAYERS), 2))
+        rows["layer_type"][i] = [LAYER_TYPES[kind] for kind in LAYERS.values()]
+        rows["loss"][i] = 2.25 + i / 16
+        rows["profile_seconds"][i] = 0.5
+        rows["status"][i] = 1
+    rows["grad_count_network"][:] = rows["grad_count"].sum("layer")
+    rows["num_params"][:] = rows["grad_count"].sum("bin")
+    write_shard(location, name, shard, rows)
+    fill = {key: np.full((len(shard.rows), 1), variable.fill) for key, variable in ESTIMATOR_VARIABLES.items()}
+    scores = rows[["status"]].drop_vars("status").assign({k: (("arch", "estimator"), v) for k, v in fill.items()})
+    scores["score"][:, 0] = np.arange(len(shard.rows)) / 4
+    scores["seconds"][:, 0] = 0.25
+    scores["status"] = scores["status"].astype("uint8")
+    scores["status"][:, 0] = 1
+    write_estimators(location, name, shard, scores.assign_coords(estimator=["snip"]))
+    finalise_profile(location, name)
+    table = pd.DataFrame({"arch": ARCHS[:8], "dataset": "cifar10", "split": "test", "epochs": 12})
+    table["accuracy"] = 50 + np.arange(8) * 1.5
+    table["seconds"] = 60.0
+    table = pd.concat([table, table[:2].assign(split="valid", epochs=200, accuracy=[91.25, 92.5])])
+    import_accuracy(location, space="toy", table=table, source="golden.csv")
+
+
+if __name__ == "__main__":
+    make(Path(sys.argv[1]))

@@ -1,0 +1,110 @@
+"""A small store with seeded, consistent content, and the steps by which tests make and damage it."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from sweetgrad.store import (
+    LAYER_TYPES,
+    NUM_BINS,
+    ProfileSpec,
+    Shard,
+    create_profile,
+    empty_rows,
+    finalise_profile,
+    plan_shards,
+    write_shard,
+)
+
+ARCHS = [f"|op{i}~0|" for i in range(10)]
+LAYERS = ["stem", "cell1", "head"]
+_MADE: dict[str, dict[str, bytes]] = {}
+SHARD_SIZE = 4  # shards of 4, 4 and 2: the last one is cut by the edge
+
+
+def make_spec(**changes: Any) -> ProfileSpec:
+    archs = changes.pop("arch", ARCHS)
+    settings: dict[str, Any] = {
+        "space": "toy",
+        "dataset": "synthetic",
+        "batch_size": 2,
+        "seed": 0,
+        "num_classes": 10,
+        "input_shape": (3, 8, 8),
+        "batch_sha256": "0" * 64,
+        "arch_sha256": hashlib.sha256("".join(f"{arch}\n" for arch in archs).encode()).hexdigest(),
+    }
+    return ProfileSpec(**{**settings, **changes})
+
+
+def make_rows(rows: Sequence[int], *, failed: Sequence[int] = (), archs: Sequence[str] = ARCHS) -> xr.Dataset:
+    """Rows whose content depends on the architecture alone, as a real measurement's does."""
+    data = empty_rows([archs[i] for i in rows], rows, layers=LAYERS)
+    for i, row in enumerate(rows):
+        if row in failed:
+            data["status"][i] = 2
+            data["message"][i] = f"RuntimeError: out of memory in row {row}"
+            continue
+        rng = np.random.default_rng(row)
+        data["grad_count"][i] = rng.poisson(2.0, size=(len(LAYERS), 2, NUM_BINS))
+        data["grad_abs_sum"][i] = rng.random((len(LAYERS), 2))
+        data["grad_sq_sum"][i] = rng.random((len(LAYERS), 2))
+        data["layer_type"][i] = [LAYER_TYPES[name] for name in ("stem", "cell", "head")]
+        data["loss"][i] = 2.3 + rng.random()
+        data["profile_seconds"][i] = 0.5
+        data["status"][i] = 1
+    data["grad_count_network"][:] = data["grad_count"].sum("layer").transpose("arch", "kind", "bin")
+    data["num_params"][:] = data["grad_count"].sum("bin")
+    return data
+
+
+def run_rows(store: Path, name: str, rows: Sequence[int], *, retry_failed: bool = False, **options: Any) -> list[Shard]:
+    """What a flow does: plan, measure, write."""
+    shards = plan_shards(store, name, rows, retry_failed=retry_failed)
+    for shard in shards:
+        write_shard(store, name, shard, make_rows(shard.rows, **options))
+    return shards
+
+
+def make_store(store: Path, rows: Sequence[int] = range(10), **options: Any) -> str:
+    """A store with one profile, the given rows measured, stamped. Equal stores are made once and copied."""
+    key = repr((list(rows), options))
+    if key in _MADE:
+        for relative, content in _MADE[key].items():
+            (store / relative).parent.mkdir(parents=True, exist_ok=True)
+            (store / relative).write_bytes(content)
+        return make_spec().profile_name
+    name = create_profile(store, make_spec(), arch=ARCHS, layers=LAYERS, shard_size=SHARD_SIZE)
+    run_rows(store, name, rows, **options)
+    finalise_profile(store, name)
+    _MADE[key] = {str(path.relative_to(store)): path.read_bytes() for path in store.rglob("*") if path.is_file()}
+    return name
+
+
+def contents(store: Path) -> dict[str, bytes]:
+    """Every data file of a store (not the metadata, which holds dates), by relative path."""
+    return {
+        str(path.relative_to(store)): path.read_bytes()
+        for path in sorted(store.rglob("*"))
+        if path.is_file() and path.name != "zarr.json"
+    }
+
+
+@pytest.fixture(scope="session")
+def toy() -> Any:
+    """The functions above: tests run with --import-mode=importlib and cannot import this file."""
+
+    class Toy:
+        archs, layers, shard_size = ARCHS, LAYERS, SHARD_SIZE
+        spec: Callable[..., ProfileSpec] = staticmethod(make_spec)
+        rows: Callable[..., xr.Dataset] = staticmethod(make_rows)
+        run: Callable[..., list[Shard]] = staticmethod(run_rows)
+        store: Callable[..., str] = staticmethod(make_store)
+        contents: Callable[[Path], dict[str, bytes]] = staticmethod(contents)
+
+    return Toy

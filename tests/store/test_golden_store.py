@@ -1,0 +1,99 @@
+"""Format version 1 as it was written: what later versions of the package must still be able to read."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sweetgrad.store import (
+    FORMAT_VERSION,
+    info,
+    list_profiles,
+    open_accuracy,
+    open_profile,
+    open_store,
+    plan_shards,
+    status,
+    verify,
+)
+from sweetgrad.store.estimators import open_estimators
+
+GOLDEN = Path(__file__).resolve().parents[1] / "data" / "format-1.zarr"
+NAME = "toy/synthetic/bs4-seed42"
+
+
+def test_golden_store__is_small_and_of_its_format_version():
+    files = [path for path in GOLDEN.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < 150_000
+    assert len(files) < 80
+    assert json.loads((GOLDEN / "zarr.json").read_text())["attributes"]["schema_version"] == 1
+    assert FORMAT_VERSION >= 1
+
+
+def test_golden_store__verifies_clean():
+    assert verify(GOLDEN) == []
+
+
+def test_golden_store__holds_the_numbers_that_were_written():
+    assert list_profiles(GOLDEN) == [NAME]
+    profile = open_profile(GOLDEN, NAME)
+    assert dict(profile.sizes) == {"arch": 10, "layer": 3, "kind": 2, "bin": 345}
+    assert profile["arch"].values[[0, 9]].tolist() == ["|op_a~0|", "|op_j~0|"]
+    assert profile["layer"].values.tolist() == ["stem", "cell1", "head"]
+    assert profile["layer_type"].values[0].tolist() == [1, 2, 4]
+    assert profile["status"].values.tolist() == [1, 1, 1, 2, 1, 1, 1, 1, 1, 0]
+    assert profile["message"].values[3] == "RuntimeError: out of memory"
+    assert profile["num_params"].values[0].tolist() == [[64, 84], [71, 73], [62, 53]]
+    assert np.flatnonzero(profile["grad_count"].values[0, 1, 0, :20]).tolist() == [4, 6, 13]
+    assert profile["grad_count_network"].values[8, 0, 340:].tolist() == [1, 1, 0, 0, 2]
+    assert int(profile["grad_count"].sum()) == 3195
+    assert float(profile["grad_abs_sum"][0, 0, 0]) == 0.5416612508918196
+    assert profile["loss"].values[[0, 8]].tolist() == [2.25, 2.75]
+    assert np.isnan(profile["loss"].values[[3, 9]]).all()
+    assert profile["digest"].values[[0, 9]].tolist() == [8891040349369932920, 0]
+
+
+def test_golden_store__holds_the_seeded_counts():
+    """The twin: the same generator, drawn here, gives every count that is stored."""
+    profile = open_profile(GOLDEN, NAME, chunks=None)
+    random = np.random.RandomState(20231)
+    for i in (0, 1, 2, 4, 5, 6, 7, 8):
+        counts = random.poisson(0.2, size=(3, 2, 345))
+        assert np.array_equal(profile["grad_count"].values[i], counts)
+        assert np.array_equal(profile["grad_abs_sum"].values[i], random.random_sample((3, 2)))
+        assert np.array_equal(profile["grad_sq_sum"].values[i], random.random_sample((3, 2)))
+    assert not profile["grad_count"].values[[3, 9]].any()
+
+
+def test_golden_store__status_and_info():
+    (found,) = status(GOLDEN)
+    assert (found.num_ok, found.num_failed, found.num_not_run, found.num_shards_started) == (8, 1, 1, 1)
+    profile = info(GOLDEN, NAME).profiles[0]
+    assert profile.content_digest == "87eaefda2624a9b04d4ee0442d72a9a097e948ad10735c8eba031c9ca6d8061c"
+    assert (profile.spec.batch_size, profile.spec.seed, profile.spec.input_shape) == (4, 42, (3, 8, 8))
+    assert profile.runs[0]["script"] == "make_golden_store.py"
+    assert [row.rows for row in plan_shards(GOLDEN, NAME, range(10), retry_failed=True)] == [(3, 9)]
+
+
+def test_golden_store__accuracies_and_estimators():
+    test = open_accuracy(GOLDEN, "toy", "cifar10/test")
+    assert test.values[:8].tolist() == [50.0, 51.5, 53.0, 54.5, 56.0, 57.5, 59.0, 60.5]
+    assert np.isnan(test.values[8:]).all()
+    assert open_accuracy(GOLDEN, "toy", "cifar10/valid/200").values[:2].tolist() == [91.25, 92.5]
+    assert open_estimators(GOLDEN, NAME)["score"].values[:9, 0].tolist() == [i / 4 for i in range(9)]
+    assert {NAME, "toy/accuracy"} <= {node.path.strip("/") for node in open_store(GOLDEN).subtree}
+
+
+@pytest.mark.parametrize("row", [3, 9])
+def test_golden_store__can_be_continued(tmp_path, row):
+    shutil.copytree(GOLDEN, tmp_path / "s.zarr")
+    from sweetgrad.store import empty_rows, write_shard
+
+    (shard,) = plan_shards(tmp_path / "s.zarr", NAME, [row], retry_failed=True)
+    rows = empty_rows([f"|op_{'abcdefghij'[row]}~0|"], [row], layers=["stem", "cell1", "head"])
+    rows["status"][0] = 1
+    write_shard(tmp_path / "s.zarr", NAME, shard, rows)
+    assert verify(tmp_path / "s.zarr") == []
+    assert open_profile(tmp_path / "s.zarr", NAME)["status"].values[row] == 1

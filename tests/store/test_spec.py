@@ -1,0 +1,44 @@
+import json
+from dataclasses import fields
+
+import pytest
+
+from sweetgrad.store import ProfileSpec, SpecMismatchError
+
+
+def test_profile_name__holds_space_dataset_batch_and_seed(toy):
+    assert toy.spec(batch_size=64, seed=42).profile_name == "toy/synthetic/bs64-seed42"
+    assert toy.spec(variant="bias", augment=True).profile_name == "toy/synthetic/bs2-seed0-bias-augment"
+
+
+def test_to_attrs__survives_json(toy):
+    spec = toy.spec()
+    assert ProfileSpec.from_attrs(json.loads(json.dumps(spec.to_attrs()))) == spec
+
+
+def test_from_attrs__refuses_fields_that_it_does_not_know(toy):
+    with pytest.raises(TypeError, match="gravity"):
+        ProfileSpec.from_attrs({**toy.spec().to_attrs(), "gravity": 9.81})
+
+
+def test_require_equal__is_silent_for_equal_specs(toy):
+    toy.spec().require_equal(toy.spec(), where="here")
+
+
+@pytest.mark.parametrize("field", [f.name for f in fields(ProfileSpec)])
+def test_require_equal__names_any_field_that_differs_with_both_values(toy, field):
+    old = getattr(toy.spec(), field)
+    new = {bool: lambda v: not v, int: lambda v: v + 1, str: lambda v: v + "x", tuple: lambda v: (*v[:2], 99)}[
+        type(old)
+    ](old)
+    with pytest.raises(SpecMismatchError) as raised:
+        toy.spec(**{field: new}).require_equal(toy.spec(), where="the profile")
+    message = str(raised.value)
+    as_json = [json.dumps(list(v) if isinstance(v, tuple) else v) for v in (old, new)]
+    assert f"  {field}: stored {as_json[0]}, asked {as_json[1]}\n" in message
+    assert message.count("stored ") == 2  # the line of the field, and the advice
+
+
+def test_require_equal__names_all_fields_at_once(toy):
+    with pytest.raises(SpecMismatchError, match=r"(?s)num_classes.*device"):
+        toy.spec(num_classes=100, device="cuda").require_equal(toy.spec(), where="the profile")
