@@ -1,5 +1,6 @@
 """Rank correlation of a score with accuracy: one score, every interval of a grid, every pair of thresholds (Fig. 2)."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
@@ -216,8 +217,8 @@ def _correlate(x_codes: NDArray[np.int64], y_codes: NDArray[np.int64], method: M
         return float("nan")
     from scipy.stats import kendalltau  # half a second to import, so only where it is needed
 
-    # The p-value is not used, and the exact one costs a thousand times the rest.
-    return float(kendalltau(x_codes, y_codes, method="asymptotic").statistic)
+    # The p-value is not used and the exact one is slow; the asymptotic one does not exist for two values.
+    return float(kendalltau(x_codes, y_codes, method="asymptotic" if x_codes.size > 2 else "auto").statistic)
 
 
 def _mid_ranks(codes: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -229,5 +230,6 @@ def _mid_ranks(codes: NDArray[np.int64]) -> NDArray[np.float64]:
 
 def _pearson(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
     """Pearson correlation of two centred vectors; NaN if one is constant."""
-    norm = np.sqrt((x @ x) * (y @ y))
-    return float(np.clip(x @ y / norm, -1, 1)) if norm > 0 else float("nan")
+    # einsum and not BLAS, whose threads cost more than they save on vectors as short as these.
+    xx, yy, xy = (float(np.einsum("i,i->", p, q)) for p, q in ((x, x), (y, y), (x, y)))
+    return max(-1.0, min(1.0, xy / math.sqrt(xx * yy))) if xx > 0 and yy > 0 else math.nan

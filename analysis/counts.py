@@ -184,7 +184,8 @@ def _counts_between(
         below: NDArray[Any] = counts_below(values, [cut.bin for cut in cuts])
         if shares.any():
             below = below + shares * (counts_below(values, [cut.after for cut in cuts]) - below)
-        return below[..., len(lower) :] - below[..., : len(lower)]
+        between: NDArray[Any] = below[..., len(lower) :] - below[..., : len(lower)]
+        return between
 
     counts: xr.DataArray = xr.apply_ufunc(
         count,

@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Protocol, Self, TypeAlias, runtime_checkable
+from typing import Protocol, Self, TypeAlias, TypeGuard
 
 __all__ = ["Interval", "IntervalGrid", "Intervals", "as_intervals"]
 
@@ -19,7 +19,6 @@ Threshold: TypeAlias = Fraction | float
 _SMALLEST_GRADIENT = Fraction(1, 2**149)
 
 
-@runtime_checkable
 class HasBounds(Protocol):
     """Anything with ``lower`` and ``upper``: an `Interval`, or the result of `best_interval`."""
 
@@ -164,9 +163,9 @@ def as_intervals(intervals: Intervals) -> list[Interval]:
 
 def is_single(intervals: Intervals) -> bool:
     """Whether one interval was given, and not a grid or a sequence."""
-    if isinstance(intervals, HasBounds):
+    if _has_bounds(intervals):
         return True
-    return isinstance(intervals, tuple) and not any(isinstance(part, HasBounds | tuple) for part in intervals)
+    return isinstance(intervals, tuple) and not any(_has_bounds(part) or isinstance(part, tuple) for part in intervals)
 
 
 def as_threshold(number: Number) -> Threshold:
@@ -195,18 +194,23 @@ def format_threshold(threshold: Threshold) -> str:
     ['0', '0.5', '1.43e-4', '1e-10']
     """
     text = f"{float(threshold):.3g}"
-    if 0 < threshold < 0.01:
+    if 0 < float(threshold) < 0.01:
         digits, exponent = f"{float(threshold):.2e}".split("e")
         text = f"{float(digits):g}e{int(exponent)}"
     return text
 
 
 def _as_interval(interval: object) -> Interval:
-    if isinstance(interval, HasBounds):
+    if _has_bounds(interval):
         return Interval(interval.lower, interval.upper)
     if isinstance(interval, tuple | list) and len(interval) == 2:
         return Interval(*interval)
     raise ValueError(f"expected an Interval, a pair (lower, upper) or an IntervalGrid, got {interval!r}")
+
+
+def _has_bounds(thing: object) -> TypeGuard[HasBounds]:
+    # Not by isinstance: a string has `lower` and `upper`, too.
+    return isinstance(getattr(thing, "lower", None), Fraction)
 
 
 def _orders(ratio: Fraction) -> int:

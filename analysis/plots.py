@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["plot_heatmap", "plot_sweetness"]
 
 # Okabe and Ito's palette, which colour-blind readers tell apart; grey for what is not in question.
-_WINNER, _RUNNER_UP, _OTHER, _INK, _FAINT = "#D55E00", "#56B4E9", "#C9CED6", "#2B2F36", "#8A909A"
+_WINNER, _RUNNER_UP, _OTHER, _INK, _FAINT = "#D55E00", "#0072B2", "#C9CED6", "#2B2F36", "#8A909A"
 
 
 def plot_sweetness(best: BestInterval, *, path: str | Path | None = None) -> "Figure":
@@ -41,11 +41,19 @@ def plot_sweetness(best: BestInterval, *, path: str | Path | None = None) -> "Fi
     colours = [_WINNER if i == winner else _RUNNER_UP if i == runner_up else _OTHER for i in range(len(values))]
     axes.bar(range(len(values)), values, color=colours, width=0.82)
     axes.axhline(0, color=_INK, linewidth=0.8)
-    _name_bar(axes, winner, best.sweetness, f"{best.interval}\nbest in {best.confidence:.0%} of resamples", _WINNER)
+    _name_bar(
+        axes,
+        winner,
+        best.sweetness,
+        f"{best.interval}: {best.sweetness:.3f}\nbest in {best.confidence:.0%} of resamples",
+        _WINNER,
+    )
     _note_runner_up(axes, best)
     _tick_intervals(axes, best.table)
     axes.set_xlim(-0.7, len(values) - 0.3)
-    axes.set_ylim(min(-0.1, 1.1 * values.min()), max(0.1, values.max()) * 1.3 + 0.03)
+    low, high = min(0.0, values.min()), max(0.0, values.max())
+    room = max(high - low, 0.05)  # above the bars for the label of the winner and the note
+    axes.set_ylim(low - 0.08 * room, high + 0.3 * room)
     axes.set_ylabel("sweetness")
     axes.set_xlabel(r"lower edge of the interval of gradient magnitude $|\partial J/\partial\theta|$ at initialisation")
     axes.set_title(
@@ -77,14 +85,14 @@ def plot_heatmap(heatmap: xr.DataArray, *, path: str | Path | None = None) -> "F
             format_threshold(as_threshold(float(heatmap[dim][i]))) for dim, i in (("lower", row), ("upper", column))
         )
         axes.plot(
-            column, row, marker="s", markersize=9, markerfacecolor="none", markeredgecolor=_INK, markeredgewidth=1.6
+            column, row, marker="s", markersize=9, markerfacecolor="none", markeredgecolor="white", markeredgewidth=1.6
         )
         axes.text(
-            0.97,
-            0.05,
+            0.04,
+            0.94,
             f"best: [{lower}, {upper})\n{values[row, column]:.3f}",
             transform=axes.transAxes,
-            ha="right",
+            va="top",
             color=_INK,
             fontsize=11,
         )
@@ -115,10 +123,8 @@ def _name_bar(axes: "Axes", position: int, height: float, text: str, colour: str
 
 
 def _note_runner_up(axes: "Axes", best: BestInterval) -> None:
-    text = (
-        f"■ next: {best.runner_up}, sweetness {best.runner_up_sweetness:.2f}, best in {best.runner_up_confidence:.0%}"
-    )
-    axes.text(0.01, 0.97, text, transform=axes.transAxes, va="top", color="#0072B2", fontsize=10)
+    text = f"■ next {best.runner_up}: {best.runner_up_sweetness:.3f}, best in {best.runner_up_confidence:.0%}"
+    axes.text(0.01, 0.97, text, transform=axes.transAxes, va="top", color=_RUNNER_UP, fontsize=10)
 
 
 def _tick_intervals(axes: "Axes", table: xr.Dataset) -> None:

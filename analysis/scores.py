@@ -85,8 +85,10 @@ def proportion(
     ValueError
         If no architecture was measured, if a layer type is unknown, or if no layer is of these types.
     """
-    measured = (profile["status"] == STATUS["ok"]).compute()
-    chosen = (_of_type(profile["layer_type"].compute(), layer_types) & measured).transpose("arch", "layer")
+    # Without the other coordinates, which may be lazy.
+    status, layer_type = (profile[name].reset_coords(drop=True).compute() for name in ("status", "layer_type"))
+    measured = status == STATUS["ok"]
+    chosen = (_of_type(layer_type, layer_types) & measured).transpose("arch", "layer")
     if not measured.any():
         raise ValueError(
             f"none of the {measured.size} architectures was measured (status 1): profile some of them first"

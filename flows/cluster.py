@@ -48,7 +48,7 @@ def open_client(*, scheduler: str | None, device: str, num_workers: int | None) 
         cluster = SpecCluster(
             scheduler={
                 "cls": Scheduler,
-                "options": {"dashboard": False, "dashboard_address": None, "host": "127.0.0.1", "port": 0},
+                "options": {"dashboard": False, "dashboard_address": ":0", "host": "127.0.0.1", "port": 0},
             },
             workers=local_workers(device, num_workers),
             silence_logs=logging.CRITICAL,

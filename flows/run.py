@@ -23,7 +23,16 @@ from sweetgrad.flows.selection import select_archs
 from sweetgrad.flows.server import prefect_server, wait_until_up
 from sweetgrad.flows.worker import run_shard
 from sweetgrad.profiling import Batch, SearchSpace, load_batch, load_space, make_spec, registry
-from sweetgrad.store import ProfileSpec, Shard, create_estimators, create_profile, finalise_profile, plan_shards
+from sweetgrad.store import (
+    STATUS,
+    ProfileSpec,
+    Shard,
+    create_estimators,
+    create_profile,
+    finalise_profile,
+    open_profile,
+    plan_shards,
+)
 
 __all__ = ["ProfileSummary", "profile", "profile_flow"]
 
@@ -40,6 +49,8 @@ class ProfileSummary:
         Architectures asked for, and those of them that this run profiled.
     num_left
         Architectures asked for that still have to run; 0 unless the run was interrupted.
+    num_failed
+        Architectures of the profile whose network raised; `sweetgrad.store.status` says why.
     seconds
         Wall time of the run.
     """
@@ -48,6 +59,7 @@ class ProfileSummary:
     num_asked: int
     num_done: int
     num_left: int
+    num_failed: int
     seconds: float
 
 
@@ -129,6 +141,8 @@ def profile(
         If the store holds this profile with other settings.
     """
     start = time.monotonic()
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers must be at least 1, got {workers}")
     console = console or Console(stderr=True)
     run = prepare(
         store,
@@ -166,7 +180,8 @@ def profile(
             sized = profile_flow.with_options(task_runner=runner)
             num_done = sized(run, shards, client=client, console=console)
     num_left = sum(len(shard.rows) for shard in run.shards_to_do())
-    return ProfileSummary(run.name, len(run.rows), num_done, num_left, time.monotonic() - start)
+    num_failed = int((open_profile(run.store, run.name, chunks=None)["status"] == STATUS["failed"]).sum())
+    return ProfileSummary(run.name, len(run.rows), num_done, num_left, num_failed, time.monotonic() - start)
 
 
 @flow(name="sweetgrad-profile", flow_run_name="{run.name}", validate_parameters=False)
@@ -271,8 +286,6 @@ def _resolve_device(device: str) -> str:
 
 def _at_most(workers: int | None, num_shards: int) -> int | None:
     """Processes to start: no more than there are shards, since each shard is one worker's."""
-    if workers is not None and workers < 1:
-        raise ValueError(f"workers must be at least 1, got {workers}")
     return workers if workers is None else min(workers, num_shards)
 
 

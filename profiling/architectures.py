@@ -78,7 +78,8 @@ def profile_architectures(
     indices
         Positions of the architectures in the space.
     estimators
-        Names of registered estimators to compute as well.
+        Names of registered estimators to compute as well. One that raises or whose score is not finite has
+        ``estimator_status`` 2 for that architecture; the counts stand.
     on_done
         Called with each index when it is done.
     should_stop
@@ -160,7 +161,7 @@ def profile_shard(
     Number of architectures done; fewer than asked only if ``should_stop`` said so.
     """
     shard = recover_shard(location, name, shard)
-    status = read_shard(location, name, shard)["status"].values[np.array(shard.rows) - shard.start]
+    status = read_shard(location, name, shard)["status"].values[np.array(shard.rows, dtype=np.int64) - shard.start]
     rows = profile_architectures(
         space, shard.rows, batch, spec, estimators=estimators, on_done=on_done, should_stop=should_stop
     )
@@ -187,7 +188,7 @@ def _fill_scores(rows: xr.Dataset, row: int, network: Network, functions: dict[s
     for column, function in enumerate(functions.values()):
         start = time.perf_counter()
         try:
-            score = function(network)
+            score = float(function(network))
         except Exception:  # an estimator that fails on one network has no score there; the counts stand
             score = math.nan
         rows["score"].values[row, column] = score

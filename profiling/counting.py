@@ -21,16 +21,34 @@ def count_gradients(magnitude_P: Tensor, segments_S: NDArray[np.int64]) -> NDArr
     Parameters
     ----------
     magnitude_P
-        ``abs(dJ/dtheta)``, float32, shape (P,), on any device; NaN and infinity are allowed.
+        ``abs(dJ/dtheta)``, float32, shape (P,), on any device; NaN and infinity are allowed, a sign is not (`torch.abs` clears
+        that of -0.0 and of NaN as well).
     segments_S
         Length of each consecutive segment, shape (S,), sum P.
 
     Returns
     -------
     Counts, shape (S, B), int64; each row sums to the segment's length.
+
+    Raises
+    ------
+    ValueError
+        If the magnitudes are not float32, have a sign, or are not as many as the segments hold.
+
+    Examples
+    --------
+    >>> counts = count_gradients(torch.tensor([0.0, 0.5, 20.0]), np.array([1, 2]))
+    >>> counts.shape, np.argwhere(counts).tolist()
+    ((2, 345), [[0, 0], [1, 296], [1, 343]])
     """
-    assert magnitude_P.dtype == torch.float32
-    assert int(segments_S.sum()) == magnitude_P.numel()
+    magnitude_P = magnitude_P.detach()
+    if magnitude_P.dtype != torch.float32 or magnitude_P.ndim != 1 or magnitude_P.signbit().any():
+        raise ValueError(
+            f"magnitudes must be one float32 vector without signs, got {magnitude_P.dtype} of shape {tuple(magnitude_P.shape)}; "
+            "pass grad.abs().float().flatten()"
+        )
+    if segments_S.sum() != magnitude_P.numel():
+        raise ValueError(f"segments hold {segments_S.sum()} gradients, but {magnitude_P.numel()} were given")
     if magnitude_P.device.type == "cpu":
         return _count_by_table(magnitude_P.numpy(), segments_S)
     return _count_by_bucketize(magnitude_P, segments_S)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from sweetgrad.profiling.batches import Batch
 from sweetgrad.profiling.counting import count_gradients
+from sweetgrad.profiling.forward_order import layers_in_forward_order
 from sweetgrad.profiling.spaces.protocol import Layer, Network, kind_of
 from sweetgrad.store import KINDS, LAYER_TYPES, STATUS, bin_bounds, empty_rows
 
@@ -53,13 +54,30 @@ def measure_network(network: Network, x: Tensor, y: Tensor) -> Measurement:
         Network on the device of ``x``.
     x, y
         Images, shape (N, C, H, W), and labels, shape (N,).
+
+    Raises
+    ------
+    ValueError
+        If the network puts out no logits for these labels, or its loss depends on no parameter.
     """
     network.module.train()
     network.module.zero_grad(set_to_none=True)
-    loss = F.cross_entropy(network.module(x), y)
+    label_range = (int(y.min()), int(y.max())) if y.numel() else (0, 0)
+    logits = network.module(x)
+    _check_logits(logits, y, label_range)
+    loss = F.cross_entropy(logits, y)
+    if not loss.requires_grad:
+        raise ValueError(
+            "the loss depends on no parameter that asks for a gradient: the network has no parameters, all are frozen "
+            "(requires_grad=False), or gradients are switched off here (torch.no_grad)"
+        )
     loss.backward()  # type: ignore[no-untyped-call]
     shape = (len(network.layers), len(KINDS))
-    segments = [_parameters(layer, kind) for layer in network.layers for kind in KINDS]
+    segments = [
+        [parameter for parameter in parameters if kind_of(parameter) == kind]
+        for parameters in network.layer_parameters()
+        for kind in KINDS
+    ]
     lengths = np.array([sum(p.numel() for p in segment) for segment in segments], dtype=np.int64)
     magnitude = _magnitudes([p for segment in segments for p in segment], size=int(lengths.sum()), device=x.device)
     sums = np.array([_sums(part) for part in torch.split(magnitude, lengths.tolist())])
@@ -86,27 +104,32 @@ def profile_network(
     Parameters
     ----------
     model
-        The network, which is left as it was; or a function that builds it, called under ``seed``.
+        The network, which is left as it was; or a function (or class) that builds it, called under ``seed``. It maps ``x`` to
+        logits (N, classes); or (N, classes, ...) with labels (N, ...).
     x, y
-        Images (N, C, H, W), or whatever the network takes; labels (N,) in 0..classes-1.
+        Images (N, C, H, W), or whatever the network takes, as one array; labels (N,), integers in 0..classes-1. Both go to the
+        device of the network, and floating-point images to its precision.
     layers
         Names of submodules in depth order (as in ``model.named_modules()``), or such names mapped to a layer type of
         ``LAYER_TYPES``. Without types a layer counts as ``cell``, so that it takes part in sweetness. None: every module that
         holds a weight (two or more dimensions) is a layer, in the order in which the forward pass reaches it; norms and other
-        modules with small parameters join the layer before them.
+        modules with small parameters join the layer before them. A weight that several modules share (tied weights) is
+        counted once, in the first layer that holds it.
     name
         Architecture string of the row; the class name by default.
     seed
-        Seed for a ``model`` that is a function.
+        Seed for a ``model`` that is a function, and for its dropout.
 
     Returns
     -------
-    Dataset with the variables of a profile; ``arch`` has one entry.
+    Dataset with the variables of a profile; ``arch`` has one entry. A parameter without gradient (frozen, or not used) counts as
+    exactly 0. Gradients are counted in float32.
 
     Raises
     ------
     ValueError
-        If a layer name is not a submodule, or a parameter is in no layer or in two.
+        If a layer name is not a submodule, a parameter is in no layer or in two, the labels do not fit the logits, or images
+        are not finite.
 
     Examples
     --------
@@ -120,13 +143,10 @@ def profile_network(
     """
     if seed is not None:
         torch.manual_seed(seed)
-    # A copy, so that the caller's gradients and running statistics stay as they are.
-    module = copy.deepcopy(model) if isinstance(model, nn.Module) else model()
-    parameter = next(module.parameters(), None)
-    device = parameter.device if parameter is not None else torch.device("cpu")
-    images, labels = torch.as_tensor(x).to(device), torch.as_tensor(y).to(device)
+    module = _own(model)
+    images, labels = _inputs(module, x, y)
     network = Network(
-        module, _named_layers(module, layers) if layers is not None else _layers_in_forward_order(module, images)
+        module, _named_layers(module, layers) if layers is not None else layers_in_forward_order(module, images)
     )
     rows = empty_rows([name or type(module).__name__], [0], layers=[layer.name for layer in network.layers])
     fill_row(rows, 0, network, measure_network(network, images, labels))
@@ -137,11 +157,15 @@ def profile_network(
 def fill_row(rows: xr.Dataset, row: int, network: Network, measured: Measurement) -> None:
     """Write a measurement into row ``row`` of ``rows``, in place, padding layers at the end."""
     num_layers = len(network.layers)
+    if num_layers > rows.sizes["layer"]:
+        raise ValueError(
+            f"the network has {num_layers} layers, but the space names {rows.sizes['layer']}: layer_names must be as many as "
+            "the deepest architecture has"
+        )
     rows["grad_count"].values[row, :num_layers] = measured.grad_count
     rows["grad_count_network"].values[row] = measured.grad_count.sum(axis=0)
-    rows["grad_abs_sum"].values[row] = rows["grad_sq_sum"].values[row] = (
-        0.0  # padding has no parameters: its sums are 0
-    )
+    # Padding has no parameters: its sums are 0.
+    rows["grad_abs_sum"].values[row] = rows["grad_sq_sum"].values[row] = 0.0
     rows["grad_abs_sum"].values[row, :num_layers] = measured.grad_abs_sum
     rows["grad_sq_sum"].values[row, :num_layers] = measured.grad_sq_sum
     rows["num_params"].values[row, :num_layers] = measured.num_params
@@ -156,8 +180,23 @@ def to_device(batch: Batch, device: str) -> tuple[Tensor, Tensor]:
     return x, torch.from_numpy(batch.y).to(device)
 
 
-def _parameters(layer: Layer, kind: str) -> list[Tensor]:
-    return [parameter for parameter in layer.parameters() if kind_of(parameter) == kind]
+def _check_logits(logits: object, y: Tensor, label_range: tuple[int, int]) -> None:
+    if not isinstance(logits, Tensor):
+        raise ValueError(
+            f"the network must return one tensor of logits (N, classes), got {type(logits).__name__}: wrap it in a module that "
+            "returns the logits"
+        )
+    if logits.ndim < 2 or logits.shape[:1] + logits.shape[2:] != y.shape:
+        raise ValueError(
+            f"labels of shape {tuple(y.shape)} need logits of shape (N, classes, ...) with the same N and ..., "
+            f"but the network returned {tuple(logits.shape)}"
+        )
+    # cross_entropy would leave out the label -100 without a word, and on a GPU a label too large ends the process.
+    if label_range[0] < 0 or label_range[1] >= logits.shape[1]:
+        raise ValueError(
+            f"labels must be in 0..{logits.shape[1] - 1}, as the network has {logits.shape[1]} outputs; "
+            f"got {label_range[0]}..{label_range[1]}"
+        )
 
 
 def _magnitudes(parameters: Iterable[Tensor], *, size: int, device: torch.device) -> Tensor:
@@ -184,6 +223,36 @@ def _sums(magnitude: Tensor) -> tuple[float, float]:
     return double.sum().item(), double.square_().sum().item()
 
 
+def _own(model: nn.Module | Callable[[], nn.Module]) -> nn.Module:
+    """Build the network, or copy it, so that the caller's gradients and running statistics stay as they are."""
+    if not isinstance(model, nn.Module):
+        module = model()
+        if not isinstance(module, nn.Module):
+            raise ValueError(f"model must be an nn.Module or a function that builds one, got {type(module).__name__}")
+        return module
+    try:
+        return copy.deepcopy(model)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"the network cannot be copied ({error}); pass a function that builds it: profile_network(lambda: ..., x, y)"
+        ) from error
+
+
+def _inputs(module: nn.Module, x: ArrayLike | Tensor, y: ArrayLike | Tensor) -> tuple[Tensor, Tensor]:
+    parameter = next(module.parameters(), torch.empty(0))
+    images, labels = torch.as_tensor(x).to(parameter.device), torch.as_tensor(y).to(parameter.device)
+    if images.is_floating_point():
+        images = images.to(parameter.dtype)  # NumPy makes float64, networks are float32
+        num_bad = int((~images.isfinite()).sum())
+        if num_bad:
+            raise ValueError(f"x holds {num_bad} NaN or infinite values of {images.numel()}; clean the data")
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool or not labels.numel():
+        raise ValueError(
+            f"labels must be integers 0..classes-1, one for each image, got {labels.dtype} of shape {tuple(labels.shape)}"
+        )
+    return images, labels.long()
+
+
 def _named_layers(module: nn.Module, layers: Sequence[str] | Mapping[str, str]) -> tuple[Layer, ...]:
     types = layers if isinstance(layers, Mapping) else dict.fromkeys(layers, "cell")
     submodules = dict(module.named_modules())
@@ -193,33 +262,3 @@ def _named_layers(module: nn.Module, layers: Sequence[str] | Mapping[str, str]) 
             f"no submodule {unknown[0]!r}; the network has {', '.join(name for name in submodules if name)}"
         )
     return tuple(Layer(name, type_, (submodules[name],)) for name, type_ in types.items())
-
-
-def _layers_in_forward_order(module: nn.Module, x: Tensor) -> tuple[Layer, ...]:
-    owners = {name: m for name, m in module.named_modules() if any(True for _ in m.parameters(recurse=False))}
-    reached = _reached(module, owners, x)
-    if any(any(True for _ in child.parameters()) for m in owners.values() for child in m.children()):
-        raise ValueError(
-            "a module holds parameters of its own beside submodules with parameters: name the layers with layers=[…]"
-        )
-    groups: list[tuple[str, list[nn.Module]]] = []
-    for name in reached:
-        owner = owners[name]
-        if not groups or any(kind_of(p) == KINDS[0] for p in owner.parameters()):
-            groups.append((name, [owner]))
-        else:
-            groups[-1][1].append(owner)
-    return tuple(Layer(name, "cell", tuple(modules)) for name, modules in groups)
-
-
-def _reached(module: nn.Module, owners: Mapping[str, nn.Module], x: Tensor) -> list[str]:
-    """Names of parameter-holding modules in the order of their first call, those never called at the end."""
-    order: dict[str, None] = {}
-    hooks = [m.register_forward_pre_hook(lambda *_, name=name: order.setdefault(name)) for name, m in owners.items()]
-    # One forward pass in train mode on the copy; its running statistics are not measured.
-    module.train()
-    with torch.no_grad():
-        module(x)
-    for hook in hooks:
-        hook.remove()
-    return [*order, *(name for name in owners if name not in order)]

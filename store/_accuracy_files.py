@@ -13,7 +13,7 @@ _EXAMPLE = "arch,dataset,split,epochs,accuracy,seconds"
 _REQUIRED = ("dataset", "split", "epochs", "accuracy")
 
 # Columns by which a wide file is known, apart from those of the accuracies.
-_WIDE = {
+_WIDE: dict[Format, list[str]] = {
     "nas-bench-201": ["arch_str", "epoch_time_s_cifar_50k", "epoch_time_s_in16"],
     "nas-bench-101": ["adj_upper", "ops", "test_acc_mean3"],
 }
@@ -63,7 +63,7 @@ def read_accuracy_file(path: str | Path, *, space: str, format: Format = "auto")
         raise ValueError(f"no file {path}: expected a csv, csv.gz or parquet file of accuracies")
     raw = _read(path)
     if format == "auto":
-        format = next((wide for wide, columns in _WIDE.items() if set(columns) <= set(raw.columns)), "tidy")  # type: ignore[arg-type]  # noqa: A001
+        format = next((wide for wide, columns in _WIDE.items() if set(columns) <= set(raw.columns)), "tidy")  # noqa: A001
     if format in _WIDE and space != format:
         raise ValueError(f"{path} is a table of {format}, asked to read it for {space}: give the file of {space}")
     readers = {"nas-bench-201": _nas_bench_201, "nas-bench-101": _nas_bench_101}
@@ -122,7 +122,7 @@ def _read(path: Path) -> pd.DataFrame:
         # Strings that look like numbers stay strings: "0010" is a graph, not ten.
         text: dict[str, type] = dict.fromkeys(["arch", "arch_str", "adj_upper", "ops", "hash", "dataset", "split"], str)
         try:
-            return pd.read_csv(path, dtype=text, keep_default_na=False, na_values=["", "nan", "NaN"])  # type: ignore[arg-type]
+            return pd.read_csv(path, dtype=text, keep_default_na=False, na_values=["", "nan", "NaN"])
         except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
             raise ValueError(
                 f"{path}: expected text with commas and a header line, cannot read it ({error})"

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 import zarr
+from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from sweetgrad.store._accuracy_files import Format, read_accuracy_file, tidy
@@ -44,9 +45,6 @@ _TABLE = (
 )
 ACCURACY_VARIABLES: dict[str, Variable] = {variable.name: variable for variable in _TABLE}
 """Name to `Variable` of the group ``<space>/accuracy``."""
-
-# Two values of one key are the same if they agree to what text files with six decimals hold.
-_TOLERANCE = {"accuracy": {"rtol": 0.0, "atol": 1e-6}, "train_seconds": {"rtol": 1e-6, "atol": 0.0}}
 
 
 @dataclass(frozen=True)
@@ -251,7 +249,7 @@ def _load(root: zarr.Group, location: Location, space: str) -> xr.Dataset | None
             ) from error
         coords = {key: data.pop(key) for key in _DIMS}
         coords["arch"] = (
-            "arch",
+            ("arch",),
             coords["arch"][1].astype(object),
         )  # plain str labels, whatever the version of zarr returns
         table = xr.Dataset(data, coords=coords, attrs=dict(group.attrs))
@@ -315,9 +313,9 @@ def _merge(
         coords[key] = sorted({*stored[key].values.tolist(), *new[key].values.tolist()})
     before, after = stored.reindex(coords), new.reindex(coords)
     stacked_keys = None
-    for name, tolerance in _TOLERANCE.items():
+    for name in ("accuracy", "train_seconds"):
         a, b = before[name].values, after[name].values
-        differ = ~np.isnan(a) & ~np.isnan(b) & ~np.isclose(a, b, **tolerance)
+        differ = _differ(a, b)
         if differ.any():
             at = np.argwhere(differ)
             stacked_keys = [tuple(coords[key][i] for key, i in zip(_DIMS, row, strict=True)) for row in at[:3]]
@@ -327,6 +325,11 @@ def _merge(
     merged = before.fillna(after)
     unchanged = int((before["accuracy"].notnull() & after["accuracy"].notnull()).sum())
     return merged, num_new - unchanged, unchanged, not merged.identical(stored)
+
+
+def _differ(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Where two values of one key are both there and differ by more than text files with six decimals lose."""
+    return ~np.isnan(a) & ~np.isnan(b) & ~np.isclose(a, b, rtol=1e-9, atol=1e-6)
 
 
 def _require_equal(
@@ -339,7 +342,7 @@ def _require_equal(
     total: int | None = None,
 ) -> None:
     """Raise with examples if two values of one key differ."""
-    differ = np.flatnonzero(~(np.isnan(a) | np.isnan(b)) & ~np.isclose(a, b, **_TOLERANCE[name]))
+    differ = np.flatnonzero(_differ(a, b))
     if differ.size:
         lines = "\n".join(f"  {'/'.join(str(part) for part in keys[i])}: {a[i]} and {b[i]}" for i in differ[:3])
         first, second = ("two rows", f"of {where_a}") if where_a == where_b else (where_a, f"and {where_b}")

@@ -1,12 +1,10 @@
 """Scores of training-free estimators beside the histogram: ``<profile>/estimators/<name>/{score, seconds, status}``."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import xarray as xr
 import zarr
-from numpy.typing import NDArray
 
 from sweetgrad.store._location import Location, child_groups, open_root
 from sweetgrad.store.profiles import _profile_group, create_array
@@ -50,11 +48,13 @@ def open_estimators(location: Location, name: str) -> xr.Dataset:
     group = _profile_group(open_root(location), name, location)
     names = _names(group)
     arch = np.asarray(group["arch"][:])  # type: ignore[index]
-    data = {
-        key: (("arch", "estimator"), _stack([np.asarray(group[f"estimators/{n}/{key}"][:]) for n in names], len(arch)))  # type: ignore[index]
-        for key in ESTIMATOR_VARIABLES
-    }
-    return xr.Dataset(data, coords={"arch": arch, "estimator": names})
+    data = {}
+    for key, variable in ESTIMATOR_VARIABLES.items():
+        values = np.empty((len(arch), len(names)), dtype=variable.dtype)
+        for column, estimator in enumerate(names):
+            values[:, column] = group[f"estimators/{estimator}/{key}"][:]  # type: ignore[index]
+        data[key] = (("arch", "estimator"), values)
+    return xr.Dataset(data, coords={"arch": arch, "estimator": np.array(names, dtype=object)})
 
 
 def _names(group: zarr.Group) -> list[str]:
@@ -62,7 +62,3 @@ def _names(group: zarr.Group) -> list[str]:
     if not isinstance(estimators, zarr.Group):
         return []
     return sorted(name for name, child in child_groups(estimators) if "status" in child)
-
-
-def _stack(columns: list[NDArray[Any]], num_archs: int) -> NDArray[Any]:
-    return np.stack(columns, axis=1) if columns else np.empty((num_archs, 0))

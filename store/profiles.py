@@ -96,7 +96,7 @@ def open_profile(
     root = open_root(location, storage_options=storage_options)
     group = _profile_group(root, name, location)
     with ignore_leftovers():
-        profile = xr.open_zarr(
+        profile: xr.Dataset = xr.open_zarr(
             zarr_target(location),
             group=name,
             chunks=None,

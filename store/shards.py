@@ -80,7 +80,7 @@ def plan_shards(
 
 
 def _is_done(status: NDArray[np.uint8], *, retry_failed: bool) -> NDArray[np.bool_]:
-    return (status == STATUS["ok"]) | ((status == STATUS["failed"]) & (not retry_failed))
+    return np.isin(status, [STATUS["ok"]] if retry_failed else [STATUS["ok"], STATUS["failed"]])
 
 
 def read_shard(location: Location, name: str, shard: Shard) -> xr.Dataset:

@@ -4,6 +4,7 @@ The network is the one that training-free estimators use: 16 channels, 5 cells a
 """
 
 import itertools
+import zlib
 from collections.abc import Callable
 from functools import reduce
 from operator import add
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from sweetgrad.profiling.spaces.protocol import Layer, Network
 
-__all__ = ["EDGES", "OPERATIONS", "Cell", "NasBench201", "NasBench201Network", "parse_arch"]
+__all__ = ["EDGES", "OPERATIONS", "Cell", "NasBench201", "NasBench201Network", "num_params", "parse_arch"]
 
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 """(source, target) node of each edge, in the order of the architecture string."""
@@ -134,7 +135,7 @@ class NasBench201:
     Raises
     ------
     ValueError
-        If the table lacks a column or does not hold every architecture once.
+        If the table cannot be read, lacks a column, or does not hold every index and every architecture once.
 
     Examples
     --------
@@ -165,7 +166,15 @@ class NasBench201:
         return len(self._archs)
 
     def arch_id(self, index: int) -> str:
-        """Architecture string, e.g. ``|nor_conv_3x3~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|``."""
+        """Architecture string, e.g. ``|nor_conv_3x3~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|``.
+
+        Raises
+        ------
+        IndexError
+            If there is no such architecture.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(f"architecture index must be in 0..{len(self) - 1}, got {index}")
         return self._archs[index]
 
     def build(self, arch_id: str, *, in_channels: int = 3, num_classes: int = 10) -> Network:
@@ -202,6 +211,38 @@ def parse_arch(arch_id: str) -> tuple[str, ...]:
     return operations
 
 
+def num_params(arch_id: str, *, in_channels: int = 3, num_classes: int = 10) -> int:
+    """Parameters of the whole network, from the architecture string alone.
+
+    Parameters
+    ----------
+    arch_id
+        Architecture string, as `parse_arch` takes it.
+    in_channels, num_classes
+        Channels of the images; classes.
+
+    Returns
+    -------
+    Number of trainable parameters: weights, BatchNorm scales and shifts, the bias of the classifier. Operations on edges that
+    cannot matter count as well, as in the benchmark's table.
+
+    Examples
+    --------
+    >>> num_params("|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|")
+    1531546
+    """
+    operations = parse_arch(arch_id)
+    total = 9 * in_channels * CHANNELS[0] + 2 * CHANNELS[0]  # stem: convolution, BatchNorm
+    for channels in CHANNELS:
+        for operation, kernel in (("nor_conv_1x1", 1), ("nor_conv_3x3", 3)):
+            total += CELLS_PER_STAGE * operations.count(operation) * (kernel**2 * channels**2 + 2 * channels)
+    for narrow, wide in itertools.pairwise(
+        CHANNELS
+    ):  # residual block: two 3x3 convolutions with BatchNorm, 1x1 shortcut
+        total += (9 * narrow * wide + 2 * wide) + (9 * wide * wide + 2 * wide) + narrow * wide
+    return total + 2 * CHANNELS[-1] + (CHANNELS[-1] + 1) * num_classes  # BatchNorm, classifier
+
+
 def _arch_string(operations: tuple[str, ...]) -> str:
     nodes = [
         "".join(f"|{operations[edge]}~{source}" for edge, (source, target) in enumerate(EDGES) if target == node) + "|"
@@ -219,15 +260,23 @@ def _block_names() -> tuple[str, ...]:
 
 
 def _read_order(table: Path, every: list[str]) -> list[str]:
-    frame = pd.read_csv(table)
+    expected = f"a csv (also .gz) with the columns index (0 to {len(every) - 1}) and arch_str"
+    try:
+        frame = pd.read_csv(table)
+    except FileNotFoundError:
+        raise ValueError(f"no such file: {table}; expected {expected}") from None
+    except (OSError, EOFError, zlib.error, ValueError) as error:
+        raise ValueError(f"{table} cannot be read ({error}); expected {expected}") from error
     missing = [column for column in ("index", "arch_str") if column not in frame.columns]
     if missing:
         raise ValueError(f"{table} lacks the column {', '.join(missing)}; it has {', '.join(frame.columns)}")
-    archs = frame.sort_values("index")["arch_str"].tolist()
+    archs = frame.sort_values("index")["arch_str"].astype(str).tolist()
     if sorted(archs) != every:
         extra = sorted(set(archs) - set(every))[:1]
         raise ValueError(
             f"{table} must list each of the {len(every)} architectures once; it has {len(archs)} rows, {len(set(archs))} distinct"
             + (f", and {extra[0]!r} is not of this space" if extra else "")
         )
+    if sorted(frame["index"].tolist()) != list(range(len(every))):
+        raise ValueError(f"the column index of {table} must hold every number from 0 to {len(every) - 1} once")
     return archs

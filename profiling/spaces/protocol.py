@@ -34,23 +34,44 @@ class Layer:
 
 @dataclass(frozen=True)
 class Network:
-    """A module, and its layers in depth order; together they hold every parameter exactly once."""
+    """A module, and its layers in depth order; together they hold every parameter.
+
+    No parameter may be in two layers, except one that different modules share (tied weights): it is counted in the first.
+    """
 
     module: nn.Module
     layers: tuple[Layer, ...]
 
     def __post_init__(self) -> None:
-        """Check that the layers hold every parameter exactly once."""
+        """Check that the layers hold every parameter, and no module twice."""
         names = {id(parameter): name for name, parameter in self.module.named_parameters()}
-        held = [id(parameter) for layer in self.layers for parameter in layer.parameters()]
-        left_out = [name for key, name in names.items() if key not in set(held)]
+        held = {id(parameter) for layer in self.layers for parameter in layer.parameters()}
+        left_out = [name for key, name in names.items() if key not in held]
         if left_out:
             raise ValueError(f"layers must hold every parameter once, but these are in none: {', '.join(left_out[:5])}")
-        if len(held) != len(set(held)):
-            twice = sorted({names[key] for key in held if held.count(key) > 1})
-            raise ValueError(
-                f"layers must hold every parameter once, but these are in more than one: {', '.join(twice[:5])}"
-            )
+        foreign = [layer.name for layer in self.layers if any(id(p) not in names for p in layer.parameters())]
+        if foreign:
+            raise ValueError(f"layer {foreign[0]!r} holds parameters that are not the network's")
+        owner: dict[int, str] = {}
+        for layer in self.layers:
+            for module in (m for top in layer.modules for m in top.modules()):
+                parameters = [names[id(p)] for p in module.parameters(recurse=False)]
+                if parameters and id(module) in owner:
+                    raise ValueError(
+                        f"layers must hold every parameter once, but these are in {owner[id(module)]!r} and in {layer.name!r}: "
+                        + ", ".join(parameters[:5])
+                    )
+                owner[id(module)] = layer.name
+
+    def layer_parameters(self) -> tuple[tuple[Tensor, ...], ...]:
+        """Parameters of each layer, each parameter in the first layer that holds it and in no other."""
+        seen: set[int] = set()
+        layers = []
+        for layer in self.layers:
+            new = {id(parameter): parameter for parameter in layer.parameters() if id(parameter) not in seen}
+            seen.update(new)
+            layers.append(tuple(new.values()))
+        return tuple(layers)
 
 
 @runtime_checkable

@@ -311,6 +311,7 @@ def test_verify__sweeps_files_of_interrupted_writes(store, toy):
     leftover = store / toy.name / "loss" / "c" / f"0.{'0' * 32}.partial"
     leftover.write_bytes(b"half")
     (problem,) = verify(store)
+    assert problem.profile == toy.name
     assert leftover.name in problem.what
     assert problem.repairable
     assert leftover.exists()

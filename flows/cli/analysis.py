@@ -1,0 +1,184 @@
+"""``sweetgrad intervals`` and ``sweetgrad correlate``."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+import xarray as xr
+from rich.console import Console
+from rich.table import Table
+
+from sweetgrad.analysis import (
+    BestInterval,
+    Interval,
+    IntervalGrid,
+    best_interval,
+    correlation_by_interval,
+    heatmap,
+    interval_counts,
+    params,
+    params_live,
+    params_weights,
+    plot_heatmap,
+    plot_sweetness,
+    rank_correlation,
+    score,
+)
+from sweetgrad.flows.cli.common import ProfileArgument, StoreArgument, open_selected, plain_table
+from sweetgrad.store.accuracy import open_accuracy
+from sweetgrad.store.estimators import open_estimators
+
+__all__ = ["correlate", "intervals"]
+
+MaxOption = Annotated[str, typer.Option("--max", help="Largest threshold.")]
+MinOption = Annotated[str, typer.Option("--min", help="Smallest threshold.")]
+SplitOption = Annotated[int, typer.Option(help="Parts of each order of magnitude; 1 to 10 are exact.")]
+_BAR = 24
+
+
+def intervals(
+    store: StoreArgument,
+    profile: ProfileArgument = None,
+    max_: MaxOption = "10",
+    min_: MinOption = "1e-10",
+    split: SplitOption = 2,
+    archs: Annotated[
+        str | None,
+        typer.Option(help="all, START:STOP, sample:N [default: the first 100 that were measured].", show_default=False),
+    ] = None,
+    bootstrap: Annotated[int, typer.Option(help="Resamples of the architectures for the confidence.")] = 1000,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the sweetness of every interval: .png, .svg, .pdf.", show_default=False)
+    ] = None,
+) -> None:
+    """Sweetness of every interval, and the best interval with its confidence (Algorithm 1)."""
+    name, data = open_selected(store, profile, archs=archs)
+    num_archs = 100 if archs is None else data.sizes["arch"]
+    best = best_interval(data, IntervalGrid(max_, min_, split), num_archs=num_archs, bootstrap=bootstrap)
+    console = Console(highlight=False)
+    console.print(f"[bold]{name}[/], {best.num_archs} architectures, split {split}")
+    console.print(_sweetness_table(best))
+    console.print(
+        f"Best interval [bold]{best.interval}[/]: sweetness {best.sweetness:.3f}, best in {best.confidence:.0%} of resamples."
+    )
+    console.print(
+        f"Runner-up {best.runner_up}: sweetness {best.runner_up_sweetness:.3f}, best in {best.runner_up_confidence:.0%}."
+    )
+    if plot is not None:
+        plot_sweetness(best, path=plot)
+        console.print(f"Picture in {plot}")
+
+
+def correlate(
+    store: StoreArgument,
+    profile: ProfileArgument = None,
+    accuracy: Annotated[str, typer.Option(help="Trained accuracy: DATASET/SPLIT[/EPOCHS].", show_default=False)] = "",
+    interval: Annotated[
+        str | None, typer.Option(help="LOWER,UPPER [default: the best interval of the grid].", show_default=False)
+    ] = None,
+    max_: MaxOption = "10",
+    min_: MinOption = "1e-10",
+    split: SplitOption = 2,
+    method: Annotated[str, typer.Option(help="spearman or kendall (tau-b).")] = "spearman",
+    estimators: Annotated[bool, typer.Option("--estimators", help="All estimators in the store as well.")] = False,
+    all_intervals: Annotated[bool, typer.Option("--all-intervals", help="Every interval of the grid as well.")] = False,
+    bootstrap: Annotated[int, typer.Option(help="Resamples of the architectures for the 95 % interval.")] = 1000,
+    heatmap_: Annotated[
+        Path | None,
+        typer.Option(
+            "--heatmap", help="Draw the correlation for all pairs of thresholds (Fig. 2).", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Rank correlation of Sweet Gradient, and of its baselines, with trained accuracy."""
+    name, data = open_selected(store, profile)
+    space = data.attrs["spec"]["space"]
+    labels = open_accuracy(store, space, accuracy)
+    grid = IntervalGrid(max_, min_, split)
+    console = Console(highlight=False)
+    scores = _scores(store, name, data, interval=interval, grid=grid, estimators=estimators, console=console)
+    results = {
+        label: rank_correlation(values, labels, method=_method(method), bootstrap=bootstrap)
+        for label, values in scores.items()
+    }
+    num_archs = max(result.num_archs for result in results.values())
+    console.print(f"[bold]{name}[/] against {space} {accuracy}, {num_archs:,} architectures")
+    table = plain_table("score", method, "95 % interval")
+    for label, result in results.items():
+        table.add_row(label, f"{result.correlation:.3f}", f"{result.low:.3f} to {result.high:.3f}")
+    console.print(table)
+    if all_intervals:
+        console.print(_correlation_table(correlation_by_interval(data, labels, grid, method=_method(method)), method))
+    if heatmap_ is not None:
+        plot_heatmap(heatmap(data, labels, grid, method=_method(method)), path=heatmap_)
+        console.print(f"Picture in {heatmap_}")
+
+
+def _scores(
+    store: str,
+    name: str,
+    data: xr.Dataset,
+    *,
+    interval: str | None,
+    grid: IntervalGrid,
+    estimators: bool,
+    console: Console,
+) -> dict[str, xr.DataArray]:
+    """Everything to correlate, by the name it is shown under."""
+    scores: dict[str, xr.DataArray] = {}
+    if interval is not None:
+        asked = _parse_interval(interval)
+        scores[f"sweet gradient {asked}"] = score(data, asked)
+        if interval_counts(data.isel(arch=[0]), asked, level="network")["estimated"].any():
+            console.print(
+                f"{asked} has a threshold that is no edge of the bins: its score is estimated (log-linear inside a bin)."
+            )
+    else:
+        best = best_interval(data, grid)
+        scores[f"sweet gradient {best.interval}, best in {best.confidence:.0%}"] = score(data, best)
+        scores[f"runner-up {best.runner_up}, best in {best.runner_up_confidence:.0%}"] = score(data, best.runner_up)
+    scores |= {"params": params(data), "params_weights": params_weights(data), "params_live": params_live(data)}
+    if estimators:
+        stored = open_estimators(store, name)["score"]
+        scores |= {str(name): stored.sel(estimator=name) for name in stored["estimator"].values}
+    return scores
+
+
+def _parse_interval(text: str) -> Interval:
+    lower, comma, upper = text.partition(",")
+    if not comma:
+        raise ValueError(f"an interval is LOWER,UPPER such as 1e-4,5e-4 or 1e-4,inf; got {text!r}")
+    return Interval(lower.strip(), upper.strip())
+
+
+def _method(method: str) -> Literal["spearman", "kendall"]:
+    return method  # type: ignore[return-value]  # rank_correlation checks it, with a message
+
+
+def _sweetness_table(best: BestInterval) -> Table:
+    table = plain_table("interval", "sweetness", "", "best in")
+    table.columns[2].justify = "left"
+    for label, value, share in zip(
+        best.table["interval"].values, best.table["sweetness"].values, best.table["share"].values, strict=True
+    ):
+        style = {str(best.interval): "bold green", str(best.runner_up): "cyan"}.get(str(label), "")
+        table.add_row(_literal(str(label)), f"{value:+.3f}", _bar(value), f"{share:.0%}" if share else "", style=style)
+    return table
+
+
+def _correlation_table(by_interval: xr.DataArray, method: str) -> Table:
+    table = plain_table("interval", method)
+    for label, value in zip(by_interval["interval"].values, by_interval.values, strict=True):
+        table.add_row(_literal(str(label)), f"{value:.3f}")
+    return table
+
+
+def _literal(text: str) -> str:
+    return text.replace("[", "\\[")
+
+
+def _bar(value: float) -> str:
+    """A bar that starts in the middle: to the right where the share of gradients grows with depth."""
+    length = round(abs(value) * _BAR / 2)
+    half = _BAR // 2
+    return " " * half + "█" * length if value >= 0 else (" " * (half - length) + "█" * length)

@@ -1,0 +1,71 @@
+"""The program itself: its commands, and how errors are shown."""
+
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from sweetgrad.flows.cli.analysis import correlate, intervals
+from sweetgrad.flows.cli.profile import profile
+from sweetgrad.flows.cli.store import accuracy_import, info, status, verify
+from sweetgrad.store import StoreError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+)
+accuracy = typer.Typer(help="Tables of trained accuracies, to compare scores with.", no_args_is_help=True)
+
+app.command(rich_help_panel="Measure")(profile)
+app.command(rich_help_panel="Measure")(status)
+app.command(rich_help_panel="Ask")(intervals)
+app.command(rich_help_panel="Ask")(correlate)
+app.command(rich_help_panel="Look after the store")(info)
+app.command(rich_help_panel="Look after the store")(verify)
+app.add_typer(accuracy, name="accuracy", rich_help_panel="Look after the store")
+accuracy.command("import")(accuracy_import)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"sweetgrad {version('sweetgrad')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Measure the gradients of every architecture of a NAS benchmark once; answer every question from the store."""
+
+
+def main() -> None:
+    """Run the program; an error that a user can put right is one message on standard error and exit status 1."""
+    try:
+        app()
+    except (StoreError, ValueError, OSError, ImportError, RuntimeError) as error:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error:[/] {_escape(_text(error))}")
+        sys.exit(1)
+
+
+def _text(error: BaseException) -> str:
+    if isinstance(error, ModuleNotFoundError) and error.name in ("torch", "prefect", "distributed", "sklearn", "httpx"):
+        return f"this command needs {error.name}: pip install 'sweetgrad[profile]'"
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"{error}. What was written before is safe; run the same command again to continue."
+    return str(error) or type(error).__name__
+
+
+def _escape(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

@@ -1,0 +1,102 @@
+"""``sweetgrad status``, ``info``, ``verify`` and ``accuracy import``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from sweetgrad.flows.cli.common import StoreArgument, plain_table
+from sweetgrad.store import import_accuracy, read_accuracy_file
+from sweetgrad.store import info as read_info
+from sweetgrad.store import status as read_status
+from sweetgrad.store import verify as check_store
+
+__all__ = ["accuracy_import", "info", "status", "verify"]
+
+
+def status(store: StoreArgument) -> None:
+    """Say what is done and what is left, profile by profile."""
+    console = Console(highlight=False)
+    profiles = read_status(store)
+    if not profiles:
+        console.print(f"{store} holds no profile yet. `sweetgrad profile {store} …` makes one.")
+        return
+    table = plain_table("profile", "ok", "failed", "not run", "shards complete")
+    for profile in profiles:
+        shards = f"{profile.num_shards_complete} of {profile.num_shards}"
+        table.add_row(
+            profile.name, f"{profile.num_ok:,}", f"{profile.num_failed:,}", f"{profile.num_not_run:,}", shards
+        )
+    console.print(table)
+    for profile in profiles:
+        for failure in profile.failures:
+            console.print(
+                f"{profile.name}: {failure.count} failed with: {failure.message} (e.g. {failure.example})", markup=False
+            )
+
+
+def info(store: StoreArgument) -> None:
+    """Say what a store holds, how it was measured, and its digests."""
+    console = Console(highlight=False)
+    found = read_info(store)
+    size = "" if found.num_bytes is None else f", {found.num_bytes / 1e6:,.1f} MB"
+    console.print(f"[bold]{found.location}[/]: format {found.attributes['schema_version']}{size}")
+    for profile in found.profiles:
+        console.print(f"\n[bold]{profile.status.name}[/]")
+        grid = Table.grid(padding=(0, 2))
+        grid.add_row("measured", f"{profile.status.num_ok:,} of {profile.status.num_archs:,} architectures")
+        if profile.bytes_per_arch is not None:
+            grid.add_row("size", f"{profile.bytes_per_arch:,.0f} bytes an architecture")
+        grid.add_row("layers", f"{len(profile.layers)}: {', '.join(profile.layers[:3])} … {profile.layers[-1]}")
+        grid.add_row("content", profile.content_digest or "not stamped yet")
+        for key, value in profile.spec.to_attrs().items():
+            grid.add_row(key, str(value))
+        for run in profile.runs[-1:]:
+            for key, value in run.items():
+                grid.add_row(key, str(value))
+        for estimator in profile.estimators:
+            grid.add_row(f"estimator {estimator.name}", f"{estimator.num_ok:,} ok, {estimator.num_failed:,} failed")
+        console.print(grid)
+    for accuracy in found.accuracies:
+        console.print(f"\n[bold]{accuracy.space}/accuracy[/]: {', '.join(accuracy.selectors)}")
+
+
+def verify(
+    store: StoreArgument,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Clear what fails, so that the next profile run makes it again.")
+    ] = False,
+) -> None:
+    """Check everything that a store promises: layout, checksums, digests, sums. Exit status 1 if something is wrong."""
+    console = Console(highlight=False, soft_wrap=True)
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("verifying", total=None)
+        problems = check_store(
+            store, repair=repair, progress=lambda done, total: bar.update(task, completed=done, total=total)
+        )
+    for problem in problems:
+        console.print(str(problem), markup=False)
+    if not problems:
+        console.print(f"{store}: nothing wrong.")
+        return
+    mended = sum(problem.repairable for problem in problems) if repair else 0
+    console.print(f"{len(problems)} problems, {mended} repaired." if repair else f"{len(problems)} problems.")
+    if mended < len(problems):
+        raise typer.Exit(1)
+
+
+def accuracy_import(
+    store: StoreArgument,
+    space: Annotated[str, typer.Option(help="Search space that the table is about.", show_default=False)],
+    from_: Annotated[Path, typer.Option("--from", help="CSV (also .gz) or Parquet file.", show_default=False)],
+    format: Annotated[str, typer.Option(help="auto, tidy, nas-bench-201 or nas-bench-101.")] = "auto",  # noqa: A002
+) -> None:
+    """Add trained accuracies to a store, refusing a table that contradicts what is there."""
+    table = read_accuracy_file(from_, space=space, format=format)  # type: ignore[arg-type]  # it checks
+    report = import_accuracy(store, space=space, table=table, source=from_.name)
+    console = Console(highlight=False)
+    console.print(str(report), markup=False)
+    console.print(f"Now in the store for {space}: {', '.join(report.selectors)}")

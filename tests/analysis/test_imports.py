@@ -1,0 +1,40 @@
+import subprocess
+import sys
+
+PROGRAM = """
+import sys
+
+BLOCKED = {"torch", "prefect", "distributed", "sklearn"}
+
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in BLOCKED:
+            raise ImportError(f"{name} is blocked")
+
+sys.meta_path.insert(0, Block())
+import sweetgrad.store
+import sweetgrad.analysis as analysis
+
+heavy = {"matplotlib", "scipy.stats", "dask.array"} & set(sys.modules)
+assert not heavy, f"imported too early: {heavy}"
+
+rows = sweetgrad.store.empty_rows(["a", "b"], [0, 1], layers=["c1", "c2"])
+rows.status[:] = 1
+rows.layer_type[:] = 2
+rows.grad_count[:, 1, 0, 50] = 1
+rows.num_params[:, :, 0] = 1
+print(analysis.best_interval(rows, bootstrap=10).sweetness, rows.pipe(analysis.score, (0, 1)).sum().item())
+"""
+
+
+def test_analysis__works_without_torch_and_prefect() -> None:
+    result = subprocess.run([sys.executable, "-W", "error", "-c", PROGRAM], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == ["1.0", "0.0"]
+
+
+def test_analysis__lists_its_public_names_sorted() -> None:
+    import sweetgrad.analysis as analysis
+
+    assert sorted(analysis.__all__) == analysis.__all__
+    assert all(hasattr(analysis, name) for name in analysis.__all__)

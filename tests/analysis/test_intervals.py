@@ -1,0 +1,92 @@
+import itertools
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sweetgrad.analysis import Interval, IntervalGrid
+from sweetgrad.analysis.intervals import as_intervals
+from sweetgrad.store.bins import threshold_bin
+
+
+def test_interval_grid__is_the_papers_example() -> None:
+    edges = [(i.lower, i.upper) for i in IntervalGrid(1, 0.1, 2)]
+    assert edges == [(0, Fraction(1, 10)), (Fraction(1, 10), Fraction(1, 2)), (Fraction(1, 2), 1)]
+
+
+def test_interval_grid__has_two_intervals_an_order_by_default() -> None:
+    grid = IntervalGrid()
+    assert len(grid) == len(grid.intervals) == 23
+    assert Interval(1e-4, 5e-4) in grid.intervals
+
+
+@pytest.mark.parametrize("split", range(1, 11))
+def test_interval_grid__has_only_stored_edges_for_splits_1_to_10(split: int) -> None:
+    assert all(threshold_bin(edge) is not None for edge in IntervalGrid(split=split).thresholds)
+
+
+@settings(max_examples=50)
+@given(st.integers(1, 30), st.integers(-12, 3), st.integers(1, 5), st.integers(1, 9))
+def test_interval_grid__covers_zero_to_max_without_gaps(split: int, low: int, orders: int, factor: int) -> None:
+    minimum = factor * Fraction(10) ** low
+    grid = IntervalGrid(minimum * 10**orders, minimum, split)
+    pieces = grid.intervals
+    assert pieces[0].lower == 0
+    assert pieces[0].upper == minimum
+    assert pieces[-1].upper == grid.max
+    assert all(a.upper == b.lower for a, b in itertools.pairwise(pieces))
+    assert all(minimum * 10**k in grid.thresholds for k in range(orders + 1))
+
+
+@pytest.mark.parametrize("arguments", [(10, 3), (1, 1), (1, 10), (1, 0), ("inf", 1), (-10, -1)])
+def test_interval_grid__needs_whole_orders_of_magnitude(arguments: tuple[float, float]) -> None:
+    with pytest.raises(ValueError, match=r"max / min must be 10, 100, 1000"):
+        IntervalGrid(*arguments)
+
+
+@pytest.mark.parametrize("split", [0, -1, 2.5])
+def test_interval_grid__needs_a_whole_split(split: int) -> None:
+    with pytest.raises(ValueError, match="split must be a whole number of at least 1"):
+        IntervalGrid(split=split)
+
+
+@pytest.mark.parametrize("number", [1e-10, "1e-10", "0.0000000001", np.float64(1e-10), Fraction(1, 10**10)])
+def test_interval__takes_a_float_as_the_decimal_that_is_printed(number: float) -> None:
+    assert Interval(number, 1).lower == Fraction(1, 10**10)
+
+
+@pytest.mark.parametrize(
+    ("interval", "label"),
+    [
+        (Interval(1e-4, 5e-4), "[1e-4, 5e-4)"),
+        (Interval(0), "[0, inf)"),
+        (Interval(0.01, 10), "[0.01, 10)"),
+        (Interval("1/7000", "2/7000"), "[1.43e-4, 2.86e-4)"),
+        (Interval.live(), "(0, inf)"),
+    ],
+)
+def test_interval__has_a_short_label(interval: Interval, label: str) -> None:
+    assert str(interval) == label
+
+
+@pytest.mark.parametrize(("lower", "upper"), [(1, 1), (2, 1), (-1, 1), (math.inf, math.inf)])
+def test_interval__refuses_edges_out_of_order(lower: float, upper: float) -> None:
+    with pytest.raises(ValueError, match="0 <= lower < upper"):
+        Interval(lower, upper)
+
+
+@pytest.mark.parametrize("number", [math.nan, "a lot", "1/0"])
+def test_interval__refuses_what_is_no_number(number: float) -> None:
+    with pytest.raises(ValueError, match=r"a threshold must be a number such as 1e-4"):
+        Interval(number)
+
+
+def test_as_intervals__takes_pairs_and_sequences() -> None:
+    one = Interval(0, 1)
+    assert as_intervals((0, 1)) == as_intervals(one) == as_intervals([one]) == as_intervals([(0, 1)]) == [one]
+    assert as_intervals((one, one)) == [one, one]
+    with pytest.raises(ValueError, match="expected an Interval"):
+        as_intervals(["[0, 1)"])  # type: ignore[list-item]

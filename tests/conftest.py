@@ -1,0 +1,28 @@
+"""Fixtures that every folder of tests shares."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dask
+import pytest
+
+
+@pytest.fixture
+def no_compute() -> Iterator[None]:
+    """A dask scheduler that raises: proof that a function stays lazy."""
+
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise AssertionError("something computed where everything must stay lazy")
+
+    with dask.config.set(scheduler=refuse):
+        yield
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real data beside the checkout; tests that need it are skipped where it is not."""
+    folder = Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"real data is not there: expected {folder}")
+    return folder

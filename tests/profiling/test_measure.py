@@ -1,0 +1,494 @@
+"""One network, one batch: counts against a literal count of ``p.grad``, and what a user may pass by mistake."""
+
+import copy
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+from sweetgrad.analysis import IntervalGrid, best_interval, params, proportion, score, sweetness
+from sweetgrad.profiling.forward_order import layers_in_forward_order
+from sweetgrad.profiling.measure import fill_row, measure_network, profile_network
+from sweetgrad.profiling.spaces.protocol import Layer, Network
+from sweetgrad.store import KINDS, LAYER_TYPES, STATUS, bin_bounds, empty_rows
+from torch import Tensor, nn
+
+
+def literal_count(gradients: list[Tensor]) -> np.ndarray:
+    """Every gradient, bin by bin, in double precision."""
+    values = np.concatenate([np.zeros(0), *[g.detach().double().abs().numpy().ravel() for g in gradients]])
+    lower, upper = bin_bounds()
+    counts = [((values >= lo) & (values < up)).sum() for lo, up in zip(lower, upper, strict=True)]
+    counts[0], counts[1] = (values == 0).sum(), ((values > 0) & (values < upper[1])).sum()
+    counts[-1] = (~np.isfinite(values)).sum()
+    return np.array(counts)
+
+
+def gradients_by_hand(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+    """Gradient of every parameter by a backward pass of the test's own, on a copy; zeros where there is none."""
+    twin = copy.deepcopy(model).train()
+    twin.zero_grad()
+    F.cross_entropy(twin(x), y).backward()
+    named = twin.named_parameters()
+    return {name: torch.zeros_like(p) if p.grad is None else p.grad for name, p in named}
+
+
+class WithUnused(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.used, self.unused, self.head = nn.Linear(6, 5), nn.Linear(6, 5), nn.Linear(5, 3)
+        self.frozen = nn.Parameter(torch.ones(2), requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.used(x).relu())
+
+
+class Twice(nn.Module):
+    """One module called twice: its gradient is the sum of both uses."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.head = nn.Linear(6, 6), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.inner(self.inner(x).tanh()).tanh())
+
+
+class Tied(nn.Module):
+    """Two modules that share one weight, as an embedding and its decoder do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.head = nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 3)
+        self.second.weight = self.first.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.second(self.first(x).tanh()).tanh())
+
+
+class Transformer(nn.Module):
+    """Attention holds parameters of its own beside a submodule that it never calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.token = nn.Parameter(torch.randn(1, 1, 8))
+        self.head = nn.Linear(8, 3)
+        self.embed = nn.Embedding(11, 8)
+        self.block = nn.TransformerEncoderLayer(8, 2, dim_feedforward=12, dropout=0.0, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = torch.cat([self.token.expand(len(x), -1, -1), self.embed(x)], dim=1)
+        return self.head(self.block(tokens)[:, 0])
+
+
+def mlp() -> nn.Module:
+    return nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3))
+
+
+def conv_net() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1, bias=False),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.Conv2d(4, 6, 3, stride=2),
+        nn.BatchNorm2d(6),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(6, 3),
+    )
+
+
+VECTORS = lambda: torch.randn(8, 6)  # noqa: E731
+IMAGES = lambda: torch.randn(8, 3, 6, 6)  # noqa: E731
+WORDS = lambda: torch.randint(11, (8, 4))  # noqa: E731
+# Each network, its input, and the parameters of the layers that it must be cut into, in this order.
+NETWORKS: dict[str, tuple[Callable[[], nn.Module], Callable[[], Tensor], dict[str, list[str]]]] = {
+    "mlp": (mlp, VECTORS, {"0": ["0.weight", "0.bias"], "2": ["2.weight", "2.bias"]}),
+    "conv": (
+        conv_net,
+        IMAGES,
+        {
+            "0": ["0.weight", "1.weight", "1.bias"],
+            "3": ["3.weight", "3.bias", "4.weight", "4.bias"],
+            "7": ["7.weight", "7.bias"],
+        },
+    ),
+    "unused": (
+        WithUnused,
+        VECTORS,
+        {
+            "root": ["frozen"],
+            "used": ["used.weight", "used.bias"],
+            "head": ["head.weight", "head.bias"],
+            "unused": ["unused.weight", "unused.bias"],
+        },
+    ),
+    "twice": (Twice, VECTORS, {"inner": ["inner.weight", "inner.bias"], "head": ["head.weight", "head.bias"]}),
+    "tied": (
+        Tied,
+        VECTORS,
+        {"first": ["first.weight", "first.bias", "second.bias"], "head": ["head.weight", "head.bias"]},
+    ),
+    "transformer": (
+        Transformer,
+        WORDS,
+        {
+            "root": ["token"],
+            "embed": ["embed.weight"],
+            "block.self_attn": ["block.self_attn.in_proj_weight", "block.self_attn.in_proj_bias"],
+            "block.self_attn.out_proj": [
+                *("block.self_attn.out_proj.weight", "block.self_attn.out_proj.bias"),
+                *("block.norm1.weight", "block.norm1.bias"),
+            ],
+            "block.linear1": ["block.linear1.weight", "block.linear1.bias"],
+            "block.linear2": [
+                *("block.linear2.weight", "block.linear2.bias"),
+                *("block.norm2.weight", "block.norm2.bias"),
+            ],
+            "head": ["head.weight", "head.bias"],
+        },
+    ),
+}
+LABELS = torch.tensor([0, 1, 2, 0, 1, 2, 0, 1])
+
+
+def make(which: str) -> tuple[nn.Module, Tensor, dict[str, list[str]]]:
+    torch.manual_seed(0)
+    build, inputs, layers = NETWORKS[which]
+    return build(), inputs(), layers
+
+
+# --- the numbers ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("which", NETWORKS)
+def test_profile_network__equals_a_literal_count_of_every_layer_kind_and_bin(which: str) -> None:
+    model, x, layers = make(which)
+    gradients = gradients_by_hand(model, x, LABELS)
+    row = profile_network(model, x, LABELS).isel(arch=0)
+    assert row.layer.values.tolist() == list(layers)
+    for layer, names in layers.items():
+        for kind in KINDS:
+            held = [gradients[name] for name in names if (gradients[name].ndim >= 2) == (kind == "weight")]
+            here = row.sel(layer=layer, kind=kind)
+            np.testing.assert_array_equal(here.grad_count, literal_count(held))
+            doubles = np.concatenate([np.zeros(0), *[g.double().numpy().ravel() for g in held]])
+            assert float(here.grad_abs_sum) == pytest.approx(np.abs(doubles).sum(), rel=1e-12)
+            assert float(here.grad_sq_sum) == pytest.approx((doubles**2).sum(), rel=1e-12)
+            assert int(here.num_params) == doubles.size
+    assert int(row.num_params.sum()) == sum(p.numel() for p in model.parameters())
+    np.testing.assert_array_equal(row.grad_count_network, row.grad_count.sum("layer"))
+    assert float(row.loss) == pytest.approx(float(F.cross_entropy(copy.deepcopy(model).train()(x), LABELS)), rel=1e-6)
+    assert int(row.status) == STATUS["ok"]
+    assert (row.layer_type == LAYER_TYPES["cell"]).all()
+
+
+def test_profile_network__counts_a_parameter_without_gradient_as_exact_zeros() -> None:
+    model, x, _ = make("unused")
+    row = profile_network(model, x, LABELS).isel(arch=0, bin=0)
+    assert row.grad_count.sel(layer="unused").values.tolist() == [30, 5]
+    assert row.grad_count.sel(layer="root").values.tolist() == [0, 2]
+
+
+def test_profile_network__counts_gradients_that_are_not_finite() -> None:
+    model = mlp()
+    with torch.no_grad():
+        model[2].weight[0, 0] = torch.nan
+    row = profile_network(model, torch.randn(8, 6), LABELS).isel(arch=0)
+    assert int(row.grad_count.isel(bin=-1).sum()) > 0
+    assert (row.grad_count.sum("bin") == row.num_params).all()
+    assert np.isnan(row.loss)
+
+
+def test_measure_network__has_one_histogram_in_either_memory_format() -> None:
+    """Equal gradients, flattened channels-last and row by row: the order does not matter. (The gradients are set by hand, since
+    computing in the other format moves last bits.)"""
+
+    class WithGradients(nn.Module):
+        def __init__(self, memory_format: torch.memory_format) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(5, 7, 3, bias=False).to(memory_format=memory_format)
+            noise = torch.randn(7, 5, 3, 3, generator=torch.Generator().manual_seed(0))
+            self.factor = noise.to(memory_format=memory_format)
+
+        def forward(self, x: Tensor) -> Tensor:
+            # d loss / d z0 is -1/2 + 1/2 * ... ; with z = 0 it is exactly (softmax - target), so the gradient is +-factor / 2.
+            z = ((self.conv.weight - self.conv.weight.detach()) * self.factor).sum()
+            return torch.stack([z, z.new_zeros(())]).expand(1, 2)
+
+    measured = []
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        module = WithGradients(memory_format)
+        network = Network(module, (Layer("conv", "cell", (module.conv,)),))
+        measured.append(measure_network(network, torch.zeros(1), torch.tensor([0])))
+        grad = module.conv.weight.grad
+        assert grad is not None
+        assert grad.is_contiguous(memory_format=memory_format)
+        np.testing.assert_array_equal(measured[-1].grad_count[0, 0], literal_count([module.factor / 2]))
+    np.testing.assert_array_equal(measured[0].grad_count, measured[1].grad_count)
+    assert measured[0].num_params.tolist() == [[315, 0]]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_profile_network__takes_a_model_of_another_precision(dtype: torch.dtype) -> None:
+    model = mlp().to(dtype)
+    x = torch.randn(8, 6)
+    gradients = [g.float() for name, g in gradients_by_hand(model, x.to(dtype), LABELS).items() if "weight" in name]
+    row = profile_network(model, x, LABELS).isel(arch=0)
+    np.testing.assert_array_equal(row.grad_count_network.sel(kind="weight"), literal_count(gradients))
+
+
+def test_profile_network__takes_arrays_and_lists() -> None:
+    model = mlp()
+    x = torch.randn(8, 6)
+    expected = profile_network(model, x, LABELS)
+    for images in (x.numpy(), x.numpy().astype(np.float64), x.tolist()):
+        for labels in (LABELS.tolist(), LABELS.numpy().astype(np.int32), LABELS.to(torch.uint8)):
+            assert profile_network(model, images, labels).equals(expected)
+
+
+def test_profile_network__takes_a_network_with_an_output_for_each_pixel() -> None:
+    model = nn.Conv2d(3, 4, 1)
+    x, y = torch.randn(2, 3, 5, 5), torch.randint(4, (2, 5, 5))
+    row = profile_network(model, x, y).isel(arch=0)
+    gradients = gradients_by_hand(model, x, y)
+    np.testing.assert_array_equal(row.grad_count[0, 0], literal_count([gradients["weight"]]))
+
+
+# --- what is left as it was -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_profile_network__leaves_the_model_as_it_was(training: bool) -> None:
+    model, x, _ = make("conv")
+    model.train(training)
+    F.cross_entropy(model(x), LABELS).backward()  # gradients of the caller's own
+    state = copy.deepcopy(model.state_dict())
+    gradients = [p.grad.clone() for p in model.parameters() if p.grad is not None]
+    profile_network(model, x, LABELS)
+    profile_network(model, x, LABELS, layers=["0", "1", "3", "4", "7"])
+    assert model.training is training
+    assert state.keys() == model.state_dict().keys()
+    assert all(torch.equal(state[key], value) for key, value in model.state_dict().items())
+    assert all(torch.equal(a, p.grad) for a, p in zip(gradients, model.parameters(), strict=True) if p.grad is not None)
+
+
+def test_profile_network__measures_in_train_mode() -> None:
+    model, x, _ = make("conv")
+    assert profile_network(model.eval(), x, LABELS).equals(profile_network(model.train(), x, LABELS))
+
+
+def test_profile_network__builds_a_function_under_the_seed() -> None:
+    x = torch.randn(8, 6)
+    torch.manual_seed(5)
+    expected = profile_network(mlp(), x, LABELS, name="mlp")
+    assert profile_network(mlp, x, LABELS, seed=5, name="mlp").equals(expected)
+    assert not profile_network(mlp, x, LABELS, seed=6, name="mlp").equals(expected)
+
+
+def test_profile_network__draws_the_same_dropout_however_the_layers_are_found() -> None:
+    def build() -> nn.Module:
+        return nn.Sequential(nn.Linear(6, 50), nn.Dropout(), nn.Linear(50, 3))
+
+    x = torch.randn(8, 6)
+    found = profile_network(build, x, LABELS, seed=1)
+    named = profile_network(build, x, LABELS, seed=1, layers=["0", "2"])
+    assert found.equals(named)
+
+
+def test_profile_network__measures_what_a_forward_pass_changes_only_once() -> None:
+    """A spectral norm moves on with every forward pass in train mode; finding the layers must not move it."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.utils.parametrizations.spectral_norm(nn.Linear(6, 5)), nn.Linear(5, 3))
+    x = torch.randn(8, 6)
+    gradients = [g for g in gradients_by_hand(model, x, LABELS).values() if g.ndim >= 2]
+    row = profile_network(model, x, LABELS).isel(arch=0)
+    np.testing.assert_array_equal(row.grad_count_network.sel(kind="weight"), literal_count(gradients))
+
+
+# --- layers ---------------------------------------------------------------------------------------------------------
+
+
+def test_layers_in_forward_order__follows_the_forward_pass_and_not_the_definition() -> None:
+    class Backwards(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.last, self.middle, self.first = nn.Linear(4, 3), nn.LayerNorm(4), nn.Linear(6, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(self.middle(self.first(x)))
+
+    model = Backwards()
+    profile = profile_network(model, torch.randn(8, 6), LABELS)
+    assert profile.layer.values.tolist() == ["first", "last"]
+    assert profile.num_params[0].values.tolist() == [[24, 4 + 8], [12, 3]]
+
+
+def test_layers_in_forward_order__begins_with_a_norm_if_the_network_does() -> None:
+    model = nn.Sequential(nn.LayerNorm(6), nn.Linear(6, 3))
+    layers = layers_in_forward_order(model, torch.randn(2, 6))
+    assert [layer.name for layer in layers] == ["0", "1"]
+
+
+def test_layers_in_forward_order__takes_a_network_that_is_one_module() -> None:
+    assert [layer.name for layer in layers_in_forward_order(nn.Linear(6, 3), torch.randn(2, 6))] == ["root"]
+
+
+def test_profile_network__takes_named_layers_and_types() -> None:
+    model, x, _ = make("conv")
+    model = nn.Sequential(model[:2], model[2:5], model[5:])
+    listed = profile_network(model, x, LABELS, layers=["0", "1", "2"], name="mine")
+    typed = profile_network(model, x, LABELS, layers={"0": "stem", "1": "cell", "2": "head"})
+    assert listed.arch.values.tolist() == ["mine"]
+    assert typed.arch.values.tolist() == ["Sequential"]
+    assert listed.layer_type.values.tolist() == [[2, 2, 2]]
+    assert typed.layer_type.values.tolist() == [[1, 2, 4]]
+    np.testing.assert_array_equal(listed.grad_count, typed.grad_count)
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        (["0", "nine"], r"no submodule 'nine'; the network has 0, 1, 2"),
+        (["0"], r"these are in none: 2\.weight, 2\.bias"),
+        (["", "2"], r"these are in '' and in '2': 2\.weight, 2\.bias"),
+        ({"0": "steam", "2": "head"}, r"layer type must be one of padding, stem, .* got 'steam' for layer '0'"),
+        ([], r"these are in none: 0\.weight"),
+    ],
+)
+def test_profile_network__refuses_layers_that_do_not_cover_once(layers: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        profile_network(mlp(), torch.randn(8, 6), LABELS, layers=layers)
+
+
+def test_network__refuses_parameters_of_another_network() -> None:
+    module = mlp()
+    with pytest.raises(ValueError, match="layer 'b' holds parameters that are not the network's"):
+        Network(module, (Layer("a", "cell", (module,)), Layer("b", "cell", (mlp(),))))
+
+
+# --- what a user may pass by mistake --------------------------------------------------------------------------------
+
+
+class Returns(nn.Module):
+    """A linear network whose output goes through a function."""
+
+    def __init__(self, function: Callable[[Tensor], object]) -> None:
+        super().__init__()
+        self.linear, self.function = nn.Linear(6, 3), function
+
+    def forward(self, x: Tensor) -> object:
+        return self.function(self.linear(x))
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda z: (z, z), r"one tensor of logits \(N, classes\), got tuple: wrap it"),
+        (lambda z: {"logits": z}, r"one tensor of logits \(N, classes\), got dict"),
+        (lambda z: z[:, 0], r"labels of shape \(8,\) need logits of shape .* the network returned \(8,\)"),
+        (lambda z: z[:, :, None], r"labels of shape \(8,\) need logits of shape .* the network returned \(8, 3, 1\)"),
+        (lambda z: z[:4], r"labels of shape \(8,\) need logits of shape .* the network returned \(4, 3\)"),
+        (lambda z: z.detach(), r"the loss depends on no parameter that asks for a gradient"),
+    ],
+)
+def test_profile_network__explains_an_output_that_is_not_logits(
+    function: Callable[[Tensor], object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        profile_network(Returns(function), torch.randn(8, 6), LABELS)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([0, 1, 2, 3, 0, 1, 2, 0], r"labels must be in 0\.\.2, as the network has 3 outputs; got 0\.\.3"),
+        ([0, 1, 2, -100, 0, 1, 2, 0], r"labels must be in 0\.\.2, as the network has 3 outputs; got -100\.\.2"),
+        ([0.0] * 8, r"labels must be integers 0\.\.classes-1, .* got torch\.float32 of shape \(8,\)"),
+        ([True] * 8, r"labels must be integers"),
+        ([], r"labels must be integers 0\.\.classes-1, one for each image, .* \(0,\)"),
+        ([0, 1], r"labels of shape \(2,\) need logits of shape .* the network returned \(8, 3\)"),
+        (1, r"labels of shape \(\) need logits"),
+        ([[0, 1, 0]] * 8, r"labels of shape \(8, 3\) need logits"),
+    ],
+)
+def test_profile_network__explains_labels_that_do_not_fit(labels: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        profile_network(mlp(), torch.randn(8, 6), labels)
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_profile_network__refuses_images_that_are_not_finite(bad: float) -> None:
+    x = torch.randn(8, 6)
+    x[3, 2] = bad
+    with pytest.raises(ValueError, match="x holds 1 NaN or infinite values of 48"):
+        profile_network(mlp(), x, LABELS)
+
+
+def test_profile_network__explains_a_model_that_is_none() -> None:
+    with pytest.raises(ValueError, match=r"model must be an nn\.Module or a function that builds one, got str"):
+        profile_network(lambda: "resnet", torch.randn(8, 6), LABELS)
+    with pytest.raises(ValueError, match=r"model must be an nn\.Module or a function that builds one, got str"):
+        profile_network("resnet", torch.randn(8, 6), LABELS)
+
+
+def test_profile_network__explains_a_model_without_gradients() -> None:
+    x = torch.randn(8, 6)
+    with pytest.raises(ValueError, match="has no parameters, all are frozen"):
+        profile_network(nn.Identity(), x[:, :3], LABELS)
+    with pytest.raises(ValueError, match="has no parameters, all are frozen"):
+        profile_network(mlp().requires_grad_(False), x, LABELS)
+    with torch.no_grad(), pytest.raises(ValueError, match=r"switched off here \(torch\.no_grad\)"):
+        profile_network(mlp(), x, LABELS)
+
+
+def test_profile_network__explains_a_model_that_cannot_be_copied() -> None:
+    model = mlp()
+    model.cache = model[0].weight * 2  # a tensor with a history
+    with pytest.raises(ValueError, match="cannot be copied .* pass a function that builds it"):
+        profile_network(model, torch.randn(8, 6), LABELS)
+
+
+def test_fill_row__refuses_more_layers_than_the_space_names() -> None:
+    module = mlp()
+    network = Network(module, (Layer("a", "cell", (module[0],)), Layer("b", "cell", (module[2],))))
+    measured = measure_network(network, torch.randn(8, 6), LABELS)
+    rows = empty_rows(["x"], [0], layers=["a"])
+    with pytest.raises(ValueError, match="the network has 2 layers, but the space names 1"):
+        fill_row(rows, 0, network, measured)
+    assert rows.equals(empty_rows(["x"], [0], layers=["a"]))
+
+
+def test_fill_row__pads_a_shallow_network_at_its_end() -> None:
+    module = mlp()
+    network = Network(module, (Layer("a", "stem", (module[0],)), Layer("b", "head", (module[2],))))
+    rows = empty_rows(["x", "y"], [0, 1], layers=["a", "b", "c"])
+    fill_row(rows, 1, network, measure_network(network, torch.randn(8, 6), LABELS))
+    row = rows.isel(arch=1)
+    assert row.layer_type.values.tolist() == [LAYER_TYPES["stem"], LAYER_TYPES["head"], LAYER_TYPES["padding"]]
+    assert row.num_params.values.tolist() == [[30, 5], [15, 3], [0, 0]]
+    assert row.grad_abs_sum[2].values.tolist() == row.grad_sq_sum[2].values.tolist() == [0, 0]
+    assert int(row.grad_count[2].sum()) == 0
+    assert rows.isel(arch=0).equals(empty_rows(["x"], [0], layers=["a", "b", "c"]).isel(arch=0))
+
+
+# --- with the analysis ----------------------------------------------------------------------------------------------
+
+
+def test_profile_network__gives_a_dataset_that_the_analysis_reads() -> None:
+    model, x, layers = make("conv")
+    gradients = gradients_by_hand(model, x, LABELS)
+    profile = profile_network(model, x, LABELS)
+    grid = IntervalGrid(max=1, min=0.01, split=2)
+    weights = [np.abs(gradients[names[0]].double().numpy().ravel()) for names in layers.values()]
+    # The library compares with the nearest float32 of an edge.
+    edges = [0, *(float(np.float32(edge)) for edge in (0.01, 0.05, 0.1, 0.5, 1))]
+    shares = np.array([[((w >= lo) & (w < up)).mean() for lo, up in zip(edges, edges[1:], strict=False)] for w in weights])
+    np.testing.assert_allclose(proportion(profile, grid)[0], shares, rtol=1e-12)
+    np.testing.assert_allclose(sweetness(proportion(profile, grid)), np.sign(np.diff(shares, axis=0)).mean(axis=0))
+    assert int(params(profile)[0]) == sum(p.numel() for p in model.parameters())
+    best = best_interval(profile, grid, num_archs=1, bootstrap=10)
+    assert best.sweetness == pytest.approx(np.sign(np.diff(shares, axis=0)).mean(axis=0).max())
+    within = [(np.concatenate(weights) >= lo) & (np.concatenate(weights) < up) for lo, up in zip(edges, edges[1:], strict=False)]
+    np.testing.assert_array_equal(score(profile, grid)[0], [w.sum() for w in within])
