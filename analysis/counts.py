@@ -19,6 +19,8 @@ __all__ = ["interval_bounds", "interval_counts"]
 Kind: TypeAlias = Literal["weight", "other", "all"]
 Level: TypeAlias = Literal["layer", "network"]
 
+_BLOCK_ROWS = 1024
+
 _VARIABLE = {"layer": "grad_count", "network": "grad_count_network"}
 
 
@@ -180,12 +182,19 @@ def _counts_between(
     cuts = [*lower, *upper]
     shares = np.array([cut.share for cut in cuts])
 
-    def count(values: NDArray[Any]) -> NDArray[Any]:
-        below: NDArray[Any] = counts_below(values, [cut.bin for cut in cuts])
+    def count_block(block: NDArray[Any]) -> NDArray[Any]:
+        below: NDArray[Any] = counts_below(block, [cut.bin for cut in cuts])
         if shares.any():
-            below = below + shares * (counts_below(values, [cut.after for cut in cuts]) - below)
+            below = below + shares * (counts_below(block, [cut.after for cut in cuts]) - below)
         between: NDArray[Any] = below[..., len(lower) :] - below[..., : len(lower)]
         return between
+
+    def count(values: NDArray[Any]) -> NDArray[Any]:
+        if values.ndim == 1:
+            return count_block(values)
+        # Block by block: the sums at all cuts are several times as large as the answer.
+        starts = range(0, max(1, len(values)), _BLOCK_ROWS)
+        return np.concatenate([count_block(values[start : start + _BLOCK_ROWS]) for start in starts])
 
     counts: xr.DataArray = xr.apply_ufunc(
         count,

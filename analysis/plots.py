@@ -40,6 +40,7 @@ def plot_sweetness(best: BestInterval, *, path: str | Path | None = None) -> "Fi
     winner, runner_up = labels.index(str(best.interval)), labels.index(str(best.runner_up))
     colours = [_WINNER if i == winner else _RUNNER_UP if i == runner_up else _OTHER for i in range(len(values))]
     axes.bar(range(len(values)), values, color=colours, width=0.82)
+    axes.set_xlim(-0.7, len(values) - 0.3)
     axes.axhline(0, color=_INK, linewidth=0.8)
     _name_bar(
         axes,
@@ -50,7 +51,6 @@ def plot_sweetness(best: BestInterval, *, path: str | Path | None = None) -> "Fi
     )
     _note_runner_up(axes, best)
     _tick_intervals(axes, best.table)
-    axes.set_xlim(-0.7, len(values) - 0.3)
     low, high = min(0.0, values.min()), max(0.0, values.max())
     room = max(high - low, 0.05)  # above the bars for the label of the winner and the note
     axes.set_ylim(low - 0.08 * room, high + 0.3 * room)
@@ -108,12 +108,15 @@ def plot_heatmap(heatmap: xr.DataArray, *, path: str | Path | None = None) -> "F
 
 
 def _name_bar(axes: "Axes", position: int, height: float, text: str, colour: str) -> None:
+    left, right = axes.get_xlim()
+    place = (position - left) / (right - left)
+    side = "left" if place < 0.15 else "right" if place > 0.85 else "center"  # never out of the picture
     axes.annotate(
         text,
         (position, max(height, 0)),
         xytext=(0, 6),
         textcoords="offset points",
-        ha="center",
+        ha=side,
         va="bottom",
         color=colour,
         fontweight="bold",
@@ -129,6 +132,8 @@ def _note_runner_up(axes: "Axes", best: BestInterval) -> None:
 
 def _tick_intervals(axes: "Axes", table: xr.Dataset) -> None:
     ticks, names = _power_ticks(table["lower"].values)
+    if len(table["interval"]) > 30:
+        ticks, names = ticks[1:], names[1:]  # bars so narrow that 0 and the smallest threshold would overlap
     # A tick at the left side of the bar: that is where its interval starts.
     axes.set_xticks(ticks - 0.5, names)
 

@@ -226,7 +226,7 @@ def _sums(magnitude: Tensor) -> tuple[float, float]:
 def _own(model: nn.Module | Callable[[], nn.Module]) -> nn.Module:
     """Build the network, or copy it, so that the caller's gradients and running statistics stay as they are."""
     if not isinstance(model, nn.Module):
-        module = model()
+        module = model() if callable(model) else model
         if not isinstance(module, nn.Module):
             raise ValueError(f"model must be an nn.Module or a function that builds one, got {type(module).__name__}")
         return module

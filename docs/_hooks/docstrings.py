@@ -23,7 +23,7 @@ class NumpyProse(griffe.Extension):
         if obj.docstring:
             value = re.sub(r"\.\. math:: *((?:.+\n?)(?:[ \t]+\S.*\n?)*)", self._math, obj.docstring.value)
             value = re.sub(r":math:`([^`]*)`", r"``\1``", value)
-            value = _returns_as_text(value)
+            value = _one_item_each(_returns_as_text(value))
             obj.docstring.value = re.sub(r"(?<![`\w\[])`(\w+)`(?![`\]])", lambda found: self._link(found[1]), value)
 
     def _math(self, found: re.Match[str]) -> str:
@@ -41,17 +41,32 @@ def _returns_as_text(docstring: str) -> str:
         lines = found[2].rstrip().splitlines()
         return f"{found[1]}:\n" + "\n".join(f"    {line}".rstrip() for line in lines) + "\n"
 
-    return re.sub(r"(^Returns\n-------\n)(.+?)(?=^\S[^\n]*\n---+$|\Z)", indent, docstring, flags=re.MULTILINE | re.DOTALL)
+    return re.sub(
+        r"(^Returns\n-------\n)(.+?)(?=^\S[^\n]*\n---+$|\Z)", indent, docstring, flags=re.MULTILINE | re.DOTALL
+    )
+
+
+def _one_item_each(docstring: str) -> str:
+    """Give names that share a text in a section an item each, since griffe gives them all the default of the first."""
+
+    def repeat(found: re.Match[str]) -> str:
+        return "".join(f"{name}\n{found[2]}" for name in found[1].split(", "))
+
+    return re.sub(r"^(\w+(?:, \w+)+)\n((?:[ ]{4}.*(?:\n|\Z))+)", repeat, docstring, flags=re.MULTILINE)
 
 
 def _public_names() -> dict[str, str]:
     """Name to dotted path of everything in the ``__all__`` of a room."""
     names = {}
     for room in reversed(_ROOMS):  # a name that two rooms have links to the lower one
-        text = (Path(__file__).parents[2] / room / "__init__.py").read_text()
+        folder = Path(__file__).parents[2] / room
+        text = (folder / "__init__.py").read_text()
         listed = re.search(r"__all__ = \[(.*?)\]", text, flags=re.DOTALL)
         assert listed, room
-        names.update({name: f"sweetgrad.{room}.{name}" for name in re.findall(r'"(\w+)"', listed[1])})
+        for name in re.findall(r'"(\w+)"', listed[1]):
+            # Where a module has the name of its main function, griffe takes the name for the module.
+            twin = f".{name}" if (folder / f"{name}.py").exists() else ""
+            names[name] = f"sweetgrad.{room}.{name}{twin}"
     return names
 
 

@@ -19,7 +19,8 @@ def on_page_markdown(markdown: str, **_: object) -> str:
 
 def equation(tex: str) -> str:
     """One line of HTML for an equation in the part of TeX that matplotlib knows."""
-    tex = " ".join(tex.split())
+    tex = re.sub(r"\\le\b", r"\\leq", " ".join(tex.split()))  # matplotlib lacks this short form
+    tex = tex.replace(r"\frac", r"\dfrac")
     outline = TextPath((0, 0), f"${tex}$", size=_SIZE_PX, prop=FontProperties(math_fontfamily="cm"))
     box = outline.get_extents()
     left, top = box.x0 - _MARGIN_PX, -box.y1 - _MARGIN_PX

@@ -86,6 +86,14 @@ def test_interval_counts__reads_only_the_network_counts_at_network_level(profile
     np.testing.assert_array_equal(counts.values, by_layer.sum("layer").values)
 
 
+def test_interval_counts__counts_in_blocks_as_at_once(profile: xr.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_once = interval_counts(profile, IntervalGrid())
+    monkeypatch.setattr("sweetgrad.analysis.counts._BLOCK_ROWS", 3)
+    xr.testing.assert_identical(interval_counts(profile, IntervalGrid()), at_once)
+    one = interval_counts(profile.isel(arch=2, layer=1), IntervalGrid())
+    np.testing.assert_array_equal(one.values, at_once.values[2, 1])
+
+
 def test_interval_counts__carries_labels_and_edges(profile: xr.Dataset) -> None:
     counts = interval_counts(profile, [Interval(1e-4, 5e-4), Interval(3e-5, "inf"), Interval("1/700", "3/170")])
     assert list(counts.interval.values) == ["[1e-4, 5e-4)", "[3e-5, inf)", "[1.43e-3, 0.0176)"]

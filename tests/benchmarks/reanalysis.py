@@ -57,12 +57,14 @@ def ask(folder: Path, chunks: str, *, started: float) -> dict[str, object]:
     accuracy = xr.DataArray(table["accuracy"], {"arch": table["arch"].astype(object)}, "arch")
     opened = time.time()
     first = question(profile, accuracy, IntervalGrid(split=7))
-    cold = time.time()
+    cold, cold_cpu = time.time(), time.process_time()
     second = question(profile, accuracy, IntervalGrid(split=9))
-    warm = time.time()
+    warm, warm_cpu = time.time(), time.process_time()
     return {
         "cold_seconds": round(cold - started, 3),
         "warm_seconds": round(warm - cold, 3),
+        "cold_cpu_seconds": round(cold_cpu, 3),
+        "warm_cpu_seconds": round(warm_cpu - cold_cpu, 3),
         "peak_rss_mb": round(peak_rss_mb()),
         "import_seconds": round(imported - started, 3),
         "open_seconds": round(opened - imported, 3),

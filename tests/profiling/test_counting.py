@@ -170,7 +170,9 @@ def test_count_gradients__refuses_segments_of_another_length():
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device; _count_by_bucketize on the CPU is its twin")
+@pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="needs a CUDA device; _count_by_bucketize on the CPU is its twin"
+)
 def test_count_gradients__counts_the_same_on_a_gpu():
     values = np.concatenate([*around_every_edge(), SPECIAL, np.array(NAN_BITS, dtype=np.uint32).view(np.float32)])
     magnitude, segments = torch.from_numpy(values).abs(), np.array([100, 0, len(values) - 100])

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
+import xarray as xr
 from sweetgrad.analysis import IntervalGrid, best_interval, params, proportion, score, sweetness
 from sweetgrad.profiling.forward_order import layers_in_forward_order
 from sweetgrad.profiling.measure import fill_row, measure_network, profile_network
@@ -179,7 +180,7 @@ def test_profile_network__equals_a_literal_count_of_every_layer_kind_and_bin(whi
             assert int(here.num_params) == doubles.size
     assert int(row.num_params.sum()) == sum(p.numel() for p in model.parameters())
     np.testing.assert_array_equal(row.grad_count_network, row.grad_count.sum("layer"))
-    assert float(row.loss) == pytest.approx(float(F.cross_entropy(copy.deepcopy(model).train()(x), LABELS)), rel=1e-6)
+    assert float(row.loss) == pytest.approx(F.cross_entropy(copy.deepcopy(model).train()(x), LABELS).item(), rel=1e-6)
     assert int(row.status) == STATUS["ok"]
     assert (row.layer_type == LAYER_TYPES["cell"]).all()
 
@@ -213,7 +214,7 @@ def test_measure_network__has_one_histogram_in_either_memory_format() -> None:
             self.factor = noise.to(memory_format=memory_format)
 
         def forward(self, x: Tensor) -> Tensor:
-            # d loss / d z0 is -1/2 + 1/2 * ... ; with z = 0 it is exactly (softmax - target), so the gradient is +-factor / 2.
+            # z is 0, so d loss / d z = softmax - target = -1/2, and the weight's gradient is -factor / 2 without rounding.
             z = ((self.conv.weight - self.conv.weight.detach()) * self.factor).sum()
             return torch.stack([z, z.new_zeros(())]).expand(1, 2)
 
@@ -484,11 +485,17 @@ def test_profile_network__gives_a_dataset_that_the_analysis_reads() -> None:
     weights = [np.abs(gradients[names[0]].double().numpy().ravel()) for names in layers.values()]
     # The library compares with the nearest float32 of an edge.
     edges = [0, *(float(np.float32(edge)) for edge in (0.01, 0.05, 0.1, 0.5, 1))]
-    shares = np.array([[((w >= lo) & (w < up)).mean() for lo, up in zip(edges, edges[1:], strict=False)] for w in weights])
+    shares = np.array(
+        [[((w >= lo) & (w < up)).mean() for lo, up in zip(edges, edges[1:], strict=False)] for w in weights]
+    )
     np.testing.assert_allclose(proportion(profile, grid)[0], shares, rtol=1e-12)
     np.testing.assert_allclose(sweetness(proportion(profile, grid)), np.sign(np.diff(shares, axis=0)).mean(axis=0))
     assert int(params(profile)[0]) == sum(p.numel() for p in model.parameters())
-    best = best_interval(profile, grid, num_archs=1, bootstrap=10)
+    twice = xr.concat([profile, profile], "arch", data_vars="all", coords="minimal", compat="override", join="exact")
+    best = best_interval(twice, grid, bootstrap=10)
     assert best.sweetness == pytest.approx(np.sign(np.diff(shares, axis=0)).mean(axis=0).max())
-    within = [(np.concatenate(weights) >= lo) & (np.concatenate(weights) < up) for lo, up in zip(edges, edges[1:], strict=False)]
+    within = [
+        (np.concatenate(weights) >= lo) & (np.concatenate(weights) < up)
+        for lo, up in zip(edges, edges[1:], strict=False)
+    ]
     np.testing.assert_array_equal(score(profile, grid)[0], [w.sum() for w in within])
