@@ -16,7 +16,7 @@ _ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THR
 
 
 @contextmanager
-def open_client(*, scheduler: str | None, device: str, num_workers: int | None) -> Iterator[Client]:
+def open_client(*, scheduler: str | None, device: str, num_workers: int | None, num_shards: int) -> Iterator[Client]:
     """Connect to a cluster; one made here ends with the context.
 
     Parameters
@@ -27,6 +27,8 @@ def open_client(*, scheduler: str | None, device: str, num_workers: int | None) 
         ``cpu`` or ``cuda``.
     num_workers
         Processes to start here; None: one for each core or GPU.
+    num_shards
+        Shards to run: no more processes than that are started, since a shard is one worker's.
 
     Raises
     ------
@@ -50,31 +52,26 @@ def open_client(*, scheduler: str | None, device: str, num_workers: int | None) 
                 "cls": Scheduler,
                 "options": {"dashboard": False, "dashboard_address": ":0", "host": "127.0.0.1", "port": 0},
             },
-            workers=local_workers(device, num_workers),
+            workers=local_workers(device, num_workers, num_shards=num_shards),
             silence_logs=logging.CRITICAL,
         )
     with cluster, Client(cluster) as client:
         yield client
 
 
-def local_workers(device: str, num_workers: int | None) -> dict[int, dict[str, Any]]:
+def local_workers(device: str, num_workers: int | None, *, num_shards: int) -> dict[int, dict[str, Any]]:
     """Specification of the workers on this machine, as `distributed.SpecCluster` takes it.
 
     Examples
     --------
-    >>> [worker["options"]["env"].get("CUDA_VISIBLE_DEVICES") for worker in local_workers("cpu", 2).values()]
-    [None, None]
+    >>> workers = local_workers("cpu", 3, num_shards=2)
+    >>> [worker["options"]["env"]["OMP_NUM_THREADS"] for worker in workers.values()]
+    ['1', '1']
     """
-    if device == "cuda":
-        gpus = _visible_gpus()
-        slots = [gpus[i % len(gpus)] for i in range(num_workers or len(gpus))]
-        return {i: _worker({"CUDA_VISIBLE_DEVICES": gpu}, {"GPU": 1}) for i, gpu in enumerate(slots)}
-    count = (
-        num_workers or len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else num_workers or os.cpu_count() or 1
-    )
-    return {i: _worker({}, {}) for i in range(count)}
+    slots = [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in _visible_gpus()] if device == "cuda" else [{}] * _num_cores()
+    count = min(num_workers or len(slots), num_shards)
+    resources = {"GPU": 1} if device == "cuda" else {}
+    return {i: _worker(slots[i % len(slots)], resources) for i in range(count)}
 
 
 def _worker(environment: Mapping[str, str], resources: Mapping[str, float]) -> dict[str, Any]:
@@ -88,6 +85,11 @@ def _worker(environment: Mapping[str, str], resources: Mapping[str, float]) -> d
         "silence_logs": logging.CRITICAL,
     }
     return {"cls": Nanny, "options": options}
+
+
+def _num_cores() -> int:
+    """Cores that this process may use, which a container or a batch system may have made fewer than there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _visible_gpus() -> list[str]:

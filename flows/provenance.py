@@ -31,7 +31,7 @@ def provenance(*, device: str, data_source: str, arch_order: str) -> dict[str, A
         "numpy": np.__version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "device_name": torch.cuda.get_device_name() if device == "cuda" else _cpu_name(),
+        "device_name": _gpu_name() if device == "cuda" else _cpu_name(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "data_source": data_source,
         "arch_order": arch_order,
@@ -45,6 +45,11 @@ def _git_commit() -> str:
         return ""
     found = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
     return found.stdout.strip()
+
+
+def _gpu_name() -> str:
+    """Name of the GPU here; empty where the GPUs are another machine's."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else ""
 
 
 def _cpu_name() -> str:

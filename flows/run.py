@@ -32,6 +32,7 @@ from sweetgrad.store import (
     finalise_profile,
     open_profile,
     plan_shards,
+    record_run,
 )
 
 __all__ = ["ProfileSummary", "profile", "profile_flow"]
@@ -144,44 +145,52 @@ def profile(
     if workers is not None and workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
     console = console or Console(stderr=True)
-    run = prepare(
-        store,
-        space=space,
-        dataset=dataset,
-        data_dir=data_dir,
-        space_file=space_file,
-        archs=archs,
-        batch_size=batch_size,
-        seed=seed,
-        augment=augment,
-        shard_size=shard_size,
-        device=device,
-        estimators=estimators,
-        retry_failed=retry_failed,
-        download=download,
-    )
+    device = _resolve_device(device, remote=scheduler is not None)
+    for estimator in estimators:
+        registry.load("estimators", estimator)
+    table = space_file or _find_table(space, data_dir)
+    search_space = load_space(space, table=table)
+    rows = select_archs(archs, num_archs=len(search_space), seed=seed)
+    folder = None if data_dir is None else Path(data_dir)
+    batch = load_batch(dataset, batch_size=batch_size, seed=seed, augment=augment, data_dir=folder, download=download)
+    spec = make_spec(search_space, batch, seed=seed, device=device)
+    location = str(store) if "://" in str(store) else str(Path(store).resolve())
+    arch = [search_space.arch_id(index) for index in range(len(search_space))]
+    name = create_profile(location, spec, arch=arch, layers=search_space.layer_names, shard_size=shard_size)
+    create_estimators(location, name, estimators)
+    run = Run(location, name, tuple(rows), search_space, batch, spec, tuple(estimators), retry_failed)
     shards = run.shards_to_do()
-    num_rows = sum(len(shard.rows) for shard in shards)
     num_done = 0
     if shards:
-        console.print(f"{run.name}: {num_rows} of {len(run.rows)} architectures to profile, {len(shards)} shards.")
-        with (
-            prefect_server() as url,
-            console.status("starting workers and the Prefect server (half a minute the first time)") as wait,
-            open_client(
-                scheduler=scheduler, device=run.spec.device, num_workers=_at_most(workers, len(shards))
-            ) as client,
-        ):
-            wait_until_up(url)
-            wait.stop()
-            # Two shards a worker in flight: the next one is there when a worker has written its last.
-            num_workers = len(client.scheduler_info(n_workers=-1)["workers"])
-            runner: Any = ThreadPoolTaskRunner(max_workers=2 * max(1, num_workers))
-            sized = profile_flow.with_options(task_runner=runner)
-            num_done = sized(run, shards, client=client, console=console)
+        order = (
+            f"file {Path(table).name}" if table else f"the space's own ({getattr(search_space, 'order', 'built in')})"
+        )
+        facts = provenance(device=device, data_source=batch.source, arch_order=order)
+        record_run(location, name, facts)
+        console.print(f"Space {space}, order of architectures: {order}. Data: {batch.source or dataset}.")
+        num_done = _run_shards(run, shards, workers=workers, scheduler=scheduler, console=console)
     num_left = sum(len(shard.rows) for shard in run.shards_to_do())
-    num_failed = int((open_profile(run.store, run.name, chunks=None)["status"] == STATUS["failed"]).sum())
-    return ProfileSummary(run.name, len(run.rows), num_done, num_left, num_failed, time.monotonic() - start)
+    num_failed = int((open_profile(location, name, chunks=None)["status"] == STATUS["failed"]).sum())
+    return ProfileSummary(name, len(rows), num_done, num_left, num_failed, time.monotonic() - start)
+
+
+def _run_shards(
+    run: Run, shards: Sequence[Shard], *, workers: int | None, scheduler: str | None, console: Console
+) -> int:
+    """Start a server and workers, which live as long as the flow that they serve."""
+    num_rows = sum(len(shard.rows) for shard in shards)
+    console.print(f"{run.name}: {num_rows} of {len(run.rows)} architectures to profile, in {len(shards)} shards.")
+    with (
+        prefect_server() as url,
+        console.status("starting workers and the Prefect server (half a minute the first time)") as wait,
+        open_client(scheduler=scheduler, device=run.spec.device, num_workers=workers, num_shards=len(shards)) as client,
+    ):
+        wait_until_up(url)
+        wait.stop()
+        # Two shards a worker in flight: the next one is there when a worker has written its last.
+        num_workers = len(client.scheduler_info(n_workers=-1)["workers"])
+        runner: Any = ThreadPoolTaskRunner(max_workers=2 * max(1, num_workers))
+        return profile_flow.with_options(task_runner=runner)(run, shards, client=client, console=console)
 
 
 @flow(name="sweetgrad-profile", flow_run_name="{run.name}", validate_parameters=False)
@@ -203,6 +212,13 @@ def profile_flow(run: Run, shards: Sequence[Shard], *, client: distributed.Clien
             return int(
                 client.submit(run_shard, *arguments, pure=False, resources=resources, key=f"{channel}-{index}").result()
             )
+        except distributed.KilledWorker as error:
+            stop.set()
+            shard = shards[index]
+            raise RuntimeError(
+                f"workers died again and again on architectures {shard.start} to {shard.stop - 1}, most likely for want of "
+                "memory: try fewer --workers or a smaller --batch-size. All other shards are written."
+            ) from error
         except BaseException:
             stop.set()
             raise
@@ -225,68 +241,19 @@ def profile_flow(run: Run, shards: Sequence[Shard], *, client: distributed.Clien
         finalise_profile(run.store, run.name)
 
 
-def prepare(
-    store: str | Path,
-    *,
-    space: str,
-    dataset: str,
-    data_dir: str | Path | None,
-    space_file: str | Path | None,
-    archs: str,
-    batch_size: int,
-    seed: int,
-    augment: bool,
-    shard_size: int | None,
-    device: str,
-    estimators: Sequence[str],
-    retry_failed: bool,
-    download: bool,
-) -> Run:
-    """Load and check everything, then make the profile if it is not there; the parameters are those of `profile`."""
-    device = _resolve_device(device)
-    for estimator in estimators:
-        registry.load("estimators", estimator)
-    table = space_file or _find_table(space, data_dir)
-    search_space = load_space(space, table=table)
-    rows = select_archs(archs, num_archs=len(search_space), seed=seed)
-    batch = load_batch(
-        dataset,
-        batch_size=batch_size,
-        seed=seed,
-        augment=augment,
-        data_dir=data_dir and Path(data_dir),
-        download=download,
-    )
-    spec = make_spec(search_space, batch, seed=seed, device=device)
-    location = str(store) if "://" in str(store) else str(Path(store).resolve())
-    arch = [search_space.arch_id(index) for index in range(len(search_space))]
-    order = f"file {Path(table).name}" if table else "the space's own"
-    facts = provenance(device=device, data_source=batch.source, arch_order=order)
-    name = create_profile(
-        location, spec, arch=arch, layers=search_space.layer_names, shard_size=shard_size, provenance=facts
-    )
-    create_estimators(location, name, estimators)
-    return Run(location, name, tuple(rows), search_space, batch, spec, tuple(estimators), retry_failed)
-
-
 def _find_table(space: str, data_dir: str | Path | None) -> Path | None:
     found = Path(data_dir or ".") / "benchmarks" / f"{space}.csv.gz"
     return found if data_dir is not None and found.exists() else None
 
 
-def _resolve_device(device: str) -> str:
+def _resolve_device(device: str, *, remote: bool) -> str:
     if device not in ("auto", "cpu", "cuda"):
         raise ValueError(f"device must be auto, cpu or cuda, got {device!r}")
-    if device == "cuda" and not torch.cuda.is_available():
+    if device == "cuda" and not remote and not torch.cuda.is_available():
         raise ValueError("device cuda was asked for, but torch finds no CUDA device here; use --device cpu")
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return device
-
-
-def _at_most(workers: int | None, num_shards: int) -> int | None:
-    """Processes to start: no more than there are shards, since each shard is one worker's."""
-    return workers if workers is None else min(workers, num_shards)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ def load(group: Group, name: str) -> Callable[..., Any]:
     Raises
     ------
     ValueError
-        If nothing is; the nearest names and all names are given.
+        If nothing is, with the nearest names and all names; or if it cannot be imported.
 
     Examples
     --------
@@ -29,11 +29,16 @@ def load(group: Group, name: str) -> Callable[..., Any]:
     Traceback (most recent call last):
     ValueError: no data set named 'digit'. Did you mean 'digits'? Registered: cifar10, cifar100, digits, ...
     """
+    what = {"spaces": "search space", "datasets": "data set", "estimators": "estimator"}[group]
     for entry in entry_points(group=f"sweetgrad.{group}"):
         if entry.name == name:
-            return entry.load()  # type: ignore[no-any-return]
+            try:
+                return entry.load()  # type: ignore[no-any-return]
+            except (ImportError, AttributeError) as error:
+                raise ValueError(
+                    f"{what} {name!r} ({entry.value}) cannot be imported: {error}. Repair or remove the package that registers it"
+                ) from error
     known = names(group)
     near = difflib.get_close_matches(name, known, n=2)
     hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
-    what = {"spaces": "search space", "datasets": "data set", "estimators": "estimator"}[group]
     raise ValueError(f"no {what} named {name!r}.{hint} Registered: {', '.join(known)}")

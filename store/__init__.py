@@ -11,7 +11,14 @@ from sweetgrad.store.accuracy import (
 from sweetgrad.store.bins import EDGES, NUM_BINS, bin_bounds, edges_f32
 from sweetgrad.store.errors import CorruptShardError, NotAStoreError, SchemaVersionError, SpecMismatchError, StoreError
 from sweetgrad.store.estimators import create_estimators, list_estimators, open_estimators
-from sweetgrad.store.profiles import create_profile, finalise_profile, list_profiles, open_profile, open_store
+from sweetgrad.store.profiles import (
+    create_profile,
+    finalise_profile,
+    list_profiles,
+    open_profile,
+    open_store,
+    record_run,
+)
 from sweetgrad.store.schema import FORMAT_VERSION, KINDS, LAYER_TYPES, STATUS, VARIABLES, Variable, empty_rows
 from sweetgrad.store.shards import (
     Shard,
@@ -78,6 +85,7 @@ __all__ = [
     "plan_shards",
     "read_accuracy_file",
     "read_shard",
+    "record_run",
     "recover_shard",
     "reset_shard",
     "status",

@@ -7,6 +7,7 @@ import xarray as xr
 import zarr
 
 from sweetgrad.store._location import Location, child_groups, open_root
+from sweetgrad.store.errors import CorruptShardError
 from sweetgrad.store.profiles import _profile_group, create_array
 from sweetgrad.store.schema import STATUS, Variable
 
@@ -21,7 +22,7 @@ ESTIMATOR_VARIABLES: dict[str, Variable] = {
 
 
 def create_estimators(location: Location, name: str, estimators: Sequence[str]) -> None:
-    """Make the empty arrays of estimators that a profile does not have yet."""
+    """Make the empty arrays of estimators that a profile does not have yet; those that are there stay as they are."""
     group = _profile_group(open_root(location, mode="r+"), name, location)
     sizes = {"arch": int(group["arch"].shape[0])}  # type: ignore[union-attr]
     for estimator in estimators:
@@ -44,6 +45,13 @@ def open_estimators(location: Location, name: str) -> xr.Dataset:
     Returns
     -------
     ``score``, ``seconds`` and ``status``, dims (arch, estimator); NaN where an estimator was not run.
+
+    Raises
+    ------
+    NotAStoreError
+        If there is no such store or profile.
+    CorruptShardError
+        If a file of an estimator cannot be decoded.
     """
     group = _profile_group(open_root(location), name, location)
     names = _names(group)
@@ -52,7 +60,13 @@ def open_estimators(location: Location, name: str) -> xr.Dataset:
     for key, variable in ESTIMATOR_VARIABLES.items():
         values = np.empty((len(arch), len(names)), dtype=variable.dtype)
         for column, estimator in enumerate(names):
-            values[:, column] = group[f"estimators/{estimator}/{key}"][:]  # type: ignore[index]
+            try:
+                values[:, column] = group[f"estimators/{estimator}/{key}"][:]  # type: ignore[index]
+            except (ValueError, RuntimeError) as error:  # what codecs raise on bytes that they cannot decode
+                raise CorruptShardError(
+                    f"{location}: {group.path}/estimators/{estimator}/{key} cannot be decoded ({error}). "
+                    f"`sweetgrad verify {location} --repair` deletes the estimator; run it again."
+                ) from error
         data[key] = (("arch", "estimator"), values)
     return xr.Dataset(data, coords={"arch": arch, "estimator": np.array(names, dtype=object)})
 

@@ -29,7 +29,15 @@ from sweetgrad.store.errors import NotAStoreError, StoreError
 from sweetgrad.store.schema import FORMAT_VERSION, KINDS, STATUS, VARIABLES, Variable
 from sweetgrad.store.spec import ProfileSpec
 
-__all__ = ["DEFAULT_SHARD_SIZE", "create_profile", "finalise_profile", "list_profiles", "open_profile", "open_store"]
+__all__ = [
+    "DEFAULT_SHARD_SIZE",
+    "create_profile",
+    "finalise_profile",
+    "list_profiles",
+    "open_profile",
+    "open_store",
+    "record_run",
+]
 
 DEFAULT_SHARD_SIZE = 625
 """Architectures in one shard: the unit of work, of writing and of what a crash can lose."""
@@ -124,7 +132,6 @@ def create_profile(
     arch: Sequence[str],
     layers: Sequence[str],
     shard_size: int | None = None,
-    provenance: Mapping[str, Any] | None = None,
 ) -> str:
     """Create an empty profile with a row for every architecture, or check that the one there has this spec.
 
@@ -138,8 +145,6 @@ def create_profile(
         Architecture strings of the whole space, in index order, and layer names from input to output.
     shard_size
         Architectures in a shard; None: that of the profile found, or `DEFAULT_SHARD_SIZE`.
-    provenance
-        JSON-ready facts about this run, appended to the profile's attribute ``runs``.
 
     Returns
     -------
@@ -168,9 +173,13 @@ def create_profile(
     else:
         group = _create_group(root, name, arch, layers, shard_size or DEFAULT_SHARD_SIZE)
         group.attrs.update({"spec": spec.to_attrs(), "created": _now(), "runs": [], "complete": False})
-    if provenance is not None:
-        group.attrs["runs"] = [*group.attrs["runs"], {"started": _now(), **provenance}]  # type: ignore[misc]
     return name
+
+
+def record_run(location: Location, name: str, facts: Mapping[str, Any]) -> None:
+    """Append JSON-ready facts about a run that is about to write to a profile to its attribute ``runs``, with the time."""
+    group = _profile_group(open_root(location, mode="r+"), name, location)
+    group.attrs["runs"] = [*group.attrs["runs"], {"started": _now(), **facts}]  # type: ignore[misc]
 
 
 def finalise_profile(location: Location, name: str) -> None:

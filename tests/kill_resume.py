@@ -17,14 +17,33 @@ from pathlib import Path
 
 import psutil
 import xarray as xr
+
 from sweetgrad.store import NotAStoreError, list_profiles, open_profile, status, verify
 
 
 def start(store: Path, options: argparse.Namespace) -> subprocess.Popen[bytes]:
     """Start ``sweetgrad profile`` in a session of its own."""
-    arguments = ["--dataset", "digits", "--archs", options.archs, "--batch-size", str(options.batch_size), "--device", "cpu"]
+    arguments = [
+        "--dataset",
+        "digits",
+        "--archs",
+        options.archs,
+        "--batch-size",
+        str(options.batch_size),
+        "--device",
+        "cpu",
+    ]
     return subprocess.Popen(
-        [sys.executable, "-m", "sweetgrad.flows.cli", "profile", str(store), *arguments, "--shard-size", str(options.shard_size)],
+        [
+            sys.executable,
+            "-m",
+            "sweetgrad.flows.cli",
+            "profile",
+            str(store),
+            *arguments,
+            "--shard-size",
+            str(options.shard_size),
+        ],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         start_new_session=True,

@@ -24,7 +24,9 @@ class NumpyProse(griffe.Extension):
             value = re.sub(r"\.\. math:: *((?:.+\n?)(?:[ \t]+\S.*\n?)*)", self._math, obj.docstring.value)
             value = re.sub(r":math:`([^`]*)`", r"``\1``", value)
             value = _one_item_each(_returns_as_text(value))
-            obj.docstring.value = re.sub(r"(?<![`\w\[])`(\w+)`(?![`\]])", lambda found: self._link(found[1]), value)
+            obj.docstring.value = re.sub(
+                r"(?<![`\w\[])`(?:sweetgrad\.(?:\w+\.)+)?(\w+)`(?![`\]])", lambda found: self._link(found[1]), value
+            )
 
     def _math(self, found: re.Match[str]) -> str:
         return f"{self._equation(found[1])}\n"
@@ -47,10 +49,11 @@ def _returns_as_text(docstring: str) -> str:
 
 
 def _one_item_each(docstring: str) -> str:
-    """Give names that share a text in a section an item each, since griffe gives them all the default of the first."""
+    """Give names that share a text an item each, since griffe gives all of them the default and type of the first."""
 
     def repeat(found: re.Match[str]) -> str:
-        return "".join(f"{name}\n{found[2]}" for name in found[1].split(", "))
+        first, *others = found[1].split(", ")
+        return f"{first}\n{found[2]}" + "".join(f"{name}\n    See ``{first}``.\n" for name in others)
 
     return re.sub(r"^(\w+(?:, \w+)+)\n((?:[ ]{4}.*(?:\n|\Z))+)", repeat, docstring, flags=re.MULTILINE)
 

@@ -270,7 +270,7 @@ def _read_order(table: Path, every: list[str]) -> list[str]:
     missing = [column for column in ("index", "arch_str") if column not in frame.columns]
     if missing:
         raise ValueError(f"{table} lacks the column {', '.join(missing)}; it has {', '.join(frame.columns)}")
-    archs = frame.sort_values("index")["arch_str"].astype(str).tolist()
+    archs = frame.sort_values("index")["arch_str"].fillna("").tolist()
     if sorted(archs) != every:
         extra = sorted(set(archs) - set(every))[:1]
         raise ValueError(

@@ -1,6 +1,6 @@
 """CPU seconds an architecture: our profiling path against the plain loop, and against our network without counting.
 
-Prints one JSON line. One thread, alternating in one process, on the same architectures: only the ratios travel to another machine.
+Prints one JSON line. One thread, alternating in one process, on the same architectures: only ratios travel to another machine.
 
     python tests/benchmarks/profile_cost.py [--archs 40] [--batch-size 64] [--rounds 3]
 """
@@ -14,6 +14,7 @@ from statistics import median
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
+
 from sweetgrad.profiling import Network, draw_batch, load_images, profile_architectures
 from sweetgrad.profiling.architectures import make_spec
 from sweetgrad.profiling.spaces.nas_bench_201 import NasBench201

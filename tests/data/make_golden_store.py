@@ -23,6 +23,7 @@ from sweetgrad.store import (
     finalise_profile,
     import_accuracy,
     plan_shards,
+    record_run,
     write_shard,
 )
 from sweetgrad.store.estimators import ESTIMATOR_VARIABLES, create_estimators
@@ -45,9 +46,8 @@ def make(location: Path) -> None:
         batch_sha256="0" * 64,
         arch_sha256=hashlib.sha256("".join(f"{arch}\n" for arch in ARCHS).encode()).hexdigest(),
     )
-    name = create_profile(
-        location, spec, arch=ARCHS, layers=list(LAYERS), shard_size=10, provenance={"script": "make_golden_store.py"}
-    )
+    name = create_profile(location, spec, arch=ARCHS, layers=list(LAYERS), shard_size=10)
+    record_run(location, name, {"script": "make_golden_store.py"})
     create_estimators(location, name, ["snip"])
     (shard,) = plan_shards(location, name, range(NOT_RUN))
     rows = empty_rows([ARCHS[i] for i in shard.rows], shard.rows, layers=list(LAYERS))

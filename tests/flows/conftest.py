@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from sweetgrad.flows.server import prefect_server, wait_until_up
 
 

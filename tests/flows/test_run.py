@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from rich.console import Console
+
 from sweetgrad.flows import profile
 from sweetgrad.profiling import load_batch, load_space, make_spec, profile_architectures
 from sweetgrad.store import SpecMismatchError, StoreError, list_profiles, open_estimators, open_profile, verify
@@ -34,7 +35,13 @@ def reference(tmp_path_factory, prefect_api):
 
 def test_profile__measures_what_the_plain_function_measures(reference):
     store, summary, output = reference
-    assert (summary.name, summary.num_asked, summary.num_done, summary.num_left, summary.num_failed) == (NAME, 10, 10, 0, 0)
+    assert (summary.name, summary.num_asked, summary.num_done, summary.num_left, summary.num_failed) == (
+        NAME,
+        10,
+        10,
+        0,
+        0,
+    )
     space, batch = load_space("nas-bench-201"), load_batch("digits", batch_size=8)
     rows = profile_architectures(space, range(10), batch, make_spec(space, batch), estimators=["snip"])
     stored = open_profile(store, NAME).isel(arch=slice(10)).load()

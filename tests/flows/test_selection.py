@@ -1,6 +1,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from sweetgrad.flows import select_archs
 
 
@@ -19,7 +20,7 @@ def test_select_archs__a_smaller_sample_is_part_of_a_larger_one(num_archs, data)
     big = select_archs(f"sample:{large}", num_archs=num_archs, seed=7)
     assert len(set(big)) == large
     assert big == sorted(big)
-    assert 0 <= big[0]
+    assert big[0] >= 0
     assert big[-1] < num_archs
     assert set(select_archs(f"sample:{small}", num_archs=num_archs, seed=7)) <= set(big)
 

@@ -1,11 +1,14 @@
 """Counts are exact: every float32 there is falls into the bin that a literal comparison gives it."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
 from sweetgrad.profiling.counting import _count_by_bucketize, _count_by_table, count_gradients
 from sweetgrad.store.bins import EDGES, NUM_BINS
 
@@ -24,7 +27,7 @@ def literal_count(values):
     with np.errstate(invalid="ignore"):  # NumPy warns when it casts a signalling NaN
         values = np.abs(values).astype(np.float64)
     counts = [(values == 0).sum(), ((values > 0) & (values < float(F32_EDGES[0]))).sum()]
-    for lower, upper in zip(F32_EDGES[:-1], F32_EDGES[1:], strict=True):
+    for lower, upper in pairwise(F32_EDGES):
         counts.append(((values >= float(lower)) & (values < float(upper))).sum())
     counts.append(((values >= float(F32_EDGES[-1])) & (values < np.inf)).sum())
     counts.append((~np.isfinite(values)).sum())

@@ -9,11 +9,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
 from sweetgrad.profiling.spaces._nb101_graph import Graph, cell_widths, read_graph
 from sweetgrad.profiling.spaces.nas_bench_101 import NasBench101, num_params
 from sweetgrad.profiling.spaces.protocol import Network, SearchSpace
-from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
 
 TABLE = Path(__file__).resolve().parents[3] / "shared" / "data" / "benchmarks" / "nas-bench-101.csv.gz"
 OPS = ("conv1x1", "conv3x3", "maxpool3x3")

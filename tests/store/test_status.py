@@ -1,6 +1,6 @@
 import pytest
 
-from sweetgrad.store import CorruptShardError, Failure, NotAStoreError, create_profile, info, status
+from sweetgrad.store import CorruptShardError, Failure, NotAStoreError, create_profile, info, record_run, status
 from sweetgrad.store.estimators import create_estimators
 
 
@@ -49,7 +49,7 @@ def test_status__refuses_a_status_that_cannot_be_read(tmp_path, toy):
 def test_info__says_what_the_store_and_its_profiles_say(tmp_path, toy):
     path = tmp_path / "s.zarr"
     name = toy.store(path, rows=range(5), failed=[2])
-    create_profile(path, toy.spec(), arch=toy.archs, layers=toy.layers, provenance={"host": "here"})
+    record_run(path, name, {"host": "here"})
     create_estimators(path, name, ["snip"])
     found = info(path)
     (profile,) = found.profiles

@@ -1,0 +1,84 @@
+from importlib.metadata import EntryPoint, EntryPoints
+
+import numpy as np
+import pytest
+
+from sweetgrad.profiling import load_images, load_space, registered, registry
+
+
+@pytest.fixture
+def third_party(monkeypatch):
+    """Register ``sweetgrad.<group>`` entry points as an installed package would."""
+    real = registry.entry_points
+
+    def register(group, name, value):
+        def entry_points(*, group):
+            return EntryPoints([*real(group=group), *(e for e in added if e.group == group)])
+
+        added.append(EntryPoint(name, value, f"sweetgrad.{group}"))
+        monkeypatch.setattr(registry, "entry_points", entry_points)
+
+    added: list[EntryPoint] = []
+    return register
+
+
+def test_names__lists_what_is_built_in():
+    assert set(registered("spaces")) >= {"nas-bench-101", "nas-bench-201"}
+    assert set(registered("datasets")) >= {"cifar10", "cifar100", "digits", "imagenet16-120", "synthetic"}
+    assert set(registered("estimators")) >= {"grad_norm", "snip"}
+
+
+@pytest.mark.parametrize(
+    ("group", "name", "message"),
+    [
+        (
+            "spaces",
+            "nasbench201",
+            r"no search space named 'nasbench201'\. Did you mean 'nas-bench-201' or 'nas-bench-101'\?",
+        ),
+        ("spaces", "NAS-Bench-201", r"no search space named .* Did you mean 'nas-bench-201'"),
+        ("datasets", "cifar-10", r"no data set named 'cifar-10'\. Did you mean 'cifar10'"),
+        ("datasets", "imagenet", r"no data set named 'imagenet'\. Did you mean 'imagenet16-120'"),
+        ("estimators", "gradnorm", r"no estimator named 'gradnorm'\. Did you mean 'grad_norm'\? Registered: .*snip"),
+    ],
+)
+def test_load__names_the_nearest(group, name, message):
+    with pytest.raises(ValueError, match=message):
+        registry.load(group, name)
+
+
+def test_load__lists_all_names_where_none_is_near():
+    with pytest.raises(ValueError, match=r"no estimator named 'qqq'\. Registered: (?!.*Did you mean).*grad_norm"):
+        registry.load("estimators", "qqq")
+
+
+def test_load_space__and_load_images_give_the_same_errors():
+    with pytest.raises(ValueError, match="no search space named 'darts201'"):
+        load_space("darts201")
+    with pytest.raises(ValueError, match=r"no data set named 'cifra10'\. Did you mean 'cifar10'"):
+        load_images("cifra10")
+
+
+def test_load__finds_a_third_party_function(third_party):
+    third_party("estimators", "mean", "numpy:mean")
+    assert registry.load("estimators", "mean") is np.mean
+    assert "mean" in registered("estimators")
+    with pytest.raises(ValueError, match="Did you mean 'mean'"):
+        registry.load("estimators", "meen")
+
+
+def test_load__names_the_package_of_an_entry_point_that_cannot_be_imported(third_party):
+    third_party("estimators", "broken", "no_such_package.scores:best")
+    third_party("spaces", "typo", "numpy:no_such_name")
+    with pytest.raises(
+        ValueError, match=r"estimator 'broken' \(no_such_package\.scores:best\) cannot be imported: .*No module"
+    ):
+        registry.load("estimators", "broken")
+    with pytest.raises(ValueError, match=r"search space 'typo' \(numpy:no_such_name\) cannot be imported: "):
+        registry.load("spaces", "typo")
+
+
+def test_load_space__refuses_an_object_that_is_no_space(third_party):
+    third_party("spaces", "list", "builtins:str")  # str(None) has a length and no more
+    with pytest.raises(ValueError, match=r"space 'list' lacks a part of the protocol; see .*SearchSpace"):
+        load_space("list")

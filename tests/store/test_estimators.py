@@ -1,0 +1,179 @@
+import numpy as np
+import pytest
+import zarr
+
+from sweetgrad.store import (
+    CorruptShardError,
+    NotAStoreError,
+    Shard,
+    create_estimators,
+    list_estimators,
+    open_estimators,
+    open_profile,
+    plan_shards,
+    verify,
+    write_estimators,
+)
+from sweetgrad.store.estimators import ESTIMATOR_VARIABLES
+
+
+def make_scores(toy, rows, estimators, *, status=1):
+    """Scores that depend on row and estimator alone: 10 * row + length of the name."""
+    values = np.array([[10 * row + len(estimator) for estimator in estimators] for row in rows], dtype=np.float64)
+    dims = ("arch", "estimator")
+    return (
+        toy.rows(rows)[["arch", "arch_index"]]
+        .assign(
+            score=(dims, values),
+            seconds=(dims, np.full(values.shape, 0.5, dtype=np.float32)),
+            status=(dims, np.full(values.shape, status, dtype=np.uint8)),
+        )
+        .assign_coords(estimator=list(estimators))
+    )
+
+
+@pytest.fixture
+def made(tmp_path, toy):
+    """A store whose ten rows are measured (shards of 4, 4 and 2), and its profile's name."""
+    return tmp_path / "s.zarr", toy.store(tmp_path / "s.zarr")
+
+
+def test_estimators__of_a_new_profile_are_none(made):
+    path, name = made
+    assert list_estimators(path, name) == []
+    scores = open_estimators(path, name)
+    assert dict(scores.sizes) == {"arch": 10, "estimator": 0}
+    assert {key: scores[key].dtype for key in scores} == {key: v.dtype for key, v in ESTIMATOR_VARIABLES.items()}
+
+
+def test_create_estimators__makes_empty_arrays(made, toy):
+    path, name = made
+    create_estimators(path, name, ["snip", "grad_norm"])
+    assert list_estimators(path, name) == ["grad_norm", "snip"]
+    scores = open_estimators(path, name)
+    assert scores.arch.values.tolist() == toy.archs
+    assert scores.estimator.values.tolist() == ["grad_norm", "snip"]
+    assert np.isnan(scores.score).all()
+    assert np.isnan(scores.seconds).all()
+    assert (scores.status == 0).all()
+    assert {key: scores[key].dtype for key in scores} == {key: v.dtype for key, v in ESTIMATOR_VARIABLES.items()}
+    assert verify(path) == []
+
+
+def test_create_estimators__leaves_what_is_there(made, toy):
+    path, name = made
+    create_estimators(path, name, ["snip"])
+    write_estimators(path, name, Shard(0, 0, 4, (1,)), make_scores(toy, [1], ["snip"]))
+    create_estimators(path, name, ["snip", "grad_norm"])
+    create_estimators(path, name, [])
+    assert open_estimators(path, name).score.sel(estimator="snip").values[1] == 14
+
+
+def test_create_estimators__makes_a_creation_that_was_cut_off_again(made):
+    """A group without ``status``, which is made last, is no estimator."""
+    path, name = made
+    create_estimators(path, name, ["snip"])
+    del zarr.open_group(path, mode="r+", use_consolidated=False)[f"{name}/estimators/snip"]["status"]
+    assert list_estimators(path, name) == []
+    assert open_estimators(path, name).sizes["estimator"] == 0
+    create_estimators(path, name, ["snip"])
+    assert list_estimators(path, name) == ["snip"]
+    assert open_estimators(path, name).status.values.tolist() == [[0]] * 10
+
+
+def test_write_estimators__merges_rows_and_estimators(made, toy):
+    path, name = made
+    create_estimators(path, name, ["a", "bb"])
+    write_estimators(path, name, Shard(1, 4, 8, ()), make_scores(toy, [7, 4], ["a", "bb"]))
+    write_estimators(path, name, Shard(1, 4, 8, ()), make_scores(toy, [5], ["bb"]))
+    write_estimators(path, name, Shard(2, 8, 10, ()), make_scores(toy, [9], ["bb", "a"]))
+    scores = open_estimators(path, name)
+    expected = np.full((10, 2), np.nan)
+    expected[[4, 7, 9], 0] = [41, 71, 91]
+    expected[[4, 5, 7, 9], 1] = [42, 52, 72, 92]
+    np.testing.assert_array_equal(scores.score, expected)
+    np.testing.assert_array_equal(scores.status, (~np.isnan(expected)).astype(np.uint8))
+    assert (scores.seconds.values[~np.isnan(expected)] == 0.5).all()
+
+
+def test_write_estimators__touches_nothing_but_its_arrays(made, toy):
+    path, name = made
+    before = toy.contents(path)
+    create_estimators(path, name, ["a"])
+    write_estimators(path, name, Shard(0, 0, 4, ()), make_scores(toy, range(4), ["a"]))
+    after = toy.contents(path)
+    assert {file: after[file] for file in before} == before
+    assert all(file.startswith(f"{name}/estimators/a/") for file in after.keys() - before.keys())
+    assert verify(path) == []
+
+
+def test_write_estimators__writes_status_last(made, toy, monkeypatch):
+    """A crash before the end leaves the rows as not run."""
+    path, name = made
+    create_estimators(path, name, ["a"])
+    broken = make_scores(toy, [0], ["a"]).drop_vars("status")
+    with pytest.raises(KeyError):
+        write_estimators(path, name, Shard(0, 0, 4, ()), broken)
+    assert open_estimators(path, name).score.values[0, 0] == 1
+    assert plan_shards(path, name, [0], estimators=["a"]) == [Shard(0, 0, 4, (0,))]
+
+
+def test_write_estimators__refuses_rows_of_another_shard_or_architecture(made, toy):
+    path, name = made
+    create_estimators(path, name, ["a"])
+    with pytest.raises(ValueError, match=r"rows 3 to 4 are not all in shard 0 \(0 to 3\)"):
+        write_estimators(path, name, Shard(0, 0, 4, ()), make_scores(toy, [3, 4], ["a"]))
+    wrong = make_scores(toy, [1], ["a"]).assign_coords(arch=["|other~0|"])
+    with pytest.raises(ValueError, match=r"row 1 of toy/.* is architecture \|op1~0\|, got \|other~0\|"):
+        write_estimators(path, name, Shard(0, 0, 4, ()), wrong)
+
+
+def test_plan_shards__asks_for_rows_without_score(made, toy):
+    path, name = made
+    create_estimators(path, name, ["a", "bb"])
+    write_estimators(path, name, Shard(0, 0, 4, ()), make_scores(toy, range(4), ["a"]))
+    write_estimators(path, name, Shard(1, 4, 8, ()), make_scores(toy, range(4, 8), ["a"], status=2))
+    assert plan_shards(path, name, range(8)) == []
+    assert plan_shards(path, name, range(8), estimators=["a"]) == []
+    assert plan_shards(path, name, range(8), estimators=["a"], retry_failed=True) == [Shard(1, 4, 8, (4, 5, 6, 7))]
+    assert plan_shards(path, name, range(3), estimators=["a", "bb"]) == [Shard(0, 0, 4, (0, 1, 2))]
+
+
+def test_plan_shards__expects_no_score_of_a_network_that_failed(tmp_path, toy):
+    name = toy.store(tmp_path / "s.zarr", failed=[1])
+    create_estimators(tmp_path / "s.zarr", name, ["a"])
+    assert plan_shards(tmp_path / "s.zarr", name, range(3), estimators=["a"]) == [Shard(0, 0, 4, (0, 2))]
+
+
+def test_estimators__that_cannot_be_decoded_are_named_and_repaired(made, toy):
+    path, name = made
+    create_estimators(path, name, ["a", "bb"])
+    for shard, rows in ((Shard(0, 0, 4, ()), range(4)), (Shard(1, 4, 8, ()), range(4, 8))):
+        write_estimators(path, name, shard, make_scores(toy, rows, ["a", "bb"]))
+    file = path / name / "estimators" / "a" / "score" / "c" / "0"
+    file.write_bytes(file.read_bytes()[:-2])
+    with pytest.raises(CorruptShardError, match=r"estimators/a/score, rows 0 to 3 \(shard 0\).*--repair"):
+        write_estimators(path, name, Shard(0, 0, 4, ()), make_scores(toy, [1], ["a"]))
+    with pytest.raises(CorruptShardError, match=r"estimators/a/score .*--repair"):
+        open_estimators(path, name)
+    assert [problem.what.split(":")[0] for problem in verify(path)] == ["estimators/a/score"]
+    verify(path, repair=True)
+    assert list_estimators(path, name) == ["bb"]
+    assert open_estimators(path, name).score.values[:2].tolist() == [[2], [12]]
+    create_estimators(path, name, ["a"])
+    assert len(plan_shards(path, name, range(8), estimators=["a"])) == 2
+
+
+@pytest.mark.parametrize("call", [list_estimators, open_estimators])
+def test_estimators__of_a_profile_that_is_not_there(made, call):
+    path, _ = made
+    with pytest.raises(NotAStoreError, match="has no profile 'toy/nothing'; it holds toy/synthetic"):
+        call(path, "toy/nothing")
+
+
+def test_estimators__do_not_disturb_the_profile(made, toy):
+    path, name = made
+    create_estimators(path, name, ["a"])
+    profile = open_profile(path, name)
+    assert "score" not in profile
+    assert profile.sizes["arch"] == 10
