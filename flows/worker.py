@@ -1,5 +1,7 @@
 """What runs on a Dask worker: one plain function, its progress reported and its stop asked for through the scheduler."""
 
+import ctypes
+import sys
 import time
 from collections.abc import Callable, Sequence
 
@@ -25,6 +27,7 @@ def run_shard(
     channel: str,
 ) -> int:
     """Profile a shard; progress goes to the topic ``channel``, and the event of that name ends it after the network in hand."""
+    _keep_freed_memory()
     report = _Reporter(channel)
     try:
         return profile_shard(
@@ -40,6 +43,19 @@ def run_shard(
         )
     finally:
         report.flush()
+
+
+def _keep_freed_memory() -> None:
+    """Let glibc keep what tensors leave behind, for the next ones.
+
+    Dask starts its workers with ``MALLOC_TRIM_THRESHOLD_`` at 64 KiB: every freed tensor goes back to the kernel and comes in
+    again page by page, which doubled the CPU time of a network (0.67 against 0.34 s; 163,000 against 10,000 page faults).
+    """
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if set_option is not None:  # not every C library has it
+        trim_threshold, mmap_threshold = -1, -3
+        set_option(trim_threshold, 1 << 30)
+        set_option(mmap_threshold, 32 << 20)
 
 
 class _Reporter:
