@@ -83,6 +83,7 @@ def _worker(environment: Mapping[str, str], resources: Mapping[str, float]) -> d
         "dashboard": False,
         "host": "127.0.0.1",
         "silence_logs": logging.CRITICAL,
+        "preload": ["sweetgrad.flows.worker"],  # torch is imported while the Prefect server starts
     }
     return {"cls": Nanny, "options": options}
 

@@ -35,6 +35,8 @@ def prefect_server() -> Iterator[str]:
     ServerError
         From `wait_until_up`, with the end of the server's log.
     """
+    from prefect.events.clients import NullEventsClient
+    from prefect.events.worker import EventsWorker
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     configured = PREFECT_API_URL.value()
@@ -45,10 +47,13 @@ def prefect_server() -> Iterator[str]:
     url = f"http://127.0.0.1:{port}/api"
     with tempfile.TemporaryFile(mode="w+b") as log, _process(port, log) as process:
         _running[url] = (process, log)
+        # Nobody watches the events of this server, and those still queued when it ends would be retried for minutes.
+        EventsWorker.set_client_override(NullEventsClient)
         try:
             with temporary_settings({PREFECT_API_URL: url}):
                 yield url
         finally:
+            EventsWorker.set_client_override(None)
             del _running[url]
 
 

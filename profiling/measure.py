@@ -29,7 +29,7 @@ class Measurement:
     grad_count
         int64, shape (L, K, B).
     grad_abs_sum, grad_sq_sum
-        float64, shape (L, K).
+        float64, shape (L, K), rounded to 24 significant bits.
     num_params
         int64, shape (L, K), counted from the parameters, not from the gradients.
     loss
@@ -80,7 +80,7 @@ def measure_network(network: Network, x: Tensor, y: Tensor) -> Measurement:
     ]
     lengths = np.array([sum(p.numel() for p in segment) for segment in segments], dtype=np.int64)
     magnitude = _magnitudes([p for segment in segments for p in segment], size=int(lengths.sum()), device=x.device)
-    sums = np.array([_sums(part) for part in torch.split(magnitude, lengths.tolist())])
+    sums = _rounded(np.array([_sums(part) for part in torch.split(magnitude, lengths.tolist())]))
     return Measurement(
         grad_count=count_gradients(magnitude, lengths).reshape(*shape, -1),
         grad_abs_sum=sums[:, 0].reshape(shape),
@@ -221,6 +221,12 @@ def _flat(grad: Tensor) -> Tensor:
 def _sums(magnitude: Tensor) -> tuple[float, float]:
     double = magnitude.double()
     return double.sum().item(), double.square_().sum().item()
+
+
+def _rounded(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sums to 24 significant bits, float32's precision in float64's range: more bits are noise that does not compress."""
+    mantissa, exponent = np.frexp(sums)
+    return np.ldexp(np.round(mantissa * 2.0**24) / 2.0**24, exponent)
 
 
 def _own(model: nn.Module | Callable[[], nn.Module]) -> nn.Module:

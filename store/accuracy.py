@@ -14,12 +14,12 @@ import pandas as pd
 import xarray as xr
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import BloscCodec, Crc32cCodec
+from zarr.codecs import Crc32cCodec
 
 from sweetgrad.store._accuracy_files import Format, read_accuracy_file, tidy
 from sweetgrad.store._location import Location, child_groups, is_remote, open_root
 from sweetgrad.store.errors import CorruptShardError, NotAStoreError, StoreError
-from sweetgrad.store.profiles import _create_root, _profile_names, consolidate
+from sweetgrad.store.profiles import _create_root, _profile_names, compressor, consolidate
 from sweetgrad.store.schema import Variable
 
 __all__ = [
@@ -380,10 +380,7 @@ def _write(root: zarr.Group, path: str, table: xr.Dataset) -> None:
             shape=values.shape,
             dtype=str if is_text else variable.dtype,
             chunks=tuple(max(1, size) for size in values.shape),
-            compressors=[
-                BloscCodec(cname="zstd", clevel=3, shuffle="noshuffle" if is_text else "bitshuffle"),
-                Crc32cCodec(),
-            ],
+            compressors=[compressor(is_text=is_text), Crc32cCodec()],
             fill_value=variable.fill,
             dimension_names=variable.dims,
             attributes={"units": variable.units, "doc": variable.doc},

@@ -61,7 +61,7 @@ _TABLE = (
         ("arch", "layer", "kind"),
         "float64",
         "1",
-        "Sum of abs(dJ/dtheta) over the same parameters.",
+        "Sum of abs(dJ/dtheta) over the same parameters, to 24 significant bits.",
         np.nan,
     ),
     Variable(
@@ -69,7 +69,7 @@ _TABLE = (
         ("arch", "layer", "kind"),
         "float64",
         "1",
-        "Sum of (dJ/dtheta)^2 over the same parameters.",
+        "Sum of (dJ/dtheta)^2 over the same parameters, to 24 significant bits.",
         np.nan,
     ),
     Variable(

@@ -100,5 +100,5 @@ def test_profile__says_what_is_wrong_before_anything_is_written(settings, messag
 
 
 def test_profile__says_when_no_scheduler_answers(tmp_path, prefect_api, monkeypatch):
-    with pytest.raises(ConnectionError, match="no Dask scheduler answers at tcp://127.0.0.1:1"):
+    with pytest.raises(ConnectionError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:1"):
         profile(tmp_path / "new.zarr", archs="0:2", scheduler="tcp://127.0.0.1:1", console=quiet(), **SETTINGS)
