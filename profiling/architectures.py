@@ -198,12 +198,11 @@ def _fill_scores(rows: xr.Dataset, row: int, network: Network, functions: dict[s
 
 @contextmanager
 def _deterministic(threads: int) -> Iterator[None]:
-    """Set what moves last bits, and put it back: threads of one network, and cuDNN's choice of algorithm."""
-    before = torch.get_num_threads(), torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
+    """Set what moves last bits, and put it back: threads of one network; cuDNN's choice of algorithm, and its TF32."""
+    before = torch.get_num_threads()
     torch.set_num_threads(threads)
-    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
     try:
-        yield
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+            yield
     finally:
-        torch.set_num_threads(before[0])
-        torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = before[1:]
+        torch.set_num_threads(before)

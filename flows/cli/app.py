@@ -1,5 +1,6 @@
 """The program itself: its commands, and how errors are shown."""
 
+import errno
 import sys
 from importlib.metadata import version
 from typing import Annotated
@@ -60,8 +61,8 @@ def main() -> None:
 def _text(error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name in ("torch", "prefect", "distributed", "sklearn", "httpx"):
         return f"this command needs {error.name}: pip install 'sweetgrad[profile]'"
-    if isinstance(error, OSError) and error.errno is not None:
-        return f"{error}. What was written before is safe; run the same command again to continue."
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+        return f"{error}. What was written before is safe: make room, then run the same command again to continue."
     return str(error) or type(error).__name__
 
 

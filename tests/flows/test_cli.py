@@ -1,0 +1,171 @@
+"""The program as a person types it, on a small real store; the profiling run itself is tested in test_run.py."""
+
+import errno
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from sweetgrad.flows.cli import app as cli
+from sweetgrad.profiling import load_batch, load_space, make_spec, profile_shard
+from sweetgrad.store import create_estimators, create_profile, finalise_profile, plan_shards
+
+NAME = "nas-bench-201/digits/bs8-seed42"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """20 architectures in shards of 625, an estimator, and accuracies made up from their index."""
+    folder = tmp_path_factory.mktemp("cli")
+    path, space, batch = folder / "s.zarr", load_space("nas-bench-201"), load_batch("digits", batch_size=8)
+    spec = make_spec(space, batch)
+    arch = [space.arch_id(i) for i in range(len(space))]
+    name = create_profile(path, spec, arch=arch, layers=space.layer_names)
+    create_estimators(path, name, ["snip"])
+    for shard in plan_shards(path, name, range(7800, 7820)):
+        profile_shard(path, name, shard, space, batch, spec, estimators=["snip"])
+    finalise_profile(path, name)
+    lines = [f"{arch[i]},cifar10,test,200,{50 + (i * 7) % 20}" for i in range(7800, 7820)]
+    (folder / "accuracy.csv").write_text("\n".join(["arch,dataset,split,epochs,accuracy", *lines]) + "\n")
+    return path
+
+
+@pytest.fixture
+def run(monkeypatch):
+    """Run a command line; returns exit status, standard output and standard error."""
+
+    def run_command(*arguments):
+        monkeypatch.setenv("COLUMNS", "160")
+        result = CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result.exit_code, result.stdout
+
+    return run_command
+
+
+def test_help__names_every_command(run):
+    code, out = run("--help")
+    assert code == 0
+    for command in ("profile", "status", "verify", "info", "accuracy", "intervals", "correlate"):
+        assert command in out
+
+
+@pytest.mark.parametrize("command", ["profile", "status", "verify", "info", "intervals", "correlate"])
+def test_help__of_every_command(command, run):
+    code, out = run(command, "--help")
+    assert code == 0
+    assert "Usage" in out
+
+
+def test_version(run):
+    assert run("--version") == (0, "sweetgrad 0.1.0\n")
+
+
+def test_status_and_info__say_what_is_there(store, run):
+    code, out = run("status", store)
+    assert code == 0
+    assert NAME in out
+    assert "15,605" in out
+    code, out = run("info", store)
+    assert code == 0
+    for text in ("20 of 15,625 architectures", "bytes an architecture", "batch_sha256", "estimator snip"):
+        assert text in out
+
+
+def test_verify__says_that_nothing_is_wrong_or_what_is(store, run, tmp_path):
+    import shutil
+
+    assert run("verify", store) == (0, f"{store}: nothing wrong.\n")
+    copy = tmp_path / "copy.zarr"
+    shutil.copytree(store, copy)
+    (file,) = (path for path in (copy / NAME / "grad_count" / "c").rglob("*") if path.is_file())
+    content = bytearray(file.read_bytes())
+    content[len(content) // 3] ^= 1
+    file.write_bytes(content)
+    code, out = run("verify", copy)
+    assert code == 1
+    assert "grad_count" in out
+    assert "1 problems." in out
+    code, out = run("verify", copy, "--repair")
+    assert (code, "1 problems, 1 repaired." in out) == (0, True)
+    assert run("verify", copy)[0] == 0
+
+
+def test_intervals__prints_every_interval_and_draws(store, run, tmp_path):
+    code, out = run(
+        "intervals", store, NAME, "--split", "3", "--min", "1e-6", "--max", "1", "--plot", tmp_path / "p.png"
+    )
+    assert code == 0
+    assert "[3.33e-4, 6.67e-4)" in out
+    assert "Best interval" in out
+    assert "Runner-up" in out
+    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_intervals__takes_the_architectures_asked_for(store, run):
+    assert "5 architectures" in run("intervals", store, "--archs", "7800:7805")[1]
+
+
+def test_accuracy_import_then_correlate(store, run, tmp_path):
+    code, out = run("accuracy", "import", store, "--space", "nas-bench-201", "--from", store.parent / "accuracy.csv")
+    assert code == 0
+    assert "20 rows matched" in out
+    assert "cifar10/test/200" in out
+    picture = tmp_path / "heatmap.svg"
+    code, out = run(
+        *("correlate", store, "--accuracy", "cifar10/test", "--estimators", "--all-intervals"),
+        *("--bootstrap", "20", "--method", "kendall", "--heatmap", picture),
+    )
+    assert code == 0
+    for text in ("sweet gradient", "runner-up", "params_live", "snip", "kendall", "[1e-4, 5e-4)", "20 architectures"):
+        assert text in out
+    assert "<svg" in picture.read_text()
+    code, out = run("correlate", store, "--accuracy", "cifar10/test", "--interval", "1e-4,3.1e-4", "--bootstrap", "0")
+    assert "no edge of the bins" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["status", "nowhere.zarr"], "no store at nowhere.zarr: the path does not exist"),
+        (["intervals", "{store}", "nas-bench-201/digits/bs8-seed43"], f"it holds {NAME}"),
+        (["correlate", "{store}", "--accuracy", "cifar10/test", "--interval", "1e-4"], "an interval is LOWER,UPPER"),
+        (["intervals", "{store}", "--max", "3"], "max / min must be 10, 100"),
+        (["accuracy", "import", "{store}", "--space", "nas-bench-201", "--from", "none.csv"], "none.csv"),
+        (["profile", "{store}", "--dataset", "cifar10"], "--download"),
+        (["profile", "{store}", "--space", "nas-bench-20"], "Did you mean 'nas-bench-201'"),
+    ],
+)
+def test_main__an_error_is_one_message_and_status_1(arguments, message, store, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["sweetgrad", *(argument.format(store=store) for argument in arguments)])
+    with pytest.raises(SystemExit) as exit_:
+        cli.main()
+    assert exit_.value.code == 1
+    errors = capsys.readouterr().err
+    assert errors.startswith("error: ")
+    assert message in errors
+    assert "Traceback" not in errors
+
+
+def test_text__of_a_full_disk_says_that_nothing_is_lost():
+    text = cli._text(OSError(errno.ENOSPC, "No space left on device"))
+    assert "No space left" in text
+    assert "run the same command again to continue" in text
+
+
+def test_program__without_torch_says_what_to_install(store):
+    code = (
+        "import sys; sys.modules['torch'] = sys.modules['prefect'] = None\n"
+        "from sweetgrad.flows.cli import main\n"
+        "sys.argv = ['sweetgrad', *sys.argv[1:]]; main()"
+    )
+    ask = [sys.executable, "-c", code]
+    found = subprocess.run([*ask, "profile", str(store)], capture_output=True, text=True, check=False)
+    assert found.returncode == 1
+    assert "this command needs" in found.stderr
+    assert "pip install 'sweetgrad[profile]'" in found.stderr
+    found = subprocess.run([*ask, "intervals", str(store)], capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
+    assert "Best interval" in found.stdout
