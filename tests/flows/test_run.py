@@ -48,7 +48,7 @@ def test_profile__measures_what_the_plain_function_measures(reference):
     for name in ("grad_count", "grad_count_network", "grad_abs_sum", "grad_sq_sum", "num_params", "loss", "status"):
         np.testing.assert_array_equal(stored[name].values, rows[name].values, err_msg=name)
     np.testing.assert_array_equal(open_estimators(store, NAME)["score"].values[:10], rows["score"].values)
-    assert "10 of 10 architectures to profile, 3 shards" in output
+    assert "10 of 10 architectures to profile, in 3 shards" in output
     assert verify(store) == []
 
 

@@ -75,7 +75,7 @@ def test_grad_norm__agrees_with_the_stored_sum_of_squares() -> None:
     module = nn.Linear(6, 3)
     network = Network(module, (Layer("head", "head", (module,)),))
     result = measure_network(network, torch.randn(4, 6), torch.tensor([0, 1, 2, 0]))
-    assert grad_norm(network) == pytest.approx(math.sqrt(result.grad_sq_sum[0, 0]), rel=1e-12)
+    assert grad_norm(network) == pytest.approx(math.sqrt(result.grad_sq_sum[0, 0]), rel=1e-7)
 
 
 @pytest.mark.parametrize("estimator", [grad_norm, snip])

@@ -177,8 +177,8 @@ def test_profile_network__equals_a_literal_count_of_every_layer_kind_and_bin(whi
             here = row.sel(layer=layer, kind=kind)
             np.testing.assert_array_equal(here.grad_count, literal_count(held))
             doubles = np.concatenate([np.zeros(0), *[g.double().numpy().ravel() for g in held]])
-            assert float(here.grad_abs_sum) == pytest.approx(np.abs(doubles).sum(), rel=1e-12)
-            assert float(here.grad_sq_sum) == pytest.approx((doubles**2).sum(), rel=1e-12)
+            assert float(here.grad_abs_sum) == pytest.approx(np.abs(doubles).sum(), rel=1e-7)
+            assert float(here.grad_sq_sum) == pytest.approx((doubles**2).sum(), rel=1e-7)
             assert int(here.num_params) == doubles.size
     assert int(row.num_params.sum()) == sum(p.numel() for p in model.parameters())
     np.testing.assert_array_equal(row.grad_count_network, row.grad_count.sum("layer"))
