@@ -37,7 +37,7 @@ def open_client(*, scheduler: str | None, device: str, num_workers: int | None, 
     """
     if scheduler is not None:
         try:
-            client = Client(scheduler, timeout="20s")
+            client = Client(scheduler, timeout="10s")
         except OSError as error:
             raise ConnectionError(
                 f"no Dask scheduler answers at {scheduler}: start one with `dask scheduler`, and workers with "

@@ -71,7 +71,7 @@ def kill_somewhere(store: Path, options: argparse.Namespace, *, after_s: float) 
     before, process = num_done(store), start(store, options)
     deadline = time.monotonic() + 300
     while process.poll() is None and num_done(store) == before and time.monotonic() < deadline:
-        time.sleep(0.05)
+        time.sleep(0.2)
     time.sleep(after_s)
     running = process.poll() is None
     family = psutil.Process(process.pid).children(recursive=True) if running else []

@@ -30,7 +30,7 @@ def start_and_wait_for_rows(store: Path, environment: dict[str, str]) -> subproc
         [*PROFILE, str(store), *SMALL], stderr=subprocess.PIPE, env=environment, start_new_session=True, text=True
     )
     while process.poll() is None and num_done(store) == 0:
-        time.sleep(0.05)
+        time.sleep(0.2)
     assert process.poll() is None, process.communicate()[1]
     return process
 
@@ -71,7 +71,7 @@ def test_profile__killed_five_times_ends_bit_identical(command, tmp_path):
         "--batch-size",
         "8",
         "--shard-size",
-        "10",
+        "25",
         "--max-delay",
         "0.7",
         "--folder",
