@@ -20,7 +20,7 @@ format: .venv/installed-test
 	$(BIN)/ruff check --fix .
 
 docs: .venv/installed-docs
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean:
 	rm -rf .venv site build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis quickstart.*

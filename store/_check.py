@@ -183,7 +183,8 @@ def _rows_run(profile: ProfileCheck, group: zarr.Group) -> NDArray[np.bool_]:
     """Rows that may have been run: all of them if the status cannot be read, so that every shard is looked into."""
     try:
         everything = Shard(0, 0, profile.num_archs, ())
-        return np.asarray(_read(group, "status", everything, profile.location)) != STATUS["not run"]
+        status = _read(group, "status", everything, profile.location)
+        return np.asarray(status != STATUS["not run"], dtype=bool)
     except DAMAGE:
         return np.ones(profile.num_archs, dtype=bool)
 
