@@ -189,11 +189,6 @@ def _held_rows(group: zarr.Group, shard: Shard, location: Location) -> list[int]
     return []
 
 
-def shard_size(location: Location, name: str) -> int:
-    """Architectures in one shard of a profile."""
-    return int(_group(location, name).attrs["shard_size"])  # type: ignore[arg-type]
-
-
 def _group(location: Location, name: str, *, writable: bool = False) -> zarr.Group:
     return _profile_group(open_root(location, mode="r+" if writable else "r"), name, location)
 
