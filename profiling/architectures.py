@@ -17,6 +17,7 @@ from sweetgrad.profiling.measure import fill_row, measure_network, to_device
 from sweetgrad.profiling.spaces.protocol import Network, SearchSpace
 from sweetgrad.store import (
     STATUS,
+    Claim,
     Location,
     ProfileSpec,
     Shard,
@@ -144,6 +145,7 @@ def profile_shard(
     estimators: Sequence[str] = (),
     on_done: Callable[[int], None] = lambda index: None,
     should_stop: Callable[[], bool] = lambda: False,
+    claim: Claim | None = None,
 ) -> int:
     """Profile the rows that a shard still needs and write the shard: the one function that a worker is given.
 
@@ -155,22 +157,30 @@ def profile_shard(
         Store, profile and shard (`plan_shards`).
     space, batch, spec, estimators, on_done, should_stop
         As in `profile_architectures`.
+    claim
+        As in `write_shard`.
 
     Returns
     -------
     Number of architectures done; fewer than asked only if ``should_stop`` said so.
+
+    Raises
+    ------
+    FencedError
+        If the claim was taken over by another attempt; the shard is left to it.
     """
     shard = recover_shard(location, name, shard)
-    status = read_shard(location, name, shard)["status"].values[np.array(shard.rows, dtype=np.int64) - shard.start]
+    status = read_shard(location, name, shard, variables=["status"])["status"].values
+    status = status[np.array(shard.rows, dtype=np.int64) - shard.start]
     rows = profile_architectures(
         space, shard.rows, batch, spec, estimators=estimators, on_done=on_done, should_stop=should_stop
     )
     num_done = rows.sizes["arch"]
     # A measured row never changes: where only estimators were missing, the counts stay as they were written.
-    write_shard(location, name, shard, rows.isel(arch=status[:num_done] != STATUS["ok"]))
+    write_shard(location, name, shard, rows.isel(arch=status[:num_done] != STATUS["ok"]), claim=claim)
     if estimators:
         scores = rows[["score", "seconds"]].assign(status=rows["estimator_status"])
-        write_estimators(location, name, shard, scores)
+        write_estimators(location, name, shard, scores, claim=claim)
     return num_done
 
 

@@ -9,7 +9,16 @@ from sweetgrad.store.accuracy import (
     read_accuracy_file,
 )
 from sweetgrad.store.bins import EDGES, NUM_BINS, bin_bounds, edges_f32
-from sweetgrad.store.errors import CorruptShardError, NotAStoreError, SchemaVersionError, SpecMismatchError, StoreError
+from sweetgrad.store.claims import Claim, claim_shard
+from sweetgrad.store.errors import (
+    ClaimedError,
+    CorruptShardError,
+    FencedError,
+    NotAStoreError,
+    SchemaVersionError,
+    SpecMismatchError,
+    StoreError,
+)
 from sweetgrad.store.estimators import create_estimators, list_estimators, open_estimators
 from sweetgrad.store.profiles import (
     create_profile,
@@ -52,9 +61,12 @@ __all__ = [
     "STATUS",
     "VARIABLES",
     "AccuracyInfo",
+    "Claim",
+    "ClaimedError",
     "CorruptShardError",
     "EstimatorStatus",
     "Failure",
+    "FencedError",
     "ImportReport",
     "Location",
     "NotAStoreError",
@@ -69,6 +81,7 @@ __all__ = [
     "StoreInfo",
     "Variable",
     "bin_bounds",
+    "claim_shard",
     "create_estimators",
     "create_profile",
     "edges_f32",

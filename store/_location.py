@@ -8,8 +8,9 @@ from typing import Any, Literal, TypeAlias
 from zipfile import BadZipFile
 
 import zarr
+from zarr.abc.store import Store
 from zarr.errors import ContainsArrayError, GroupNotFoundError, ZarrUserWarning
-from zarr.storage import LocalStore, ZipStore
+from zarr.storage import FsspecStore, LocalStore, ZipStore
 
 from sweetgrad.store.errors import NotAStoreError, SchemaVersionError
 from sweetgrad.store.schema import FORMAT_VERSION
@@ -28,6 +29,12 @@ def zarr_target(location: Location, *, read_only: bool = True) -> Any:
         return str(location)
     path = Path(location)
     return ZipStore(path, mode="r") if path.suffix == ".zip" else LocalStore(path, read_only=read_only)
+
+
+def zarr_store(location: Location, *, read_only: bool = True) -> Store:
+    """The store object of a location, whether or not there is anything in it."""
+    target = zarr_target(location, read_only=read_only)
+    return FsspecStore.from_url(target, read_only=read_only) if isinstance(target, str) else target
 
 
 def open_root(
@@ -70,9 +77,9 @@ def child_groups(group: zarr.Group) -> list[tuple[str, zarr.Group]]:
 
 @contextmanager
 def ignore_leftovers() -> Iterator[None]:
-    """Keep zarr from warning of the ``.partial`` files that a killed writer left beside a ``zarr.json``; `verify` names them."""
+    """Keep zarr from warning of files of writers beside a ``zarr.json``: their claim, and ``.partial`` ones that a kill left."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r"Object at .*\.partial is not recognized", ZarrUserWarning)
+        warnings.filterwarnings("ignore", r"Object at .*\.(partial|claim) is not recognized", ZarrUserWarning)
         yield
 
 

@@ -18,6 +18,7 @@ from zarr.codecs import Crc32cCodec
 
 from sweetgrad.store._accuracy_files import Format, read_accuracy_file, tidy
 from sweetgrad.store._location import Location, child_groups, is_remote, open_root
+from sweetgrad.store.claims import exclusively
 from sweetgrad.store.errors import CorruptShardError, NotAStoreError, StoreError
 from sweetgrad.store.profiles import _create_root, _profile_names, compressor, consolidate
 from sweetgrad.store.schema import Variable
@@ -131,6 +132,13 @@ def import_accuracy(
         If a key has one value here and another in the table or the store: two versions of a benchmark would be mixed.
     """
     table = tidy(table, where=source)
+    with exclusively(location):
+        return _import(location, space, table, arch, source)
+
+
+def _import(
+    location: Location, space: str, table: pd.DataFrame, arch: Sequence[str] | None, source: str
+) -> ImportReport:
     root = _create_root(location)
     recover_accuracy(location, space)
     stored = _load(root, location, space)

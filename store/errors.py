@@ -1,6 +1,14 @@
 """The errors of a store in the wrong state; what a caller can fix in a call is a ``ValueError``."""
 
-__all__ = ["CorruptShardError", "NotAStoreError", "SchemaVersionError", "SpecMismatchError", "StoreError"]
+__all__ = [
+    "ClaimedError",
+    "CorruptShardError",
+    "FencedError",
+    "NotAStoreError",
+    "SchemaVersionError",
+    "SpecMismatchError",
+    "StoreError",
+]
 
 
 class StoreError(Exception):
@@ -21,3 +29,15 @@ class SpecMismatchError(StoreError):
 
 class CorruptShardError(StoreError):
     """A shard cannot be decoded, or its content does not have the digest that was stored with it."""
+
+
+class ClaimedError(StoreError):
+    """Somebody else holds the claim; ``holder`` says who."""
+
+    def __init__(self, message: str, holder: object = None) -> None:
+        super().__init__(message)
+        self.holder = holder
+
+
+class FencedError(StoreError):
+    """The claim was taken over by another attempt, and this one must not write any more."""

@@ -8,7 +8,7 @@ import zarr
 
 from sweetgrad.store._location import Location, child_groups, open_root
 from sweetgrad.store.errors import CorruptShardError
-from sweetgrad.store.profiles import _profile_group, create_array
+from sweetgrad.store.profiles import _profile_group, create_array, editing
 from sweetgrad.store.schema import STATUS, Variable
 
 __all__ = ["ESTIMATOR_VARIABLES", "create_estimators", "list_estimators", "open_estimators"]
@@ -23,15 +23,18 @@ ESTIMATOR_VARIABLES: dict[str, Variable] = {
 
 def create_estimators(location: Location, name: str, estimators: Sequence[str]) -> None:
     """Make the empty arrays of estimators that a profile does not have yet; those that are there stay as they are."""
-    group = _profile_group(open_root(location, mode="r+"), name, location)
-    sizes = {"arch": int(group["arch"].shape[0])}  # type: ignore[union-attr]
-    for estimator in estimators:
-        path = f"estimators/{estimator}"
-        # `status` is made last: a group without it is a creation that was cut off.
-        if f"{path}/status" not in group:
-            child = group.create_group(path, overwrite=path in group)
-            for variable in ESTIMATOR_VARIABLES.values():
-                create_array(child, variable, sizes=sizes, shard_size=int(group.attrs["shard_size"]))  # type: ignore[arg-type]
+    if not estimators:
+        return
+    with editing(location) as root:
+        group = _profile_group(root, name, location)
+        sizes = {"arch": int(group["arch"].shape[0])}  # type: ignore[union-attr]
+        for estimator in estimators:
+            path = f"estimators/{estimator}"
+            # `status` is made last: a group without it is a creation that was cut off.
+            if f"{path}/status" not in group:
+                child = group.create_group(path, overwrite=path in group)
+                for variable in ESTIMATOR_VARIABLES.values():
+                    create_array(child, variable, sizes=sizes, shard_size=int(group.attrs["shard_size"]))  # type: ignore[arg-type]
 
 
 def list_estimators(location: Location, name: str) -> list[str]:

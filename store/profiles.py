@@ -4,6 +4,7 @@ import datetime as dt
 import difflib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from sweetgrad.store._location import (
     zarr_target,
 )
 from sweetgrad.store.bins import NUM_BINS, bin_bounds
+from sweetgrad.store.claims import exclusively
 from sweetgrad.store.errors import NotAStoreError, StoreError
 from sweetgrad.store.schema import FORMAT_VERSION, KINDS, STATUS, VARIABLES, Variable
 from sweetgrad.store.spec import ProfileSpec
@@ -159,7 +161,20 @@ def create_profile(
     """
     if shard_size is not None and shard_size < 1:
         raise ValueError(f"shard_size must be at least 1, got {shard_size}")
-    root = _create_root(location)
+    if not is_remote(location) and Path(location).is_file():
+        raise NotAStoreError(f"{location} is a file: expected a folder of a zarr store, or a new path.")
+    with exclusively(location):
+        return _create_profile(_create_root(location), location, spec, arch, layers, shard_size)
+
+
+def _create_profile(
+    root: zarr.Group,
+    location: Location,
+    spec: ProfileSpec,
+    arch: Sequence[str],
+    layers: Sequence[str],
+    shard_size: int | None,
+) -> str:
     name = spec.profile_name
     group = root.get(name)
     # The spec is written last: a group without it is a creation that was cut off.
@@ -178,8 +193,9 @@ def create_profile(
 
 def record_run(location: Location, name: str, facts: Mapping[str, Any]) -> None:
     """Append JSON-ready facts about a run that is about to write to a profile to its attribute ``runs``, with the time."""
-    group = _profile_group(open_root(location, mode="r+"), name, location)
-    group.attrs["runs"] = [*group.attrs["runs"], {"started": _now(), **facts}]  # type: ignore[misc]
+    with editing(location) as root:
+        group = _profile_group(root, name, location)
+        group.attrs["runs"] = [*group.attrs["runs"], {"started": _now(), **facts}]  # type: ignore[misc]
 
 
 def finalise_profile(location: Location, name: str) -> None:
@@ -187,8 +203,12 @@ def finalise_profile(location: Location, name: str) -> None:
 
     Call it once at the end of a run, from one process. A profile is complete when no row is left that was not run.
     """
-    root = open_root(location, mode="r+")
-    group = _profile_group(root, name, location)
+    with editing(location) as root:
+        _stamp(_profile_group(root, name, location))
+        consolidate(root)
+
+
+def _stamp(group: zarr.Group) -> None:
     status = np.asarray(group["status"][:])  # type: ignore[index]
     digest = np.asarray(group["digest"][:])  # type: ignore[index]
     group.attrs.update(
@@ -199,7 +219,14 @@ def finalise_profile(location: Location, name: str) -> None:
             "content_digest": profile_digest(digest, status),
         }
     )
-    consolidate(root)
+
+
+@contextmanager
+def editing(location: Location) -> Iterator[zarr.Group]:
+    """The root of a store, to change metadata in, while nobody else does."""
+    open_root(location, mode="r+")  # where there is no store, no claim is left either
+    with exclusively(location):
+        yield open_root(location, mode="r+")
 
 
 def consolidate(root: zarr.Group) -> None:
@@ -212,13 +239,10 @@ def consolidate(root: zarr.Group) -> None:
 
 def _create_root(location: Location) -> zarr.Group:
     target = zarr_target(location, read_only=False)
-    if not is_remote(location) and Path(location).exists() and not Path(location).is_dir():
-        raise NotAStoreError(f"{location} is a file: expected a folder of a zarr store, or a new path.")
-    # A `.partial` file alone is what a crash during the very first write leaves.
     if (
         not is_remote(location)
         and Path(location).exists()
-        and any(not _is_partial(p) for p in Path(location).iterdir())
+        and any(not _is_passing(p) for p in Path(location).iterdir())
     ):
         return open_root(location, mode="r+")
     # The attributes go into the one write that makes the group: a crash leaves no group that is not a store.
@@ -239,8 +263,9 @@ def _create_root(location: Location) -> zarr.Group:
     return root
 
 
-def _is_partial(path: Path) -> bool:
-    return path.suffix == ".partial"
+def _is_passing(path: Path) -> bool:
+    """Whether it is our own claim, or what a crash during the very first write leaves."""
+    return path.suffix in (".claim", ".partial")
 
 
 def _create_group(

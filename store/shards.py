@@ -1,6 +1,6 @@
 """The unit of work: plan the shards that still have something to do, read their rows, write each one whole."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from zarr.core.sync import sync
 
 from sweetgrad.store._digest import row_digests
 from sweetgrad.store._location import Location, open_root
+from sweetgrad.store.claims import Claim
 from sweetgrad.store.errors import CorruptShardError
 from sweetgrad.store.estimators import ESTIMATOR_VARIABLES
 from sweetgrad.store.profiles import _profile_group
@@ -83,8 +84,8 @@ def _is_done(status: NDArray[np.uint8], *, retry_failed: bool) -> NDArray[np.boo
     return np.isin(status, [STATUS["ok"]] if retry_failed else [STATUS["ok"], STATUS["failed"]])
 
 
-def read_shard(location: Location, name: str, shard: Shard) -> xr.Dataset:
-    """Read every row variable of a shard into memory.
+def read_shard(location: Location, name: str, shard: Shard, *, variables: Collection[str] | None = None) -> xr.Dataset:
+    """Read row variables of a shard into memory; None: all of them.
 
     Raises
     ------
@@ -92,15 +93,17 @@ def read_shard(location: Location, name: str, shard: Shard) -> xr.Dataset:
         If one of its files cannot be decoded; the variable and the rows are named.
     """
     group = _group(location, name)
-    data = {v.name: (v.dims, _read(group, v.name, shard, location)) for v in row_variables()}
+    chosen = [v for v in row_variables() if variables is None or v.name in variables]
+    data = {v.name: (v.dims, _read(group, v.name, shard, location)) for v in chosen}
     return xr.Dataset(data, coords={"arch": _read(group, "arch", shard, location)})
 
 
-def write_shard(location: Location, name: str, shard: Shard, rows: xr.Dataset) -> None:
+def write_shard(location: Location, name: str, shard: Shard, rows: xr.Dataset, *, claim: Claim | None = None) -> None:
     """Merge ``rows`` into their shard and write the shard whole, ``status`` last.
 
-    One writer writes one shard at a time: two processes in one shard lose updates. A crash before the last write leaves the old
-    status, so the new rows count as not run; rows that were there before are rewritten with the same content.
+    One writer writes one shard at a time: two processes in one shard lose updates (`claim_shard` keeps them apart). A crash
+    before the last write leaves the old status, so the new rows count as not run; rows that were there before are rewritten with
+    the same content.
 
     Parameters
     ----------
@@ -108,9 +111,13 @@ def write_shard(location: Location, name: str, shard: Shard, rows: xr.Dataset) -
         Where to write.
     rows
         Measured rows as from `empty_rows`; ``arch_index`` says which. ``digest`` is filled in here.
+    claim
+        Claim of the shard, asked for before every write, ``status`` above all; None: the caller knows that nobody else writes.
 
     Raises
     ------
+    FencedError
+        If the claim was taken over by another attempt; the shard is left to it.
     ValueError
         If a row lies outside the shard or its architecture string is not the one stored there.
     CorruptShardError
@@ -122,14 +129,18 @@ def write_shard(location: Location, name: str, shard: Shard, rows: xr.Dataset) -
     status = _read(group, "status", shard, location)
     if status[position].any():  # a row that is run again must not count while half of it is new
         status[position] = STATUS["not run"]
+        _require(claim)
         group["status"][shard.start : shard.stop] = status  # type: ignore[index]
     for variable in row_variables():
         block = _read(group, variable.name, shard, location)
         block[position] = rows[variable.name].values
+        _require(claim)
         group[variable.name][shard.start : shard.stop] = block  # type: ignore[index]
 
 
-def write_estimators(location: Location, name: str, shard: Shard, scores: xr.Dataset) -> None:
+def write_estimators(
+    location: Location, name: str, shard: Shard, scores: xr.Dataset, *, claim: Claim | None = None
+) -> None:
     """Merge estimator scores into a shard, the counts untouched; each estimator's ``status`` last.
 
     Parameters
@@ -138,6 +149,8 @@ def write_estimators(location: Location, name: str, shard: Shard, scores: xr.Dat
         Where to write; the arrays are there already (`create_estimators`).
     scores
         ``score``, ``seconds``, ``status``, dims (arch, estimator), with ``arch_index``.
+    claim
+        As in `write_shard`.
     """
     group = _group(location, name, writable=True)
     position = _positions(group, shard, scores, location)
@@ -146,6 +159,7 @@ def write_estimators(location: Location, name: str, shard: Shard, scores: xr.Dat
             path = f"estimators/{estimator}/{key}"
             block = _read(group, path, shard, location)
             block[position] = scores[key].sel(estimator=estimator).values
+            _require(claim)
             group[path][shard.start : shard.stop] = block  # type: ignore[index]
 
 
@@ -187,6 +201,11 @@ def _held_rows(group: zarr.Group, shard: Shard, location: Location) -> list[int]
         except CorruptShardError:
             continue
     return []
+
+
+def _require(claim: Claim | None) -> None:
+    if claim is not None:
+        claim.require()
 
 
 def _group(location: Location, name: str, *, writable: bool = False) -> zarr.Group:

@@ -16,6 +16,7 @@ from sweetgrad.store._tree import (
     write_metadata,
 )
 from sweetgrad.store.accuracy import recover_accuracy
+from sweetgrad.store.claims import claims, delete_claim
 from sweetgrad.store.profiles import finalise_profile
 
 __all__ = ["Problem", "verify"]
@@ -63,6 +64,7 @@ def verify(
     ]
     nodes = list(walk(root))
     problems += _leftover_files(location, nodes, repair=repair)
+    problems += _claims(root, location, nodes, repair=repair)
     for node in nodes:
         problems += _check_group(root, location, node, repair=repair)
     profiles = [ProfileCheck(root, location, node) for node in nodes if node.kind == "profile" and not node.error]
@@ -103,6 +105,24 @@ def _leftover_files(location: Location, nodes: list[Node], *, repair: bool) -> l
         problems.append(Problem(inside, None, (), what, True))
         if repair:
             path.unlink()
+    return problems
+
+
+def _claims(root: zarr.Group, location: Location, nodes: list[Node], *, repair: bool) -> list[Problem]:
+    """Claims that ended processes left behind, and those of runs that may be writing right now."""
+    problems = []
+    for node in nodes:
+        held = claims(location, node.path) if node.kind == "profile" else {}
+        for key, holder in held.items():
+            shard = int(key.rpartition("/")[2].removesuffix(".json"))
+            what = f"is claimed by {holder}"
+            if holder.is_dead:
+                what = f"{what}, which has ended; the next run takes the claim over, --repair deletes it."
+                if repair:
+                    delete_claim(root.store, key, holder)
+            else:
+                what = f"{what}: a run may be writing to it. Verify again when that has ended."
+            problems.append(Problem(node.path, shard, (), what, holder.is_dead))
     return problems
 
 
