@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, Any
 from sweetgrad.flows.selection import select_archs
 
 if TYPE_CHECKING:
-    from sweetgrad.flows.run import ProfileSummary, profile, profile_flow
+    from sweetgrad.flows.run import ProfileSummary, profile
 
-__all__ = ["ProfileSummary", "profile", "profile_flow", "select_archs"]
+__all__ = ["ProfileSummary", "profile", "select_archs"]
 
 # Prefect reads these when it is first imported. They are defaults: what the user has set stays.
 for _name, _value in {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_LOGGING_LEVEL": "CRITICAL",  # a failed task is reported by us, once, without its traceback
-    "PREFECT_LOGGING_TO_API_ENABLED": "false",
+    # A failed task is reported by us, once, without its traceback; what Prefect and Dask log goes to Prefect's UI alone.
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
 }.items():
     os.environ.setdefault(_name, _value)
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("ProfileSummary", "profile", "profile_flow"):
+    if name in ("ProfileSummary", "profile"):
         from importlib import import_module
 
         return getattr(import_module("sweetgrad.flows.run"), name)

@@ -1,62 +1,130 @@
-"""Where shards run: one single-threaded process for each core or each GPU of this machine, or a running Dask cluster."""
+"""Where shards run: a process for each core or GPU of this machine, a running Dask cluster, or one that a config builds."""
 
 import logging
 import os
 import signal
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from types import FrameType
 from typing import Any
 
 from distributed import Client, Nanny, Scheduler, SpecCluster
+from rich.console import Console
+
+from sweetgrad.flows.cluster_build import ONE_THREAD, build_cluster, resize_cluster
+from sweetgrad.flows.cluster_config import ClusterConfig
+from sweetgrad.flows.worker_check import check_workers
+from sweetgrad.store import Location
 
 __all__ = ["local_workers", "open_client"]
 
-_ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+_LOOK_AGAIN_S = 5
 
 
 @contextmanager
-def open_client(*, scheduler: str | None, device: str, num_workers: int | None, num_shards: int) -> Iterator[Client]:
-    """Connect to a cluster; one made here ends with the context.
+def open_client(
+    *,
+    scheduler: str | None,
+    cluster: ClusterConfig | None,
+    store: Location,
+    device: str,
+    num_workers: int | None,
+    num_shards: int,
+    console: Console,
+) -> Iterator[Client]:
+    """Connect to a cluster that has a worker, and may get more; one made here ends with the context.
 
     Parameters
     ----------
     scheduler
-        Address of a running scheduler (``tcp://host:port``), or None to start workers on this machine.
+        Address of a running scheduler (``tcp://host:port``).
+    cluster
+        What builds a cluster (`read_cluster_config`). With neither, workers are started on this machine.
+    store
+        Store that every worker must see.
     device
         ``cpu`` or ``cuda``.
     num_workers
         Processes to start here; None: one for each core or GPU.
     num_shards
         Shards to run: no more processes than that are started, since a shard is one worker's.
+    console
+        Where to say what is waited for.
 
     Raises
     ------
     ConnectionError
         If no scheduler answers at that address.
+    ValueError
+        If the class of ``cluster`` refuses a keyword, or a worker cannot do the work (`check_workers`).
+    RuntimeError
+        If ``cluster`` cannot be started.
     """
     if scheduler is not None:
-        try:
-            client = Client(scheduler, timeout="10s")
-        except OSError as error:
-            raise ConnectionError(
-                f"no Dask scheduler answers at {scheduler}: start one with `dask scheduler`, and workers with "
-                f"`dask worker {scheduler} --nthreads 1`"
-            ) from error
-        with client:
+        with _connected(scheduler) as client:
+            _wait_for_a_worker(client, console, f"Start one with `dask worker {scheduler} --nthreads 1`.")
+            check_workers(client, store=store, device=device)
             yield client
-        return
+    elif cluster is not None:
+        with _built(cluster, device=device, num_shards=num_shards) as client:
+            _wait_for_a_worker(client, console, "Ctrl-C withdraws the jobs and leaves.")
+            check_workers(client, store=store, device=device)
+            yield client
+    else:
+        workers = local_workers(device, num_workers, num_shards=num_shards)
+        with _local_cluster(workers) as local, Client(local) as client:
+            yield client
+
+
+@contextmanager
+def _connected(scheduler: str) -> Iterator[Client]:
+    try:
+        client = Client(scheduler, timeout="10s")
+    except OSError as error:
+        raise ConnectionError(
+            f"no Dask scheduler answers at {scheduler}: start one with `dask scheduler`, and workers with "
+            f"`dask worker {scheduler} --nthreads 1`"
+        ) from error
+    with client:
+        yield client
+
+
+@contextmanager
+def _built(config: ClusterConfig, *, device: str, num_shards: int) -> Iterator[Client]:
+    with _interrupts_ignored():
+        cluster = build_cluster(config, device=device)
+    with closing(cluster):
+        with _interrupts_ignored():
+            resize_cluster(cluster, config, num_shards=num_shards)
+        with Client(cluster) as client:
+            yield client
+
+
+def _local_cluster(workers: dict[int, dict[str, Any]]) -> SpecCluster:
     with _interrupts_ignored():  # the workers inherit it: Ctrl-C is for us alone to hand on
-        cluster = SpecCluster(
+        return SpecCluster(
             scheduler={
                 "cls": Scheduler,
-                "options": {"dashboard": False, "dashboard_address": ":0", "host": "127.0.0.1", "port": 0},
+                "options": {"dashboard": False, "dashboard_address": "127.0.0.1:0", "host": "127.0.0.1", "port": 0},
             },
-            workers=local_workers(device, num_workers, num_shards=num_shards),
+            workers=workers,
             silence_logs=logging.CRITICAL,
         )
-    with cluster, Client(cluster) as client:
-        yield client
+
+
+def _wait_for_a_worker(client: Client, console: Console, hint: str) -> None:
+    """Wait for the first worker, which may take hours in a queue; others may join while the run goes on."""
+    if client.scheduler_info(n_workers=1)["workers"]:
+        return
+    with _terminated_as_interrupted():
+        console.print(f"Waiting for a first worker; others may join later. {hint}")
+        while True:
+            try:
+                client.wait_for_workers(1, timeout=_LOOK_AGAIN_S)
+            except TimeoutError:
+                continue
+            return
 
 
 def local_workers(device: str, num_workers: int | None, *, num_shards: int) -> dict[int, dict[str, Any]]:
@@ -77,7 +145,7 @@ def local_workers(device: str, num_workers: int | None, *, num_shards: int) -> d
 def _worker(environment: Mapping[str, str], resources: Mapping[str, float]) -> dict[str, Any]:
     options = {
         "nthreads": 1,
-        "env": {**_ONE_THREAD, **environment},
+        "env": {**ONE_THREAD, **environment},
         "resources": dict(resources),
         "memory_limit": 0,  # a network that needs more than there is fails by itself; a nanny would kill the whole shard
         "dashboard": False,
@@ -112,3 +180,20 @@ def _interrupts_ignored() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Let SIGTERM raise `KeyboardInterrupt`, so that jobs are withdrawn as after Ctrl-C."""
+
+    def interrupt(signum: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -32,6 +32,11 @@ class Counter:
             left = (self.total - self.done) / rate if rate else float("nan")
             self._console.print(f"{self.done}/{self.total} architectures, {rate:.2f} a second, {left:.0f} s left")
 
+    def catch_up(self, done: int) -> None:
+        """Count what others did meanwhile, until ``done`` are done in all."""
+        if done > self.done:
+            self(done - self.done)
+
 
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:

@@ -37,7 +37,7 @@ def prefect_server() -> Iterator[str]:
     """
     from prefect.events.clients import NullEventsClient
     from prefect.events.worker import EventsWorker
-    from prefect.settings import PREFECT_API_URL, temporary_settings
+    from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
 
     configured = PREFECT_API_URL.value()
     if configured:
@@ -47,10 +47,10 @@ def prefect_server() -> Iterator[str]:
     url = f"http://127.0.0.1:{port}/api"
     with tempfile.TemporaryFile(mode="w+b") as log, _process(port, log) as process:
         _running[url] = (process, log)
-        # Nobody watches the events of this server, and those still queued when it ends would be retried for minutes.
+        # Nobody watches the events and logs of this server, and those still queued when it ends would be retried for minutes.
         EventsWorker.set_client_override(NullEventsClient)
         try:
-            with temporary_settings({PREFECT_API_URL: url}):
+            with temporary_settings({PREFECT_API_URL: url, PREFECT_LOGGING_TO_API_ENABLED: False}):
                 yield url
         finally:
             EventsWorker.set_client_override(None)

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 
 import distributed
 
+from sweetgrad.flows.worker_check import threads_problem
 from sweetgrad.profiling import Batch, SearchSpace, profile_shard
-from sweetgrad.store import ProfileSpec, Shard
+from sweetgrad.store import Location, ProfileSpec, Shard, claim_shard, replan_shard
 
 __all__ = ["run_shard"]
 
@@ -17,32 +18,51 @@ _ASK_EVERY_S = 1.0
 
 
 def run_shard(
-    store: str,
+    store: Location,
     name: str,
     shard: Shard,
     space: SearchSpace,
     batch: Batch,
     spec: ProfileSpec,
     estimators: Sequence[str],
-    channel: str,
+    retry_failed: bool,
+    *,
+    run_id: str,
+    expired: frozenset[str],
 ) -> int:
-    """Profile a shard; progress goes to the topic ``channel``, and the event of that name ends it after the network in hand."""
+    """Claim a shard and profile it; progress goes to the topic ``run_id``, and the event of that name ends it early.
+
+    Raises
+    ------
+    ClaimedError, FencedError
+        If another run holds the shard, or took it over.
+    ValueError
+        If the worker runs several shards at once in one process.
+    """
+    if problem := threads_problem(
+        distributed.get_worker().state.nthreads
+    ):  # it may have joined after the others were asked
+        raise ValueError(f"this worker cannot do the work: {problem}")
     _keep_freed_memory()
-    report = _Reporter(channel)
-    try:
-        return profile_shard(
-            store,
-            name,
-            shard,
-            space,
-            batch,
-            spec,
-            estimators=estimators,
-            on_done=report,
-            should_stop=_stop_asked(channel),
-        )
-    finally:
-        report.flush()
+    report = _Reporter(run_id)
+    with claim_shard(store, name, shard.index, run=run_id, expired=expired) as claim:
+        # Since the shard was planned, whoever held it before may have written it.
+        shard = replan_shard(store, name, shard, estimators=estimators, retry_failed=retry_failed)
+        try:
+            return profile_shard(
+                store,
+                name,
+                shard,
+                space,
+                batch,
+                spec,
+                estimators=estimators,
+                on_done=report,
+                should_stop=_stop_asked(run_id),
+                claim=claim,
+            )
+        finally:
+            report.flush()
 
 
 def _keep_freed_memory() -> None:

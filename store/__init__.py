@@ -1,6 +1,7 @@
 """The published format: create a store, write its shards, open it, verify it. Needs neither torch nor Prefect."""
 
 from sweetgrad.store._location import Location
+from sweetgrad.store._remote import RemoteStore
 from sweetgrad.store.accuracy import (
     ACCURACY_VARIABLES,
     ImportReport,
@@ -18,8 +19,10 @@ from sweetgrad.store.errors import (
     SchemaVersionError,
     SpecMismatchError,
     StoreError,
+    UnreachableStoreError,
 )
 from sweetgrad.store.estimators import create_estimators, list_estimators, open_estimators
+from sweetgrad.store.merge import MergedProfile, MergeReport, merge
 from sweetgrad.store.profiles import (
     create_profile,
     finalise_profile,
@@ -28,12 +31,14 @@ from sweetgrad.store.profiles import (
     open_store,
     record_run,
 )
+from sweetgrad.store.release import Release, ReleaseFile, publish
 from sweetgrad.store.schema import FORMAT_VERSION, KINDS, LAYER_TYPES, STATUS, VARIABLES, Variable, empty_rows
 from sweetgrad.store.shards import (
     Shard,
     plan_shards,
     read_shard,
     recover_shard,
+    replan_shard,
     reset_shard,
     write_estimators,
     write_shard,
@@ -69,16 +74,22 @@ __all__ = [
     "FencedError",
     "ImportReport",
     "Location",
+    "MergeReport",
+    "MergedProfile",
     "NotAStoreError",
     "Problem",
     "ProfileInfo",
     "ProfileSpec",
     "ProfileStatus",
+    "Release",
+    "ReleaseFile",
+    "RemoteStore",
     "SchemaVersionError",
     "Shard",
     "SpecMismatchError",
     "StoreError",
     "StoreInfo",
+    "UnreachableStoreError",
     "Variable",
     "bin_bounds",
     "claim_shard",
@@ -91,15 +102,18 @@ __all__ = [
     "info",
     "list_estimators",
     "list_profiles",
+    "merge",
     "open_accuracy",
     "open_estimators",
     "open_profile",
     "open_store",
     "plan_shards",
+    "publish",
     "read_accuracy_file",
     "read_shard",
     "record_run",
     "recover_shard",
+    "replan_shard",
     "reset_shard",
     "status",
     "verify",

@@ -6,6 +6,8 @@ from typing import Literal, get_args
 
 import pandas as pd
 
+from sweetgrad.store._tables import DAMAGED, check_parquet, open_table
+
 Format = Literal["auto", "tidy", "nas-bench-201", "nas-bench-101"]
 
 COLUMNS = ["arch", "dataset", "split", "epochs", "accuracy", "seconds"]
@@ -122,18 +124,21 @@ def _read(path: Path) -> pd.DataFrame:
         # Strings that look like numbers stay strings: "0010" is a graph, not ten.
         text: dict[str, type] = dict.fromkeys(["arch", "arch_str", "adj_upper", "ops", "hash", "dataset", "split"], str)
         try:
-            return pd.read_csv(path, dtype=text, keep_default_na=False, na_values=["", "nan", "NaN"])
-        except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+            with open_table(path) as file:
+                return pd.read_csv(file, dtype=text, keep_default_na=False, na_values=["", "nan", "NaN"])
+        except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, *DAMAGED) as error:
             raise ValueError(
                 f"{path}: expected text with commas and a header line, cannot read it ({error})"
             ) from error
     try:
-        import pyarrow  # noqa: F401
+        import pyarrow.parquet
     except ImportError as error:
         raise ImportError(
             f"reading {path} needs pyarrow: pip install 'sweetgrad[parquet]', or write the table as csv"
         ) from error
     try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            check_parquet(file.metadata, path=path)
         return pd.read_parquet(path, engine="pyarrow")
     except (ValueError, OSError) as error:
         raise ValueError(f"{path}: expected a parquet file, cannot read it ({error})") from error

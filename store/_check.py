@@ -13,6 +13,7 @@ import zarr
 from numpy.typing import NDArray
 
 from sweetgrad.store._digest import profile_digest
+from sweetgrad.store._limits import MAX_SHARDS
 from sweetgrad.store._location import Location
 from sweetgrad.store._rows import failing_rows
 from sweetgrad.store._tree import (
@@ -26,7 +27,7 @@ from sweetgrad.store._tree import (
     write_metadata,
 )
 from sweetgrad.store.bins import NUM_BINS, bin_bounds
-from sweetgrad.store.errors import CorruptShardError
+from sweetgrad.store.errors import CorruptShardError, NotAStoreError
 from sweetgrad.store.schema import KINDS, STATUS, VARIABLES, row_variables
 from sweetgrad.store.shards import Shard, _read, reset_shard
 
@@ -40,7 +41,7 @@ _NEVER_EMPTY = (
     "loss",
     "num_params",
 )
-DAMAGE = (CorruptShardError, ValueError, TypeError, KeyError, IndexError, RuntimeError)
+DAMAGE = (CorruptShardError, NotAStoreError, ValueError, TypeError, KeyError, IndexError, RuntimeError)
 """What zarr raises on metadata or bytes that make no sense; a full disk or a lost network (OSError) is no damage."""
 
 
@@ -128,7 +129,8 @@ def check_layout(profile: ProfileCheck, *, repair: bool) -> None:
         for pair in zip(metadata.get("dimension_names") or (), metadata.get("shape") or (), strict=False)
     ]
     sizes = {dim: size for (dim, size), _ in reversed(Counter(votes).most_common())}
-    if not isinstance(shard_size, int) or shard_size < 1 or not {"arch", "layer"} <= set(sizes):
+    known = {"arch", "layer"} <= set(sizes)
+    if not known or not isinstance(shard_size, int) or not 1 <= sizes["arch"] // MAX_SHARDS + 1 <= shard_size:
         profile.add("shard_size or the sizes of the arrays cannot be read: delete the folder and profile again.")
         return
     expected = expected_metadata({**sizes, "kind": len(KINDS), "bin": NUM_BINS}, shard_size)

@@ -1,7 +1,7 @@
 """From what a user types (a path, a URL, a zip) to what zarr opens, with errors that say what was found instead."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -10,12 +10,15 @@ from zipfile import BadZipFile
 import zarr
 from zarr.abc.store import Store
 from zarr.errors import ContainsArrayError, GroupNotFoundError, ZarrUserWarning
-from zarr.storage import FsspecStore, LocalStore, ZipStore
+from zarr.storage import LocalStore
 
-from sweetgrad.store.errors import NotAStoreError, SchemaVersionError
+from sweetgrad.store._guard import CheckedZipStore, guarded
+from sweetgrad.store._remote import RemoteStore, open_remote
+from sweetgrad.store._zip import RemoteZipStore
+from sweetgrad.store.errors import NotAStoreError, SchemaVersionError, StoreError
 from sweetgrad.store.schema import FORMAT_VERSION
 
-Location: TypeAlias = str | Path
+Location: TypeAlias = str | Path | RemoteStore
 
 
 def is_remote(location: Location) -> bool:
@@ -23,50 +26,97 @@ def is_remote(location: Location) -> bool:
     return "://" in str(location) or "::" in str(location)
 
 
-def zarr_target(location: Location, *, read_only: bool = True) -> Any:
-    """What to pass to zarr or xarray as the store: a URL, or a zip or local store object."""
-    if is_remote(location):
-        return str(location)
-    path = Path(location)
-    return ZipStore(path, mode="r") if path.suffix == ".zip" else LocalStore(path, read_only=read_only)
+def is_zip(location: Location) -> bool:
+    """Whether the location is one zip file, here or at a URL."""
+    return str(location).startswith("zip:") or str(location).endswith(".zip")
+
+
+def with_options(location: Location, storage_options: Mapping[str, Any] | None) -> Location:
+    """The location with further storage options, which win over those it has.
+
+    Raises
+    ------
+    ValueError
+        If it is a local path, which has no options.
+    """
+    if not storage_options:
+        return location
+    if not is_remote(location):
+        raise ValueError(f"storage options ({', '.join(storage_options)}) are for URLs; {location} is a local path")
+    before = location.storage_options if isinstance(location, RemoteStore) else {}
+    return RemoteStore(str(location), {**before, **storage_options})
+
+
+def absolute(location: Location) -> Location:
+    """The location as a worker with another working directory finds it."""
+    return location if is_remote(location) else str(Path(str(location)).resolve())
 
 
 def zarr_store(location: Location, *, read_only: bool = True) -> Store:
-    """The store object of a location, whether or not there is anything in it."""
-    target = zarr_target(location, read_only=read_only)
-    return FsspecStore.from_url(target, read_only=read_only) if isinstance(target, str) else target
+    """The store object of a location, whether or not there is anything in it.
+
+    Raises
+    ------
+    NotAStoreError
+        If it is a zip at a URL, and there is none.
+    StoreError
+        If it is to be written to, and cannot be.
+    """
+    if is_zip(location) and not read_only:
+        raise StoreError(f"{location} is a zip file, which can only be read: unpack it, and use the folder.")
+    if not is_remote(location):
+        path = Path(str(location))
+        return guarded(CheckedZipStore(path, mode="r") if is_zip(location) else LocalStore(path, read_only=read_only))
+    remote = location if isinstance(location, RemoteStore) else RemoteStore(str(location))
+    file = RemoteStore(remote.url.rpartition("::")[2], remote.storage_options)
+    if is_zip(location) and remote.url in (f"zip::{file.url}", f"zip://::{file.url}", file.url):
+        folder, _, name = file.url.rpartition("/")
+        return guarded(RemoteZipStore(open_remote(RemoteStore(folder, file.storage_options), read_only=True), name))
+    return guarded(open_remote(remote, read_only=read_only))
 
 
-def open_root(
-    location: Location, *, mode: Literal["r", "r+"] = "r", storage_options: dict[str, Any] | None = None
-) -> zarr.Group:
+def cannot_list(location: Location) -> bool:
+    """Whether only files of known names can be read there, so that readers depend on consolidated metadata."""
+    return str(location).startswith(("http://", "https://")) and not is_zip(location)
+
+
+def open_root(location: Location, *, mode: Literal["r", "r+"] = "r") -> zarr.Group:
     """Open the root group, or raise `NotAStoreError` or `SchemaVersionError`.
 
-    The metadata is read afresh, never from the consolidated copy, which a run in progress leaves behind.
+    The metadata is read afresh, not from the consolidated copy, which a run in progress leaves behind, wherever there is
+    another way: files behind a web server cannot be listed, and a zip does not change.
     """
-    if not is_remote(location) and not Path(location).exists():
+    if not is_remote(location) and not Path(str(location)).exists():
         raise NotAStoreError(
             f"no store at {location}: the path does not exist. `sweetgrad profile {location} …` would make one."
         )
-    consolidated = None if is_remote(location) and mode == "r" else False
+    consolidated = True if cannot_list(location) else None if is_remote(location) and is_zip(location) else False
+    store = zarr_store(location, read_only=mode == "r")
     try:
-        root = zarr.open_group(
-            zarr_target(location, read_only=mode == "r"),
-            mode=mode,
-            use_consolidated=consolidated,
-            storage_options=storage_options,
-        )
+        root = zarr.open_group(store, mode=mode, use_consolidated=consolidated, zarr_format=3)
     except (GroupNotFoundError, NotADirectoryError, FileNotFoundError, ContainsArrayError, BadZipFile) as error:
         raise NotAStoreError(
             f"{location} is not a sweetgrad store: expected a zarr v3 group, found none there."
+            + (" Check the address, and that the bucket is there." if is_remote(location) else _where_instead(location))
         ) from error
     except (ValueError, TypeError) as error:  # what zarr raises on a zarr.json that it cannot read
+        if "Consolidated metadata requested" in str(error):
+            raise NotAStoreError(
+                f"{location}: expected consolidated metadata in zarr.json, since files behind a web server cannot be listed; "
+                "found none. A `sweetgrad profile` that runs to its end writes them; so does `sweetgrad publish`."
+            ) from error
         raise NotAStoreError(
             f"{location}: expected the metadata of a zarr v3 group in zarr.json, cannot read it ({error}). "
             "Copy that file from a backup of the store."
         ) from error
     require_readable(root, location)
     return root
+
+
+def _where_instead(location: Location) -> str:
+    """What to open, where the location is the folder of a release with its store inside."""
+    inside = sorted(Path(str(location)).glob("*.zarr"))
+    return f" A release? Open the store in it: {inside[0]}" if len(inside) == 1 else ""
 
 
 def child_groups(group: zarr.Group) -> list[tuple[str, zarr.Group]]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec
 
 from sweetgrad.store._accuracy_files import Format, read_accuracy_file, tidy
-from sweetgrad.store._location import Location, child_groups, is_remote, open_root
+from sweetgrad.store._location import Location, child_groups, is_remote, open_root, with_options
 from sweetgrad.store.claims import exclusively
 from sweetgrad.store.errors import CorruptShardError, NotAStoreError, StoreError
 from sweetgrad.store.profiles import _create_root, _profile_names, compressor, consolidate
@@ -204,7 +204,8 @@ def open_accuracy(
     NotAStoreError
         If the store has no accuracies of the space.
     """
-    root = open_root(location, storage_options=storage_options)
+    location = with_options(location, storage_options)
+    root = open_root(location)
     table = _load(root, location, space)
     if table is None:
         have = [path for path, child in child_groups(root) if "accuracy" in child]
@@ -226,7 +227,7 @@ def recover_accuracy(location: Location, space: str) -> None:
     """Clear up what an interrupted import left: the old table comes back if it was out of its place."""
     if is_remote(location):
         return
-    live, new, old = (Path(location) / space / name for name in ("accuracy", "accuracy.new", "accuracy.old"))
+    live, new, old = (Path(str(location)) / space / name for name in ("accuracy", "accuracy.new", "accuracy.old"))
     if old.exists() and not live.exists():
         old.rename(live)
     for leftover in (new, old):
@@ -369,7 +370,7 @@ def _replace(root: zarr.Group, location: Location, space: str, table: xr.Dataset
         _write(root, f"{space}/accuracy", table)
     else:
         _write(root, f"{space}/accuracy.new", table)
-        folder = Path(location) / space
+        folder = Path(str(location)) / space
         # Between the two renames the old table is whole under the name accuracy.old, where readers and imports look for it.
         if (folder / "accuracy").exists():
             (folder / "accuracy").rename(folder / "accuracy.old")

@@ -20,7 +20,6 @@ from pathlib import Path
 from zarr.abc.store import Store
 from zarr.core.buffer import cpu, default_buffer_prototype
 from zarr.core.sync import sync
-from zarr.storage import FsspecStore, WrapperStore
 
 from sweetgrad.store._location import Location, zarr_store
 from sweetgrad.store.errors import ClaimedError, FencedError
@@ -236,18 +235,9 @@ def _claim_keys(store: Store, name: str) -> list[str]:
 
 def _create(store: Store, key: str, holder: Holder) -> bool:
     """Create an object only if it is not there, in one step; whether it was created."""
-    while isinstance(store, WrapperStore):
-        store = store._store
-    data = _as_bytes(holder)
-    if not isinstance(store, FsspecStore):
-        sync(store.set_if_not_exists(key, cpu.Buffer.from_bytes(data)))
-        found = _read(store, key)
-        return found is not None and found.attempt == holder.attempt
-    try:
-        sync(store.fs._pipe_file(f"{store.path}/{key}", data, mode="create"))
-    except FileExistsError:
-        return False
-    return True
+    sync(store.set_if_not_exists(key, cpu.Buffer.from_bytes(_as_bytes(holder))))
+    found = _read(store, key)
+    return found is not None and found.attempt == holder.attempt
 
 
 def _read(store: Store, key: str) -> Holder | None:

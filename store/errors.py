@@ -8,6 +8,7 @@ __all__ = [
     "SchemaVersionError",
     "SpecMismatchError",
     "StoreError",
+    "UnreachableStoreError",
 ]
 
 
@@ -41,3 +42,7 @@ class ClaimedError(StoreError):
 
 class FencedError(StoreError):
     """The claim was taken over by another attempt, and this one must not write any more."""
+
+
+class UnreachableStoreError(StoreError):
+    """A store at a URL did not answer, or refused, or answered what cannot be used."""

@@ -1,12 +1,13 @@
 """Scores of training-free estimators beside the histogram: ``<profile>/estimators/<name>/{score, seconds, status}``."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
 import zarr
 
-from sweetgrad.store._location import Location, child_groups, open_root
+from sweetgrad.store._location import Location, child_groups, open_root, with_options
 from sweetgrad.store.errors import CorruptShardError
 from sweetgrad.store.profiles import _profile_group, create_array, editing
 from sweetgrad.store.schema import STATUS, Variable
@@ -42,8 +43,13 @@ def list_estimators(location: Location, name: str) -> list[str]:
     return _names(_profile_group(open_root(location), name, location))
 
 
-def open_estimators(location: Location, name: str) -> xr.Dataset:
+def open_estimators(location: Location, name: str, *, storage_options: dict[str, Any] | None = None) -> xr.Dataset:
     """Scores of all estimators of a profile, in memory.
+
+    Parameters
+    ----------
+    location, name, storage_options
+        As in `open_profile`.
 
     Returns
     -------
@@ -56,6 +62,7 @@ def open_estimators(location: Location, name: str) -> xr.Dataset:
     CorruptShardError
         If a file of an estimator cannot be decoded.
     """
+    location = with_options(location, storage_options)
     group = _profile_group(open_root(location), name, location)
     names = _names(group)
     arch = np.asarray(group["arch"][:])  # type: ignore[index]

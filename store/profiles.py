@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 import zarr
+from xarray.backends import ZarrStore
 from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.errors import ZarrUserWarning
 
 from sweetgrad.store._digest import profile_digest
+from sweetgrad.store._limits import check_profile
 from sweetgrad.store._location import (
     Location,
     child_groups,
@@ -23,7 +25,8 @@ from sweetgrad.store._location import (
     is_remote,
     open_root,
     require_readable,
-    zarr_target,
+    with_options,
+    zarr_store,
 )
 from sweetgrad.store.bins import NUM_BINS, bin_bounds
 from sweetgrad.store.claims import exclusively
@@ -46,6 +49,9 @@ DEFAULT_SHARD_SIZE = 625
 
 _ONE_BLOCK = 1 << 25
 
+_COORDINATE_CHUNK = 25_000
+"""Architectures in a chunk of ``arch`` and ``arch_index``: whoever writes a shard reads the strings of that shard."""
+
 
 def open_store(location: Location, *, storage_options: dict[str, Any] | None = None) -> xr.DataTree:
     """Open everything in a store, lazily.
@@ -53,9 +59,9 @@ def open_store(location: Location, *, storage_options: dict[str, Any] | None = N
     Parameters
     ----------
     location
-        Local path, ``.zip`` file, or URL that fsspec understands (``s3://``, ``https://``, ``zip::https://``).
+        Local path, ``.zip`` file, URL that fsspec understands (``s3://``, ``https://``, ``zip::https://``), or `RemoteStore`.
     storage_options
-        Options for the remote file system.
+        Options for the file system at a URL, as in `RemoteStore`.
 
     Returns
     -------
@@ -65,12 +71,15 @@ def open_store(location: Location, *, storage_options: dict[str, Any] | None = N
     ------
     NotAStoreError, SchemaVersionError
         If there is no store of a readable format.
+    UnreachableStoreError
+        If a URL gives no answer, or refuses; also raised when data are read later.
     """
-    open_root(location, storage_options=storage_options)
+    location = with_options(location, storage_options)
+    root = open_root(location)
+    # Where the root came with consolidated metadata, they are all there is to go by.
+    consolidated = root.metadata.consolidated_metadata is not None
     with ignore_leftovers():
-        return xr.open_datatree(
-            zarr_target(location), engine="zarr", chunks={}, consolidated=None if is_remote(location) else False
-        )
+        return xr.open_datatree(root.store, engine="zarr", chunks={}, consolidated=consolidated)  # type: ignore[arg-type]
 
 
 def open_profile(
@@ -92,7 +101,7 @@ def open_profile(
         ``"shard"``: dask arrays of one shard a chunk. None: xarray's own lazy arrays, which load when first computed with and
         need no dask. Or sizes by dimension.
     storage_options
-        Options for the remote file system.
+        As in `open_store`.
 
     Returns
     -------
@@ -102,18 +111,21 @@ def open_profile(
     ------
     NotAStoreError
         If there is no such store, or no such profile in it; the nearest names are given.
+    UnreachableStoreError
+        As in `open_store`.
     """
-    root = open_root(location, storage_options=storage_options)
-    group = _profile_group(root, name, location)
-    with ignore_leftovers():
-        profile: xr.Dataset = xr.open_zarr(
-            zarr_target(location),
-            group=name,
-            chunks=None,
-            consolidated=False,
-            storage_options=storage_options,
-            mask_and_scale=False,
-        )
+    location = with_options(location, storage_options)
+    group = _profile_group(open_root(location), name, location)
+    try:
+        with ignore_leftovers():
+            profile = xr.open_dataset(ZarrStore(group, mode="r"), chunks=None, mask_and_scale=False)
+    except StoreError:
+        raise
+    except ValueError as error:  # what xarray raises on arrays that do not go together, and codecs on damaged coordinates
+        raise NotAStoreError(
+            f"{location}: the arrays of profile {name} cannot be opened ({error}). `sweetgrad verify {location}` says which."
+        ) from error
+    check_profile(profile, group.attrs.get("shard_size"), where=f"{location}: {name}")
     profile = profile[[name for name in VARIABLES if name in profile.data_vars]]  # zarr lists them in no order
     if chunks is None:
         return profile
@@ -124,7 +136,7 @@ def open_profile(
 
 def list_profiles(location: Location, *, storage_options: dict[str, Any] | None = None) -> list[str]:
     """Names of all profiles in a store, sorted."""
-    return sorted(_profile_names(open_root(location, storage_options=storage_options)))
+    return sorted(_profile_names(open_root(with_options(location, storage_options))))
 
 
 def create_profile(
@@ -161,7 +173,7 @@ def create_profile(
     """
     if shard_size is not None and shard_size < 1:
         raise ValueError(f"shard_size must be at least 1, got {shard_size}")
-    if not is_remote(location) and Path(location).is_file():
+    if not is_remote(location) and Path(str(location)).is_file():
         raise NotAStoreError(f"{location} is a file: expected a folder of a zarr store, or a new path.")
     with exclusively(location):
         return _create_profile(_create_root(location), location, spec, arch, layers, shard_size)
@@ -238,17 +250,14 @@ def consolidate(root: zarr.Group) -> None:
 
 
 def _create_root(location: Location) -> zarr.Group:
-    target = zarr_target(location, read_only=False)
-    if (
-        not is_remote(location)
-        and Path(location).exists()
-        and any(not _is_passing(p) for p in Path(location).iterdir())
-    ):
+    folder = None if is_remote(location) else Path(str(location))
+    if folder is not None and folder.exists() and any(not _is_passing(p) for p in folder.iterdir()):
         return open_root(location, mode="r+")
     # The attributes go into the one write that makes the group: a crash leaves no group that is not a store.
     root = zarr.open_group(
-        target,
+        zarr_store(location, read_only=False),
         mode="a",
+        zarr_format=3,
         use_consolidated=False,
         attributes={
             "schema_version": FORMAT_VERSION,
@@ -335,7 +344,8 @@ def chunking(
     Most questions are about weights alone. Chunks of fewer architectures would compress worse.
     """
     if variable.role == "coord":
-        return tuple(max(1, sizes[dim]) for dim in variable.dims), None
+        most = {"arch": _COORDINATE_CHUNK}
+        return tuple(max(1, min(sizes[dim], most.get(dim, sizes[dim]))) for dim in variable.dims), None
     shard = tuple(shard_size if dim == "arch" else sizes[dim] for dim in variable.dims)
     if "kind" not in variable.dims:
         return shard, None

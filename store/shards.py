@@ -18,7 +18,16 @@ from sweetgrad.store.estimators import ESTIMATOR_VARIABLES
 from sweetgrad.store.profiles import _profile_group
 from sweetgrad.store.schema import STATUS, row_variables
 
-__all__ = ["Shard", "plan_shards", "read_shard", "recover_shard", "reset_shard", "write_estimators", "write_shard"]
+__all__ = [
+    "Shard",
+    "plan_shards",
+    "read_shard",
+    "recover_shard",
+    "replan_shard",
+    "reset_shard",
+    "write_estimators",
+    "write_shard",
+]
 
 
 @dataclass(frozen=True)
@@ -63,21 +72,37 @@ def plan_shards(
     """
     group = _group(location, name)
     size = int(group.attrs["shard_size"])  # type: ignore[arg-type]
-    whole = Shard(0, 0, int(group["status"].shape[0]), ())  # type: ignore[union-attr]
-    status = _read(group, "status", whole, location)
+    num_archs = int(group["status"].shape[0])  # type: ignore[union-attr]
     wanted = np.unique(np.asarray(rows, dtype=np.int64))
-    if wanted.size and (wanted[0] < 0 or wanted[-1] >= status.size):
-        raise ValueError(f"rows must be in 0..{status.size - 1}, got {wanted[0]}..{wanted[-1]}")
+    if wanted.size and (wanted[0] < 0 or wanted[-1] >= num_archs):
+        raise ValueError(f"rows must be in 0..{num_archs - 1}, got {wanted[0]}..{wanted[-1]}")
+    done = _rows_done(group, Shard(0, 0, num_archs, ()), location, estimators, retry_failed=retry_failed)
+    wanted = wanted[~done[wanted]]
+    indices, starts = np.unique(wanted // size, return_index=True)
+    return [
+        Shard(int(i), int(i) * size, min((int(i) + 1) * size, num_archs), tuple(part.tolist()))
+        for i, part in zip(indices, np.split(wanted, starts)[1:], strict=True)
+    ]
+
+
+def replan_shard(
+    location: Location, name: str, shard: Shard, *, estimators: Sequence[str] = (), retry_failed: bool = False
+) -> Shard:
+    """The shard without the rows that were done since it was planned; arguments as in `plan_shards`."""
+    done = _rows_done(_group(location, name), shard, location, estimators, retry_failed=retry_failed)
+    return replace(shard, rows=tuple(row for row in shard.rows if not done[row - shard.start]))
+
+
+def _rows_done(
+    group: zarr.Group, rows: Shard, location: Location, estimators: Sequence[str], *, retry_failed: bool
+) -> NDArray[np.bool_]:
+    status = _read(group, "status", rows, location)
     done = _is_done(status, retry_failed=retry_failed)
     for estimator in estimators:
         # A network that failed has no scores, and will not get any before it is run again.
-        scored = _is_done(_read(group, f"estimators/{estimator}/status", whole, location), retry_failed=retry_failed)
+        scored = _is_done(_read(group, f"estimators/{estimator}/status", rows, location), retry_failed=retry_failed)
         done &= scored | (status == STATUS["failed"])
-    wanted = wanted[~done[wanted]]
-    return [
-        Shard(int(i), int(i) * size, min((int(i) + 1) * size, status.size), tuple(wanted[wanted // size == i].tolist()))
-        for i in np.unique(wanted // size)
-    ]
+    return done
 
 
 def _is_done(status: NDArray[np.uint8], *, retry_failed: bool) -> NDArray[np.bool_]:

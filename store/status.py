@@ -9,7 +9,8 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from sweetgrad.store._location import Location, child_groups, is_remote, open_root
+from sweetgrad.store._limits import check_num_shards
+from sweetgrad.store._location import Location, child_groups, is_remote, open_root, with_options
 from sweetgrad.store.accuracy import _load, _selectors
 from sweetgrad.store.profiles import _profile_group, _profile_names
 from sweetgrad.store.schema import STATUS
@@ -144,7 +145,8 @@ def status(location: Location, *, storage_options: dict[str, Any] | None = None)
     CorruptShardError
         If a status cannot be decoded.
     """
-    root = open_root(location, storage_options=storage_options)
+    location = with_options(location, storage_options)
+    root = open_root(location)
     return [_profile_status(_profile_group(root, name, location), location) for name in sorted(_profile_names(root))]
 
 
@@ -165,7 +167,8 @@ def info(location: Location, name: str | None = None, *, storage_options: dict[s
     CorruptShardError
         If a status or an accuracy table cannot be decoded.
     """
-    root = open_root(location, storage_options=storage_options)
+    location = with_options(location, storage_options)
+    root = open_root(location)
     names = sorted(_profile_names(root)) if name is None else [name]
     profiles = tuple(_profile_info(_profile_group(root, each, location), location) for each in names)
     spaces = [path for path, _ in child_groups(root)] if name is None else [profiles[0].spec.space]
@@ -186,7 +189,7 @@ def info(location: Location, name: str | None = None, *, storage_options: dict[s
 def _profile_status(group: zarr.Group, location: Location) -> ProfileStatus:
     values = _whole(group, "status", location)
     counts = _counts(values)
-    size = int(group.attrs["shard_size"])  # type: ignore[arg-type]
+    size = check_num_shards(values.size, group.attrs.get("shard_size"), where=f"{location}: {group.path}")
     shards = [values[i : i + size] for i in range(0, values.size, size)]
     run = [int((shard != STATUS["not run"]).sum()) for shard in shards]
     return ProfileStatus(
@@ -249,7 +252,7 @@ def _whole(group: zarr.Group, variable: str, location: Location) -> NDArray[Any]
 
 
 def _size(location: Location, path: str = "") -> int | None:
-    folder = Path(location) / path if not is_remote(location) else None
+    folder = Path(str(location)) / path if not is_remote(location) else None
     if folder is None or not folder.is_dir():
         return None
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

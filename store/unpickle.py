@@ -6,9 +6,12 @@ that checks its arguments. Even NumPy's own functions are not handed out: the st
 Python objects, and reading such an array follows pointers of the file's choosing.
 """
 
+import io
 import pickle
+import pickletools
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -43,6 +46,8 @@ def load_pickle(file_or_path: BinaryIO | str | Path, *, encoding: str = "bytes")
         If the pickle names anything but the containers and array types that data needs; nothing was executed.
     ValueError
         If the pickle is truncated or damaged, or holds arrays of Python objects or records.
+    io.UnsupportedOperation
+        If the file cannot be read twice (it is looked through before it is loaded).
     OSError
         If the file cannot be read.
 
@@ -63,6 +68,7 @@ def load_pickle(file_or_path: BinaryIO | str | Path, *, encoding: str = "bytes")
 
 def _load(file: BinaryIO, where: str, encoding: str) -> Any:
     try:
+        _check_memo(file)
         return _without_stubs(_Unpickler(file, encoding=encoding).load(), {})
     except UnsafePickleError as error:
         raise UnsafePickleError(f"{where}: {error}") from None
@@ -73,6 +79,16 @@ def _load(file: BinaryIO, where: str, encoding: str) -> Any:
             f"{where} cannot be read as a pickle of plain data ({type(error).__name__}: {error}). "
             "If it is truncated or damaged, get the file again."
         ) from error
+
+
+def _check_memo(file: BinaryIO) -> None:
+    """Refuse numbers of remembered objects that no pickle of this size has: its memo would be a list of that length, at once."""
+    start, size = file.tell(), file.seek(0, io.SEEK_END)
+    file.seek(start)
+    for opcode, argument, _ in pickletools.genops(file):
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and isinstance(argument, int) and argument > size:
+            raise UnsafePickleError(f"the pickle has {size:,} bytes and numbers an object {argument:,}: refused")
+    file.seek(start)
 
 
 class _Allowed:
@@ -97,7 +113,7 @@ class _Dtype:
 
     def __init__(self, code: str | bytes, *_align_copy: object) -> None:
         dtype = np.dtype(_text(code))
-        if dtype.kind not in "biufcSU":
+        if dtype.kind not in "biufcSU" or dtype.itemsize == 0:  # NumPy would copy texts of no bytes into texts of one
             raise ValueError(f"arrays must hold numbers or text, this one has dtype {dtype}")
         self.dtype: np.dtype[Any] = dtype
 
@@ -150,6 +166,12 @@ def _encode(text: str, encoding: str | bytes) -> bytes:
     return text.encode("latin1")
 
 
+def _bytes(kind: type[bytes | bytearray], *args: Any) -> bytes | bytearray:
+    if any(isinstance(argument, int) for argument in args):
+        raise UnsafePickleError(f"the pickle makes {args[0]} bytes out of nothing: refused")
+    return kind(*args)
+
+
 def _ndarray(*_args: object) -> NoReturn:
     raise UnsafePickleError("the pickle calls numpy.ndarray itself: refused")
 
@@ -158,7 +180,8 @@ def _text(value: str | bytes) -> str:
     return value.decode("ascii") if isinstance(value, bytes) else value
 
 
-_BUILTINS: dict[str, Any] = {t.__name__: t for t in (bytearray, bytes, complex, frozenset, set)}
+_BUILTINS: dict[str, Any] = {t.__name__: t for t in (complex, frozenset, set)}
+_BUILTINS |= {t.__name__: _Allowed(partial(_bytes, t)) for t in (bytearray, bytes)}
 _MULTIARRAY = {"_reconstruct": _Allowed(_Array), "scalar": _Allowed(_scalar)}
 _ALLOWED: dict[str, dict[str, Any]] = {
     "__builtin__": _BUILTINS,

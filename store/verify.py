@@ -1,13 +1,14 @@
 """Check everything that a store promises, and make what fails be measured again."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
 import zarr
 
 from sweetgrad.store._check import DAMAGE, Problem, ProfileCheck, check_estimators, check_layout, check_shards
-from sweetgrad.store._location import Location, is_remote, open_root
+from sweetgrad.store._copy import Progress
+from sweetgrad.store._location import Location, is_remote, is_zip, open_root
 from sweetgrad.store._tree import (
     Node,
     children,
@@ -17,7 +18,9 @@ from sweetgrad.store._tree import (
 )
 from sweetgrad.store.accuracy import recover_accuracy
 from sweetgrad.store.claims import claims, delete_claim
+from sweetgrad.store.errors import StoreError
 from sweetgrad.store.profiles import finalise_profile
+from sweetgrad.store.sums import SUMS, check_extra, check_sums, find_sums, read_sums
 
 __all__ = ["Problem", "verify"]
 
@@ -29,20 +32,23 @@ def verify(
 ) -> list[Problem]:
     """Check a whole store, one shard in memory at a time. Not for a store that a run is writing to.
 
-    Checked are: the metadata of the store and of every array against the schema; that every chunk decodes; for rows with status
-    ok or failed, that the content has the digest written with it; for rows with status ok, that counts sum to ``num_params``
-    over bins, and to ``grad_count_network`` over layers; that a profile stamped complete has no hole and the digest it was
-    stamped with; files left by interrupted writes.
+    Of a release (a folder or address with ``SHA256SUMS``, or a ``.zarr`` or ``.zarr.zip`` beside it), every file is compared with
+    its sum. Where the release is served, that is all; where it lies here, its store is checked as any other.
+
+    Of a store, checked are: the metadata of the store and of every array against the schema; that every chunk decodes; for rows
+    with status ok or failed, that the content has the digest written with it; for rows with status ok, that counts sum to
+    ``num_params`` over bins, and to ``grad_count_network`` over layers; that a profile stamped complete has no hole and the
+    digest it was stamped with; files left by interrupted writes.
 
     Parameters
     ----------
     location
-        As in `open_store`.
+        As in `open_store`, or the folder or address of a release.
     repair
         Whether to repair what can be: metadata that follows from the schema is written anew, damaged shards are cleared so that
         the next run makes them again, leftovers are deleted, repaired profiles are stamped anew.
     progress
-        Called with the number of shards checked and their total.
+        Called with the number of files or shards checked and their total.
 
     Returns
     -------
@@ -52,19 +58,81 @@ def verify(
     ------
     NotAStoreError, SchemaVersionError
         If there is no store of a readable format.
+    StoreError
+        If ``SHA256SUMS`` is none, or names files outside the release.
     ValueError
-        If a ``.zip`` is to be repaired.
+        If a ``.zip`` or a release is to be repaired.
     """
-    if repair and str(location).endswith(".zip"):
+    if repair and is_zip(location):
         raise ValueError(f"{location} is a zip file, which cannot be repaired: unpack it, and repair the folder.")
+    release = find_sums(location)
+    if release is None:
+        return _check_store(location, repair=repair, progress=progress)
+    if repair:
+        raise ValueError(
+            f"{location} is a release, whose files are not changed: get those that differ again, or publish it again."
+        )
+    return _check_release(*release, progress=progress)
+
+
+def require_sound(location: Location, paths: Collection[str], *, progress: Progress | None = None) -> None:
+    """Raise unless the store is in order, as far as it is about these profiles and accuracy tables.
+
+    Files that interrupted writes left, and claims, are no reason: nothing reads them, and they are not copied.
+
+    Raises
+    ------
+    StoreError
+        With every problem that there is.
+    """
+
+    def report(done: int, total: int) -> None:
+        if progress:
+            progress("verifying", done, total)
+
+    problems = _check_store(location, repair=False, progress=report, paths=paths)
+    if problems:
+        lines = "\n".join(f"  {problem}" for problem in problems[:20])
+        more = f"\n  and {len(problems) - 20} more" if len(problems) > 20 else ""
+        raise StoreError(
+            f"{location} has {len(problems)} problem{'s' if len(problems) > 1 else ''}, so nothing was written:\n{lines}{more}\n"
+            f"`sweetgrad verify {location} --repair` deals with what can be repaired."
+        )
+
+
+def _check_release(
+    place: Location, part: str, text: str, *, progress: Callable[[int, int], None] | None = None
+) -> list[Problem]:
+    """Check the files of a release against its sums and, where it lies here, what is in its stores."""
+    sums = read_sums(text, where=f"{place}/{SUMS}")
+    asked = {name: digest for name, digest in sums.items() if not part or name == part or name.startswith(f"{part}/")}
+    problems = check_sums(place, asked, progress=progress)
+    if is_remote(place):
+        return problems
+    problems += check_extra(Path(str(place)), sums, part=part)
+    for name in dict.fromkeys(name.partition("/")[0] for name in asked):
+        if name.endswith(".zarr"):
+            problems += _check_store(f"{place}/{name}", repair=False, progress=progress)
+    return problems
+
+
+def _check_store(
+    location: Location,
+    *,
+    repair: bool,
+    progress: Callable[[int, int], None] | None = None,
+    paths: Collection[str] | None = None,
+) -> list[Problem]:
+    """Check a store, or only some groups of it; None: all of them, and what writers left beside them."""
     root = open_root(location, mode="r+" if repair else "r")
     missing = [name for name in _ROOT_ATTRIBUTES if name not in root.attrs]
     problems = [
         Problem("", None, (), f"attribute {name} of the root is missing: set it by hand.", False) for name in missing
     ]
-    nodes = list(walk(root))
-    problems += _leftover_files(location, nodes, repair=repair)
-    problems += _claims(root, location, nodes, repair=repair)
+    nodes = [node for node in walk(root) if paths is None or node.path in paths]
+    if paths is None:
+        problems += _leftover_files(location, nodes, repair=repair)
+        problems += _claims(root, location, nodes, repair=repair)
     for node in nodes:
         problems += _check_group(root, location, node, repair=repair)
     profiles = [ProfileCheck(root, location, node) for node in nodes if node.kind == "profile" and not node.error]
@@ -95,11 +163,11 @@ def _repair(profile: ProfileCheck) -> list[Problem]:
 
 def _leftover_files(location: Location, nodes: list[Node], *, repair: bool) -> list[Problem]:
     """Temporary files that zarr's local store renames when they are whole, and a kill leaves behind."""
-    if is_remote(location) or not Path(location).is_dir():
+    if is_remote(location) or not Path(str(location)).is_dir():
         return []
     problems = []
-    for path in sorted(Path(location).rglob("*.partial")):
-        name = path.relative_to(location)
+    for path in sorted(Path(str(location)).rglob("*.partial")):
+        name = path.relative_to(str(location))
         what = f"{name.as_posix()} was left by an interrupted write and is read by nothing; --repair deletes it."
         inside = max((n.path for n in nodes if name.as_posix().startswith(f"{n.path}/")), key=len, default="")
         problems.append(Problem(inside, None, (), what, True))

@@ -24,7 +24,8 @@ from sweetgrad.analysis import (
     rank_correlation,
     score,
 )
-from sweetgrad.flows.cli.common import ProfileArgument, StoreArgument, open_selected, plain_table
+from sweetgrad.flows.cli.common import ProfileArgument, StorageOption, StoreArgument, locate, open_selected, plain_table
+from sweetgrad.store import Location
 from sweetgrad.store.accuracy import open_accuracy
 from sweetgrad.store.estimators import open_estimators
 
@@ -50,9 +51,10 @@ def intervals(
     plot: Annotated[
         Path | None, typer.Option(help="Draw the sweetness of every interval: .png, .svg, .pdf.", show_default=False)
     ] = None,
+    storage_option: StorageOption = None,
 ) -> None:
     """Sweetness of every interval, and the best interval with its confidence (Algorithm 1)."""
-    name, data = open_selected(store, profile, archs=archs)
+    name, data = open_selected(locate(store, storage_option), profile, archs=archs)
     num_archs = 100 if archs is None else data.sizes["arch"]
     best = best_interval(data, IntervalGrid(max_, min_, split), num_archs=num_archs, bootstrap=bootstrap)
     console = Console(highlight=False)
@@ -89,14 +91,16 @@ def correlate(
             "--heatmap", help="Draw the correlation for all pairs of thresholds (Fig. 2).", show_default=False
         ),
     ] = None,
+    storage_option: StorageOption = None,
 ) -> None:
     """Rank correlation of Sweet Gradient, and of its baselines, with trained accuracy."""
-    name, data = open_selected(store, profile)
+    location = locate(store, storage_option)
+    name, data = open_selected(location, profile)
     space = data.attrs["spec"]["space"]
-    labels = open_accuracy(store, space, accuracy)
+    labels = open_accuracy(location, space, accuracy)
     grid = IntervalGrid(max_, min_, split)
     console = Console(highlight=False)
-    scores = _scores(store, name, data, interval=interval, grid=grid, estimators=estimators, console=console)
+    scores = _scores(location, name, data, interval=interval, grid=grid, estimators=estimators, console=console)
     results = {
         label: rank_correlation(values, labels, method=_method(method), bootstrap=bootstrap)
         for label, values in scores.items()
@@ -115,7 +119,7 @@ def correlate(
 
 
 def _scores(
-    store: str,
+    store: Location,
     name: str,
     data: xr.Dataset,
     *,

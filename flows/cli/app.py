@@ -10,6 +10,8 @@ from rich.console import Console
 
 from sweetgrad.flows.cli.analysis import correlate, intervals
 from sweetgrad.flows.cli.profile import profile
+from sweetgrad.flows.cli.release import merge, publish
+from sweetgrad.flows.cli.serve import serve
 from sweetgrad.flows.cli.store import accuracy_import, info, status, verify
 from sweetgrad.store import StoreError
 
@@ -26,10 +28,13 @@ accuracy = typer.Typer(help="Tables of trained accuracies, to compare scores wit
 
 app.command(rich_help_panel="Measure")(profile)
 app.command(rich_help_panel="Measure")(status)
+app.command(rich_help_panel="Measure")(serve)
 app.command(rich_help_panel="Ask")(intervals)
 app.command(rich_help_panel="Ask")(correlate)
 app.command(rich_help_panel="Look after the store")(info)
 app.command(rich_help_panel="Look after the store")(verify)
+app.command(rich_help_panel="Share the store")(publish)
+app.command(rich_help_panel="Share the store")(merge)
 app.add_typer(accuracy, name="accuracy", rich_help_panel="Look after the store")
 accuracy.command("import")(accuracy_import)
 

@@ -1,6 +1,8 @@
 """What several commands share."""
 
-from typing import Annotated
+import json
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import typer
 import xarray as xr
@@ -8,18 +10,52 @@ from rich import box
 from rich.table import Table
 
 from sweetgrad.flows.selection import select_archs
-from sweetgrad.store import NotAStoreError, list_profiles, open_profile
+from sweetgrad.store import Location, NotAStoreError, list_profiles, open_profile
+from sweetgrad.store._location import with_options
 
-__all__ = ["ProfileArgument", "StoreArgument", "open_selected", "plain_table"]
+__all__ = ["ProfileArgument", "StorageOption", "StoreArgument", "locate", "open_selected", "plain_table"]
 
 StoreArgument = Annotated[str, typer.Argument(help="Path or URL of the store.", show_default=False)]
 ProfileArgument = Annotated[
     str | None,
     typer.Argument(help="Profile in the store; may be left out where there is only one.", show_default=False),
 ]
+StorageOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="KEY=VALUE for a store at a URL, e.g. endpoint_url=http://127.0.0.1:9000; VALUE may be JSON. Again for more.",
+        metavar="KEY=VALUE",
+        show_default=False,
+    ),
+]
 
 
-def open_selected(store: str, profile: str | None, *, archs: str | None = None) -> tuple[str, xr.Dataset]:
+def locate(store: str, options: Sequence[str] | None) -> Location:
+    """The store that a command names, with its storage options; a value that is JSON is taken as such.
+
+    Examples
+    --------
+    >>> locate("s3://bucket/nb201.zarr", ["anon=true", 'client_kwargs={"region_name": "eu-west-1"}']).storage_options
+    {'anon': True, 'client_kwargs': {'region_name': 'eu-west-1'}}
+    """
+    found: dict[str, Any] = {}
+    for option in options or ():
+        key, equals, value = option.partition("=")
+        if not key or not equals:
+            raise ValueError(f"a storage option is KEY=VALUE, e.g. endpoint_url=http://127.0.0.1:9000; got {option!r}")
+        # A key that is made of digits is text all the same.
+        found[key] = value if key in ("key", "secret", "token") else _json_or_text(value)
+    return with_options(store, found)
+
+
+def _json_or_text(value: str) -> Any:
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+def open_selected(store: Location, profile: str | None, *, archs: str | None = None) -> tuple[str, xr.Dataset]:
     """Name and data of the profile asked for, or of the only one; ``archs`` as in `select_archs`."""
     if profile is None:
         names = list_profiles(store)

@@ -6,11 +6,15 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from sweetgrad.flows.cli.common import StorageOption, locate
+
 __all__ = ["profile"]
 
 
 def profile(
-    store: Annotated[str, typer.Argument(help="Folder of the store; made if it is not there.", show_default=False)],
+    store: Annotated[
+        str, typer.Argument(help="Folder or URL of the store; made if it is not there.", show_default=False)
+    ],
     space: Annotated[
         str, typer.Option(help="Search space: nas-bench-201, nas-bench-101, or one of your own.")
     ] = "nas-bench-201",
@@ -36,10 +40,21 @@ def profile(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     workers: Annotated[
-        int | None, typer.Option(help="Worker processes [default: one for each core or GPU].", show_default=False)
+        int | None,
+        typer.Option(
+            help="Worker processes [default: one for each core or GPU; with --cluster: what its file says].",
+            show_default=False,
+        ),
     ] = None,
     scheduler: Annotated[
         str | None, typer.Option(help="Address of a running Dask scheduler, tcp://HOST:PORT.", show_default=False)
+    ] = None,
+    cluster: Annotated[
+        Path | None,
+        typer.Option(
+            help="TOML file with a [cluster] table that builds a Dask cluster: SLURM, PBS, or a class of your own.",
+            show_default=False,
+        ),
     ] = None,
     estimators: Annotated[
         str, typer.Option(help="Estimators to store as well, with commas between: grad_norm,snip.", show_default=False)
@@ -48,6 +63,7 @@ def profile(
     download: Annotated[
         bool, typer.Option("--download", help="Fetch CIFAR from its official address into DATA_DIR.")
     ] = False,
+    storage_option: StorageOption = None,
 ) -> None:
     """Profile architectures into a store. What is there already is not run again, so the same command resumes.
 
@@ -57,7 +73,7 @@ def profile(
 
     console = Console(stderr=True, highlight=False)
     summary = run_profile(
-        store,
+        locate(store, storage_option),
         space=space,
         dataset=dataset,
         data_dir=data_dir,
@@ -70,6 +86,7 @@ def profile(
         device=device,
         workers=workers,
         scheduler=scheduler,
+        cluster=cluster,
         estimators=[name.strip() for name in estimators.split(",") if name.strip()],
         retry_failed=retry_failed,
         download=download,

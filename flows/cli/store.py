@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from sweetgrad.flows.cli.common import StoreArgument, plain_table
+from sweetgrad.flows.cli.common import StorageOption, StoreArgument, locate, plain_table
 from sweetgrad.store import import_accuracy, read_accuracy_file
 from sweetgrad.store import info as read_info
 from sweetgrad.store import status as read_status
@@ -17,10 +17,10 @@ from sweetgrad.store import verify as check_store
 __all__ = ["accuracy_import", "info", "status", "verify"]
 
 
-def status(store: StoreArgument) -> None:
+def status(store: StoreArgument, storage_option: StorageOption = None) -> None:
     """Say what is done and what is left, profile by profile."""
     console = Console(highlight=False)
-    profiles = read_status(store)
+    profiles = read_status(locate(store, storage_option))
     if not profiles:
         console.print(f"{store} holds no profile yet. `sweetgrad profile {store} …` makes one.")
         return
@@ -38,10 +38,10 @@ def status(store: StoreArgument) -> None:
             )
 
 
-def info(store: StoreArgument) -> None:
+def info(store: StoreArgument, storage_option: StorageOption = None) -> None:
     """Say what a store holds, how it was measured, and its digests."""
     console = Console(highlight=False)
-    found = read_info(store)
+    found = read_info(locate(store, storage_option))
     size = "" if found.num_bytes is None else f", {found.num_bytes / 1e6:,.1f} MB"
     console.print(f"[bold]{found.location}[/]: format {found.attributes['schema_version']}{size}")
     for profile in found.profiles:
@@ -69,13 +69,15 @@ def verify(
     repair: Annotated[
         bool, typer.Option("--repair", help="Clear what fails, so that the next profile run makes it again.")
     ] = False,
+    storage_option: StorageOption = None,
 ) -> None:
-    """Check everything that a store promises: layout, checksums, digests, sums. Exit status 1 if something is wrong."""
+    """Check all that a store or a release promises: layout, checksums, digests, sums. Exit status 1 if something is wrong."""
     console = Console(highlight=False, soft_wrap=True)
+    location = locate(store, storage_option)
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("verifying", total=None)
         problems = check_store(
-            store, repair=repair, progress=lambda done, total: bar.update(task, completed=done, total=total)
+            location, repair=repair, progress=lambda done, total: bar.update(task, completed=done, total=total)
         )
     for problem in problems:
         console.print(str(problem), markup=False)
@@ -93,10 +95,11 @@ def accuracy_import(
     space: Annotated[str, typer.Option(help="Search space that the table is about.", show_default=False)],
     from_: Annotated[Path, typer.Option("--from", help="CSV (also .gz) or Parquet file.", show_default=False)],
     format: Annotated[str, typer.Option(help="auto, tidy, nas-bench-201 or nas-bench-101.")] = "auto",  # noqa: A002
+    storage_option: StorageOption = None,
 ) -> None:
     """Add trained accuracies to a store, refusing a table that contradicts what is there."""
     table = read_accuracy_file(from_, space=space, format=format)  # type: ignore[arg-type]  # it checks
-    report = import_accuracy(store, space=space, table=table, source=from_.name)
+    report = import_accuracy(locate(store, storage_option), space=space, table=table, source=from_.name)
     console = Console(highlight=False)
     console.print(str(report), markup=False)
     console.print(f"Now in the store for {space}: {', '.join(report.selectors)}")

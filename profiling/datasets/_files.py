@@ -51,6 +51,9 @@ def read_batch(
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != pixels:
         found = f"{data.dtype} {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
         raise ValueError(f"{path}: 'data' must be uint8 of shape (N, {pixels}), got {found}")
+    # Checked before NumPy makes an array of it: lists inside each other, each there twice, would have 2^64 elements.
+    if isinstance(y, list) and not all(isinstance(label, int | np.integer) for label in y):
+        raise ValueError(f"{path}: {labels!r} must be {len(data)} whole numbers, got a list with something else in it")
     y = np.asarray(y)
     if y.shape != data.shape[:1] or y.dtype.kind not in "iu":
         raise ValueError(f"{path}: {labels!r} must be {len(data)} whole numbers, got {y.dtype} {y.shape}")

@@ -1,5 +1,6 @@
 """ImageNet16-120: the first 120 classes of ImageNet at 16x16, from the official batches or an ``.npz``."""
 
+import math
 import zipfile
 import zlib
 from pathlib import Path
@@ -9,6 +10,8 @@ import numpy as np
 
 from sweetgrad.profiling.batches import Images
 from sweetgrad.profiling.datasets._files import Part, check_labels, normalise, present, read_batch, source_of
+from sweetgrad.store._limits import check_members
+from sweetgrad.store.errors import StoreError
 
 __all__ = ["load_imagenet16_120"]
 
@@ -104,8 +107,31 @@ def _arrays(path: Path) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     try:
         # Opened here, because np.load leaves a file open that is no zip.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            check_members(archive.zip.infolist(), where=str(path), archive_bytes=path.stat().st_size)
+            for name in ("x", "y"):
+                _check_header(archive.zip, f"{name}.npy")
             return archive["x"], archive["y"]
-    except (KeyError, TypeError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        EOFError,
+        zipfile.BadZipFile,
+        zlib.error,
+        MemoryError,
+        StoreError,
+    ) as error:
         raise ValueError(
             f"{path} must be an .npz with the arrays x and y, whole and without objects: {error}"
         ) from error
+
+
+def _check_header(archive: zipfile.ZipFile, name: str) -> None:
+    """Raise ValueError if an array declares more than its file holds: NumPy makes the array first, and reads then."""
+    with archive.open(name) as file:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(file)
+    declared, there = math.prod(shape) * dtype.itemsize, archive.getinfo(name).file_size
+    if declared > there:
+        raise ValueError(f"{name} declares {declared:,} bytes, and has {there:,}")

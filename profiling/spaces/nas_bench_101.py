@@ -21,6 +21,7 @@ from sweetgrad.profiling.spaces._nb101_graph import (
     read_ops,
 )
 from sweetgrad.profiling.spaces.protocol import Layer, Network
+from sweetgrad.store._tables import open_table
 
 __all__ = ["NasBench101", "num_params"]
 
@@ -114,7 +115,8 @@ def _read_table(path: Path) -> tuple[str, ...]:
     """Architecture strings of a table, every row checked."""
     try:
         # Text, because adj_upper has leading zeros; no NA filter, because the graph of two vertices has an empty list of ops.
-        frame = pd.read_csv(path, dtype=str, na_filter=False)
+        with open_table(path) as file:
+            frame = pd.read_csv(file, dtype=str, na_filter=False)
     except FileNotFoundError:
         raise ValueError(f"no such file: {path}. Expected a csv with the columns {_COLUMNS_HELP}") from None
     except (OSError, EOFError, zlib.error, UnicodeError, ValueError) as error:

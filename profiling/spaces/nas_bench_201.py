@@ -14,6 +14,7 @@ import pandas as pd
 from torch import Tensor, nn
 
 from sweetgrad.profiling.spaces.protocol import Layer, Network
+from sweetgrad.store._tables import open_table
 
 __all__ = ["EDGES", "OPERATIONS", "Cell", "NasBench201", "NasBench201Network", "num_params", "parse_arch"]
 
@@ -262,7 +263,8 @@ def _block_names() -> tuple[str, ...]:
 def _read_order(table: Path, every: list[str]) -> list[str]:
     expected = f"a csv (also .gz) with the columns index (0 to {len(every) - 1}) and arch_str"
     try:
-        frame = pd.read_csv(table)
+        with open_table(Path(table)) as file:
+            frame = pd.read_csv(file)
     except FileNotFoundError:
         raise ValueError(f"no such file: {table}; expected {expected}") from None
     except (OSError, EOFError, zlib.error, ValueError) as error:

@@ -1,4 +1,20 @@
-from sweetgrad.flows.cluster import local_workers
+"""Where shards run: processes of this machine, and jobs of a batch system (one of two shell scripts)."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import dask
+import psutil
+import pytest
+from rich.console import Console
+
+from sweetgrad.flows.cluster import local_workers, open_client
+from sweetgrad.flows.cluster_config import read_cluster_config
 
 
 def environments(workers):
@@ -31,3 +47,111 @@ def test_local_workers__no_more_than_there_are_shards(monkeypatch):
     monkeypatch.setattr("sweetgrad.flows.cluster._num_cores", lambda: 6)
     assert len(local_workers("cpu", None, num_shards=2)) == 2
     assert len(local_workers("cpu", 5, num_shards=1)) == 1
+
+
+SLURM = {"kind": "slurm", "workers": 2, "memory": "2GiB", "scheduler_options": {"host": "127.0.0.1"}}
+SBATCH = """#!/bin/bash
+# A queue that starts every job at once, each in a session of its own, until a file `full` lies in its folder.
+folder=$(dirname "$0")
+if [ -e "$folder/full" ]; then echo "Submitted batch job 4000000"; exit; fi
+cp "$1" "$folder/job.$$"
+setsid bash "$folder/job.$$" > "$folder/log.$$" 2>&1 < /dev/null &
+echo $! >> "$folder/started"
+echo "Submitted batch job $!"
+"""
+SCANCEL = """#!/bin/bash
+echo "$1" >> "$(dirname "$0")/cancelled"
+kill -- "-$1" 2> /dev/null
+"""
+
+
+@pytest.fixture
+def batch_system(tmp_path, monkeypatch):
+    """Folder of an ``sbatch`` and an ``scancel`` that run jobs here; ``started`` and ``cancelled`` list the jobs."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name, text in (("sbatch", SBATCH), ("scancel", SCANCEL)):
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    yield folder
+    for job in jobs(folder, "started"):
+        if psutil.pid_exists(job):
+            os.killpg(job, signal.SIGKILL)
+
+
+def jobs(folder: Path, what: str) -> list[int]:
+    return [int(job) for job in (folder / what).read_text().split()] if (folder / what).exists() else []
+
+
+def wait_until(condition, *, timeout_s: float = 60) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+def opened(table: dict, *, store: Path, console: Console, num_shards: int = 25):
+    return open_client(
+        scheduler=None,
+        cluster=read_cluster_config(table),
+        store=str(store),
+        device="cpu",
+        num_workers=None,
+        num_shards=num_shards,
+        console=console,
+    )
+
+
+def test_open_client__submits_jobs_replaces_lost_ones_and_withdraws_all(batch_system, tmp_path):
+    console = Console(file=io.StringIO(), width=200)
+    with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "100ms"}),
+        opened(SLURM, store=tmp_path, console=console) as client,
+    ):
+        client.wait_for_workers(2, timeout=60)
+        assert set(client.run(os.getenv, "OMP_NUM_THREADS").values()) == {"1"}
+        os.killpg(jobs(batch_system, "started")[0], signal.SIGKILL)  # as a walltime that is over
+        wait_until(lambda: len(jobs(batch_system, "started")) == 3)
+        client.wait_for_workers(2, timeout=60)
+    assert "Waiting for a first worker; others may join later. Ctrl-C withdraws the jobs" in console.file.getvalue()
+    assert set(jobs(batch_system, "cancelled")) == set(jobs(batch_system, "started"))
+    wait_until(lambda: not any(psutil.pid_exists(job) for job in jobs(batch_system, "started")))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_profile__leaves_a_full_queue_and_withdraws_its_jobs(number, batch_system, tmp_path, command):
+    (batch_system / "full").touch()
+    config = tmp_path / "slurm.toml"
+    config.write_text(
+        '[cluster]\nkind = "slurm"\nworkers = 1\nmemory = "2GiB"\nscheduler_options = { host = "127.0.0.1" }\n'
+    )
+    arguments = ["--dataset", "digits", "--batch-size", "8", "--archs", "0:2", "--cluster", str(config)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sweetgrad.flows.cli", "profile", str(tmp_path / "s.zarr"), *arguments],
+        stderr=subprocess.PIPE,
+        env={**command, "PATH": os.environ["PATH"]},
+        text=True,
+        start_new_session=True,
+    )
+    said = ""
+    while "Waiting for a first worker" not in said:
+        line = process.stderr.readline()
+        assert line, said
+        said += line
+    os.killpg(process.pid, number)
+    _, rest = process.communicate(timeout=60)
+    assert process.returncode == 130, rest
+    assert "Traceback" not in rest
+    assert jobs(batch_system, "cancelled") == [4000000]
+
+
+def test_open_client__has_one_thread_a_worker_or_says_so(tmp_path):
+    table = {"class": "distributed:LocalCluster", "workers": 1, "n_workers": 1, "threads_per_worker": 2}
+    table |= {"processes": False, "dashboard_address": None}
+    with (
+        pytest.raises(ValueError, match=r"it has 2 threads .*\(LocalCluster: threads_per_worker = 1\)"),
+        opened(table, store=tmp_path, console=Console(file=io.StringIO())),
+    ):
+        pass
+    assert list(tmp_path.iterdir()) == []

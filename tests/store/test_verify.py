@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
+from zarr.codecs import BloscCodec
 
 from sweetgrad.store import (
     VARIABLES,
@@ -335,8 +336,8 @@ def test_verify__checks_estimators_and_deletes_a_damaged_one(store, toy):
     group = zarr.open_group(store, mode="r+", use_consolidated=False)[toy.name]
     for name in ("snip", "fisher"):
         scores = group.create_group(f"estimators/{name}")  # type: ignore[union-attr]
-        scores.create_array("score", data=np.arange(10.0))
-        scores.create_array("status", data=np.ones(10, np.uint8))
+        scores.create_array("score", data=np.arange(10.0), compressors=BloscCodec())
+        scores.create_array("status", data=np.ones(10, np.uint8), compressors=BloscCodec())
     assert verify(store) == []
     truncate(store / toy.name / "estimators/snip/score/c/0")
     (problem,) = verify(store, repair=True)

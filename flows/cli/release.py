@@ -1,0 +1,113 @@
+"""``sweetgrad publish`` and ``merge``."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from sweetgrad.flows.cli.common import StorageOption, StoreArgument, locate, plain_table
+from sweetgrad.store import Location, Release
+from sweetgrad.store import merge as merge_stores
+from sweetgrad.store import publish as publish_store
+from sweetgrad.store._copy import Progress as Report
+
+__all__ = ["merge", "publish"]
+
+
+def publish(
+    store: StoreArgument,
+    dest: Annotated[Path, typer.Argument(help="Folder of the release, or of the release before.", show_default=False)],
+    profiles: Annotated[
+        str | None, typer.Option(help="Profiles to publish, separated by commas [default: all].", show_default=False)
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the published store [default: that of STORE].", show_default=False)
+    ] = None,
+    note: Annotated[str, typer.Option(help="What the changelog says about this release.", show_default=False)] = "",
+    creator: Annotated[
+        list[str] | None,
+        typer.Option(help="Author, as 'Family, Given', or an organisation; may be repeated.", show_default=False),
+    ] = None,
+    doi: Annotated[str, typer.Option(help="DOI of the data set, if there is one yet.", show_default=False)] = "",
+    url: Annotated[str, typer.Option(help="Address that DEST will be served at.", show_default=False)] = "",
+    allow_incomplete: Annotated[
+        bool, typer.Option("--allow-incomplete", help="Publish profiles that have rows left to run.")
+    ] = False,
+    storage_option: StorageOption = None,
+) -> None:
+    """Write a release: the store as folder and as zip, checksums, data card, metadata for catalogues, changelog."""
+    chosen = None if profiles is None else [part.strip() for part in profiles.split(",") if part.strip()]
+    with _progress() as report:
+        release = publish_store(
+            locate(store, storage_option),
+            dest,
+            profiles=chosen,
+            name=name,
+            note=note,
+            creators=creator or (),
+            doi=doi,
+            url=url,
+            allow_incomplete=allow_incomplete,
+            progress=report,
+        )
+    _show(release, dest, named=bool(creator))
+
+
+def merge(
+    sources: Annotated[list[str], typer.Argument(help="Two stores or more, then the new one.", metavar="A B … DEST")],
+    storage_option: StorageOption = None,
+) -> None:
+    """Join stores that different people computed into a new one; what contradicts is named, and nothing is written."""
+    *stores, dest = sources
+    with _progress() as report:
+        found = merge_stores([_locate(store, storage_option) for store in stores], dest, progress=report)
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(str(found), markup=False)
+    console.print(f"Written to {dest}. `sweetgrad status {dest}` says what is left to run.", markup=False)
+
+
+def _locate(store: str, options: list[str] | None) -> Location:
+    """A source of a merge: options are for those at a URL, others may be local."""
+    return locate(store, options) if "://" in store else store
+
+
+def _show(release: Release, dest: Path, *, named: bool) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"[bold]Release {release.number}[/] of {escape(release.name)} in {escape(str(dest))}")
+    table = plain_table("file", "size")
+    for file in release.files:
+        table.add_row(escape(file.name), f"{file.num_bytes / 1e6:,.2f} MB")
+    console.print(table)
+    if release.unchanged:
+        console.print(f"Unchanged: all content has the digests of release {release.number - 1}.")
+    for change in release.changes:
+        console.print(change, markup=False)
+    console.print("\nNext:")
+    console.print(f"  check it   cd {dest} && sha256sum --check --quiet SHA256SUMS", markup=False)
+    console.print(f"  load it    python {dest / 'load.py'}", markup=False)
+    if not named:
+        console.print("  name the authors with --creator 'Family, Given', and publish again", markup=False)
+
+
+@contextmanager
+def _progress() -> Iterator[Report]:
+    """A bar that starts anew with each thing that is done."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("starting", total=None)
+        stage = ""
+
+        def report(what: str, done: int, total: int) -> None:
+            nonlocal stage
+            if what != stage:
+                stage = what
+                bar.reset(task, description=what, total=total)
+            bar.update(task, completed=done, total=total)
+
+        yield report

@@ -1,0 +1,30 @@
+"""``sweetgrad serve``."""
+
+from typing import Annotated
+
+import typer
+
+__all__ = ["serve"]
+
+
+def serve(
+    name: Annotated[str, typer.Option(help="Name of the deployment; Prefect shows it as sweetgrad/NAME.")] = "profile",
+    limit: Annotated[int, typer.Option(help="Runs at a time; others wait.")] = 1,
+    work_pool: Annotated[
+        str | None,
+        typer.Option(
+            help="Deploy to this work pool and leave, instead of running what is asked for here.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Let runs be started from Prefect's UI, its API or a schedule, on the server of PREFECT_API_URL.
+
+    Serves until Ctrl-C, which also stops the runs that it started.
+    """
+    from sweetgrad.flows import deployment
+
+    if work_pool is None:
+        deployment.serve(name=name, limit=limit)
+    else:
+        deployment.deploy(work_pool, name=name)
+        typer.echo(f"Deployed sweetgrad/{name} to the work pool {work_pool}. Next: prefect worker start --pool {work_pool}")

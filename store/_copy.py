@@ -1,0 +1,91 @@
+"""Copy groups of a store byte by byte: what its metadata names and nothing else, so no claims and no leftovers of writers."""
+
+import itertools
+import math
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import zarr
+from zarr.core.buffer import default_buffer_prototype
+from zarr.core.sync import sync
+
+from sweetgrad.store._location import ignore_leftovers
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and how much there is."""
+
+_AT_ONCE = 8
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+def copy_groups(root: zarr.Group, paths: Sequence[str], folder: Path, *, progress: Progress | None = None) -> None:
+    """Copy groups with everything below them, and the metadata of the groups above them, into a folder; what is there stays.
+
+    Every ``status`` is copied before the arrays that it speaks of. A writer goes the other way, so what the copy counts as
+    measured is in the copy, even while a run goes on.
+    """
+    keys = list(dict.fromkeys(itertools.chain.from_iterable(_keys(root, path) for path in paths)))
+    first = [key for key in keys if "/status/" in key]
+    rest = [key for key in keys if "/status/" not in key]
+
+    def copy(key: str) -> None:
+        target = folder / key
+        content = None if target.exists() else sync((root.store_path / key).get(default_buffer_prototype()))
+        if content is not None:  # a chunk of fill values only is no file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content.to_bytes())
+
+    done = 0
+    for part in (first, rest):
+        for _ in each(copy, part):
+            done += 1
+            if progress:
+                progress("copying", done, len(keys))
+
+
+def each(function: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
+    """Results of a function in the order of the items, a few at once; an error or Ctrl-C leaves the rest undone."""
+    pool = ThreadPoolExecutor(_AT_ONCE)
+    try:
+        yield from pool.map(function, items)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def new_folder(folder: Path, suffix: str) -> Iterator[Path]:
+    """A new folder beside the one to be written, deleted again if anything goes wrong; a kill leaves it to the next attempt."""
+    work = folder.with_name(folder.name + suffix)
+    if work.exists():
+        shutil.rmtree(work)
+    work.mkdir(parents=True)
+    try:
+        yield work
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+
+
+def _keys(root: zarr.Group, path: str) -> Iterator[str]:
+    """Every file that a group can have: the metadata of it and of what is above and below it, and all chunks."""
+    parts = path.split("/")
+    yield from ("/".join([*parts[:depth], "zarr.json"]) for depth in range(len(parts) + 1))
+    group = root[path]
+    assert isinstance(group, zarr.Group)
+    with ignore_leftovers():
+        members = sorted(group.members(max_depth=None))
+    for name, member in members:
+        yield f"{path}/{name}/zarr.json"
+        if isinstance(member, zarr.Array):
+            yield from (f"{path}/{name}/{key}" for key in _chunk_keys(member))
+
+
+def _chunk_keys(array: zarr.Array[Any]) -> Iterator[str]:
+    files = zip(array.shape, array.shards or array.chunks, strict=True)
+    for index in itertools.product(*(range(math.ceil(size / part)) for size, part in files)):
+        yield array.metadata.encode_chunk_key(index)

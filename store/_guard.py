@@ -1,0 +1,239 @@
+"""The store object that zarr and xarray are given: every byte they read passes the limits of `sweetgrad.store._limits` first.
+
+zarr reads metadata in one place and chunks in many, xarray opens arrays by itself, and a dask worker reads chunks long after.
+The checks stand where all of that comes by.
+"""
+
+import asyncio
+import os
+import stat
+import zlib
+from collections.abc import AsyncGenerator, Iterable
+from pathlib import Path
+from typing import Literal
+from zipfile import BadZipFile, ZipFile
+
+from zarr.abc.store import ByteRequest, RangeByteRequest, Store
+from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.storage import LocalStore, WrapperStore, ZipStore
+
+from sweetgrad.store._limits import (
+    ADVICE,
+    MAX_DEPTH,
+    MAX_DOCUMENT_BYTES,
+    MAX_SHARD_BYTES,
+    ChunkLimits,
+    RefusedChunkError,
+    check_chunk,
+    check_document,
+    check_document_size,
+    check_file,
+    check_members,
+    parse_json,
+)
+from sweetgrad.store._remote import AtMost, PatientStore
+from sweetgrad.store._zip import RemoteZipStore
+from sweetgrad.store.errors import NotAStoreError, StoreError
+
+__all__ = ["CheckedZipStore", "GuardedStore", "guarded"]
+
+_VERSION_2 = (".zarray", ".zattrs", ".zgroup", ".zmetadata")
+
+
+def guarded(store: Store) -> "GuardedStore":
+    """Wrap a store, after a look at the directory of a zip archive that is read through fsspec."""
+    if isinstance(store, PatientStore):
+        files = store._store.fs
+        archive = getattr(getattr(files, "sync_fs", files), "zip", None)
+        if isinstance(archive, ZipFile):
+            check_members(archive.infolist(), where=str(store))
+    return GuardedStore(store)
+
+
+class CheckedZipStore(ZipStore):
+    """A zip archive whose directory is checked whenever it is opened, also in another process."""
+
+    def __init__(self, path: Path, *, mode: Literal["r"] = "r") -> None:
+        super().__init__(path, mode=mode)
+        if path.exists():
+            self._sync_open()  # zarr lists members only of an archive that is open already
+
+    def _sync_open(self) -> None:
+        super()._sync_open()
+        try:
+            check_members(self._zf.infolist(), where=str(self.path), archive_bytes=self.path.stat().st_size)
+        except NotAStoreError:
+            self._zf.close()
+            self._is_open = False
+            raise
+
+    async def getsize(self, key: str) -> int:
+        """Size of a member when it is read; KeyError if there is none."""
+        if not self._is_open:
+            self._sync_open()
+        return self._zf.getinfo(key).file_size
+
+
+class GuardedStore(WrapperStore[Store]):
+    """A store that refuses to read what no sweetgrad store holds, and to write outside its folder.
+
+    Raises
+    ------
+    NotAStoreError
+        From metadata, and from zip archives.
+    CorruptShardError
+        From chunks.
+    """
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self._limits: dict[str, ChunkLimits] = {}
+
+    def _with_store(self, store: Store) -> "GuardedStore":
+        other = GuardedStore(store)
+        other._limits = self._limits
+        return other
+
+    @property
+    def supports_consolidated_metadata(self) -> bool:
+        return self._store.supports_consolidated_metadata
+
+    async def getsize(self, key: str) -> int:
+        return await self._store.getsize(key)
+
+    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
+        name = key.rpartition("/")[2]
+        if name in _VERSION_2:
+            return None  # version 2 can name any codec, and objects that are pickles: it is not read, nor asked for
+        limits = None if name == "zarr.json" else self._limits.get(_array_of(key))
+        data = await self._read(key, prototype, byte_range, limits)
+        if data is not None and name == "zarr.json":
+            self._learn(key, data)
+        elif data is not None and limits is not None:
+            self._check_data(key, data, byte_range, limits)
+        return data
+
+    async def _read(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None, limits: ChunkLimits | None
+    ) -> Buffer | None:
+        if key.count("/") > 2 * MAX_DEPTH:
+            raise NotAStoreError(
+                f"{self._name(key[:80])}…: {key.count('/')} groups inside each other; expected at most {2 * MAX_DEPTH}."
+            )
+        most = MAX_DOCUMENT_BYTES if not _array_of(key) else MAX_SHARD_BYTES if limits is None else limits.file_bytes
+        size = await self._size(key)
+        if size is not None and size > most:
+            self._too_large(key, size, most)
+        if isinstance(byte_range, RangeByteRequest) and byte_range.end - byte_range.start > most:
+            self._too_large(key, byte_range.end - byte_range.start, most)
+        if byte_range is None and isinstance(self._store, PatientStore):
+            byte_range = AtMost(0, most + 1)  # one request, which says by itself when to stop
+        try:
+            data = await self._store.get(key, prototype, byte_range)
+        except (BadZipFile, zlib.error, EOFError) as error:
+            raise RefusedChunkError(
+                f"{self._name(key)} cannot be read from the archive ({error}): it is damaged. Get the archive again."
+            ) from error
+        if data is not None and len(data) > most:
+            self._too_large(key, len(data), most)
+        return data
+
+    async def _size(self, key: str) -> int | None:
+        """Size of what would be read, where that costs nothing; None if there is nothing there, or it is far away."""
+        if isinstance(self._store, CheckedZipStore | RemoteZipStore):
+            try:
+                return await self._store.getsize(key)
+            except KeyError:
+                return None
+        if not isinstance(self._store, LocalStore):
+            return None
+        try:
+            found = (self._store.root / key).stat()
+        except OSError:
+            return None
+        if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+            raise NotAStoreError(
+                f"{self._name(key)} is a device or a pipe; expected a plain file. It is no part of a sweetgrad store: delete it."
+            )
+        return found.st_size
+
+    def _too_large(self, key: str, size: int, most: int) -> None:
+        if key.rpartition("/")[2] == "zarr.json":
+            check_document_size(size, where=self._name(key))
+        raise RefusedChunkError(
+            f"{self._name(key)}: {size:,} bytes or more were to be read; expected at most {most:,}, by the metadata of its "
+            "array. It was not read. `sweetgrad verify` says what is damaged and what to do."
+        )
+
+    def _learn(self, key: str, data: Buffer) -> None:
+        where = self._name(key)
+        path = key.removesuffix("zarr.json").rstrip("/")
+        self._limits |= check_document(parse_json(data.to_bytes(), where=where), path=path, where=where)
+
+    def _check_data(self, key: str, data: Buffer, byte_range: ByteRequest | None, limits: ChunkLimits) -> None:
+        # Of a shard, zarr reads all, or the index from the end and then one chunk after the other.
+        if isinstance(byte_range, RangeByteRequest):
+            where = f"{self._name(key)}, from byte {byte_range.start:,},"
+            if len(data) != byte_range.end - byte_range.start:  # zarr would take nothing for fill values
+                raise RefusedChunkError(
+                    f"{where} has {len(data):,} bytes; expected {byte_range.end - byte_range.start:,}, by the shard's index. "
+                    "`sweetgrad verify` says what is damaged and what to do."
+                )
+            check_chunk(data.as_numpy_array(), limits, where=where)
+        elif byte_range is None and len(data):  # an empty file is one that a crash left, and counts as not there
+            check_file(data.as_numpy_array(), limits, where=self._name(key))
+
+    def _name(self, key: str) -> str:
+        return f"{str(self._store).removeprefix('file://')}: {key}"
+
+    async def get_partial_values(
+        self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
+    ) -> list[Buffer | None]:
+        return list(await asyncio.gather(*(self.get(key, prototype, part) for key, part in key_ranges)))
+
+    async def _get_many(
+        self, requests: Iterable[tuple[str, BufferPrototype, ByteRequest | None]]
+    ) -> AsyncGenerator[tuple[str, Buffer | None], None]:
+        for request in requests:
+            yield request[0], await self.get(*request)
+
+    async def set(self, key: str, value: Buffer) -> None:
+        self._require_inside(key)
+        if key.rpartition("/")[2] == "zarr.json":
+            try:
+                self._learn(key, value)
+            except NotAStoreError as error:
+                raise StoreError(
+                    f"{str(error).removesuffix(ADVICE)} No reader would open it again, so it was not written. Smaller shards, "
+                    "fewer attributes, or fewer profiles in one store stay within the limits."
+                ) from error
+        await self._store.set(key, value)
+
+    async def set_if_not_exists(self, key: str, value: Buffer) -> None:
+        self._require_inside(key)
+        await self._store.set_if_not_exists(key, value)
+
+    async def delete(self, key: str) -> None:
+        self._require_inside(key)
+        await self._store.delete(key)
+
+    async def delete_dir(self, prefix: str) -> None:
+        self._require_inside(prefix)
+        await self._store.delete_dir(prefix)
+
+    def _require_inside(self, key: str) -> None:
+        """A link in the folder of a store, or a key with ``..``, must not lead a writer out of it."""
+        if not isinstance(self._store, LocalStore):
+            return
+        root = os.path.realpath(self._store.root)
+        folder = os.path.realpath(Path(root, key).parent)
+        if os.path.commonpath([root, folder]) != root:
+            raise NotAStoreError(
+                f"{self._name(key)} lies in {folder}, outside the store; expected a folder without links that lead out of it. "
+                "Nothing was written. Replace the link by what it points to."
+            )
+
+
+def _array_of(key: str) -> str:
+    """Path of the array that a chunk belongs to; empty if the key is no chunk's."""
+    return key.rpartition("/c/")[0] or (key.removesuffix("/c") if key.endswith("/c") else "")

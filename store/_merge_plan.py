@@ -1,0 +1,195 @@
+"""Which row of a merged profile comes from which source, and what in the sources contradicts."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from sweetgrad.store._location import Location, child_groups
+from sweetgrad.store.errors import SpecMismatchError, StoreError
+from sweetgrad.store.estimators import ESTIMATOR_VARIABLES
+from sweetgrad.store.profiles import _profile_group, _profile_names
+from sweetgrad.store.schema import STATUS
+from sweetgrad.store.shards import Shard, _read
+from sweetgrad.store.spec import ProfileSpec
+
+_MATTERS = ("sweetgrad", "torch", "device_name", "cpu_capability")
+
+
+@dataclass(frozen=True)
+class MergedProfile:
+    """What became of one profile.
+
+    Attributes
+    ----------
+    name
+        Path of the profile in the store.
+    rows_from
+        Rows that were taken from each source that has the profile, by its location, in the order given.
+    num_common
+        Rows that two or more sources have, with equal digests.
+    num_replaced
+        Rows that failed in one source and are ok in another: ok was taken.
+    num_failed_in_all
+        Rows that failed wherever they were run: the first message was taken.
+    differences
+        Facts about the runs in which the sources differ, such as the version of torch, each as a sentence.
+    """
+
+    name: str
+    rows_from: dict[str, int]
+    num_common: int
+    num_replaced: int
+    num_failed_in_all: int
+    differences: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Source:
+    """One store to merge, and a profile in it."""
+
+    location: Location
+    group: zarr.Group
+    attributes: dict[str, Any]
+    status: NDArray[np.uint8]
+    digest: NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which source each row of a profile comes from (position among the sources; -1: it was run in none)."""
+
+    name: str
+    sources: list[Source]
+    row_from: NDArray[np.int64]
+    estimators: dict[str, NDArray[np.int64]]
+    report: MergedProfile
+    problems: list[str]
+
+
+def plan_profile(name: str, stores: Sequence[tuple[Location, zarr.Group]]) -> Plan:
+    """Decide where each row comes from; what contradicts is listed in ``problems``."""
+    sources = [_source(location, root, name) for location, root in stores if name in set(_profile_names(root))]
+    first = sources[0]
+    for other in sources[1:]:
+        _require_equal_specs(name, first, other)
+        if not np.array_equal(read_all(first, "layer"), read_all(other, "layer")):
+            raise StoreError(
+                f"{name} has other layers in {first.location} than in {other.location}: they cannot be merged."
+            )
+    status = np.stack([source.status for source in sources])
+    row_from = _first_best(status)
+    problems = _row_conflicts(name, sources, status)
+    estimators, more = _plan_estimators(name, sources)
+    ok, failed = (status == STATUS["ok"]), (status == STATUS["failed"])
+    report = MergedProfile(
+        name=name,
+        rows_from={str(s.location): int((row_from == i).sum()) for i, s in enumerate(sources)},
+        num_common=int((ok.sum(axis=0) > 1).sum()),
+        num_replaced=int((ok.any(axis=0) & failed.any(axis=0)).sum()),
+        num_failed_in_all=int((failed.any(axis=0) & ~ok.any(axis=0)).sum()),
+        differences=_differences(sources),
+    )
+    return Plan(name, sources, row_from, estimators, report, problems + more)
+
+
+def _require_equal_specs(name: str, a: Source, b: Source) -> None:
+    first, second = (ProfileSpec.from_attrs(source.attributes["spec"]).to_attrs() for source in (a, b))
+    differing = [key for key in first if first[key] != second[key]]
+    if differing:
+        lines = "\n".join(
+            f"  {key}: {first[key]!r} in {a.location}, {second[key]!r} in {b.location}" for key in differing
+        )
+        raise SpecMismatchError(
+            f"{name} was measured with different settings:\n{lines}\n"
+            "These are two profiles, which one store cannot hold under one name: publish them as two stores."
+        )
+
+
+def _source(location: Location, root: zarr.Group, name: str) -> Source:
+    group = _profile_group(root, name, location)
+    everything = Shard(0, 0, int(group["status"].shape[0]), ())  # type: ignore[union-attr]
+    status, digest = (_read(group, key, everything, location) for key in ("status", "digest"))
+    return Source(location, group, dict(group.attrs), status, digest)
+
+
+def read_all(source: Source, variable: str) -> NDArray[Any]:
+    """A whole array of a profile that is small enough: one value an architecture, or fewer."""
+    return _read(source.group, variable, Shard(0, 0, len(source.status), ()), source.location)
+
+
+def _first_best(status: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Position of the first source that is ok or else failed, of statuses (source, arch); -1 where there is none.
+
+    Examples
+    --------
+    >>> _first_best(np.array([[0, 2, 2, 1], [0, 0, 1, 1]], np.uint8)).tolist()
+    [-1, 0, 1, 0]
+    """
+    rank = np.select([status == STATUS["ok"], status == STATUS["failed"]], [2, 1], 0)
+    return np.where(rank.any(axis=0), rank.argmax(axis=0), -1)
+
+
+def _row_conflicts(name: str, sources: Sequence[Source], status: NDArray[np.uint8]) -> list[str]:
+    """Rows that two sources measured with different results. A failure is no result: the messages may differ."""
+    arch = read_all(sources[0], "arch")
+    lines = []
+    for (i, a), (j, b) in itertools.combinations(enumerate(sources), 2):
+        both = (status[i] == STATUS["ok"]) & (status[j] == STATUS["ok"])
+        lines += [
+            f"{name}, row {row} ({arch[row]}): digest {a.digest[row]:016x} in {a.location}, {b.digest[row]:016x} in {b.location}"
+            for row in np.flatnonzero(both & (a.digest != b.digest))
+        ]
+    return lines
+
+
+def _plan_estimators(name: str, sources: Sequence[Source]) -> tuple[dict[str, NDArray[np.int64]], list[str]]:
+    """Where each score comes from, by estimator, and scores that contradict each other."""
+    found: dict[str, NDArray[np.int64]] = {}
+    lines = []
+    for estimator in sorted({each for source in sources for each in _estimators(source)}):
+        status = np.stack([scores_of(source, estimator, "status") for source in sources])
+        score = np.stack([scores_of(source, estimator, "score") for source in sources])
+        found[estimator] = _first_best(status)
+        ok = status == STATUS["ok"]
+        best = np.take_along_axis(score, np.maximum(found[estimator], 0)[None], axis=0)
+        # Bits are compared: 0.0 and -0.0 differ, and so does what would round to the same text.
+        differ = ok & (score.view(np.uint64) != best.view(np.uint64))
+        for i, row in np.argwhere(differ):
+            a, b = sources[int(found[estimator][row])], sources[i]
+            lines.append(
+                f"{name}, estimator {estimator}, row {row}: {float(best[0, row])!r} in {a.location}, {float(score[i, row])!r} in "
+                f"{b.location}"
+            )
+    return found, lines
+
+
+def _estimators(source: Source) -> list[str]:
+    parent = source.group.get("estimators")
+    return [name for name, child in child_groups(parent) if "status" in child] if isinstance(parent, zarr.Group) else []
+
+
+def scores_of(source: Source, estimator: str, key: str) -> NDArray[Any]:
+    """One array of an estimator; fill values if the source does not have it."""
+    if estimator not in _estimators(source):
+        variable = ESTIMATOR_VARIABLES[key]
+        return np.full(len(source.status), variable.fill, variable.dtype)
+    return read_all(source, f"estimators/{estimator}/{key}")
+
+
+def _differences(sources: Sequence[Source]) -> tuple[str, ...]:
+    """Facts about the runs that may move the last bit of a gradient, where they are not the same in all sources."""
+    lines = []
+    for key in _MATTERS:
+        values = [{str(run[key]) for run in s.attributes.get("runs", ()) if key in run} for s in sources]
+        if any(value != values[0] for value in values):
+            texts = [
+                f"{', '.join(sorted(value)) or 'unknown'} in {s.location}"
+                for value, s in zip(values, sources, strict=True)
+            ]
+            lines.append(f"{key} differs: {'; '.join(texts)}")
+    return tuple(lines)

@@ -1,0 +1,325 @@
+"""Stores at a URL: the options of one, time limits, and requests that are tried again before they end in a clear error."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from zarr.abc.store import ByteRequest, RangeByteRequest, SuffixByteRequest
+from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.storage import FsspecStore, WrapperStore
+
+from sweetgrad.store.errors import NotAStoreError, StoreError, UnreachableStoreError
+
+T = TypeVar("T")
+
+CONNECT_TIMEOUT_S = 10.0
+READ_TIMEOUT_S = 60.0
+TRIES = 6
+PAUSE_S = 0.5
+"""Defaults of the storage options ``connect_timeout``, ``read_timeout`` (for every wait for bytes), ``tries``, ``pause``."""
+
+_LONGEST_PAUSE_S = 10.0
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RemoteStore:
+    """A store at a URL that needs options; wherever the package takes a location, it takes this.
+
+    Attributes
+    ----------
+    url
+        As in `open_store`.
+    storage_options
+        Options of the fsspec file system (``endpoint_url``, ``key``, ``anon``, …), and ``connect_timeout``, ``read_timeout``
+        (s), ``tries`` and ``pause`` (s, before the second try; doubled before every other) for all of them.
+
+    Examples
+    --------
+    >>> store = RemoteStore("s3://bucket/nb201.zarr", {"endpoint_url": "http://127.0.0.1:9000"})
+    >>> str(store)
+    's3://bucket/nb201.zarr'
+    """
+
+    url: str
+    # Kept out of repr(), which ends up in logs: options hold keys and secrets.
+    storage_options: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
+
+    def __str__(self) -> str:
+        """The URL, without the options."""
+        return self.url
+
+
+class AtMost(RangeByteRequest):
+    """The start of a file, which may be shorter than that: a limit that the request itself carries."""
+
+
+class PatientStore(WrapperStore[FsspecStore]):
+    """A file system at a URL whose requests are tried again when the network or the server fails.
+
+    zarr takes a file that is not there for fill values. Here that is only what the server says is not there (404): everything
+    else that keeps a request from succeeding raises `UnreachableStoreError`.
+    """
+
+    def __init__(self, store: FsspecStore, remote: RemoteStore, *, tries: int, pause_s: float) -> None:
+        super().__init__(store)
+        self._remote = remote
+        self._tries, self._pause_s = tries, pause_s
+
+    def _with_store(self, store: FsspecStore) -> "PatientStore":
+        return PatientStore(store, self._remote, tries=self._tries, pause_s=self._pause_s)
+
+    def __reduce__(self) -> Any:
+        # Connections do not travel to other processes; they are made anew there.
+        return open_remote, (self._remote, self.read_only)
+
+    def __str__(self) -> str:
+        return str(self._remote)
+
+    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
+        last = self._tries - 1
+
+        async def read(attempt: int) -> Buffer | None:
+            try:
+                found = await self._store.get(key, prototype, byte_range)
+            except Exception as error:
+                if _status(error) != 416:  # the range lies behind the end: the file is shorter than it must be
+                    raise
+                found = prototype.buffer.from_bytes(b"")
+            asked = _length(byte_range)
+            if found is None or asked is None:
+                return found
+            if len(found) > asked:
+                raise UnreachableStoreError(
+                    f"{self._remote}/{key}: expected {asked} bytes, the part that was asked for; the server sent the whole file "
+                    f"({len(found)} bytes). It knows no Range requests (`python -m http.server` does not): serve the store with "
+                    "nginx, or download it."
+                )
+            # A file that stays short is damaged: its checksum tells, and names the shard.
+            may_be_short = not isinstance(byte_range, RangeByteRequest) or isinstance(byte_range, AtMost)
+            if not may_be_short and len(found) < asked and attempt < last:
+                raise ConnectionError(f"expected {asked} bytes, got {len(found)}")
+            return found
+
+        return await self._try(read, key)
+
+    async def get_partial_values(
+        self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
+    ) -> list[Buffer | None]:
+        return list(await asyncio.gather(*(self.get(key, prototype, each) for key, each in key_ranges)))
+
+    async def _get_many(
+        self, requests: Iterable[tuple[str, BufferPrototype, ByteRequest | None]]
+    ) -> AsyncGenerator[tuple[str, Buffer | None], None]:
+        for request in requests:
+            yield request[0], await self.get(*request)
+
+    async def exists(self, key: str) -> bool:
+        # fsspec says of http that a file is not there, too, when the server only is out of order.
+        strict = {"strict": True} if _is_http(self._remote.url) else {}
+        path = f"{self._store.path}/{key}"
+
+        async def ask(_: int) -> bool:
+            try:
+                return bool(await self._store.fs._exists(path, **strict))
+            except FileNotFoundError:
+                return False
+
+        return await self._try(ask, key)
+
+    async def getsize(self, key: str) -> int:
+        return await self._try(lambda _: self._store.getsize(key), key)
+
+    async def set(self, key: str, value: Buffer) -> None:
+        await self._write(lambda _: self._store.set(key, value), key)
+
+    async def _set_many(self, values: Iterable[tuple[str, Buffer]]) -> None:
+        await asyncio.gather(*(self.set(key, value) for key, value in values))
+
+    async def set_if_not_exists(self, key: str, value: Buffer) -> None:
+        """Create a file in one step, or leave the one that is there.
+
+        Whose it is, the caller must read: an answer that was lost leaves a file that the next try finds.
+        """
+        self._store._check_writable()
+        path = f"{self._store.path}/{key}"
+
+        async def create(_: int) -> None:
+            # Not every server knows conditional writes: one that ignores the condition must not overwrite what is long there.
+            if await self._store.fs._exists(path):
+                return
+            with suppress(FileExistsError):
+                await self._store.fs._pipe_file(path, value.to_bytes(), mode="create")
+
+        await self._write(create, key)
+
+    async def delete(self, key: str) -> None:
+        await self._write(lambda _: self._store.delete(key), key)
+
+    async def delete_dir(self, prefix: str) -> None:
+        await self._write(lambda _: self._store.delete_dir(prefix), prefix)
+
+    async def list(self) -> AsyncIterator[str]:
+        async for key in self.list_prefix(""):
+            yield key
+
+    async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
+        for key in await self._names(self._store.list_prefix, prefix):
+            yield key
+
+    async def list_dir(self, prefix: str) -> AsyncIterator[str]:
+        for key in await self._names(self._store.list_dir, prefix):
+            yield key
+
+    async def is_empty(self, prefix: str) -> bool:
+        return not await self._names(self._store.list_dir, prefix)
+
+    async def _names(self, names: Callable[[str], AsyncIterator[str]], prefix: str) -> tuple[str, ...]:
+        async def collect(_: int) -> tuple[str, ...]:
+            return tuple([name async for name in names(prefix)])
+
+        return await self._try(collect, prefix)
+
+    async def _write(self, action: Callable[[int], Awaitable[T]], key: str) -> T:
+        try:
+            return await self._try(action, key)
+        except FileNotFoundError as error:
+            raise NotAStoreError(
+                f"{self._remote}: expected a place to write to, found no such bucket or folder ({error}). Make the bucket first, "
+                "or check its name."
+            ) from error
+
+    async def _try(self, action: Callable[[int], Awaitable[T]], key: str) -> T:
+        """Do something again until it succeeds, cannot succeed, or was tried often enough."""
+        begun = time.monotonic()
+        for attempt in range(self._tries):
+            try:
+                return await action(attempt)
+            except (StoreError, FileNotFoundError):
+                raise
+            except Exception as error:
+                if not _is_remote_error(error):
+                    raise
+                if _is_refusal(error):
+                    raise UnreachableStoreError(
+                        f"{self._remote}/{key}: expected to be let in, the server refused: {_words(error)}. Check the "
+                        "credentials (environment, ~/.aws, or storage options such as key, secret, anon) and what they allow."
+                    ) from error
+                if attempt == self._tries - 1:
+                    address = "address (endpoint_url)" if _is_s3(self._remote.url) else "address"
+                    raise UnreachableStoreError(
+                        f"{self._remote}/{key}: expected an answer, got {_words(error)} ({self._tries} tries in "
+                        f"{time.monotonic() - begun:.0f} s). Check the {address} and the network, then do the same again: what "
+                        "was written before is safe. The storage options tries, connect_timeout and read_timeout make it more "
+                        "patient."
+                    ) from error
+                _logger.info("%s/%s: %s; trying again", self._remote, key, _words(error))
+                await asyncio.sleep(_pause(attempt, self._pause_s))
+        raise AssertionError("tries is at least 1")
+
+
+def open_remote(remote: RemoteStore, read_only: bool) -> PatientStore:
+    """The file system of a URL, with time limits; nothing is asked of it yet.
+
+    Raises
+    ------
+    ImportError
+        If its library is not installed.
+    StoreError
+        If it cannot be written to, and is to be.
+    """
+    if _is_http(remote.url) and not read_only:
+        raise StoreError(
+            f"{remote} can only be read: write to a folder or to an object store (s3://…), then serve that."
+        )
+    options = dict(remote.storage_options)
+    tries = int(options.pop("tries", TRIES))
+    if tries < 1:
+        raise ValueError(f"the storage option tries must be at least 1, got {tries}")
+    pause_s = float(options.pop("pause", PAUSE_S))
+    connect_s = float(options.pop("connect_timeout", CONNECT_TIMEOUT_S))
+    read_s = float(options.pop("read_timeout", READ_TIMEOUT_S))
+    try:
+        options = _with_limits(remote.url, options, connect_s, read_s)
+        store = FsspecStore.from_url(remote.url, storage_options=options, read_only=read_only)
+    except ImportError as error:
+        raise ImportError(
+            f"{remote} needs a package that is not installed ({error}): pip install 'sweetgrad[cloud]'"
+        ) from error
+    except ValueError as error:  # a protocol that fsspec does not know, or an option of the wrong kind
+        raise ValueError(
+            f"{remote}: expected a local path, or a URL such as s3://…, https://… or zip::https://… with options that it has: "
+            f"{error}"
+        ) from error
+    if _is_s3(remote.url):
+        store.fs.retries = 1  # tries are counted in one place, so that their time is bounded
+    store.path = store.path.rstrip("/")
+    return PatientStore(store, remote, tries=tries, pause_s=pause_s)
+
+
+def _with_limits(url: str, options: dict[str, Any], connect_s: float, read_s: float) -> dict[str, Any]:
+    """Options with time limits where the user gave none; no listing is kept, since other processes write, too."""
+    if _is_s3(url):
+        limits = {
+            "connect_timeout": connect_s,
+            "read_timeout": read_s,
+            "retries": {"total_max_attempts": 1, "mode": "standard"},
+        }
+        config = {**limits, **options.get("config_kwargs", {})}
+        # With concurrent reads of one file, s3fs asks for its size before every read: two requests instead of one.
+        return {"use_listings_cache": False, "max_concurrency": 1, **options, "config_kwargs": config}
+    if _is_http(url):
+        import aiohttp
+
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_s, sock_read=read_s)
+        return {**options, "client_kwargs": {"timeout": timeout, **options.get("client_kwargs", {})}}
+    return options
+
+
+def _is_http(url: str) -> bool:
+    return url.startswith(("http://", "https://"))
+
+
+def _is_s3(url: str) -> bool:
+    return url.startswith(("s3://", "s3a://"))
+
+
+def _length(byte_range: ByteRequest | None) -> int | None:
+    """Bytes that a request asks for; None: however many there are."""
+    if isinstance(byte_range, RangeByteRequest):
+        return byte_range.end - byte_range.start
+    return byte_range.suffix if isinstance(byte_range, SuffixByteRequest) else None
+
+
+def _is_remote_error(error: Exception) -> bool:
+    """Whether it comes from the network or the server; anything else is a mistake in a program."""
+    libraries = ("aiohttp", "botocore", "aiobotocore", "fsspec", "s3fs", "gcsfs")
+    return isinstance(error, OSError | asyncio.TimeoutError) or type(error).__module__.partition(".")[0] in libraries
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether another try would be answered in the same way."""
+    if isinstance(error, PermissionError) or "Credential" in type(error).__name__:
+        return True
+    status = _status(error)
+    return status is not None and 400 <= status < 500 and status not in (408, 416, 429)
+
+
+def _status(error: Exception) -> int | None:
+    status = getattr(error, "status", None)  # aiohttp.ClientResponseError
+    return status if isinstance(status, int) else None
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".rstrip(": ")
+
+
+def _pause(attempt: int, first_s: float) -> float:
+    """Seconds before the next try, doubled each time; at random, lest many workers come back at once."""
+    longest = min(_LONGEST_PAUSE_S, first_s * 2.0**attempt)
+    return longest * random.uniform(0.5, 1)

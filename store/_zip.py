@@ -1,0 +1,211 @@
+"""A zip file behind range requests: its directory is read once, then each array by the bytes that it needs."""
+
+import io
+import struct
+import zipfile
+import zlib
+from collections.abc import AsyncIterator, Callable, Iterable
+from itertools import pairwise
+from typing import Any
+
+from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, Store, SuffixByteRequest
+from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
+from zarr.core.sync import sync
+
+from sweetgrad.store._limits import check_members
+from sweetgrad.store.errors import CorruptShardError, NotAStoreError
+
+_TAIL = 1 << 16
+_LOCAL_HEADER = struct.Struct("<4s5H3I2H")
+
+
+class RemoteZipStore(Store):
+    """The files in a zip, of which only the parts that are asked for are read.
+
+    Parameters
+    ----------
+    base
+        Store that holds the zip file.
+    name
+        Its key there.
+    """
+
+    supports_writes = False
+    supports_deletes = False
+    supports_listing = True
+
+    def __init__(self, base: Store, name: str) -> None:
+        super().__init__(read_only=True)
+        self._base, self._name = base, name
+        self._entries = _read_directory(base, name)
+        self._next = dict(pairwise(sorted(entry.header_offset for entry in self._entries.values())))
+        self._data_offset: dict[str, int] = {}
+
+    def __reduce__(self) -> Any:
+        return RemoteZipStore, (self._base, self._name)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RemoteZipStore) and (self._base, self._name) == (other._base, other._name)
+
+    def __str__(self) -> str:
+        return f"zip::{self._base}/{self._name}"
+
+    def with_read_only(self, read_only: bool = False) -> "RemoteZipStore":
+        if not read_only:
+            raise ValueError(f"{self} can only be read")
+        return self
+
+    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
+        entry = self._entries.get(key)
+        if entry is None:
+            return None
+        start, stop = _bounds(byte_range, entry.file_size)
+        offset = await self._offset(entry)
+        if entry.compress_type == zipfile.ZIP_STORED:
+            data = await self._read(offset + start, offset + stop)
+            whole = stop - start == entry.file_size
+        else:
+            data = _inflate(await self._read(offset, offset + entry.compress_size), entry, self)
+            whole = True
+        if whole and zlib.crc32(data) != entry.CRC:
+            raise CorruptShardError(
+                f"{self}: {key} has not the checksum of the zip. Download the file again from its source."
+            )
+        if entry.compress_type != zipfile.ZIP_STORED:
+            data = data[start:stop]
+        return prototype.buffer.from_bytes(data)
+
+    async def _offset(self, entry: zipfile.ZipInfo) -> int:
+        """Where the data of a file begin. The directory tells if nothing but them fits before the next file."""
+        known = self._data_offset.get(entry.filename)
+        if known is not None:
+            return known
+        begin = entry.header_offset + _LOCAL_HEADER.size + len(entry.filename.encode()) + len(entry.extra)
+        if begin + entry.compress_size != self._next.get(entry.header_offset):
+            header = await self._read(entry.header_offset, entry.header_offset + _LOCAL_HEADER.size)
+            magic, *_, len_name, len_extra = _LOCAL_HEADER.unpack(header)
+            if magic != b"PK\x03\x04":
+                raise CorruptShardError(f"{self}: {entry.filename} has no header in the zip. Download the file again.")
+            begin = entry.header_offset + _LOCAL_HEADER.size + len_name + len_extra
+        self._data_offset[entry.filename] = begin
+        return begin
+
+    async def _read(self, start: int, stop: int) -> bytes:
+        if start == stop:
+            return b""
+        found = await self._base.get(self._name, default_buffer_prototype(), RangeByteRequest(start, stop))
+        if found is None or len(found) != stop - start:
+            raise CorruptShardError(
+                f"{self}: expected {stop - start} bytes from {start}, got {0 if found is None else len(found)}: the file is not "
+                "whole, or was replaced since it was opened. Open it again."
+            )
+        return found.to_bytes()
+
+    async def get_partial_values(
+        self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
+    ) -> list[Buffer | None]:
+        return [await self.get(key, prototype, each) for key, each in key_ranges]
+
+    async def exists(self, key: str) -> bool:
+        return key in self._entries
+
+    async def getsize(self, key: str) -> int:
+        return self._entries[key].file_size
+
+    async def set(self, key: str, value: Buffer) -> None:
+        raise NotImplementedError
+
+    async def delete(self, key: str) -> None:
+        raise NotImplementedError
+
+    async def list(self) -> AsyncIterator[str]:
+        for key in self._entries:
+            yield key
+
+    async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
+        for key in self._entries:
+            if key.startswith(prefix):
+                yield key
+
+    async def list_dir(self, prefix: str) -> AsyncIterator[str]:
+        folder = f"{prefix.rstrip('/')}/" if prefix else ""
+        inside = (key.removeprefix(folder).partition("/")[0] for key in self._entries if key.startswith(folder))
+        for name in dict.fromkeys(inside):
+            yield name
+
+
+def _read_directory(base: Store, name: str) -> dict[str, zipfile.ZipInfo]:
+    """The files of a zip by name, from its end."""
+    try:
+        size = sync(base.getsize(name))
+    except FileNotFoundError as error:
+        raise NotAStoreError(f"no store at zip::{base}/{name}: expected a zip file, found none there.") from error
+
+    def fetch(start: int, stop: int) -> bytes:
+        found = sync(base.get(name, default_buffer_prototype(), RangeByteRequest(start, stop)))
+        return b"" if found is None else found.to_bytes()
+
+    try:
+        with zipfile.ZipFile(io.BufferedReader(_Tail(size, fetch), 1)) as archive:
+            check_members(archive.infolist(), where=f"zip::{base}/{name}", archive_bytes=size)
+            entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+    except zipfile.BadZipFile as error:
+        raise NotAStoreError(
+            f"zip::{base}/{name}: expected a zip file, cannot read its directory ({error}). Download it again from its source."
+        ) from error
+    return {entry.filename: entry for entry in entries}
+
+
+class _Tail(io.RawIOBase):
+    """A file of known size, read backwards in large pieces: what `zipfile.ZipFile` reads is at the end."""
+
+    def __init__(self, size: int, fetch: Callable[[int, int], bytes]) -> None:
+        self._size, self._fetch, self._at = size, fetch, 0
+        self._start = size
+        self._data = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + (0, self._at, self._size)[whence]
+        if self._at < 0:
+            raise OSError("before the start of the file")
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        stop = min(self._at + len(buffer), self._size)
+        if self._at >= stop:
+            return 0
+        if self._at < self._start:
+            start = max(0, min(self._at, self._start - _TAIL))
+            self._data = self._fetch(start, self._start) + self._data
+            self._start = start
+        piece = self._data[self._at - self._start : stop - self._start]
+        buffer[: len(piece)] = piece
+        self._at += len(piece)
+        return len(piece)
+
+
+def _bounds(byte_range: ByteRequest | None, size: int) -> tuple[int, int]:
+    if isinstance(byte_range, RangeByteRequest):
+        return min(byte_range.start, size), min(byte_range.end, size)
+    if isinstance(byte_range, OffsetByteRequest):
+        return min(byte_range.offset, size), size
+    if isinstance(byte_range, SuffixByteRequest):
+        return max(0, size - byte_range.suffix), size
+    return 0, size
+
+
+def _inflate(data: bytes, entry: zipfile.ZipInfo, store: RemoteZipStore) -> bytes:
+    """Never more than the size that the directory declares, whatever the data unpack to."""
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        return inflater.decompress(data, max(1, entry.file_size))
+    except zlib.error as error:
+        raise CorruptShardError(
+            f"{store}: {entry.filename} cannot be unpacked ({error}). Download the file again."
+        ) from error

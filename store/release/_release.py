@@ -1,0 +1,94 @@
+"""What a release is, as plain data: all the texts that lie in it are written from this."""
+
+import datetime as dt
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sweetgrad.store.status import AccuracyInfo, ProfileInfo
+
+__all__ = ["PAPER", "PAPER_DOI", "Release", "ReleaseFile"]
+
+PAPER_DOI = "10.1016/j.neunet.2023.09.012"
+PAPER = f"Yang et al., Sweet Gradient Matters, Neural Networks 168 (2023), https://doi.org/{PAPER_DOI}"
+
+
+@dataclass(frozen=True)
+class ReleaseFile:
+    """A file at the top of a release, or the folder of the store as a whole."""
+
+    name: str
+    num_bytes: int
+
+
+@dataclass(frozen=True)
+class Release:
+    """What `publish` wrote.
+
+    Attributes
+    ----------
+    folder, name
+        Where it lies, and the name that its store has: ``<name>.zarr`` and ``<name>.zarr.zip``.
+    number, date
+        1 for the first release into the folder, 2 for the next; and its day (UTC).
+    note, creators, doi, url
+        What the publisher says: changes in words, authors as ``Family, Given``, and where it will be found; each may be empty.
+    attributes
+        Those of the store: format version, licence, citation.
+    profiles, accuracies
+        What it holds.
+    digests
+        SHA-256 of the content by profile, estimator and accuracy table: what tells one release from the next.
+    changes
+        A sentence for everything that is new, changed or gone since the release before.
+    files
+        What lies at the top of the folder, with sizes.
+    """
+
+    folder: Path
+    name: str
+    number: int
+    date: dt.date
+    note: str
+    creators: tuple[str, ...]
+    doi: str
+    url: str
+    attributes: dict[str, Any]
+    profiles: tuple[ProfileInfo, ...]
+    accuracies: tuple[AccuracyInfo, ...]
+    digests: dict[str, str]
+    changes: tuple[str, ...]
+    files: tuple[ReleaseFile, ...] = ()
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether the content is that of the release before."""
+        return self.number > 1 and not self.changes
+
+    @property
+    def version(self) -> str:
+        """Number of the release as a version of three parts, which catalogues expect."""
+        return f"{self.number}.0.0"
+
+    @property
+    def title(self) -> str:
+        """Title of the data set."""
+        spaces = dict.fromkeys(profile.spec.space for profile in self.profiles)
+        return f"Gradient histograms at initialisation of {', '.join(spaces)}"
+
+    @property
+    def summary(self) -> str:
+        """What it is, in three sentences."""
+        num_archs = max(profile.status.num_archs for profile in self.profiles)
+        count = "one profile" if len(self.profiles) == 1 else f"{len(self.profiles)} profiles"
+        return (
+            f"How the gradients of up to {num_archs:,} neural architectures are distributed at initialisation, layer by layer, "
+            f"as exact histograms of abs(dJ/dtheta) over one mini-batch: {count}, one for each setting of search space, data "
+            "set, batch size and seed. No network was trained for it. It answers every question about Sweet Gradient (scores, "
+            "proportions, sweetness, best intervals) without running a network again."
+        )
+
+    @property
+    def authors(self) -> str:
+        """Authors in one line."""
+        return "; ".join(self.creators)

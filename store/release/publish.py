@@ -1,0 +1,275 @@
+"""Write a release: the store in two forms, with everything that a stranger needs to trust, load and cite it."""
+
+import datetime as dt
+import difflib
+import json
+import re
+import shutil
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import zarr
+from zarr.errors import ZarrUserWarning
+from zarr.storage import LocalStore
+
+from sweetgrad.store._copy import Progress, copy_groups, new_folder
+from sweetgrad.store._location import Location, is_remote, open_root, with_options
+from sweetgrad.store.errors import NotAStoreError, StoreError
+from sweetgrad.store.profiles import finalise_profile
+from sweetgrad.store.release._changelog import (
+    CHANGELOG,
+    changelog,
+    changes,
+    content_digests,
+    last_number,
+    previous_digests,
+)
+from sweetgrad.store.release._croissant import croissant
+from sweetgrad.store.release._data_card import data_card
+from sweetgrad.store.release._datacite import datacite
+from sweetgrad.store.release._load import load_snippet
+from sweetgrad.store.release._release import Release, ReleaseFile
+from sweetgrad.store.release._zip import write_zip
+from sweetgrad.store.status import ProfileStatus, info, status
+from sweetgrad.store.sums import SUMS, files_below, read_sums, sha256_of, write_sums
+from sweetgrad.store.verify import require_sound
+
+__all__ = ["publish"]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_DOI = re.compile(r"10\.\d{4,9}/[-._;()/:a-zA-Z0-9]+")
+_TEXTS_BYTES = 1 << 20  # more than all texts of a release take
+_REPLACED = ".replaced-by-publish"
+
+
+def publish(
+    location: Location,
+    dest: str | Path,
+    *,
+    profiles: Sequence[str] | None = None,
+    name: str | None = None,
+    note: str = "",
+    creators: Sequence[str] = (),
+    doi: str = "",
+    url: str = "",
+    allow_incomplete: bool = False,
+    storage_options: dict[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> Release:
+    """Write a release of a store into a folder, or the next release into a folder that holds one.
+
+    The store is verified first. Its files are copied byte by byte, never encoded anew. The release is written beside the folder
+    under the name ``<dest>.publishing`` and takes its place when it is whole; until then the release before stays as it is.
+
+    Parameters
+    ----------
+    location, storage_options
+        As in `open_store`.
+    dest
+        Local folder, new, empty, or with the release before.
+    profiles
+        Names of the profiles to publish, each with the accuracy table of its space; None: all.
+    name
+        Name of the published store: ``<name>.zarr``; None: that of the store.
+    note
+        What the changelog says about this release.
+    creators
+        Authors of the data, as ``Family, Given`` or the name of an organisation.
+    doi, url
+        DOI of the data set, and address that the folder will be served at, where they are known already.
+    allow_incomplete
+        Whether profiles may have rows that were not run; the data card says so.
+    progress
+        Called with what is being done, how much of it is done, and how much there is.
+
+    Returns
+    -------
+    What was written.
+
+    Raises
+    ------
+    NotAStoreError
+        If there is no such store or profile.
+    StoreError
+        If a profile is not complete, the store has problems, the folder holds something else than a release, or the disk has
+        not enough room.
+    ValueError
+        If the name, DOI or destination is none.
+    """
+    location = with_options(location, storage_options)
+    folder = _folder(location, dest)
+    name = _release_name(location, name)
+    if doi and not _DOI.fullmatch(doi):
+        raise ValueError(f"a DOI is like 10.5281/zenodo.1234567 (without https://doi.org/), got {doi!r}")
+    root = open_root(location)
+    chosen = _choose(location, profiles)
+    _require_complete(location, chosen, allow_incomplete=allow_incomplete)
+    spaces = dict.fromkeys(profile.name.partition("/")[0] for profile in chosen)
+    paths = [*(p.name for p in chosen), *(f"{space}/accuracy" for space in spaces if f"{space}/accuracy" in root)]
+    _recover(folder)
+    _require_release_or_nothing(folder)
+    require_sound(location, paths, progress=progress)
+    _require_room(location, paths, folder)
+    with new_folder(folder, ".publishing") as work:
+        store = work / f"{name}.zarr"
+        copy_groups(root, paths, store, progress=progress)
+        _consolidate(store, [profile.name for profile in chosen])
+        write_zip(store, work / f"{name}.zarr.zip", progress=progress)
+        found = info(store)
+        digests = content_digests(store, {key: sha256_of(store / key) for key in files_below(store)})
+        release = Release(
+            folder=folder,
+            name=name,
+            number=last_number(folder) + 1,
+            date=dt.datetime.now(dt.UTC).date(),
+            note=note,
+            creators=tuple(creators) or (f"The authors of {name}",),
+            doi=doi,
+            url=url,
+            attributes=found.attributes,
+            profiles=found.profiles,
+            accuracies=found.accuracies,
+            digests=digests,
+            changes=changes(previous_digests(folder), digests),
+            files=_top_files(work),
+        )
+        _write_texts(release, work, before=folder / CHANGELOG)
+        write_sums(work, progress=(lambda done, total: progress("summing", done, total)) if progress else None)
+        release = replace(release, files=_top_files(work))
+        _take_place(work, folder)
+    return release
+
+
+def _folder(location: Location, dest: str | Path) -> Path:
+    if is_remote(dest):
+        raise ValueError(f"a release is written to a local folder, got {dest}: write it there, then upload the folder.")
+    folder = Path(dest).resolve()
+    if not is_remote(location) and folder.is_relative_to(Path(str(location)).resolve()):
+        raise ValueError(f"{dest} lies inside the store {location}: give a folder outside.")
+    return folder
+
+
+def _release_name(location: Location, name: str | None) -> str:
+    if name is None:
+        last = str(location).rstrip("/").rpartition("/")[2]
+        name = last.removesuffix(".zip").removesuffix(".zarr")
+    if not _NAME.fullmatch(name):
+        raise ValueError(
+            f"name must be letters, digits, dots, dashes and underscores, got {name!r}: give another with --name"
+        )
+    return name
+
+
+def _choose(location: Location, profiles: Sequence[str] | None) -> list[ProfileStatus]:
+    there = {profile.name: profile for profile in status(location)}
+    if not there:
+        raise NotAStoreError(f"{location} holds no profile yet: there is nothing to publish.")
+    for name in profiles or ():
+        if name not in there:
+            near = difflib.get_close_matches(name, there, n=3, cutoff=0.3) or sorted(there)
+            raise NotAStoreError(f"{location} has no profile {name!r}; it holds {', '.join(near)}.")
+    return [there[name] for name in dict.fromkeys(there if profiles is None else profiles)]
+
+
+def _require_complete(location: Location, profiles: Sequence[ProfileStatus], *, allow_incomplete: bool) -> None:
+    unfinished = [profile for profile in profiles if not profile.complete]
+    if unfinished and not allow_incomplete:
+        lines = "\n".join(
+            f"  {p.name}: {p.num_not_run:,} of {p.num_archs:,} architectures were not run" for p in unfinished
+        )
+        raise StoreError(
+            f"{location} has profiles that are not complete:\n{lines}\n"
+            "`sweetgrad profile` runs the rest; --allow-incomplete publishes them as they are, and says so in the data card; "
+            "--profiles leaves them out."
+        )
+
+
+def _recover(folder: Path) -> None:
+    """A crash between the two renames of `_take_place` leaves the release before under another name."""
+    old = _beside(folder, _REPLACED)
+    if old.exists() and not folder.exists():
+        old.rename(folder)
+    elif old.exists():
+        shutil.rmtree(old)
+
+
+def _require_release_or_nothing(folder: Path) -> None:
+    """Files that no release put there would be lost when the next one takes its place."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise StoreError(f"{folder} is a file: give a new folder, or one that holds a release.")
+    sums = folder / SUMS
+    known = read_sums(sums.read_text(encoding="utf-8"), where=str(sums)) if sums.is_file() else {}
+    foreign = sorted(path for path in files_below(folder) if path not in known)
+    if foreign:
+        shown = ", ".join(foreign[:5]) + (", …" if len(foreign) > 5 else "")
+        raise StoreError(
+            f"{folder} holds files of no release: {shown}. Publishing replaces the folder: move them away, or give "
+            "another folder."
+        )
+
+
+def _require_room(location: Location, paths: Sequence[str], folder: Path) -> None:
+    """The store is written twice, as folder and as zip; of a remote one the size is not known before."""
+    if is_remote(location) or not Path(str(location)).is_dir():
+        return
+    files = (file for path in paths for file in (Path(str(location)) / path).rglob("*") if file.is_file())
+    needed = 2 * sum(file.stat().st_size for file in files) + _TEXTS_BYTES
+    there = next(parent for parent in folder.parents if parent.exists())
+    free = shutil.disk_usage(there).free
+    if needed > free:
+        raise StoreError(
+            f"the release needs {needed / 1e6:,.0f} MB in {there}, which has {free / 1e6:,.0f} MB free: make room, or give "
+            "a folder on another disk. Nothing was written."
+        )
+
+
+def _take_place(work: Path, folder: Path) -> None:
+    if folder.exists():
+        folder.rename(_beside(folder, _REPLACED))
+    work.rename(folder)
+    shutil.rmtree(_beside(folder, _REPLACED), ignore_errors=True)
+
+
+def _beside(folder: Path, suffix: str) -> Path:
+    return folder.with_name(folder.name + suffix)
+
+
+def _consolidate(store: Path, profiles: Sequence[str]) -> None:
+    """Stamp each profile with what the copy holds, then gather the metadata in the root and in each profile."""
+    for name in profiles:
+        finalise_profile(store, name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ZarrUserWarning)  # the v3 specification does not name consolidated metadata
+        for name in [*profiles, ""]:
+            zarr.consolidate_metadata(LocalStore(store), path=name)
+
+
+def _top_files(work: Path) -> tuple[ReleaseFile, ...]:
+    sizes: dict[str, int] = {}
+    for path in sorted(path for path in work.rglob("*") if path.is_file()):
+        top, slash, _ = path.relative_to(work).as_posix().partition("/")
+        sizes[top + slash] = sizes.get(top + slash, 0) + path.stat().st_size
+    return tuple(ReleaseFile(name, size) for name, size in sizes.items())
+
+
+def _write_texts(release: Release, work: Path, *, before: Path) -> None:
+    archive = f"{release.name}.zarr.zip"
+    previous = before.read_text(encoding="utf-8") if before.is_file() else ""
+    texts = {
+        "README.md": data_card(release),
+        CHANGELOG: changelog(release, previous),
+        "load.py": load_snippet(release),
+        "datacite.json": _json(datacite(release)),
+        "croissant.json": _json(croissant(release, {archive: sha256_of(work / archive)})),
+    }
+    for name, text in texts.items():
+        (work / name).write_text(text, encoding="utf-8")
+
+
+def _json(content: dict[str, Any]) -> str:
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,224 @@
+"""The file ``SHA256SUMS`` of a release: written as ``sha256sum`` does, and checked where the release lies, also at a URL."""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+
+from zarr.core.buffer import default_buffer_prototype
+from zarr.core.sync import sync
+
+from sweetgrad.store._check import Problem
+from sweetgrad.store._copy import each
+from sweetgrad.store._location import Location, is_remote
+from sweetgrad.store._remote import AtMost, PatientStore, RemoteStore, open_remote
+from sweetgrad.store.errors import StoreError, UnreachableStoreError
+
+__all__ = ["SUMS", "check_extra", "check_sums", "files_below", "find_sums", "read_sums", "sha256_of", "write_sums"]
+
+SUMS = "SHA256SUMS"
+"""Name of the file, at the top of a release."""
+
+_BLOCK = 1 << 23
+_MAX_BYTES = 1 << 28
+_LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
+
+
+def write_sums(folder: Path, *, progress: Callable[[int, int], None] | None = None) -> dict[str, str]:
+    """Write the sums of every file below a folder; returns path in the folder to SHA-256, by path."""
+    names = sorted(files_below(folder))
+    sums: dict[str, str] = {}
+    for name, digest in zip(names, each(lambda name: sha256_of(folder / name), names), strict=True):
+        sums[name] = digest
+        if progress:
+            progress(len(sums), len(names))
+    text = "".join(f"{digest}  {name}\n" for name, digest in sums.items())
+    read_sums(text, where=SUMS)  # a name that no reader would take is better found now
+    (folder / SUMS).write_text(text, encoding="utf-8")
+    return sums
+
+
+def files_below(folder: Path) -> Iterator[str]:
+    """Paths of the files below a folder, in it, but for the sums themselves."""
+    for path in folder.rglob("*"):
+        name = path.relative_to(folder).as_posix()
+        if name != SUMS and (path.is_file() or path.is_symlink()):
+            yield name
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, read in blocks."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_sums(text: str, *, where: str) -> dict[str, str]:
+    r"""Path in the release to SHA-256. The paths come from outside: one that could leave the release is refused.
+
+    Raises
+    ------
+    StoreError
+        If a line is not one that ``sha256sum`` writes, a path is absolute or has ``..``, or a path is named twice.
+
+    Examples
+    --------
+    >>> read_sums(f"{'0' * 64}  a/b\n", where="SHA256SUMS") == {"a/b": "0" * 64}
+    True
+    """
+    sums: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        found = _LINE.fullmatch(line)
+        if not found:
+            raise StoreError(
+                f"{where}, line {number}: expected a SHA-256, two spaces and a path, got {line[:80]!r}. Get the file again."
+            )
+        digest, name = found.groups()
+        if not _stays_inside(name):
+            raise StoreError(
+                f"{where}, line {number}: the path {name!r} leads out of the release: refused. Do not trust this release."
+            )
+        if name in sums:
+            raise StoreError(f"{where}, line {number}: {name!r} is named twice. Get the file again.")
+        sums[name] = digest
+    return sums
+
+
+def _stays_inside(name: str) -> bool:
+    path = PurePosixPath(name)
+    plain = name.isprintable() and not set(name) & set("\\:?#%") and str(path) == name
+    return plain and not path.is_absolute() and ".." not in path.parts and name not in (".", SUMS)
+
+
+def find_sums(location: Location) -> tuple[Location, str, str] | None:
+    """Look for the sums of a release in a location, and one level up if that is a ``.zarr`` or ``.zarr.zip``.
+
+    Returns
+    -------
+    Place of the release, the part of it that was asked for (empty: all), and the text of the sums; None if no sums name it.
+    """
+    # zip::https://host/nb201.zarr.zip is a file at https://host
+    text = str(location).rpartition("::")[2].rstrip("/")
+    text = text if is_remote(text) else str(Path(text).absolute())
+    above, _, name = text.rpartition("/")
+    places = [(text, "")] if not text.endswith(".zip") else []
+    if text.endswith((".zarr", ".zarr.zip")):
+        places.append((above, name))
+    for url, part in places:
+        place = RemoteStore(url, location.storage_options) if isinstance(location, RemoteStore) else url
+        content = _read_sums_file(place)
+        # Sums one level up may be those of anything.
+        if content is not None and (
+            not part or re.search(rf"^[0-9a-f]{{64}} [ *]{re.escape(part)}(/|$)", content, re.M)
+        ):
+            return place, part, content
+    return None
+
+
+def check_sums(
+    place: Location, sums: dict[str, str], *, progress: Callable[[int, int], None] | None = None
+) -> list[Problem]:
+    """Compare every file named with its sum, reading in blocks; files that are missing or differ are problems.
+
+    Parameters
+    ----------
+    place
+        Folder or URL of the release.
+    sums
+        Path to SHA-256, as from `read_sums`.
+    progress
+        Called with the number of files checked and their total.
+
+    Raises
+    ------
+    UnreachableStoreError
+        If the place cannot be reached; a file that is not there is no reason to raise.
+    """
+    digest_of = _remote_digest(place) if is_remote(place) else _local_digest(Path(str(place)))
+    problems = []
+    for number, (name, found) in enumerate(zip(sums, each(digest_of, sums), strict=True), start=1):
+        if found != sums[name]:
+            problems.append(Problem("", None, (), f"{name} {_difference(found, sums[name])} Get it again.", False))
+        if progress:
+            progress(number, len(sums))
+    return problems
+
+
+def check_extra(folder: Path, sums: dict[str, str], *, part: str = "") -> list[Problem]:
+    """Files below a local release, or a part of it, that its sums do not name."""
+    extra = sorted(
+        name for name in files_below(folder) if name not in sums and name.startswith(f"{part}/" if part else "")
+    )
+    return [
+        Problem("", None, (), f"{name} is not in {SUMS}: nobody vouches for it. Move it out of the release.", False)
+        for name in extra
+    ]
+
+
+def _difference(found: str, expected: str) -> str:
+    if not found:
+        return f"is missing, or is no plain file inside the release (expected SHA-256 {expected[:12]}…)."
+    return f"differs: expected SHA-256 {expected[:12]}…, got {found[:12]}…."
+
+
+def _local_digest(folder: Path) -> Callable[[str], str]:
+    top = folder.resolve()
+
+    def digest(name: str) -> str:
+        path = (top / name).resolve()  # a link may not lead out, nor to a device that never ends
+        return sha256_of(path) if path.is_relative_to(top) and path.is_file() else ""
+
+    return digest
+
+
+def _remote_digest(place: Location) -> Callable[[str], str]:
+    store = open_remote(_remote(place), read_only=True)
+
+    def digest(name: str) -> str:
+        sha = hashlib.sha256()
+        try:
+            for block in _blocks(store, name):
+                sha.update(block)
+        except FileNotFoundError:
+            return ""
+        return sha.hexdigest()
+
+    return digest
+
+
+def _read_sums_file(place: Location) -> str | None:
+    if not is_remote(place):
+        path = Path(str(place)) / SUMS
+        return path.read_text(encoding="utf-8") if path.is_file() else None
+    content = bytearray()
+    try:
+        for block in _blocks(open_remote(_remote(place), read_only=True), SUMS):
+            content += block
+            if len(content) > _MAX_BYTES:
+                raise StoreError(
+                    f"{place}/{SUMS} has more than {_MAX_BYTES >> 20} MB: that is no list of sums. Do not trust it."
+                )
+        return content.decode()
+    except (FileNotFoundError, UnicodeDecodeError):
+        return None
+
+
+def _blocks(store: PatientStore, name: str) -> Iterator[bytes]:
+    """A file from its beginning to its end, block by block."""
+    start, block = 0, None
+    while block is None or len(block) == _BLOCK:
+        try:
+            found = sync(store.get(name, default_buffer_prototype(), AtMost(start, start + _BLOCK)))
+        except UnreachableStoreError as error:
+            # What S3 says of a file that is not there, to those who may not list.
+            if getattr(error.__cause__, "status", None) == 403:
+                raise FileNotFoundError(name) from error
+            raise
+        if found is None:
+            raise FileNotFoundError(name)
+        block = found.to_bytes()
+        start += len(block)
+        yield block
+
+
+def _remote(place: Location) -> RemoteStore:
+    return place if isinstance(place, RemoteStore) else RemoteStore(str(place))

@@ -1,0 +1,97 @@
+"""Two attempts at one shard, and two runs on one profile, while both are alive."""
+
+import io
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import xarray as xr
+from rich.console import Console
+
+from sweetgrad.flows import profile
+from sweetgrad.profiling import load_batch, load_space, make_spec, profile_shard
+from sweetgrad.store import (
+    FencedError,
+    claim_shard,
+    create_profile,
+    finalise_profile,
+    open_profile,
+    plan_shards,
+    status,
+    verify,
+)
+
+NAME = "nas-bench-201/digits/bs4-seed42"
+SETTINGS = {"dataset": "digits", "batch_size": 4, "device": "cpu"}
+SHARD_SIZE = 3
+
+
+@pytest.fixture(scope="module")
+def work():
+    space, batch = load_space("nas-bench-201"), load_batch("digits", batch_size=4)
+    return space, batch, make_spec(space, batch)
+
+
+def create(store, work):
+    space, _, spec = work
+    arch = [space.arch_id(index) for index in range(len(space))]
+    create_profile(store, spec, arch=arch, layers=space.layer_names, shard_size=SHARD_SIZE)
+    return plan_shards(store, NAME, range(2 * SHARD_SIZE))
+
+
+def measured(store):
+    return open_profile(store, NAME, chunks=None).drop_vars("profile_seconds").load().drop_attrs()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(work, tmp_path_factory):
+    store = tmp_path_factory.mktemp("overlap") / "undisturbed.zarr"
+    for shard in create(store, work):
+        profile_shard(store, NAME, shard, *work)
+    return measured(store)
+
+
+def test_profile_shard__an_attempt_that_was_given_up_writes_nothing_over_its_successor(work, undisturbed, tmp_path):
+    """What Dask does when it loses a worker that lives on: the shard is given to another worker while the first still measures."""
+    store = tmp_path / "overlap.zarr"
+    shards = create(store, work)
+    begun, over = threading.Event(), threading.Event()
+
+    def hang(index):
+        begun.set()
+        assert over.wait(60)
+
+    def first_attempt():
+        with claim_shard(store, NAME, 0, run="run") as claim:
+            return profile_shard(store, NAME, shards[0], *work, on_done=hang, claim=claim)
+
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(first_attempt)
+        assert begun.wait(60)
+        with claim_shard(store, NAME, 0, run="run") as claim:
+            assert profile_shard(store, NAME, shards[0], *work, claim=claim) == SHARD_SIZE
+        profile_shard(store, NAME, shards[1], *work)
+        over.set()
+        with pytest.raises(FencedError, match="taken over by nobody any more"):
+            first.result()
+    finalise_profile(store, NAME)
+    assert verify(store) == []
+    xr.testing.assert_identical(measured(store), undisturbed)
+
+
+def test_profile__leaves_a_shard_to_the_run_that_holds_it_and_waits_for_it(work, undisturbed, tmp_path, prefect_api):
+    store = tmp_path / "two-runs.zarr"
+    shards = create(store, work)
+    console = Console(file=io.StringIO(), width=200)
+    with ThreadPoolExecutor(1) as pool:
+        with claim_shard(store, NAME, 0, run="another run") as claim:
+            run = pool.submit(profile, store, archs=f"0:{2 * SHARD_SIZE}", workers=1, console=console, **SETTINGS)
+            while "waiting for them" not in console.file.getvalue():
+                assert not run.done(), run.result()
+            assert status(store)[0].num_ok == SHARD_SIZE
+            profile_shard(store, NAME, shards[0], *work, claim=claim)
+        summary = run.result()
+    assert (summary.num_done, summary.num_left) == (SHARD_SIZE, 0)
+    assert "The last 1 shards are being written by process" in console.file.getvalue()
+    assert verify(store) == []
+    xr.testing.assert_identical(measured(store), undisturbed)
