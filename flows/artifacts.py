@@ -14,6 +14,7 @@ from uuid import UUID
 from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
 from prefect.client.orchestration import get_client
 from prefect.context import FlowRunContext
+from rich.console import Console
 
 from sweetgrad.analysis import best_interval
 from sweetgrad.flows.progress import Counter
@@ -51,7 +52,7 @@ class Ending:
 
 @contextmanager
 def shown_in_prefect(
-    name: str, count: Counter, *, summary: Callable[[], str], on_cancel: Callable[[], None], tell: Callable[[str], None]
+    name: str, count: Counter, *, summary: Callable[[], str], on_cancel: Callable[[], None], console: Console
 ) -> Iterator[None]:
     """Keep an artifact of a flow run at what is counted, and write ``summary()`` beside it at the end.
 
@@ -67,17 +68,20 @@ def shown_in_prefect(
         Markdown of the second artifact; called when the context ends, however it ends.
     on_cancel
         Called once if somebody cancels the run in the UI.
-    tell
-        Called with one sentence if Prefect could not be told.
+    console
+        Where to say that, and what Prefect could not be told.
     """
     context = FlowRunContext.get()
-    assert context is not None and context.flow_run is not None, "outside a flow run"
+    assert context is not None, "outside a flow run"
+    assert context.flow_run is not None
     over = threading.Event()
-    shown = _Shown(name, count, context.flow_run.id, on_cancel)
+    shown = _Shown(name, count, context.flow_run.id)
 
     def show() -> None:
         while not over.is_set():
-            shown.refresh()
+            if shown.refresh():
+                console.print("Cancelled in Prefect: finishing the networks in hand, then writing them.")
+                on_cancel()
             over.wait(UPDATE_EVERY_S)
         shown.refresh()
         shown.finish(summary)
@@ -91,29 +95,33 @@ def shown_in_prefect(
         over.set()
         thread.join(timeout=_LAST_WORDS_S)
         if thread.is_alive():
-            tell("Prefect does not answer: its UI will lack the summary of this run.")
+            console.print("Prefect does not answer: its UI will lack the summary of this run.")
         elif shown.error is not None:
-            tell(f"Prefect could not be shown everything about this run: {shown.error!r}.")
+            console.print(f"Prefect could not be shown everything about this run: {shown.error!r}.")
 
 
 class _Shown:
     """The two artifacts of a run. An error is kept, and the next call tries again."""
 
-    def __init__(self, name: str, count: Counter, flow_run_id: UUID, on_cancel: Callable[[], None]) -> None:
-        self._name, self._count, self._flow_run_id, self._on_cancel = name, count, flow_run_id, on_cancel
+    def __init__(self, name: str, count: Counter, flow_run_id: UUID) -> None:
+        self._name, self._count, self._flow_run_id = name, count, flow_run_id
         self._start = time.monotonic()
         self._artifact: Any = None
         self._last = -1
+        self._cancelled = False
         self.error: Exception | None = None
 
-    def refresh(self) -> None:
-        """Say how many architectures are done, and ask whether the run was cancelled."""
+    def refresh(self) -> bool:
+        """Say how many architectures are done; returns whether the run was cancelled since the last call."""
         try:
             self._show_progress(self._count.done)
-            self._look_for_cancel()
+            state = get_client(sync_client=True).read_flow_run(self._flow_run_id).state
             self.error = None
         except Exception as error:
             self.error = error
+            return False
+        was_cancelled, self._cancelled = self._cancelled, state is not None and state.is_cancelling()
+        return self._cancelled and not was_cancelled
 
     def finish(self, summary: Callable[[], str]) -> None:
         """Write the summary."""
@@ -135,11 +143,6 @@ class _Shown:
         else:
             update_progress_artifact(self._artifact, percent, text)
         self._last = done
-
-    def _look_for_cancel(self) -> None:
-        state = get_client(sync_client=True).read_flow_run(self._flow_run_id).state
-        if state is not None and state.is_cancelling():
-            self._on_cancel()
 
 
 def artifact_key(what: str, name: str) -> str:
@@ -234,7 +237,7 @@ def _best(store: Location, name: str) -> str:
 def _failures(failures: Sequence[Failure]) -> list[str]:
     if not failures:
         return []
-    lines = [f"- {each.count:,} × `{each.message}`, first `{each.example}`" for each in failures[:_NUM_FAILURES]]
+    lines = [f"- {each.count:,}: `{each.message}`, first `{each.example}`" for each in failures[:_NUM_FAILURES]]
     more = len(failures) - _NUM_FAILURES
     return ["## Failures", "\n".join(lines + ([f"- and {more} other messages"] if more > 0 else []))]
 

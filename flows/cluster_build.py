@@ -111,7 +111,11 @@ def _with_job_defaults(cls: Any, options: Mapping[str, Any], *, device: str) -> 
         "cores": 1,
         "processes": options.get("cores", 1),  # single-threaded, however many cores a job has
         **options,
-        "scheduler_options": {"dashboard": False, "dashboard_address": "127.0.0.1:0", **options.get("scheduler_options", {})},
+        "scheduler_options": {
+            "dashboard": False,
+            "dashboard_address": "127.0.0.1:0",
+            **options.get("scheduler_options", {}),
+        },
         "job_script_prologue": added_to("job_script_prologue", exports),
         "worker_extra_args": added_to("worker_extra_args", ["--resources", "GPU=1"] if device == "cuda" else []),
     }

@@ -1,15 +1,24 @@
 """Runs that are started from Prefect's UI, its API or a schedule: one flow with plain parameters, served or deployed."""
 
+import asyncio
 import inspect
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from importlib.metadata import version
+from types import FrameType
 from typing import Annotated, Any, Literal
 
 from prefect import flow
-from prefect import serve as serve_deployments
 from prefect.deployments.runner import EntrypointType, RunnerDeployment
+from prefect.runner import Runner
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Cancelled, Completed
 from pydantic import Field
+from rich.console import Console
 
 from sweetgrad.flows.run import profile
 
@@ -19,8 +28,8 @@ DEPLOYMENT_NAME = "profile"
 
 _DESCRIPTION = """Measure the gradients of the architectures of a NAS benchmark, and keep them as histograms in a zarr store.
 
-What the store holds is not measured again: the same parameters continue a run that was interrupted. Paths are those of the machine
-where the run is started, and best absolute."""
+What the store holds is not measured again: the same parameters continue a run that was interrupted. Paths are those of the
+machine where the run goes on; absolute ones are best."""
 
 
 def _described(text: str) -> Any:
@@ -35,8 +44,12 @@ def _described(text: str) -> Any:
 )
 def profile_deployment(
     store: Annotated[str, _described("Folder or URL of the store; made if it is not there.")],
-    space: Annotated[str, _described("Search space: nas-bench-201, nas-bench-101, or one of your own.")] = "nas-bench-201",
-    dataset: Annotated[str, _described("digits, synthetic, cifar10, cifar100, imagenet16-120, or your own.")] = "digits",
+    space: Annotated[
+        str, _described("Search space: nas-bench-201, nas-bench-101, or one of your own.")
+    ] = "nas-bench-201",
+    dataset: Annotated[
+        str, _described("digits, synthetic, cifar10, cifar100, imagenet16-120, or your own.")
+    ] = "digits",
     data_dir: Annotated[str | None, _described("Folder with the files of the data set.")] = None,
     space_file: Annotated[str | None, _described("Table that lists or orders the architectures.")] = None,
     archs: Annotated[str, _described("all, START:STOP, sample:N (seeded), or an index.")] = "all",
@@ -70,7 +83,7 @@ def profile_deployment(
     )
 
 
-def serve(*, name: str = DEPLOYMENT_NAME, limit: int = 1) -> None:
+def serve(*, name: str = DEPLOYMENT_NAME, limit: int = 1, console: Console | None = None) -> None:
     """Offer the deployment to the Prefect server, and run what is asked of it on this machine; returns when interrupted.
 
     Parameters
@@ -79,6 +92,8 @@ def serve(*, name: str = DEPLOYMENT_NAME, limit: int = 1) -> None:
         Name of the deployment, after ``sweetgrad/``.
     limit
         Runs at a time; others wait.
+    console
+        Where to say how runs are started (default: standard error).
 
     Raises
     ------
@@ -87,7 +102,45 @@ def serve(*, name: str = DEPLOYMENT_NAME, limit: int = 1) -> None:
     """
     if limit < 1:
         raise ValueError(f"limit must be at least 1, got {limit}")
-    serve_deployments(_deployment(name), limit=limit)
+    runner = Runner(limit=limit)
+    runner.add_deployment(_deployment(name))
+    console = console or Console(stderr=True, highlight=False)
+    console.print(
+        f"Serving the deployment sweetgrad/{name}. Start runs in Prefect's UI, or with\n"
+        f"prefect deployment run sweetgrad/{name} -p store=/path/to/store.zarr -p archs=0:100\n"
+        "Ctrl-C ends serving, and the runs in hand after the networks in hand."
+    )
+    # `Runner` kills its runs when a signal finds it in the main thread. In another thread it can be asked to stop.
+    with _stop_asked() as asked, ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, _serve(runner, asked)).result()
+
+
+async def _serve(runner: Runner, asked: threading.Event) -> None:
+    serving = asyncio.create_task(runner.start())
+    while not asked.is_set() and not serving.done():
+        await asyncio.sleep(0.2)
+    if not serving.done():
+        await runner.astop()
+    await serving
+
+
+@contextmanager
+def _stop_asked() -> Iterator[threading.Event]:
+    """An event that SIGINT and SIGTERM set; when the same signal comes again, the process ends at once."""
+    asked, seen = threading.Event(), set[int]()
+
+    def handle(signum: int, frame: FrameType | None) -> None:
+        if signum in seen:
+            os._exit(128 + signum)
+        seen.add(signum)
+        asked.set()
+
+    before = {each: signal.signal(each, handle) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def deploy(work_pool: str, *, name: str = DEPLOYMENT_NAME) -> None:

@@ -14,7 +14,9 @@ __all__ = ["draining"]
 
 @contextmanager
 def draining(stop: threading.Event, *, console: Console, on_stop: Callable[[], None]) -> Iterator[None]:
-    """Set ``stop`` at the first SIGINT or SIGTERM; leave the process at once at the second.
+    """Set ``stop`` at the first SIGINT or SIGTERM; leave the process at once when the same comes again.
+
+    SIGTERM after SIGINT asks for nothing new: Ctrl-C on ``sweetgrad serve`` reaches its runs, which it then tells to end as well.
 
     Parameters
     ----------
@@ -33,13 +35,17 @@ def draining(stop: threading.Event, *, console: Console, on_stop: Callable[[], N
             on_stop()
 
     def handle(signum: int, frame: FrameType | None) -> None:
-        if stop.is_set():
+        if signum in seen:
             os._exit(128 + signum)  # workers and server end with us: they watch for it
+        seen.add(signum)
+        if stop.is_set():
+            return
         console.print(
             "\n[bold]Stopping[/]: finishing the networks in hand, then writing them. Press Ctrl-C again to leave at once."
         )
         stop.set()
 
+    seen: set[int] = set()
     over = threading.Event()
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()

@@ -46,6 +46,7 @@ MAX_SHARDS_IN_FLIGHT = 512
 
 _LOOK_EVERY_S = 2.0
 _RETRIES = 3
+_BACKOFF_S = 2.0
 _LASTING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOMEM}
 """Errors of the system that will be the same a few seconds later."""
 
@@ -131,12 +132,16 @@ def _measure(
     ending = Ending(num_left=total)
 
     def summary() -> str:
-        ending.num_done, ending.num_workers, ending.seconds = workers.num_done, workers.count(), time.monotonic() - start
+        ending.num_done, ending.num_workers, ending.seconds = (
+            workers.num_done,
+            workers.count(),
+            time.monotonic() - start,
+        )
         return summary_markdown(run.store, run.name, ending, command=run.command)
 
     with (
         progress_bar(total, console=console) as count,
-        shown_in_prefect(run.name, count, summary=summary, on_cancel=stop.set, tell=console.print)
+        shown_in_prefect(run.name, count, summary=summary, on_cancel=stop.set, console=console)
         if watched
         else nullcontext(),
     ):
@@ -251,7 +256,7 @@ class _Workers:
             name="profile-shard",
             task_run_name=lambda parameters: _task_run_name(shards[parameters["index"]]),
             retries=_RETRIES,
-            retry_delay_seconds=exponential_backoff(2),
+            retry_delay_seconds=exponential_backoff(_BACKOFF_S),
             retry_jitter_factor=0.5,
             retry_condition_fn=_may_pass,
         )

@@ -189,6 +189,8 @@ def check_document(document: Any, *, path: str, where: str) -> dict[str, ChunkLi
     consolidated = document.get("consolidated_metadata")
     nodes = consolidated.get("metadata") if isinstance(consolidated, dict) else None
     for name, node in nodes.items() if isinstance(nodes, dict) else ():
+        if {"", ".", ".."} & set(name.split("/")) or "\\" in name or name.count("/") > MAX_DEPTH:
+            _refuse(where, f"has metadata of {_short(name)}", "paths inside the store")
         found |= check_document(node, path=f"{path}/{name}".lstrip("/"), where=f"{where}, {name}")
     return found
 

@@ -58,7 +58,7 @@ def zarr_store(location: Location, *, read_only: bool = True) -> Store:
     Raises
     ------
     NotAStoreError
-        If it is a zip at a URL, and there is none.
+        If it is a zip that cannot be read, or at a URL where there is none.
     StoreError
         If it is to be written to, and cannot be.
     """
@@ -66,7 +66,14 @@ def zarr_store(location: Location, *, read_only: bool = True) -> Store:
         raise StoreError(f"{location} is a zip file, which can only be read: unpack it, and use the folder.")
     if not is_remote(location):
         path = Path(str(location))
-        return guarded(CheckedZipStore(path, mode="r") if is_zip(location) else LocalStore(path, read_only=read_only))
+        try:
+            return guarded(
+                CheckedZipStore(path, mode="r") if is_zip(location) else LocalStore(path, read_only=read_only)
+            )
+        except BadZipFile as error:
+            raise NotAStoreError(
+                f"{location} is not a sweetgrad store: expected a zarr v3 group in a zip, cannot read its directory ({error})."
+            ) from error
     remote = location if isinstance(location, RemoteStore) else RemoteStore(str(location))
     file = RemoteStore(remote.url.rpartition("::")[2], remote.storage_options)
     if is_zip(location) and remote.url in (f"zip::{file.url}", f"zip://::{file.url}", file.url):
@@ -94,7 +101,7 @@ def open_root(location: Location, *, mode: Literal["r", "r+"] = "r") -> zarr.Gro
     store = zarr_store(location, read_only=mode == "r")
     try:
         root = zarr.open_group(store, mode=mode, use_consolidated=consolidated, zarr_format=3)
-    except (GroupNotFoundError, NotADirectoryError, FileNotFoundError, ContainsArrayError, BadZipFile) as error:
+    except (GroupNotFoundError, NotADirectoryError, FileNotFoundError, ContainsArrayError) as error:
         raise NotAStoreError(
             f"{location} is not a sweetgrad store: expected a zarr v3 group, found none there."
             + (" Check the address, and that the bucket is there." if is_remote(location) else _where_instead(location))

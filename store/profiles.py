@@ -121,7 +121,9 @@ def open_profile(
             profile = xr.open_dataset(ZarrStore(group, mode="r"), chunks=None, mask_and_scale=False)
     except StoreError:
         raise
-    except ValueError as error:  # what xarray raises on arrays that do not go together, and codecs on damaged coordinates
+    except (
+        ValueError
+    ) as error:  # what xarray raises on arrays that do not go together, and codecs on damaged coordinates
         raise NotAStoreError(
             f"{location}: the arrays of profile {name} cannot be opened ({error}). `sweetgrad verify {location}` says which."
         ) from error

@@ -27,4 +27,6 @@ def serve(
         deployment.serve(name=name, limit=limit)
     else:
         deployment.deploy(work_pool, name=name)
-        typer.echo(f"Deployed sweetgrad/{name} to the work pool {work_pool}. Next: prefect worker start --pool {work_pool}")
+        typer.echo(
+            f"Deployed sweetgrad/{name} to the work pool {work_pool}. Next: prefect worker start --pool {work_pool}"
+        )

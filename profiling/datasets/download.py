@@ -108,7 +108,9 @@ def _check_members(tar: tarfile.TarFile, archive: Path) -> None:
     for number, member in enumerate(tar, start=1):
         total += member.size
         if not (member.isfile() or member.isdir()):
-            raise ValueError(f"{archive} cannot be extracted safely: {member.name} is a link or a device, no file or folder")
+            raise ValueError(
+                f"{archive} cannot be extracted safely: {member.name} is a link or a device, no file or folder"
+            )
         if total > _MAX_EXTRACTED_BYTES or number > _MAX_MEMBERS:
             raise ValueError(
                 f"{archive} cannot be extracted safely: expected at most {_MAX_MEMBERS:,} files with {_MAX_EXTRACTED_BYTES:,} "

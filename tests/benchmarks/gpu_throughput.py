@@ -1,8 +1,8 @@
 """Architectures a second on one GPU, with one and more processes on it, and how busy the GPU is.
 
 Prints one JSON line. Each run is the whole of ``sweetgrad.flows.profile`` into a new store. Its rate is given twice: over the
-wall time of the run, and (``steady``) over the time that the networks themselves took, without the start of workers and Prefect. The GPU is
-watched with ``nvidia-smi`` every half second, if that is there. Exit status 2 without a GPU.
+wall time of the run, and (``steady``) over the time that the networks themselves took, without the start of workers and Prefect.
+The GPU is watched with ``nvidia-smi`` every half second, if that is there. Exit status 2 without a GPU.
 
     python tests/benchmarks/gpu_throughput.py [--archs all] [--processes 1,2,4] [--dataset cifar10 --data-dir data]
 """

@@ -11,10 +11,13 @@ from pathlib import Path
 import dask
 import psutil
 import pytest
+from distributed import Client, LocalCluster
 from rich.console import Console
 
+from sweetgrad.flows import profile
 from sweetgrad.flows.cluster import local_workers, open_client
 from sweetgrad.flows.cluster_config import read_cluster_config
+from sweetgrad.flows.worker import run_shard
 
 
 def environments(workers):
@@ -155,3 +158,20 @@ def test_open_client__has_one_thread_a_worker_or_says_so(tmp_path):
     ):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_run_shard__refuses_a_worker_of_several_threads_that_joined_late():
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        nothing = [None] * 8
+        shard = client.submit(run_shard, *nothing, run_id="run", expired=frozenset())
+        with pytest.raises(ValueError, match=r"this worker cannot do the work: it has 2 threads"):
+            shard.result()
+
+
+def test_profile__refuses_both_a_scheduler_and_a_cluster(tmp_path):
+    with pytest.raises(ValueError, match=r"either a scheduler or a cluster, not both: got tcp://node1:8786"):
+        profile(tmp_path / "s.zarr", scheduler="tcp://node1:8786", cluster=SLURM)
+    assert not (tmp_path / "s.zarr").exists()

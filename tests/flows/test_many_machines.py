@@ -27,7 +27,8 @@ SETTINGS = {"dataset": "digits", "batch_size": 8, "archs": "0:48", "shard_size":
 class Network:
     """Machines on one bridge, all gone at the end; ``address(0)`` is the bridge's own, this machine's."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder  # where workers may leave files
         self._name = f"sg{os.getpid()}"
         # 198.18.0.0/15 is set aside for tests between networks: it is nobody's address.
         self._subnet = f"198.{18 + os.getpid() // 256 % 2}.{os.getpid() % 256}"
@@ -94,8 +95,8 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.fixture(scope="module")
-def network() -> Iterator[Network]:
-    with Network() as network:
+def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
+    with Network(tmp_path_factory.mktemp("dask")) as network:
         for number in range(1, 7):
             network.add_machine(number)
         yield network
@@ -113,7 +114,7 @@ def start_worker(network: Network, scheduler: str, number: int, *, threads: int 
         "distributed.cli.dask_worker",
         scheduler,
         *("--host", network.address(number), "--nthreads", str(threads), "--no-nanny", "--no-dashboard"),
-        *("--name", f"node{number}", "--local-directory", f"/tmp/sweetgrad-test-{os.getpid()}"),
+        *("--name", f"node{number}", "--local-directory", str(network.folder)),
         **how,
     )
 

@@ -1,4 +1,4 @@
-"""A GPU rounds differently, and that is all: the same totals, and next to no parameter in another bin.
+"""A GPU rounds differently, and that is all: the same totals, and few parameters in another bin.
 
 The twins on the CPU replace the GPU by other convolution algorithms of the CPU, which round differently as well.
 """
@@ -16,8 +16,13 @@ from sweetgrad.store import SpecMismatchError, create_profile
 # torch says so whenever the flags of oneDNN are set.
 pytestmark = pytest.mark.filterwarnings("ignore:TF32 acceleration:UserWarning")
 
-MOST_MOVED = 0.01
-"""Share of a network's parameters that may lie in another bin than on the CPU."""
+MOST_MOVED = {"weight": 0.05, "other": 0.30}
+"""Share of a network's parameters that may lie in another bin than on the CPU.
+
+Most of ``other`` moves because a bias that a normalisation follows has gradient 0 but for rounding.
+"""
+MEAN_MOVED_WEIGHTS = 0.01
+"""The same, of weights, as the mean over networks."""
 NUM_ARCHS = 12
 CONTENT = ["grad_count", "grad_count_network", "grad_abs_sum", "grad_sq_sum", "num_params", "loss", "status"]
 
@@ -53,9 +58,10 @@ def test_profile_architectures__differs_by_rounding_alone(measure, on_cpu):
     np.testing.assert_allclose(rows["loss"], on_cpu["loss"], rtol=1e-4)
     counts, expected = (data["grad_count"].astype(np.int64) for data in (rows, on_cpu))
     # One parameter that moves takes 1 from a bin and gives 1 to another.
-    moved = np.abs(counts - expected).sum(["layer", "kind", "bin"]) / 2
-    share = moved / expected.sum(["layer", "kind", "bin"])
-    assert float(share.max()) < MOST_MOVED
+    moved = np.abs(counts - expected).sum(["layer", "bin"]) / 2 / expected.sum(["layer", "bin"])
+    for kind, most in MOST_MOVED.items():
+        assert float(moved.sel(kind=kind).max()) < most
+    assert float(moved.sel(kind="weight").mean()) < MEAN_MOVED_WEIGHTS
 
 
 def test_profile_architectures__repeats_itself_bit_for_bit(measure):

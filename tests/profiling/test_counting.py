@@ -170,13 +170,3 @@ def test_count_gradients__refuses_what_it_would_count_wrongly(magnitude):
 def test_count_gradients__refuses_segments_of_another_length():
     with pytest.raises(ValueError, match="segments hold 3 gradients, but 2 were given"):
         count_gradients(torch.zeros(2), np.array([1, 2]))
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(
-    not torch.cuda.is_available(), reason="needs a CUDA device; _count_by_bucketize on the CPU is its twin"
-)
-def test_count_gradients__counts_the_same_on_a_gpu():
-    values = np.concatenate([*around_every_edge(), SPECIAL, np.array(NAN_BITS, dtype=np.uint32).view(np.float32)])
-    magnitude, segments = torch.from_numpy(values).abs(), np.array([100, 0, len(values) - 100])
-    np.testing.assert_array_equal(count_gradients(magnitude.cuda(), segments), count_gradients(magnitude, segments))

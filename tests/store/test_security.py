@@ -182,6 +182,16 @@ def test_metadata__that_is_consolidated_is_checked_as_well(store, toy):
         list_profiles(store)
 
 
+@pytest.mark.parametrize("path", ["../outside", "a/../../outside", "/outside", "a//b", "a\\..\\b", "a/" * 40 + "a"])
+def test_metadata__names_nothing_outside_the_store(store, path):
+    document = json.loads((store / "zarr.json").read_text())
+    document["consolidated_metadata"]["metadata"][path] = {"zarr_format": 3, "node_type": "group", "attributes": {}}
+    (store / "zarr.json").write_text(json.dumps(document))
+    for read in (open_store, list_profiles, status, info, verify):
+        with pytest.raises(NotAStoreError, match="expected paths inside the store"):
+            read(store)
+
+
 @pytest.mark.parametrize("shard_size", [0, -1, 1.5, "4", True, None, [4]])
 def test_profile__refuses_a_shard_size_that_cannot_be_worked_with(store, profile, toy, shard_size):
     change(profile, attributes__shard_size=shard_size)
