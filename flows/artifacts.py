@@ -23,7 +23,7 @@ from sweetgrad.store import Failure, Location, info, open_profile
 __all__ = ["Ending", "artifact_key", "profile_command", "shown_in_prefect", "summary_markdown"]
 
 UPDATE_EVERY_S = 5.0
-_LAST_WORDS_S = 60.0
+_LAST_WORDS_S = 20.0
 _NUM_FAILURES = 5
 
 

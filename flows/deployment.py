@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import logging
 import os
 import signal
 import threading
@@ -10,13 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.metadata import version
 from types import FrameType
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from prefect import flow
-from prefect.deployments.runner import EntrypointType, RunnerDeployment
+from prefect.deployments.runner import RunnerDeployment
 from prefect.runner import Runner
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Cancelled, Completed
+from prefect.types.entrypoint import EntrypointType
 from pydantic import Field
 from rich.console import Console
 
@@ -32,10 +34,6 @@ What the store holds is not measured again: the same parameters continue a run t
 machine where the run goes on; absolute ones are best."""
 
 
-def _described(text: str) -> Any:
-    return Field(description=text)
-
-
 @flow(
     name="sweetgrad",
     description=_DESCRIPTION,
@@ -43,27 +41,24 @@ def _described(text: str) -> Any:
     flow_run_name="{space}/{dataset}/bs{batch_size}-seed{seed}",
 )
 def profile_deployment(
-    store: Annotated[str, _described("Folder or URL of the store; made if it is not there.")],
-    space: Annotated[
-        str, _described("Search space: nas-bench-201, nas-bench-101, or one of your own.")
-    ] = "nas-bench-201",
-    dataset: Annotated[
-        str, _described("digits, synthetic, cifar10, cifar100, imagenet16-120, or your own.")
-    ] = "digits",
-    data_dir: Annotated[str | None, _described("Folder with the files of the data set.")] = None,
-    space_file: Annotated[str | None, _described("Table that lists or orders the architectures.")] = None,
-    archs: Annotated[str, _described("all, START:STOP, sample:N (seeded), or an index.")] = "all",
-    batch_size: Annotated[int, _described("Images in the one batch that all architectures see.")] = 64,
-    seed: Annotated[int, _described("Seed of the batch, the initialisation and the sample.")] = 42,
-    augment: Annotated[bool, _described("Random crop and flip of the batch, seeded.")] = False,
-    shard_size: Annotated[int | None, _described("Architectures in a shard of a new profile; default 625.")] = None,
-    device: Annotated[Literal["auto", "cpu", "cuda"], _described("auto: CUDA where there is one.")] = "auto",
-    workers: Annotated[int | None, _described("Worker processes; default one for each core or GPU.")] = None,
-    scheduler: Annotated[str | None, _described("Address of a running Dask scheduler, tcp://HOST:PORT.")] = None,
-    cluster: Annotated[str | None, _described("TOML file with a [cluster] table that builds a Dask cluster.")] = None,
-    estimators: Annotated[list[str], _described("Estimators to store as well, e.g. grad_norm, snip.")] = [],  # noqa: B006
-    retry_failed: Annotated[bool, _described("Run architectures that failed again.")] = False,
-    download: Annotated[bool, _described("Fetch CIFAR from its official address into data_dir.")] = False,
+    store: str = Field(description="Folder or URL of the store; made if it is not there."),
+    space: str = Field("nas-bench-201", description="nas-bench-201, nas-bench-101, or a search space of your own."),
+    dataset: str = Field("digits", description="digits, synthetic, cifar10, cifar100, imagenet16-120, or your own."),
+    data_dir: str | None = Field(None, description="Folder with the files of the data set."),
+    space_file: str | None = Field(None, description="Table that lists or orders the architectures."),
+    archs: str = Field("all", description="all, START:STOP, sample:N (seeded), or an index."),
+    batch_size: int = Field(64, description="Images in the one batch that all architectures see."),
+    seed: int = Field(42, description="Seed of the batch, the initialisation and the sample."),
+    augment: bool = Field(False, description="Random crop and flip of the batch, seeded."),
+    shard_size: int | None = Field(None, description="Architectures in a shard of a new profile; default 625."),
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: CUDA where there is one."),
+    workers: int | None = Field(None, description="Worker processes; default one for each core or GPU."),
+    scheduler: str | None = Field(None, description="Address of a running Dask scheduler, tcp://HOST:PORT."),
+    cluster: str | None = Field(None, description="TOML file with a [cluster] table that builds a Dask cluster."),
+    # Prefect takes a parameter with a default factory for one that must be given.
+    estimators: list[str] = Field([], description="Estimators to store as well: grad_norm, snip."),  # noqa: B008
+    retry_failed: bool = Field(False, description="Run architectures that failed again."),
+    download: bool = Field(False, description="Fetch CIFAR from its official address into data_dir."),
 ) -> Any:
     """Profile architectures, with the parameters of `sweetgrad.flows.profile`, as a flow that Prefect can start by itself.
 
@@ -73,6 +68,8 @@ def profile_deployment(
     fails with the message that `profile` gives.
     """
     asked = {name: value for name, value in locals().items() if name in inspect.signature(profile).parameters}
+    # Prefect has set up logging before this module was loaded, so that Dask would log every step of its workers.
+    logging.getLogger("distributed").setLevel(logging.ERROR)
     summary = profile(asked.pop("store"), **asked)
     if summary.num_left:
         text = f"{summary.num_done} architectures done, {summary.num_left} left: the same parameters continue."

@@ -13,11 +13,12 @@ from importlib.metadata import version
 from typing import Any
 
 import distributed
+import httpx
 from prefect import Task, flow, tags, task
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TagsContext
 from prefect.futures import PrefectFuture
-from prefect.states import Cancelled
+from prefect.states import Cancelled, Completed
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import exponential_backoff
 from rich.console import Console
@@ -97,6 +98,7 @@ def profile_flow(
     """
     runner: Any = ThreadPoolTaskRunner(max_workers=MAX_SHARDS_IN_FLIGHT)
     spec, num_archs = run.spec, num_rows(shards)
+    outcome: list[tuple[int, int]] = []
 
     # Prefect stores and shows the parameters. So they are a few words about the work, which itself may hold a million numbers.
     @flow(
@@ -107,20 +109,29 @@ def profile_flow(
         task_runner=runner,
         validate_parameters=False,
     )
-    def measure(profile: str, store: str, num_archs: int, command: str) -> Any:
+    def measure(profile: str, store: str, num_archs: int, command: str) -> State[None]:
         # A tag on a task costs calls to the server, which looks for a limit of that name: tags are for the flow run alone.
         with TagsContext(current_tags=set()):
-            num_done, num_left = _measure(run, shards, client=client, console=console, watched=watched)
+            outcome.append(_measure(run, shards, client=client, console=console, watched=watched))
+        num_done, num_left = outcome[0]
         if num_left:
-            message = f"{num_done} architectures done, {num_left} left. To continue: {command}"
-            return Cancelled(name="Interrupted", message=message, data=(num_done, num_left))
-        return num_done, num_left
+            return Cancelled(
+                name="Interrupted",
+                message=f"{num_done} architectures done, {num_left} left. To continue: {command}",
+            )
+        return Completed(message=f"{num_done} architectures done")
 
-    with tags(spec.space, spec.dataset, f"seed-{spec.seed}", spec.device):
-        state: Any = measure(run.name, str(run.store), num_archs, run.command, return_state=True)
-    # An interrupted run is a cancelled one as Prefect sees it, and has a result all the same.
-    num_done, num_left = state.result(raise_on_failure=not state.is_cancelled(), _sync=True)
-    return num_done, num_left
+    try:
+        with tags(spec.space, spec.dataset, f"seed-{spec.seed}", spec.device):
+            state: Any = measure(run.name, str(run.store), num_archs, run.command, return_state=True)
+    except httpx.HTTPError as error:
+        if not outcome:
+            raise
+        console.print(f"The Prefect server does not answer, and does not know that this run has ended ({error!r}).")
+    else:
+        if not outcome:
+            state.result(_sync=True)  # raises what stopped it
+    return outcome[0]
 
 
 def _measure(
@@ -252,9 +263,12 @@ class _Workers:
 
     def _task(self, shards: dict[int, Shard], expired: frozenset[str]) -> Task[[int], int]:
         # The task sees an index and not the shard: Prefect walks through every argument in search of futures.
+        def task_run_name(parameters: dict[str, Any]) -> str:
+            return _task_run_name(shards[parameters["index"]])
+
         @task(
             name="profile-shard",
-            task_run_name=lambda parameters: _task_run_name(shards[parameters["index"]]),
+            task_run_name=task_run_name,  # type: ignore[arg-type]  # Prefect's protocol wants more than it calls
             retries=_RETRIES,
             retry_delay_seconds=exponential_backoff(_BACKOFF_S),
             retry_jitter_factor=0.5,

@@ -26,7 +26,6 @@ from sweetgrad.store import (
     create_estimators,
     create_profile,
     open_profile,
-    plan_shards,
     record_run,
 )
 from sweetgrad.store._location import absolute
@@ -103,8 +102,8 @@ def profile(
     workers, scheduler
         Worker processes on this machine (default: one for each core or GPU), or the address of a running Dask scheduler.
     cluster
-        TOML file with a ``[cluster]`` table, or that table: what builds a Dask cluster (`read_cluster_config`). ``workers`` replaces
-        the number in it.
+        TOML file with a ``[cluster]`` table, or that table: what builds a Dask cluster (`read_cluster_config`). ``workers``
+        replaces the number in it.
     estimators
         Registered estimators to store beside the histogram.
     retry_failed

@@ -151,6 +151,7 @@ def test_profile__leaves_a_full_queue_and_withdraws_its_jobs(number, batch_syste
 
 def test_open_client__has_one_thread_a_worker_or_says_so(tmp_path):
     table = {"class": "distributed:LocalCluster", "workers": 1, "n_workers": 1, "threads_per_worker": 2}
+    table["dashboard_address"] = "127.0.0.1:0"  # tests run side by side
     table |= {"processes": False, "dashboard_address": None}
     with (
         pytest.raises(ValueError, match=r"it has 2 threads .*\(LocalCluster: threads_per_worker = 1\)"),
@@ -162,7 +163,7 @@ def test_open_client__has_one_thread_a_worker_or_says_so(tmp_path):
 
 def test_run_shard__refuses_a_worker_of_several_threads_that_joined_late():
     with (
-        LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address="127.0.0.1:0") as cluster,
         Client(cluster) as client,
     ):
         nothing = [None] * 8

@@ -35,6 +35,14 @@ NAME = "nas-bench-201/digits/bs4-seed42"
 SETTINGS = {"dataset": "digits", "batch_size": 4, "device": "cpu"}
 THREADS = {"class": "distributed:LocalCluster", "n_workers": 1, "threads_per_worker": 1, "processes": False}
 IN_THIS_PROCESS = {"cluster": {**THREADS, "workers": 1, "dashboard_address": None}}
+IN_ITS_PROCESS = """[cluster]
+class = "distributed:LocalCluster"
+workers = 1
+n_workers = 1
+threads_per_worker = 1
+processes = false
+dashboard_address = ":0"
+"""
 
 
 def quiet() -> Console:
@@ -74,7 +82,9 @@ def serving(api, prefect_api):
 
 
 def start(api, served, store, **parameters):
-    parameters = {"store": str(store), **SETTINGS, "workers": 1, **parameters}
+    cluster = store.parent / "cluster.toml"
+    cluster.write_text(IN_ITS_PROCESS)
+    parameters = {"store": str(store), **SETTINGS, "cluster": str(cluster), **parameters}
     return api.create_flow_run_from_deployment(served.id, parameters=parameters).id
 
 
