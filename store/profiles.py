@@ -289,8 +289,6 @@ def _create_group(
         create_array(group, variable, sizes=sizes, shard_size=shard_size)
     lower, upper = bin_bounds()
     coords = {
-        "arch": np.array(arch, dtype=object),
-        "arch_index": np.arange(len(arch), dtype="int32"),
         "layer": np.array(layers, dtype=object),
         "kind": np.array(KINDS, dtype=object),
         "bin_lower": lower,
@@ -298,6 +296,10 @@ def _create_group(
     }
     for key, values in coords.items():
         group[key][:] = values  # type: ignore[index]
+    for start in range(0, len(arch), _COORDINATE_CHUNK):  # a space may have millions of strings
+        stop = min(start + _COORDINATE_CHUNK, len(arch))
+        group["arch"][start:stop] = np.array(arch[start:stop], dtype=object)  # type: ignore[index]
+        group["arch_index"][start:stop] = np.arange(start, stop, dtype="int32")  # type: ignore[index]
     return group
 
 

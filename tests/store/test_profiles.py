@@ -33,6 +33,24 @@ def attributes(path, name=""):
     return json.loads((path / name / "zarr.json").read_text())["attributes"]
 
 
+def test_create_profile__never_asks_for_all_architectures_at_once(tmp_path, toy, monkeypatch):
+    class Strings(list):
+        def __getitem__(self, index):
+            assert len(range(*index.indices(len(self)))) <= 4
+            return super().__getitem__(index)
+
+        def __iter__(self):
+            raise AssertionError("all strings at once")
+
+    monkeypatch.setattr("sweetgrad.store.profiles._COORDINATE_CHUNK", 4)
+    path = tmp_path / "s.zarr"
+    name = create_profile(path, toy.spec(), arch=Strings(toy.archs), layers=toy.layers, shard_size=toy.shard_size)
+    profile = open_profile(path, name, chunks=None)
+    assert profile["arch"].values.tolist() == toy.archs
+    assert profile["arch_index"].values.tolist() == list(range(10))
+    assert verify(path) == []
+
+
 def test_create_profile__has_a_row_for_every_architecture(tmp_path, toy):
     name = create(tmp_path / "s.zarr", toy)
     profile = open_profile(tmp_path / "s.zarr", name, chunks=None)
