@@ -142,7 +142,7 @@ def empty_rows(arch: Sequence[str], arch_index: Sequence[int], *, layers: Sequen
     0
     """
     sizes = {"arch": len(arch), "layer": len(layers), "kind": len(KINDS), "bin": NUM_BINS}
-    data = {v.name: (v.dims, _full(v, sizes), {"units": v.units, "doc": v.doc}) for v in row_variables()}
+    data = {v.name: (v.dims, full(v, sizes), {"units": v.units, "doc": v.doc}) for v in row_variables()}
     coords = {
         "arch": list(arch),
         "arch_index": ("arch", np.asarray(arch_index, "int32")),
@@ -152,6 +152,7 @@ def empty_rows(arch: Sequence[str], arch_index: Sequence[int], *, layers: Sequen
     return xr.Dataset(data, coords=coords)
 
 
-def _full(variable: Variable, sizes: Mapping[str, int]) -> np.ndarray:
+def full(variable: Variable, sizes: Mapping[str, int]) -> np.ndarray:
+    """Array of one variable in memory, of fill values."""
     dtype = object if variable.dtype == "str" else variable.dtype
     return np.full([sizes[dim] for dim in variable.dims], variable.fill, dtype=dtype)

@@ -16,7 +16,7 @@ from sweetgrad.store.claims import Claim
 from sweetgrad.store.errors import CorruptShardError
 from sweetgrad.store.estimators import ESTIMATOR_VARIABLES
 from sweetgrad.store.profiles import _profile_group
-from sweetgrad.store.schema import STATUS, row_variables
+from sweetgrad.store.schema import STATUS, Variable, full, row_variables
 
 __all__ = [
     "Shard",
@@ -32,12 +32,21 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Shard:
-    """Rows ``start`` to ``stop`` of a profile, of which ``rows`` (positions in the profile, ascending) are to be run."""
+    """Rows ``start`` to ``stop`` of a profile, of which ``rows`` (positions in the profile, ascending) are to be run.
+
+    ``rows`` is a `range` if it has no gap, else a tuple: the plan of a whole space takes no memory to speak of.
+    """
 
     index: int
     start: int
     stop: int
-    rows: tuple[int, ...]
+    rows: Sequence[int]
+
+    def __post_init__(self) -> None:
+        """Bring ``rows`` into its one form."""
+        rows = self.rows
+        without_gap = len(rows) > 0 and rows[-1] - rows[0] + 1 == len(rows)
+        object.__setattr__(self, "rows", range(rows[0], rows[-1] + 1) if without_gap else tuple(rows))
 
 
 def plan_shards(
@@ -73,16 +82,19 @@ def plan_shards(
     group = _group(location, name)
     size = int(group.attrs["shard_size"])  # type: ignore[arg-type]
     num_archs = int(group["status"].shape[0])  # type: ignore[union-attr]
-    wanted = np.unique(np.asarray(rows, dtype=np.int64))
-    if wanted.size and (wanted[0] < 0 or wanted[-1] >= num_archs):
-        raise ValueError(f"rows must be in 0..{num_archs - 1}, got {wanted[0]}..{wanted[-1]}")
-    done = _rows_done(group, Shard(0, 0, num_archs, ()), location, estimators, retry_failed=retry_failed)
-    wanted = wanted[~done[wanted]]
-    indices, starts = np.unique(wanted // size, return_index=True)
-    return [
-        Shard(int(i), int(i) * size, min((int(i) + 1) * size, num_archs), tuple(part.tolist()))
-        for i, part in zip(indices, np.split(wanted, starts)[1:], strict=True)
-    ]
+    asked = np.arange(rows.start, rows.stop, rows.step) if isinstance(rows, range) else np.asarray(rows, dtype=np.int64)
+    if asked.size and (asked.min() < 0 or asked.max() >= num_archs):
+        raise ValueError(f"rows must be in 0..{num_archs - 1}, got {asked.min()}..{asked.max()}")
+    to_run = np.zeros(num_archs, dtype=bool)
+    to_run[asked] = True
+    to_run &= ~_rows_done(group, Shard(0, 0, num_archs, ()), location, estimators, retry_failed=retry_failed)
+    shards = []
+    for index, start in enumerate(range(0, num_archs, size)):
+        stop = min(start + size, num_archs)
+        positions = start + np.flatnonzero(to_run[start:stop])
+        if positions.size:
+            shards.append(Shard(index, start, stop, positions.tolist()))
+    return shards
 
 
 def replan_shard(
@@ -91,6 +103,13 @@ def replan_shard(
     """The shard without the rows that were done since it was planned; arguments as in `plan_shards`."""
     done = _rows_done(_group(location, name), shard, location, estimators, retry_failed=retry_failed)
     return replace(shard, rows=tuple(row for row in shard.rows if not done[row - shard.start]))
+
+
+def count_rows(location: Location, name: str) -> dict[str, int]:
+    """Architectures of a profile with each word of `STATUS`."""
+    group = _group(location, name)
+    status = _read(group, "status", Shard(0, 0, int(group["status"].shape[0]), ()), location)  # type: ignore[union-attr]
+    return {word: int((status == code).sum()) for word, code in STATUS.items()}
 
 
 def _rows_done(
@@ -156,8 +175,10 @@ def write_shard(location: Location, name: str, shard: Shard, rows: xr.Dataset, *
         status[position] = STATUS["not run"]
         _require(claim)
         group["status"][shard.start : shard.stop] = status  # type: ignore[index]
+    keeps_rows = np.delete(status, position).any()
     for variable in row_variables():
-        block = _read(group, variable.name, shard, location)
+        # Where no other row of the shard counts, there is nothing to keep, and so nothing to read.
+        block = _read(group, variable.name, shard, location) if keeps_rows else _unwritten(group, variable, shard)
         block[position] = rows[variable.name].values
         _require(claim)
         group[variable.name][shard.start : shard.stop] = block  # type: ignore[index]
@@ -208,6 +229,8 @@ def recover_shard(location: Location, name: str, shard: Shard) -> Shard:
     try:
         block = read_shard(location, name, shard)
         run = block["status"].values != STATUS["not run"]
+        if not run.any():
+            return shard
         # zarr reads a file that is absent or empty as fill values, which only the digests tell from content.
         if not (run & (row_digests(block) != block["digest"].values)).any():
             return shard
@@ -245,6 +268,12 @@ def _read(group: zarr.Group, variable: str, shard: Shard, location: Location) ->
             f"{location}: {group.path}/{variable}, rows {shard.start} to {shard.stop - 1} (shard {shard.index}) cannot be "
             f"decoded ({error}). `sweetgrad verify {location} --repair` clears it; the next `sweetgrad profile` makes it again."
         ) from error
+
+
+def _unwritten(group: zarr.Group, variable: Variable, shard: Shard) -> NDArray[Any]:
+    """What a shard holds that was never written."""
+    shape = (shard.stop - shard.start, *group[variable.name].shape[1:])  # type: ignore[union-attr]
+    return full(variable, dict(zip(variable.dims, shape, strict=True)))
 
 
 def _positions(group: zarr.Group, shard: Shard, rows: xr.Dataset, location: Location) -> NDArray[np.int64]:

@@ -18,6 +18,7 @@ from sweetgrad.store import (
     verify,
     write_shard,
 )
+from sweetgrad.store.shards import count_rows
 
 
 def test_plan_shards__groups_rows_by_shard_in_order(tmp_path, toy):
@@ -31,6 +32,21 @@ def test_plan_shards__leaves_out_what_is_done(tmp_path, toy):
     assert plan_shards(tmp_path / "s.zarr", name, range(5)) == []
     assert plan_shards(tmp_path / "s.zarr", name, range(6)) == [Shard(1, 4, 8, (5,))]
     assert plan_shards(tmp_path / "s.zarr", name, range(5), retry_failed=True) == [Shard(0, 0, 4, (1,))]
+
+
+def test_plan_shards__holds_no_list_of_the_rows_of_a_whole_space(tmp_path, toy):
+    name = toy.store(tmp_path / "s.zarr", rows=[1])
+    shards = plan_shards(tmp_path / "s.zarr", name, range(10))
+    assert [shard.rows for shard in shards] == [(0, 2, 3), range(4, 8), range(8, 10)]
+
+
+def test_shard__is_the_same_whether_its_rows_came_as_a_range_or_not():
+    assert Shard(0, 0, 4, (1, 2)) == Shard(0, 0, 4, range(1, 3)) == Shard(0, 0, 4, [1, 2])
+
+
+def test_count_rows__counts_by_word(tmp_path, toy):
+    name = toy.store(tmp_path / "s.zarr", rows=range(5), failed=[1])
+    assert count_rows(tmp_path / "s.zarr", name) == {"not run": 5, "ok": 4, "failed": 1}
 
 
 @pytest.mark.parametrize("rows", [[10], [-1], [0, 99]])
@@ -50,6 +66,16 @@ def test_write_shard__keeps_the_rows_that_were_there(tmp_path, toy):
     for i in range(3):
         assert (rows["grad_count"][i] == toy.rows([i])["grad_count"][0].drop_vars(["arch", "arch_index"])).all()
     assert np.isnan(rows["loss"][3])
+
+
+@pytest.mark.parametrize("rows", [range(4), [1, 3]])
+def test_write_shard__keeps_nothing_of_a_shard_none_of_whose_rows_count(tmp_path, toy, rows):
+    name = toy.store(tmp_path / "clean.zarr", rows=[])
+    toy.store(tmp_path / "cut-off.zarr", rows=range(4))
+    (tmp_path / "cut-off.zarr" / name / "status/c/0").unlink()  # what a crash before the last write leaves
+    for store in (tmp_path / "clean.zarr", tmp_path / "cut-off.zarr"):
+        write_shard(store, name, Shard(0, 0, 4, ()), toy.rows(rows))
+    assert toy.contents(tmp_path / "cut-off.zarr") == toy.contents(tmp_path / "clean.zarr")
 
 
 def test_write_shard__accepts_rows_in_any_order(tmp_path, toy):

@@ -124,8 +124,8 @@ def test_verify__repair_and_the_next_run_restore_every_bit(store, toy, variable,
 @pytest.mark.parametrize(("variable", "damage"), [("grad_count", empty), ("loss", Path.unlink), ("status", truncate)])
 def test_recover_shard__asks_for_the_rows_that_a_damaged_shard_held(store, toy, variable, damage):
     damage(chunk(store, toy, variable, 1))
-    assert recover_shard(store, toy.name, Shard(1, 4, 8, (4,))).rows == (4, 5, 6, 7)
-    assert [s.rows for s in plan_shards(store, toy.name, range(10))] == [(4, 5, 6, 7)]
+    assert list(recover_shard(store, toy.name, Shard(1, 4, 8, (4,))).rows) == [4, 5, 6, 7]
+    assert [list(s.rows) for s in plan_shards(store, toy.name, range(10))] == [[4, 5, 6, 7]]
 
 
 def test_recover_shard__leaves_a_good_shard_alone(store, toy):
