@@ -22,19 +22,21 @@ def row_digests(rows: xr.Dataset) -> NDArray[np.uint64]:
 def profile_digest(digest: NDArray[np.uint64], status: NDArray[np.uint8]) -> str:
     """Hex SHA-256 over the row digests and status of a whole profile; rows that were not run count as empty."""
     # A crash between the digests and the status of a shard leaves digests of rows that do not count.
-    digest = np.where(status == STATUS["not run"], 0, digest)
-    return hashlib.sha256(digest.astype("<u8").tobytes() + status.astype("u1").tobytes()).hexdigest()
+    digest = np.where(status == STATUS["not run"], 0, digest).astype("<u8", copy=False)
+    sha = hashlib.sha256(np.ascontiguousarray(digest).data)
+    sha.update(np.ascontiguousarray(status, dtype="u1").data)
+    return sha.hexdigest()
 
 
-def _as_bytes(array: xr.DataArray) -> list[bytes]:
+def _as_bytes(array: xr.DataArray) -> list[bytes | memoryview]:
     values = array.values
     if values.dtype.kind in "OUT":
         return [str(value).encode() for value in values]
-    values = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))
-    return [row.tobytes() for row in values]
+    values = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<")).reshape(len(values), values[:1].size)
+    return [row.data for row in values.view(np.uint8)]
 
 
-def _first_8_bytes(*parts: bytes) -> int:
+def _first_8_bytes(*parts: bytes | memoryview) -> int:
     sha = hashlib.sha256()
     for part in parts:
         # The length keeps ("ab", "c") and ("a", "bc") apart.
