@@ -19,16 +19,16 @@ from sweetgrad.flows.provenance import provenance
 from sweetgrad.flows.selection import select_archs
 from sweetgrad.flows.server import prefect_server, wait_until_up
 from sweetgrad.profiling import load_batch, load_space, make_spec, registry
+from sweetgrad.profiling.architectures import ArchIds
 from sweetgrad.store import (
-    STATUS,
     Location,
     Shard,
     create_estimators,
     create_profile,
-    open_profile,
     record_run,
 )
 from sweetgrad.store._location import absolute
+from sweetgrad.store.shards import count_rows
 
 __all__ = ["ProfileSummary", "profile"]
 
@@ -142,10 +142,10 @@ def profile(
     batch = load_batch(dataset, batch_size=batch_size, seed=seed, augment=augment, data_dir=folder, download=download)
     spec = make_spec(search_space, batch, seed=seed, device=device)
     location = absolute(store)
-    arch = [search_space.arch_id(index) for index in range(len(search_space))]
-    name = create_profile(location, spec, arch=arch, layers=search_space.layer_names, shard_size=shard_size)
+    arch, layers = ArchIds(search_space), search_space.layer_names
+    name = create_profile(location, spec, arch=arch, layers=layers, shard_size=shard_size)
     create_estimators(location, name, estimators)
-    run = Run(location, name, tuple(rows), search_space, batch, spec, tuple(estimators), retry_failed, _command(asked))
+    run = Run(location, name, rows, search_space, batch, spec, tuple(estimators), retry_failed, _command(asked))
     shards = run.shards_to_do()
     num_done = num_left = 0
     if shards:
@@ -158,7 +158,7 @@ def profile(
         num_done, num_left = _run_shards(
             run, shards, workers=workers, scheduler=scheduler, cluster=config, console=console
         )
-    num_failed = int((open_profile(location, name, chunks=None)["status"] == STATUS["failed"]).sum())
+    num_failed = count_rows(location, name)["failed"]
     return ProfileSummary(name, len(rows), num_done, num_left, num_failed, time.monotonic() - start)
 
 

@@ -1,14 +1,15 @@
 """Which architectures a command is about: ``all``, ``0:100``, ``sample:500``."""
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 
 __all__ = ["select_archs"]
 
 
-def select_archs(selection: str, *, num_archs: int, seed: int = 42) -> list[int]:
-    """Indices that a selection stands for, ascending.
+def select_archs(selection: str, *, num_archs: int, seed: int = 42) -> Sequence[int]:
+    """Indices that a selection stands for, ascending: a `range` wherever they are one, since a space may have millions.
 
     Parameters
     ----------
@@ -28,10 +29,10 @@ def select_archs(selection: str, *, num_archs: int, seed: int = 42) -> list[int]
     Examples
     --------
     >>> select_archs("0:3", num_archs=10), select_archs("sample:3", num_archs=10)
-    ([0, 1, 2], [1, 5, 8])
+    (range(0, 3), [1, 5, 8])
     """
     if selection == "all":
-        return list(range(num_archs))
+        return range(num_archs)
     if match := re.fullmatch(r"sample:(\d+)", selection):
         size = int(match[1])
         if not 1 <= size <= num_archs:
@@ -42,9 +43,9 @@ def select_archs(selection: str, *, num_archs: int, seed: int = 42) -> list[int]
         start, stop = int(match[1] or 0), int(match[2] or num_archs)
         if not 0 <= start < stop <= num_archs:
             raise ValueError(f"a range of architectures must lie in 0:{num_archs} and not be empty, got {selection}")
-        return list(range(start, stop))
+        return range(start, stop)
     if re.fullmatch(r"\d+", selection):
         if int(selection) >= num_archs:
             raise ValueError(f"architectures are numbered 0 to {num_archs - 1}, got {selection}")
-        return [int(selection)]
+        return range(int(selection), int(selection) + 1)
     raise ValueError(f"expected all, START:STOP, sample:N or one index as the architectures, got {selection!r}")

@@ -4,7 +4,9 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from hashlib import sha256
+from typing import overload
 
 import numpy as np
 import torch
@@ -28,7 +30,28 @@ from sweetgrad.store import (
     write_shard,
 )
 
-__all__ = ["make_spec", "profile_architectures", "profile_shard"]
+__all__ = ["ArchIds", "make_spec", "profile_architectures", "profile_shard"]
+
+
+@dataclass(frozen=True)
+class ArchIds(Sequence[str]):
+    """Architecture strings of a space, in index order; each is made when it is asked for, so that millions take no memory."""
+
+    space: SearchSpace
+
+    def __len__(self) -> int:
+        """Architectures in the space."""
+        return len(self.space)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        """One string, or those of a slice."""
+        if isinstance(index, slice):
+            return [self.space.arch_id(i) for i in range(*index.indices(len(self)))]
+        return self.space.arch_id(range(len(self))[index])
 
 
 def make_spec(space: SearchSpace, batch: Batch, *, seed: int = 42, device: str = "cpu") -> ProfileSpec:
@@ -43,7 +66,9 @@ def make_spec(space: SearchSpace, batch: Batch, *, seed: int = 42, device: str =
     device
         ``cpu`` or ``cuda``.
     """
-    archs = "".join(f"{space.arch_id(index)}\n" for index in range(len(space)))
+    archs = sha256()
+    for arch in ArchIds(space):
+        archs.update(f"{arch}\n".encode())
     return ProfileSpec(
         space=space.name,
         variant=space.variant,
@@ -55,7 +80,7 @@ def make_spec(space: SearchSpace, batch: Batch, *, seed: int = 42, device: str =
         seed=seed,
         augment=batch.augment,
         batch_sha256=batch.sha256,
-        arch_sha256=sha256(archs.encode()).hexdigest(),
+        arch_sha256=archs.hexdigest(),
         device=device,
     )
 

@@ -1,5 +1,6 @@
 """Many architectures: what one gives depends on its string and the spec alone, and one that fails does not harm the others."""
 
+import hashlib
 from dataclasses import replace
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
@@ -11,6 +12,7 @@ import xarray as xr
 from torch import nn
 
 from sweetgrad.profiling import Batch, make_spec, profile_architectures, profile_shard, registry
+from sweetgrad.profiling.architectures import ArchIds
 from sweetgrad.profiling.estimators import grad_norm
 from sweetgrad.profiling.measure import measure_network, profile_network
 from sweetgrad.profiling.spaces import load_space
@@ -460,6 +462,18 @@ def test_profile_architectures__runs_on_the_threads_of_the_spec(space):
     profile_architectures(space, [0], BATCH, replace(spec, threads=2))
     profile_architectures(space, [0], BATCH, spec)
     assert seen == [2, 1]
+
+
+def test_arch_ids__are_a_sequence_that_holds_none(space):
+    ids, expected = ArchIds(space), [space.arch_id(i) for i in range(len(space))]
+    assert (len(ids), list(ids), ids[-1], ids[2:5]) == (NUM_ARCHS, expected, expected[-1], expected[2:5])
+    with pytest.raises(IndexError):
+        ids[NUM_ARCHS]
+
+
+def test_make_spec__digests_the_strings_each_ended_by_a_newline(space):
+    text = "".join(f"{space.arch_id(i)}\n" for i in range(len(space)))
+    assert make_spec(space, BATCH).arch_sha256 == hashlib.sha256(text.encode()).hexdigest()
 
 
 def test_make_spec__names_space_and_batch(space):
