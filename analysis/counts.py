@@ -1,13 +1,15 @@
 """Parameters in an interval, from the stored bins: a sum where the thresholds are edges, bounds and an estimate where not."""
 
 import bisect
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import xarray as xr
+from dask.base import is_dask_collection
 from numpy.typing import NDArray
 
 from sweetgrad.analysis.intervals import Interval, Intervals, Threshold, as_intervals, format_threshold
@@ -20,6 +22,9 @@ Kind: TypeAlias = Literal["weight", "other", "all"]
 Level: TypeAlias = Literal["layer", "network"]
 
 _BLOCK_ROWS = 1024
+
+_WHOLE_BYTES = 1 << 28
+"""Counts that take more memory than this are never read whole, even where the profile was opened without dask."""
 
 _VARIABLE = {"layer": "grad_count", "network": "grad_count_network"}
 
@@ -80,9 +85,7 @@ def interval_counts(
     array([[[7, 0]]])
     """
     pieces = as_intervals(intervals)
-    lower = [cut_at(piece.lower, exact=exact) for piece in pieces]
-    upper = [cut_at(piece.upper, exact=exact) for piece in pieces]
-    return _counts_between(profile, pieces, lower, upper, kind=kind, level=level)
+    return _counts_between(profile, pieces, *_cuts(pieces, exact=exact), kind=kind, level=level)
 
 
 def interval_bounds(
@@ -101,8 +104,7 @@ def interval_bounds(
     `interval_counts` gives it. All three are equal where both thresholds are stored edges. Dims as in `interval_counts`.
     """
     pieces = as_intervals(intervals)
-    lower = [cut_at(piece.lower) for piece in pieces]
-    upper = [cut_at(piece.upper) for piece in pieces]
+    lower, upper = _cuts(pieces)
 
     def between(lows: Sequence[int], highs: Sequence[int]) -> xr.DataArray:
         # An interval inside one bin has its inner bounds crossed: no bin lies wholly inside.
@@ -121,7 +123,7 @@ def interval_bounds(
 
 def total_counts(profile: xr.Dataset, *, kind: Kind = "weight") -> xr.DataArray:
     """Parameters of every layer, with those whose gradient is not finite; dims ``(arch, layer)``, int64."""
-    return _select_kind(profile["num_params"].astype(np.int64), kind)
+    return select_kind(profile["num_params"].astype(np.int64), kind)
 
 
 def cut_at(threshold: Threshold, *, exact: bool = False) -> Cut:
@@ -151,15 +153,59 @@ def cut_at(threshold: Threshold, *, exact: bool = False) -> Cut:
     return Cut(above + 1, max(_share_below(threshold, above), math.ulp(0.0)))
 
 
-def counts_below(counts: NDArray[Any], cuts: Sequence[int]) -> NDArray[np.int64]:
-    """Sum of all bins before each cut, along the last axis: ``(..., bin) -> (..., cut)``, int64."""
-    starts = sorted({0, *cuts} - {NUM_BINS})
+def interval_counter(pieces: Sequence[Interval]) -> Callable[[NDArray[Any]], NDArray[Any]]:
+    """The function that counts intervals in a block of histograms in memory: ``(..., bin) -> (..., interval)``."""
+    return _counter(*_cuts(pieces))
+
+
+def _cuts(pieces: Sequence[Interval], *, exact: bool = False) -> tuple[list[Cut], list[Cut]]:
+    """Where the lower and the upper thresholds fall."""
+    return [cut_at(piece.lower, exact=exact) for piece in pieces], [
+        cut_at(piece.upper, exact=exact) for piece in pieces
+    ]
+
+
+def _counter(lower: Sequence[Cut], upper: Sequence[Cut]) -> Callable[[NDArray[Any]], NDArray[Any]]:
+    sides = (lower, upper)
+    shares = [np.array([cut.share for cut in cuts]) for cuts in sides]
+    any_estimated = _estimated(lower, upper).any()
+
+    def count_block(block: NDArray[Any]) -> NDArray[Any]:
+        below: list[NDArray[Any]] = list(counts_below(block, *([cut.bin for cut in cuts] for cuts in sides)))
+        if any_estimated:
+            after = counts_below(block, *([cut.after for cut in cuts] for cuts in sides))
+            below = [low + share * (high - low) for low, share, high in zip(below, shares, after, strict=True)]
+        between: NDArray[Any] = below[1] - below[0]
+        return between
+
+    def count(values: NDArray[Any]) -> NDArray[Any]:
+        if values.ndim == 1:
+            return count_block(values)
+        # Block by block: the sums at all cuts are several times as large as the answer.
+        starts = range(0, max(1, len(values)), _BLOCK_ROWS)
+        return np.concatenate([count_block(values[start : start + _BLOCK_ROWS]) for start in starts])
+
+    return count
+
+
+def _estimated(lower: Sequence[Cut], upper: Sequence[Cut]) -> NDArray[np.bool_]:
+    return np.array([low.share > 0 or high.share > 0 for low, high in zip(lower, upper, strict=True)], dtype=bool)
+
+
+def counts_below(counts: NDArray[Any], *cuts: Sequence[int]) -> list[NDArray[np.int64]]:
+    """Sum of all bins before each cut, for every list of cuts, along the last axis: ``(..., bin) -> (..., cut)``, int64."""
+    starts = sorted({0, *itertools.chain(*cuts)} - {NUM_BINS})
     # One pass over the bins, straight into int64: no copy of the counts in a wider type.
     parts: NDArray[np.int64] = np.add.reduceat(counts, starts, axis=-1, dtype=np.int64)
     below = np.zeros((*parts.shape[:-1], len(starts) + 1), dtype=np.int64)
     np.cumsum(parts, axis=-1, out=below[..., 1:])
-    at_cuts: NDArray[np.int64] = below[..., np.searchsorted([*starts, NUM_BINS], cuts)]
-    return at_cuts
+    return [below[..., _as_slice(np.searchsorted([*starts, NUM_BINS], each))] for each in cuts]
+
+
+def _as_slice(positions: NDArray[np.int64]) -> slice | NDArray[np.int64]:
+    """The positions as a slice where each follows the one before, as in a grid: a view of the sums, not a copy."""
+    follow = positions.size > 0 and (np.diff(positions) == 1).all()
+    return slice(int(positions[0]), int(positions[-1]) + 1) if follow else positions
 
 
 def _counts_between(
@@ -174,51 +220,58 @@ def _counts_between(
     if level not in _VARIABLE:
         raise ValueError(f"level must be 'layer' or 'network', got {level!r}")
     values = profile[_VARIABLE[level]]
-    if level == "network" and values.chunks is None:
+    in_blocks = exceeds_memory(values)
+    if in_blocks:
+        values = values.chunk({"arch": block_rows(values), "kind": 1})
+    elif level == "network" and values.chunks is None:
         # Read whole, xarray keeps it with the profile: the next question costs no read.
         values.load()
-    estimated = np.array([low.share > 0 or high.share > 0 for low, high in zip(lower, upper, strict=True)], dtype=bool)
+    count = _counter(lower, upper)
+    dtype = np.float64 if _estimated(lower, upper).any() else np.int64
 
-    cuts = [*lower, *upper]
-    shares = np.array([cut.share for cut in cuts])
-
-    def count_block(block: NDArray[Any]) -> NDArray[Any]:
-        below: NDArray[Any] = counts_below(block, [cut.bin for cut in cuts])
-        if shares.any():
-            below = below + shares * (counts_below(block, [cut.after for cut in cuts]) - below)
-        between: NDArray[Any] = below[..., len(lower) :] - below[..., : len(lower)]
-        return between
-
-    def count(values: NDArray[Any]) -> NDArray[Any]:
-        if values.ndim == 1:
-            return count_block(values)
-        # Block by block: the sums at all cuts are several times as large as the answer.
-        starts = range(0, max(1, len(values)), _BLOCK_ROWS)
-        return np.concatenate([count_block(values[start : start + _BLOCK_ROWS]) for start in starts])
+    def count_lazily(values: Any) -> Any:
+        if not is_dask_collection(values):
+            return count(values)
+        whole_bins = values.rechunk({-1: -1})
+        chunks = (*whole_bins.chunks[:-1], (len(pieces),))
+        # Chunk by chunk: where a dimension vanishes (dask="parallelized"), dask copies every chunk before the function sees it.
+        return whole_bins.map_blocks(count, dtype=dtype, chunks=chunks)
 
     counts: xr.DataArray = xr.apply_ufunc(
-        count,
-        _select_kind(values, kind),
+        count_lazily,
+        select_kind(values, kind),
         input_core_dims=[["bin"]],
         output_core_dims=[["interval"]],
-        dask="parallelized",
-        output_dtypes=[np.float64 if estimated.any() else np.int64],
-        dask_gufunc_kwargs={"output_sizes": {"interval": len(pieces)}},
+        dask="allowed",
     )
+    if in_blocks:
+        counts = counts.compute()
     counts.attrs = {"units": "parameters", "long_name": "parameters with gradient in the interval"}
-    return counts.rename("count").assign_coords({**interval_coords(pieces), "estimated": ("interval", estimated)})
+    return counts.rename("count").assign_coords(interval_coords(pieces))
+
+
+def exceeds_memory(counts: xr.DataArray) -> bool:
+    """Whether counts are too many to be read whole, and would be."""
+    return counts.chunks is None and counts.nbytes > _WHOLE_BYTES
+
+
+def block_rows(counts: xr.DataArray) -> int:
+    """Architectures in a block that is read at once: those of a chunk of the store."""
+    return int(counts.encoding.get("chunks", (_BLOCK_ROWS,))[0])
 
 
 def interval_coords(pieces: Sequence[Interval]) -> dict[str, Any]:
-    """Coordinates of the ``interval`` dimension: labels, and the edges as floats."""
+    """Coordinates of the ``interval`` dimension: labels, the edges as floats, and whether one of them is no stored edge."""
     return {
         "interval": np.array([str(piece) for piece in pieces], dtype=object),
         "lower": ("interval", np.array([float(piece.lower) for piece in pieces])),
         "upper": ("interval", np.array([float(piece.upper) for piece in pieces])),
+        "estimated": ("interval", _estimated(*_cuts(pieces))),
     }
 
 
-def _select_kind(array: xr.DataArray, kind: Kind) -> xr.DataArray:
+def select_kind(array: xr.DataArray, kind: Kind) -> xr.DataArray:
+    """Counts of one kind of parameters, or of both together."""
     if kind == "all":
         return array.sum("kind", dtype=np.int64)
     if kind not in KINDS:

@@ -85,6 +85,26 @@ def proportion(
     ValueError
         If no architecture was measured, if a layer type is unknown, or if no layer is of these types.
     """
+    chosen, measured = chosen_layers(profile, layer_types)
+    chosen_rows = chosen.values[measured.values]
+    if (chosen_rows == chosen_rows[0]).all():
+        return _proportion(profile.isel(layer=np.flatnonzero(chosen_rows[0])), grid, kind=kind).where(measured)
+    shares = _proportion(profile, grid, kind=kind).where(chosen)
+    closed_up: xr.DataArray = xr.apply_ufunc(
+        nan_layers_last,
+        shares.drop_vars("layer", errors="ignore"),
+        input_core_dims=[["layer", "interval"]],
+        output_core_dims=[["layer", "interval"]],
+        dask="parallelized",
+        output_dtypes=[np.float64],
+        dask_gufunc_kwargs={"allow_rechunk": True},
+        keep_attrs=True,
+    )
+    return closed_up.isel(layer=slice(int(chosen_rows.sum(axis=1).max())))
+
+
+def chosen_layers(profile: xr.Dataset, layer_types: Collection[str]) -> tuple[xr.DataArray, xr.DataArray]:
+    """Whether each layer is one of these types in a measured row, dims (arch, layer), and which rows are; both in memory."""
     # Without the other coordinates, which may be lazy.
     status, layer_type = (profile[name].reset_coords(drop=True).compute() for name in ("status", "layer_type"))
     measured = status == STATUS["ok"]
@@ -95,21 +115,7 @@ def proportion(
         )
     if not chosen.any():
         raise ValueError(f"no layer is of type {' or '.join(layer_types)} in any measured architecture")
-    chosen_rows = chosen.values[measured.values]
-    if (chosen_rows == chosen_rows[0]).all():
-        return _proportion(profile.isel(layer=np.flatnonzero(chosen_rows[0])), grid, kind=kind).where(measured)
-    shares = _proportion(profile, grid, kind=kind).where(chosen)
-    closed_up: xr.DataArray = xr.apply_ufunc(
-        _nan_layers_last,
-        shares.drop_vars("layer", errors="ignore"),
-        input_core_dims=[["layer", "interval"]],
-        output_core_dims=[["layer", "interval"]],
-        dask="parallelized",
-        output_dtypes=[np.float64],
-        dask_gufunc_kwargs={"allow_rechunk": True},
-        keep_attrs=True,
-    )
-    return closed_up.isel(layer=slice(int(chosen_rows.sum(axis=1).max())))
+    return chosen, measured
 
 
 def _proportion(profile: xr.Dataset, grid: Intervals, *, kind: Kind) -> xr.DataArray:
@@ -127,7 +133,7 @@ def _of_type(layer_type: xr.DataArray, names: Collection[str]) -> xr.DataArray:
     return layer_type.isin([LAYER_TYPES[name] for name in names])
 
 
-def _nan_layers_last(shares: NDArray[Any]) -> NDArray[Any]:
+def nan_layers_last(shares: NDArray[Any]) -> NDArray[Any]:
     """Move NaN layers to the end and keep the order of the others; shape (..., layer, interval)."""
     order = np.argsort(np.isnan(shares[..., :1]), axis=-2, kind="stable")
     return np.take_along_axis(shares, order, axis=-2)

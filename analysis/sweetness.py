@@ -1,16 +1,18 @@
 """The sweetness of an interval (Eq. 3) and the choice of the best one (Algorithm 1), with how sure that choice is."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from dask.system import CPU_COUNT
 from numpy.typing import NDArray
 
-from sweetgrad.analysis.counts import Kind
+from sweetgrad.analysis.counts import Kind, block_rows, interval_coords, interval_counter, select_kind, total_counts
 from sweetgrad.analysis.intervals import Interval, IntervalGrid, Intervals, Threshold, as_intervals
-from sweetgrad.analysis.scores import DEPTH_LAYERS, proportion
+from sweetgrad.analysis.scores import DEPTH_LAYERS, chosen_layers, nan_layers_last, proportion
 from sweetgrad.store.schema import STATUS
 
 __all__ = ["BestInterval", "best_interval", "sweetness"]
@@ -137,8 +139,11 @@ def best_interval(
     if len(pieces) < 2:
         raise ValueError(f"choosing needs at least 2 intervals, got {len(pieces)}: pass an IntervalGrid")
     chosen = _first_measured(profile, num_archs)
-    signs = _sweetness_by_arch(proportion(chosen, pieces, kind=kind, layer_types=layer_types)).compute()
-    by_arch = signs.transpose("arch", "interval").values
+    if chosen["grad_count"].chunks is None:
+        by_arch = _sweetness_in_blocks(chosen, pieces, kind=kind, layer_types=layer_types)
+    else:  # dask has blocks of its own, and maybe a cluster
+        shares = proportion(chosen, pieces, kind=kind, layer_types=layer_types)
+        by_arch = _sweetness_by_arch(shares).transpose("arch", "interval").values
     by_arch = by_arch[~np.isnan(by_arch).any(axis=1)]
     if len(by_arch) < 2:
         raise ValueError(
@@ -148,7 +153,7 @@ def best_interval(
     mean = by_arch.mean(axis=0)
     share = _share_of_wins(by_arch, bootstrap=bootstrap, seed=seed)
     first, second = np.argsort(-_rounded(mean), kind="stable")[:2]  # stable: the lower interval on a tie
-    table = xr.Dataset({"sweetness": ("interval", mean), "share": ("interval", share)}, coords=signs["interval"].coords)
+    table = xr.Dataset({"sweetness": ("interval", mean), "share": ("interval", share)}, coords=interval_coords(pieces))
     return BestInterval(
         interval=pieces[first],
         sweetness=float(mean[first]),
@@ -161,6 +166,36 @@ def best_interval(
     )
 
 
+def _sweetness_in_blocks(
+    profile: xr.Dataset, pieces: Sequence[Interval], *, kind: Kind, layer_types: Collection[str]
+) -> NDArray[np.float64]:
+    """`_sweetness_by_arch` of the `proportion`, shape (arch, interval), with no more than some shards in memory.
+
+    The same numbers as from those two functions, without a task graph, which takes as long as the sums.
+    """
+    chosen = chosen_layers(profile, layer_types)[0].values
+    if max(chosen.sum(axis=1)) < 2:
+        raise ValueError(
+            f"sweetness compares successive layers: no architecture has 2 of type {' or '.join(layer_types)}"
+        )
+    count = interval_counter(pieces)
+    size = block_rows(profile["grad_count"])
+
+    def block(start: int) -> NDArray[np.float64]:
+        rows = profile.isel(arch=slice(start, start + size))
+        counts = count(select_kind(rows["grad_count"], kind).transpose("arch", "layer", "bin").values)
+        total = total_counts(rows, kind=kind).transpose("arch", "layer").values
+        shares = counts / np.maximum(total, 1)[..., None]
+        here = chosen[start : start + size]
+        alike = (here == here[0]).all()
+        shares = shares[:, here[0]] if alike else nan_layers_last(np.where(here[..., None], shares, np.nan))
+        return _mean_sign_of_changes(np.moveaxis(shares, 1, -1))
+
+    # Decompression and sums let go of the interpreter, so threads run side by side; each block is one of theirs alone.
+    with ThreadPoolExecutor(CPU_COUNT) as pool:
+        return np.concatenate(list(pool.map(block, range(0, profile.sizes["arch"], size))))
+
+
 def _sweetness_by_arch(proportion: xr.DataArray) -> xr.DataArray:
     """Inner mean of Eq. 3; dims ``(arch, interval)``, NaN for an architecture with fewer than 2 layers."""
     missing = [dim for dim in ("arch", "layer") if dim not in proportion.dims]
@@ -168,22 +203,36 @@ def _sweetness_by_arch(proportion: xr.DataArray) -> xr.DataArray:
         raise ValueError(f"proportion needs the dims arch and layer, got {proportion.dims}: {missing} missing")
     if proportion.sizes["layer"] < 2:
         raise ValueError(f"sweetness compares successive layers: need at least 2, got {proportion.sizes['layer']}")
-    before = proportion.isel(layer=slice(None, -1)).drop_vars("layer", errors="ignore")
-    after = proportion.isel(layer=slice(1, None)).drop_vars("layer", errors="ignore")
-    # mean skips NaN, so it divides by l_k - 1, not by the padded depth.
-    sign: xr.DataArray = xr.apply_ufunc(np.sign, after - before, dask="allowed")
-    return sign.mean("layer")
+    mean: xr.DataArray = xr.apply_ufunc(
+        _mean_sign_of_changes,
+        proportion,
+        input_core_dims=[["layer"]],
+        dask="parallelized",
+        output_dtypes=[np.float64],
+        dask_gufunc_kwargs={"allow_rechunk": True},
+    )
+    return mean
+
+
+def _mean_sign_of_changes(proportion: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean sign of the change from each layer to the next that is not NaN; shape (..., layer) to (...)."""
+    change = np.diff(proportion, axis=-1)
+    ups_less_downs = (change > 0).sum(axis=-1) - (change < 0).sum(axis=-1)
+    # It divides by l_k - 1, not by the padded depth.
+    num_changes = (~np.isnan(change)).sum(axis=-1)
+    return np.where(num_changes > 0, ups_less_downs / np.maximum(num_changes, 1), np.nan)
 
 
 def _first_measured(profile: xr.Dataset, num_archs: int) -> xr.Dataset:
-    measured = np.flatnonzero(profile["status"].values == STATUS["ok"])
+    status = profile["status"].reset_coords(drop=True).compute()
+    measured = np.flatnonzero(status.values == STATUS["ok"])
     rows = measured[: max(0, num_archs)]
     if len(rows) < 2:
         raise ValueError(
             f"sweetness needs at least 2 measured architectures, asked for {num_archs}: "
             f"{len(measured)} of {profile.sizes['arch']} were measured (status 1)"
         )
-    needed = profile[["grad_count", "num_params", "layer_type", "status"]]
+    needed = profile[["grad_count", "num_params", "layer_type"]].assign(status=status)
     # A slice is much quicker to read than an index array.
     without_gaps = rows[-1] - rows[0] + 1 == len(rows)
     return needed.isel(arch=slice(rows[0], rows[-1] + 1) if without_gaps else rows)

@@ -1,6 +1,7 @@
 import math
 from collections.abc import Callable
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweetgrad.analysis import Interval, IntervalGrid, interval_bounds, interval_counts
+from sweetgrad.analysis import counts as counts_module
 from sweetgrad.analysis.counts import cut_at
 from sweetgrad.store import EDGES, NUM_BINS, empty_rows
 from sweetgrad.store.bins import threshold_bin
@@ -143,6 +145,28 @@ def test_interval_counts__is_the_same_on_dask(profile: xr.Dataset, intervals: In
     lazy = interval_counts(profile.chunk(arch=2, kind=1), intervals, level=level, kind="all")  # type: ignore[arg-type]
     assert lazy.chunks is not None
     xr.testing.assert_identical(lazy.compute(), interval_counts(profile, intervals, level=level, kind="all"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("level", ["layer", "network"])
+def test_interval_counts__never_reads_large_counts_whole(
+    profile: xr.Dataset, level: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = interval_counts(profile, IntervalGrid(split=11), level=level)  # type: ignore[arg-type]
+    sizes = []
+    below = counts_module.counts_below
+
+    def spy(counts: np.ndarray, *cuts: Any) -> Any:
+        sizes.append(counts.size and len(counts))
+        return below(counts, *cuts)
+
+    monkeypatch.setattr(counts_module, "counts_below", spy)
+    monkeypatch.setattr(counts_module, "_WHOLE_BYTES", 0)
+    for variable in ("grad_count", "grad_count_network"):
+        profile[variable].encoding["chunks"] = (1,)
+    found = interval_counts(profile, IntervalGrid(split=11), level=level)  # type: ignore[arg-type]
+    assert found.chunks is None
+    assert max(sizes) == 1
+    xr.testing.assert_identical(found, expected)
 
 
 def test_interval_counts__stays_lazy(profile: xr.Dataset, no_compute: None) -> None:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweetgrad.analysis import Interval, IntervalGrid, best_interval, proportion, sweetness
+from sweetgrad.store import NUM_BINS
 from sweetgrad.store.bins import threshold_bin
 
 Make = Callable[..., xr.Dataset]
@@ -54,6 +55,18 @@ def test_sweetness__equals_the_literal_twin(num_archs: int, num_layers: int, num
     assert (np.abs(result) <= 1).all()
     falling = sweetness(xr.DataArray(1 - shares, dims=DIMS))
     np.testing.assert_allclose(falling.values, -result.values, atol=1e-12)
+
+
+@pytest.mark.parametrize("layers", [["cell"] * 3, ["stem", "cell", "reduction", "cell", "head"]])
+def test_best_interval__reads_blocks_and_gives_what_its_parts_give(make_profile: Make, layers: list[str]) -> None:
+    profile = make_profile(num_archs=11, layers=layers)
+    profile.layer_type[3] = profile.layer_type[3, ::-1].values  # one network has its layers elsewhere
+    profile.layer_type[7, -1] = 0
+    profile.grad_count.encoding["chunks"] = (4, len(layers), 1, NUM_BINS)
+    by_parts = sweetness(proportion(profile, IntervalGrid()))
+    best = best_interval(profile, num_archs=11, bootstrap=10)
+    np.testing.assert_allclose(best.table["sweetness"].values, by_parts.values, rtol=1e-14)
+    xr.testing.assert_identical(best.table, best_interval(profile.chunk(arch=3), num_archs=11, bootstrap=10).table)
 
 
 def test_sweetness__stays_lazy_and_is_the_same(no_compute: None) -> None:
