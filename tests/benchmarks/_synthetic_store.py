@@ -1,16 +1,37 @@
-"""A store as large as a whole space, with counts as a network's gradients have them: log-normal, scaled by layer.
+"""A store of any size that `verify` finds in order, with counts as a network's gradients have them: log-normal, scaled by layer.
 
-Run as a program: ``python _synthetic_store.py FOLDER SCALE`` makes ``FOLDER/store.zarr`` and ``FOLDER/accuracy.npz``.
+Rows are drawn for some shards only. The chunk files of all other shards are copies of theirs; names and digests are every row's
+own. Run as a program, it makes ``FOLDER/store.zarr`` and ``FOLDER/accuracy.npz``:
+
+    python tests/benchmarks/_synthetic_store.py FOLDER [--archs 15625] [--distinct-shards 25]
 """
 
-import sys
+import argparse
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
+import xarray as xr
 import zarr
 from scipy.special import ndtr
 
-from sweetgrad.store import LAYER_TYPES, ProfileSpec, create_profile, edges_f32, finalise_profile
+from sweetgrad.store import (
+    LAYER_TYPES,
+    NUM_BINS,
+    ProfileSpec,
+    bin_bounds,
+    create_profile,
+    edges_f32,
+    empty_rows,
+    finalise_profile,
+    plan_shards,
+    write_shard,
+)
+from sweetgrad.store._digest import row_digests
+from sweetgrad.store.schema import row_variables
 
 NUM_ARCHS = 15_625
 SHARD = 625
@@ -24,54 +45,91 @@ SPEC = ProfileSpec(
     num_classes=10,
     input_shape=(3, 32, 32),
     batch_sha256="0" * 64,
-    arch_sha256="0" * 64,
+    arch_sha256="",
 )
 
 
-def make_store(folder: Path, *, scale: int = 1) -> None:
-    """Write the store shard by shard, straight into its arrays, then the accuracy that belongs to it."""
-    arch = [f"|architecture~{i:07d}|" for i in range(NUM_ARCHS * scale)]
-    name = create_profile(folder / "store.zarr", SPEC, arch=arch, layers=LAYERS, shard_size=SHARD)
+def make_store(folder: Path, *, num_archs: int = NUM_ARCHS, distinct_shards: int = 25) -> None:
+    """Write the store shard by shard, then the accuracy that belongs to it."""
+    arch = [f"|synthetic~0|+|architecture~{i:07d}|" for i in range(num_archs)]
+    spec = replace(SPEC, arch_sha256=sha256("".join(f"{name}\n" for name in arch).encode()).hexdigest())
+    name = create_profile(folder / "store.zarr", spec, arch=arch, layers=LAYERS, shard_size=SHARD)
     group = zarr.open_group(folder / "store.zarr", mode="r+", use_consolidated=False)[name]
     random = np.random.RandomState(0)
-    quality = random.normal(size=len(arch))
-    for start in range(0, len(arch), SHARD):
-        rows = slice(start, start + SHARD)
-        write_rows(group, rows, quality[rows], random)
-    accuracy = 90 + 3 * quality + random.normal(size=len(arch))
-    np.savez(folder / "accuracy.npz", arch=np.array(arch), accuracy=accuracy)
+    shards = plan_shards(folder / "store.zarr", name, range(num_archs))
+    # A last shard that is not whole cannot be a copy of another.
+    whole = [shard for shard in shards if len(shard.rows) == SHARD]
+    drawn = [*whole[:distinct_shards], *(shard for shard in shards if len(shard.rows) < SHARD)]
+    quality, rows = np.empty(num_archs), []
+    for shard in drawn:
+        quality[shard.start : shard.stop] = random.normal(size=len(shard.rows))
+        new = draw_rows(arch[shard.start : shard.stop], shard.rows, quality[shard.start : shard.stop], random)
+        write_shard(folder / "store.zarr", name, shard, new)
+        rows.append(new)
+    copied = [v.name for v in row_variables() if v.name != "digest"]
+    for shard in whole[distinct_shards:]:
+        original = shard.index % distinct_shards
+        for variable in copied:
+            copy_chunk(folder / "store.zarr" / name / variable, group[variable].ndim, original, shard.index)
+        here = rows[original].assign_coords(arch=arch[shard.start : shard.stop])
+        group["digest"][shard.start : shard.stop] = row_digests(here)
+        quality[shard.start : shard.stop] = quality[original * SHARD : (original + 1) * SHARD]
+    accuracy = 90 + 3 * quality + random.normal(size=num_archs)
     finalise_profile(folder / "store.zarr", name)
+    np.savez(folder / "accuracy.npz", arch=np.array(arch), accuracy=accuracy)
 
 
-def write_rows(group: zarr.Group, rows: slice, quality: np.ndarray, random: np.random.RandomState) -> None:
-    """Draw and write the counts of one shard."""
-    num = len(quality)
+def copy_chunk(array: Path, ndim: int, original: int, index: int) -> None:
+    """Copy the file of one shard; there is none where all is fill values."""
+    source, target = (array / "c" / "/".join([str(i), *["0"] * (ndim - 1)]) for i in (original, index))
+    if source.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+
+
+def draw_rows(
+    arch: Sequence[str], index: Sequence[int], quality: np.ndarray, random: np.random.RandomState
+) -> xr.Dataset:
+    """Draw the rows of some architectures."""
+    num = len(arch)
     types = [LAYER_TYPES[layer.rstrip("0123456789")] for layer in LAYERS]
-    # Widths of NAS-Bench-201: 16, 32 and 64 channels; up to six 3x3 convolutions a cell, some of them dead.
+    # Widths of NAS-Bench-201, 16, 32 and 64 channels. One cell all over a network; of its six edges, some are convolutions.
     width = np.array([16] * 6 + [32] * 6 + [64] * 7)
-    params = np.stack(
-        [9 * width**2 * random.randint(0, 7, (num, len(LAYERS))), np.broadcast_to(64 * width, (num, 19))], -1
-    )
-    params[random.random_sample((num, len(LAYERS))) < 0.1, 0] = 0
+    edges = random.multinomial(6, [0.2, 0.2, 0.6], size=num)[:, :2]  # of 3x3, of 1x1
+    weights = (edges @ [9, 1])[:, None] * width**2
+    others = edges.sum(axis=1)[:, None] * 2 * width
+    weights[:, [0, 6, 12, 18]], others[:, [0, 6, 12, 18]] = [432, 14_336, 57_344, 640], [32, 128, 256, 138]
+    params = np.stack([weights, others], axis=-1)
     dead = (params * random.choice([0, 0.2, 1], (num, 1, 1), p=[0.7, 0.25, 0.05])).astype(np.int64)
     centre = -8.5 + quality[:, None] + 0.05 * np.arange(len(LAYERS)) + random.normal(size=(num, len(LAYERS))) * 0.3
     z = (np.log(edges_f32().astype(np.float64)) - centre[..., None]) / 1.4
     below = np.concatenate([np.zeros((*centre.shape, 1)), ndtr(z), np.ones((*centre.shape, 1))], axis=-1)
-    ends = np.rint(below[:, :, None, :] * (params - dead)[..., None]).astype(np.int64)
-    noisy = np.sort(ends[..., 1:-1] + random.randint(-2, 3, ends[..., 1:-1].shape), axis=-1)
-    ends[..., 1:-1] = np.clip(noisy, 0, ends[..., -1:])
-    counts = np.concatenate([dead[..., None], np.diff(ends, axis=-1), np.zeros_like(dead)[..., None]], axis=-1)
-    values = {
+    counts = np.zeros((*params.shape, NUM_BINS), dtype=np.int64)
+    counts[..., 0] = dead
+    counts[..., 1:-1] = random.poisson(np.diff(below)[:, :, None, :] * (params - dead)[..., None])
+    lower, upper = bin_bounds()
+    middle = np.nan_to_num(np.where(np.isfinite(upper), (lower + upper) / 2, 0)).astype(np.float32).astype(np.float64)
+    rows = empty_rows(arch, index, layers=LAYERS)
+    for name, values in {
         "grad_count": counts,
         "grad_count_network": counts.sum(axis=1),
-        "num_params": params,
+        "grad_abs_sum": (counts @ middle).astype(np.float32),
+        "grad_sq_sum": (counts @ middle**2).astype(np.float32),
+        "num_params": counts.sum(axis=-1),
         "layer_type": np.broadcast_to(types, centre.shape),
         "loss": random.normal(2.34, 0.04, num),
+        "profile_seconds": random.normal(0.3, 0.05, num),
         "status": np.ones(num),
-    }
-    for key, value in values.items():
-        group[key][rows] = value.astype(group[key].dtype)
+    }.items():
+        rows[name].values[...] = values
+    return rows
 
 
 if __name__ == "__main__":
-    make_store(Path(sys.argv[1]), scale=int(sys.argv[2]))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--archs", type=int, default=NUM_ARCHS)
+    parser.add_argument("--distinct-shards", type=int, default=25)
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    make_store(options.folder, num_archs=options.archs, distinct_shards=options.distinct_shards)

@@ -32,7 +32,8 @@ def main() -> None:
         # Its own process, so that making the store leaves nothing warm behind here.
         maker = Path(__file__).with_name("_synthetic_store.py")
         folder.mkdir(parents=True, exist_ok=True)
-        subprocess.run([sys.executable, str(maker), str(folder), str(options.scale)], check=True)
+        num_archs = str(15_625 * options.scale)
+        subprocess.run([sys.executable, str(maker), str(folder), "--archs", num_archs], check=True)
     runs = []
     for _ in range(options.runs):
         command = [sys.executable, __file__, "--chunks", options.chunks, "--ask", str(folder), str(time.time())]
