@@ -37,7 +37,12 @@ def prefect_server() -> Iterator[str]:
     """
     from prefect.events.clients import NullEventsClient
     from prefect.events.worker import EventsWorker
-    from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
+    from prefect.settings import (
+        PREFECT_API_URL,
+        PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+        PREFECT_LOGGING_TO_API_ENABLED,
+        temporary_settings,
+    )
 
     configured = PREFECT_API_URL.value()
     if configured:
@@ -50,7 +55,9 @@ def prefect_server() -> Iterator[str]:
         # Nobody watches the events and logs of this server, and those still queued when it ends would be retried for minutes.
         EventsWorker.set_client_override(NullEventsClient)
         try:
-            with temporary_settings({PREFECT_API_URL: url, PREFECT_LOGGING_TO_API_ENABLED: False}):
+            # Nor its heartbeat, whose thread takes up to a second to end.
+            ours = {PREFECT_API_URL: url, PREFECT_LOGGING_TO_API_ENABLED: False, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+            with temporary_settings(ours):
                 yield url
         finally:
             EventsWorker.set_client_override(None)
