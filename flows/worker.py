@@ -20,7 +20,7 @@ _ASK_EVERY_S = 1.0
 
 
 def dask_setup(worker: distributed.Worker) -> None:
-    """Let a worker that was started here leave without taking torch apart, which takes it a second; Dask calls this by its name."""
+    """Let a worker of this machine leave without taking torch apart, which takes it a second; Dask calls this by its name."""
     atexit.register(os._exit, 0)  # by then Dask has closed it, and what it measured is written
 
 
