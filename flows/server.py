@@ -2,6 +2,7 @@
 
 Prefect would start one by itself, in our process group, where Ctrl-C ends it before the run and ``kill -9`` leaves it behind.
 This one has its own session, and a thread that ends it as soon as the pipe from its parent closes, however the parent ended.
+Should it end before the run does, it is started again: a run does not fail for want of the server that it brought itself.
 """
 
 import os
@@ -12,16 +13,17 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import IO
 
 __all__ = ["ServerError", "prefect_server"]
 
 STARTUP_TIMEOUT_S = float(os.environ.get("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120"))
+_LOOK_EVERY_S = 0.5
 
 
 class ServerError(RuntimeError):
-    """The Prefect server did not come up."""
+    """The Prefect server did not come up, or is gone."""
 
 
 @contextmanager
@@ -33,8 +35,9 @@ def prefect_server() -> Iterator[str]:
     Raises
     ------
     ServerError
-        From `wait_until_up`, with the end of the server's log.
+        From `wait_until_up`, with the end of the server's log; or if the server is gone and the flow ended for want of it.
     """
+    import httpx
     from prefect.events.clients import NullEventsClient
     from prefect.events.worker import EventsWorker
     from prefect.settings import (
@@ -46,12 +49,18 @@ def prefect_server() -> Iterator[str]:
 
     configured = PREFECT_API_URL.value()
     if configured:
-        yield configured
+        try:
+            yield configured
+        except httpx.TransportError as error:
+            raise ServerError(
+                f"the Prefect server at {configured} does not answer any more ({error}). What was written before is safe: "
+                "start it anew, or unset PREFECT_API_URL, then run the same command again."
+            ) from error
         return
     port = _free_port()
     url = f"http://127.0.0.1:{port}/api"
-    with tempfile.TemporaryFile(mode="w+b") as log, _process(port, log) as process:
-        _running[url] = (process, log)
+    with tempfile.TemporaryFile(mode="w+b") as log, closing(_Server(port, log)) as server:
+        _running[url] = server
         # Nobody watches the events and logs of this server, and those still queued when it ends would be retried for minutes.
         EventsWorker.set_client_override(NullEventsClient)
         try:
@@ -64,7 +73,35 @@ def prefect_server() -> Iterator[str]:
             del _running[url]
 
 
-_running: dict[str, tuple[subprocess.Popen[bytes], IO[bytes]]] = {}
+class _Server:
+    """The process of a server. Once it is up, another one takes its port if it ends: Prefect asks again for a minute."""
+
+    def __init__(self, port: int, log: IO[bytes]) -> None:
+        self.port, self.log = port, log
+        self.process = _start(port, log)
+        self._over = threading.Event()
+        self._keeper = threading.Thread(target=self._keep_up, daemon=True)
+
+    def keep_up(self) -> None:
+        """From now on, replace the process if it ends."""
+        if not self._keeper.is_alive():
+            self._keeper.start()
+
+    def _keep_up(self) -> None:
+        while not self._over.wait(_LOOK_EVERY_S):
+            if self.process.poll() is not None:
+                _end(self.process)
+                self.process = _start(self.port, self.log)
+
+    def close(self) -> None:
+        """End it for good."""
+        self._over.set()
+        if self._keeper.is_alive():
+            self._keeper.join()
+        _end(self.process)
+
+
+_running: dict[str, _Server] = {}
 
 
 def wait_until_up(url: str) -> None:
@@ -79,11 +116,13 @@ def wait_until_up(url: str) -> None:
 
     if url not in _running:
         return  # not ours: Prefect reports what it thinks of it
-    process, log = _running[url]
+    server = _running[url]
+    process, log = server.process, server.log
     deadline = time.monotonic() + STARTUP_TIMEOUT_S
     while time.monotonic() < deadline and process.poll() is None:
         try:
             if httpx.get(f"{url}/health", timeout=5).status_code == 200:
+                server.keep_up()
                 return
         except httpx.HTTPError:
             time.sleep(0.1)
@@ -100,15 +139,14 @@ def wait_until_up(url: str) -> None:
     )
 
 
-@contextmanager
-def _process(port: int, log: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+def _start(port: int, log: IO[bytes]) -> subprocess.Popen[bytes]:
     environment = {
         **os.environ,
         "PREFECT_UI_ENABLED": "false",
         "PREFECT__SERVER_EPHEMERAL": "1",
         "PREFECT__SERVER_FINAL": "1",
     }
-    process = subprocess.Popen(
+    return subprocess.Popen(
         [sys.executable, "-m", "sweetgrad.flows.server", str(port)],
         stdin=subprocess.PIPE,
         stdout=log,
@@ -116,16 +154,16 @@ def _process(port: int, log: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
         env=environment,
         start_new_session=True,
     )
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
     assert process.stdin is not None
+    process.stdin.close()  # the server's watcher sees the end of the pipe
     try:
-        yield process
-    finally:
-        process.stdin.close()  # the server's watcher sees the end of the pipe
-        try:
-            process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        process.wait(timeout=5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _free_port() -> int:
