@@ -255,8 +255,8 @@ class _Workers:
             raise error
 
     def count(self) -> int:
-        """Workers that the cluster has now."""
-        return len(self._client.scheduler_info(n_workers=-1)["workers"])
+        """Workers that the cluster has now; none if its scheduler is gone, as the shards in flight will say."""
+        return len(self._client.scheduler_info(n_workers=-1).get("workers", ()))
 
     def _room(self) -> int:
         return min(2 * max(1, self.count()), MAX_SHARDS_IN_FLIGHT)
@@ -281,16 +281,16 @@ class _Workers:
 
     def _run_shard(self, shard: Shard, expired: frozenset[str]) -> int:
         run = self._run
-        future = self._client.submit(
-            run_shard,
-            *(run.store, run.name, shard, run.space, run.batch, run.spec, run.estimators, run.retry_failed),
-            run_id=run.id,
-            expired=expired,
-            pure=False,
-            resources={"GPU": 1} if run.spec.device == "cuda" else {},
-            key=f"shard-{shard.index}-{uuid.uuid4().hex}",  # a second try must not be given the result of the first
-        )
         try:
+            future = self._client.submit(
+                run_shard,
+                *(run.store, run.name, shard, run.space, run.batch, run.spec, run.estimators, run.retry_failed),
+                run_id=run.id,
+                expired=expired,
+                pure=False,
+                resources={"GPU": 1} if run.spec.device == "cuda" else {},
+                key=f"shard-{shard.index}-{uuid.uuid4().hex}",  # a second try must not be given the result of the first
+            )
             num_done = int(future.result())
         except (ClaimedError, FencedError):
             return 0  # another run has it
@@ -299,7 +299,9 @@ class _Workers:
                 f"workers died again and again on architectures {shard.start} to {shard.stop - 1}, most likely for want of "
                 "memory: try fewer --workers or a smaller --batch-size. All other shards are written."
             ) from error
-        except CancelledError as error:
+        except Exception as error:
+            if not isinstance(error, CancelledError) and self._client.status == "running":
+                raise
             raise RuntimeError(
                 f"the Dask scheduler is gone, and with it the work on architectures {shard.start} to {shard.stop - 1}. "
                 "What was written before is safe: start the scheduler anew, then run the same command again."
