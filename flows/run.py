@@ -25,6 +25,7 @@ from sweetgrad.store import (
     Shard,
     create_estimators,
     create_profile,
+    finalise_profile,
     record_run,
 )
 from sweetgrad.store._location import absolute
@@ -158,6 +159,8 @@ def profile(
         num_done, num_left = _run_shards(
             run, shards, workers=workers, scheduler=scheduler, cluster=config, console=console
         )
+    else:
+        finalise_profile(location, name)  # the run that wrote the last row may have been killed before it did
     num_failed = count_rows(location, name)["failed"]
     return ProfileSummary(name, len(rows), num_done, num_left, num_failed, time.monotonic() - start)
 

@@ -1,15 +1,17 @@
 """The flow itself, in this process: one cluster and one server do for the few tests that need them."""
 
 import io
+import shutil
 
 import numpy as np
 import pytest
 import xarray as xr
+import zarr
 from rich.console import Console
 
 from sweetgrad.flows import profile
 from sweetgrad.profiling import load_batch, load_space, make_spec, profile_architectures
-from sweetgrad.store import SpecMismatchError, StoreError, list_profiles, open_estimators, open_profile, verify
+from sweetgrad.store import SpecMismatchError, StoreError, info, list_profiles, open_estimators, open_profile, verify
 
 NAME = "nas-bench-201/digits/bs8-seed42"
 SETTINGS = {"dataset": "digits", "batch_size": 8, "device": "cpu"}
@@ -66,6 +68,16 @@ def test_profile__does_nothing_when_all_is_done(reference):
     summary = profile(reference[0], archs="0:10", console=console, **SETTINGS)
     assert (summary.num_done, summary.num_left) == (0, 0)
     assert "to profile" not in console.file.getvalue()
+
+
+def test_profile__stamps_what_a_run_completed_that_was_killed_before_it_did(reference, tmp_path):
+    store = tmp_path / "copy.zarr"
+    shutil.copytree(reference[0], store)
+    expected = info(store).profiles[0].content_digest
+    attributes = zarr.open_group(store, path=NAME).attrs
+    attributes["content_digest"] = "of the run before"
+    profile(store, archs="0:10", console=quiet(), **SETTINGS)
+    assert info(store).profiles[0].content_digest == expected
 
 
 def test_profile__refuses_other_settings_and_names_them(reference):
