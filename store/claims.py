@@ -87,10 +87,11 @@ class Claim:
             )
 
     def release(self) -> None:
-        """Give the claim back, if it is still held."""
+        """Give the claim back, if it is still held; the sign of life goes in any case."""
+        sync(self.store.delete(_beat_key(self.key, self.holder)))
         with suppress(FencedError):
             self.require()
-            delete_claim(self.store, self.key, self.holder)
+            sync(self.store.delete(self.key))
 
 
 @contextmanager
@@ -160,8 +161,8 @@ def find_expired(location: Location, name: str, seen: dict[str, tuple[str, float
 
 
 def delete_claim(store: Store, key: str, holder: Holder) -> None:
-    """Delete a claim and its sign of life."""
-    for each in (key, _beat_key(key, holder)):
+    """Delete a claim and, before it, its sign of life: cut off in between, it leaves what is found."""
+    for each in (_beat_key(key, holder), key):
         sync(store.delete(each))
 
 
@@ -201,9 +202,9 @@ def _take(claim: Claim, *, may_replace: Callable[[Holder], bool]) -> None:
             return  # created by a request whose answer was lost
         if not may_replace(found):
             raise ClaimedError(f"{claim.key} is held by {found}", found)
-        _set(claim.store, claim.key, _as_bytes(claim.holder))
         with suppress(FileNotFoundError):
             sync(claim.store.delete(_beat_key(claim.key, found)))
+        _set(claim.store, claim.key, _as_bytes(claim.holder))
         return  # of two that replace a dead holder at once, the first finds itself fenced
 
 

@@ -139,6 +139,18 @@ def test_claim_shard__gives_signs_of_life(store, toy, monkeypatch):
             assert claims_module.time.monotonic() < deadline
 
 
+def test_claim_shard__an_attempt_that_was_fenced_off_leaves_no_sign_of_life(store, toy, monkeypatch):
+    monkeypatch.setattr(claims_module, "_BEAT_EVERY_S", 0.01)
+    name = toy.spec().profile_name
+    with claim_shard(store, name, 1, run="ours") as old:
+        beat = store / KEY.replace(".json", f".{old.holder.attempt}.beat")
+        with claim_shard(store, name, 1, run="ours"):
+            deadline = claims_module.time.monotonic() + 10
+            while not beat.exists():  # the successor deleted it, and the old attempt beats on
+                assert claims_module.time.monotonic() < deadline
+    assert list(beat.parent.iterdir()) == []
+
+
 def test_claim_shard__an_unreadable_claim_holds_off_until_its_lease_is_over(store, toy):
     (store / KEY).parent.mkdir(parents=True)
     (store / KEY).write_text("{")
