@@ -4,6 +4,7 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -121,8 +122,11 @@ class ProfileCheck:
 
 def check_layout(profile: ProfileCheck, *, repair: bool) -> None:
     """Compare every array's metadata with the schema. Sizes are what most arrays say, so that a damaged one is outvoted."""
+    for key in ("created", "runs", "complete"):
+        if key not in profile.node.attributes:
+            profile.add(f"attribute {key} is missing. Copy {profile.name}/zarr.json from a backup.")
     found = {name: read_metadata(profile.root, f"{profile.name}/{name}") for name in VARIABLES}
-    shard_size = profile.node.attributes.get("shard_size")
+    shard_size = _shard_size(profile, [found[variable.name][0] for variable in row_variables()])
     votes = [
         pair
         for metadata, _ in found.values()
@@ -146,6 +150,28 @@ def check_layout(profile: ProfileCheck, *, repair: bool) -> None:
     if damaged and not repair:
         return
     profile.num_archs, profile.shard_size = sizes["arch"], shard_size
+
+
+def _shard_size(profile: ProfileCheck, arrays: list[dict[str, Any]]) -> int | None:
+    """Architectures in a shard, as most arrays have it, or else the attribute, which is compared with it."""
+    attribute = profile.node.attributes.get("shard_size")
+    votes = [
+        array["chunk_grid"]["configuration"]["chunk_shape"][0]
+        for array in arrays
+        if array and array["chunk_grid"]["name"] == "regular"
+    ]
+    if not votes:
+        return attribute
+    size = int(Counter(votes).most_common(1)[0][0])
+    if attribute != size:
+
+        def write() -> None:
+            metadata, _ = read_metadata(profile.root, profile.name)
+            metadata["attributes"]["shard_size"] = size
+            write_metadata(profile.root, profile.name, metadata)
+
+        profile.add(f"shard_size: the attribute is {attribute!r}, the arrays have {size}.", repair=write)
+    return size
 
 
 def _metadata_writer(profile: ProfileCheck, name: str, metadata: dict[str, Any]) -> Callable[[], None]:
@@ -182,13 +208,19 @@ def check_shards(profile: ProfileCheck) -> Iterator[None]:
 
 
 def _rows_run(profile: ProfileCheck, group: zarr.Group) -> NDArray[np.bool_]:
-    """Rows that may have been run: all of them if the status cannot be read, so that every shard is looked into."""
+    """Rows that may have been run: all those of a shard whose status cannot be read, so that it is looked into."""
+
+    def read(shard: Shard) -> NDArray[np.bool_]:
+        return np.asarray(_read(group, "status", shard, profile.location) != STATUS["not run"], dtype=bool)
+
     try:
-        everything = Shard(0, 0, profile.num_archs, ())
-        status = _read(group, "status", everything, profile.location)
-        return np.asarray(status != STATUS["not run"], dtype=bool)
+        return read(Shard(0, 0, profile.num_archs, ()))
     except DAMAGE:
-        return np.ones(profile.num_archs, dtype=bool)
+        run = np.ones(profile.num_archs, dtype=bool)
+        for shard in profile.shards:
+            with suppress(*DAMAGE):
+                run[shard.start : shard.stop] = read(shard)
+        return run
 
 
 def _check_coordinates(profile: ProfileCheck, group: zarr.Group) -> NDArray[Any] | None:

@@ -145,9 +145,11 @@ def require_readable(root: zarr.Group, location: Location) -> None:
     version = root.attrs.get("schema_version")
     if not isinstance(version, int):
         raise NotAStoreError(
-            f"{location} is a zarr group but not a sweetgrad store: its attribute schema_version is missing."
+            f"{location} is a zarr group but not a sweetgrad store: its attribute schema_version is missing. If it was one, copy "
+            "zarr.json from a backup of the store."
         )
     if version > FORMAT_VERSION:
         raise SchemaVersionError(
-            f"{location} has format version {version}; this sweetgrad reads up to {FORMAT_VERSION}. Install a newer sweetgrad."
+            f"{location} has format version {version}; this sweetgrad reads up to {FORMAT_VERSION}. Install a newer sweetgrad "
+            "(or copy zarr.json from a backup, if that number is damage)."
         )

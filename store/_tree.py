@@ -1,5 +1,6 @@
 """The groups and arrays of a store read as plain JSON, so that a damaged one can be named instead of raised."""
 
+import copy
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,11 +8,13 @@ from typing import Any, Literal
 
 import zarr
 from zarr.core.buffer import cpu, default_buffer_prototype
+from zarr.core.group import GroupMetadata
+from zarr.core.metadata.v3 import ArrayV3Metadata
 from zarr.core.sync import sync
 from zarr.storage import MemoryStore
 
 from sweetgrad.store.errors import NotAStoreError
-from sweetgrad.store.profiles import chunking, create_array
+from sweetgrad.store.profiles import chunking, create_array, has_rows
 from sweetgrad.store.schema import VARIABLES
 
 ACCURACY = "accuracy"
@@ -43,11 +46,20 @@ def walk(root: zarr.Group, path: str = "") -> Iterator[Node]:
             yield Node(child, "accuracy" if name == ACCURACY else "accuracy leftover", attributes, error)
         elif "spec" in attributes or (error and "status" in inside):
             yield Node(child, "profile", attributes, error)
+        elif has_rows(root, child):
+            yield Node(child, "profile", attributes, "zarr.json has no attribute spec, though rows were written")
         elif "shard_size" in attributes or "status" in inside:
             yield Node(child, "unfinished profile", attributes, error)
         else:
             yield Node(child, "group", attributes, error)
             yield from walk(root, child)
+
+
+def read_root(root: zarr.Group) -> dict[str, Any]:
+    """The root's ``zarr.json`` as it stands there; zarr has read it before."""
+    raw = sync((root.store_path / "zarr.json").get(default_buffer_prototype()))
+    metadata: dict[str, Any] = {} if raw is None else json.loads(raw.to_bytes())
+    return metadata
 
 
 def read_metadata(root: zarr.Group, path: str) -> tuple[dict[str, Any], str]:
@@ -66,7 +78,19 @@ def read_metadata(root: zarr.Group, path: str) -> tuple[dict[str, Any], str]:
         return {}, "zarr.json is not the metadata of a zarr group or array"
     if not isinstance(metadata.get("attributes", {}), dict):
         return {}, "zarr.json has attributes that are no dictionary"
+    try:
+        parse_metadata(metadata)
+    except Exception as error:  # each codec has errors of its own
+        return {}, f"zarr.json cannot be read by zarr ({type(error).__name__}: {error})"
     return metadata, ""
+
+
+def parse_metadata(metadata: dict[str, Any]) -> ArrayV3Metadata | GroupMetadata:
+    """What zarr makes of a ``zarr.json``, or whatever it raises."""
+    kind = ArrayV3Metadata if metadata["node_type"] == "array" else GroupMetadata
+    if metadata["zarr_format"] != 3:
+        raise ValueError(f"zarr_format is {metadata['zarr_format']!r}, expected 3")
+    return kind.from_dict(copy.deepcopy(metadata))  # it takes what it is given apart
 
 
 def write_metadata(root: zarr.Group, path: str, metadata: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ import xarray as xr
 import zarr
 from xarray.backends import ZarrStore
 from zarr.codecs import BloscCodec, Crc32cCodec
+from zarr.core.sync import sync
 from zarr.errors import ZarrUserWarning
 
 from sweetgrad.store._digest import profile_digest
@@ -190,7 +191,7 @@ def _create_profile(
     shard_size: int | None,
 ) -> str:
     name = spec.profile_name
-    group = root.get(name)
+    group = _get(root, name, location)
     # The spec is written last: a group without it is a creation that was cut off.
     if isinstance(group, zarr.Group) and "spec" in group.attrs:
         spec.require_equal(ProfileSpec.from_attrs(dict(group.attrs["spec"])), where=f"profile {name} in {location}")  # type: ignore[arg-type]
@@ -199,10 +200,24 @@ def _create_profile(
                 f"profile {name} in {location} has shards of {group.attrs['shard_size']} architectures, asked {shard_size}: "
                 "leave --shard-size out to continue it."
             )
+    elif has_rows(root, name):
+        raise StoreError(
+            f"profile {name} in {location} holds rows, but its spec cannot be read ({name}/zarr.json). Copy that file from a "
+            "backup, or delete the profile's folder and profile again."
+        )
     else:
         group = _create_group(root, name, arch, layers, shard_size or DEFAULT_SHARD_SIZE)
         group.attrs.update({"spec": spec.to_attrs(), "created": _now(), "runs": [], "complete": False})
     return name
+
+
+def has_rows(root: zarr.Group, name: str) -> bool:
+    """Whether a status was ever written at a path, whatever became of the metadata: no row is written before the spec is."""
+
+    async def any_status() -> bool:
+        return any([True async for _ in root.store.list_dir(f"{name}/status/c")])
+
+    return sync(any_status())
 
 
 def record_run(location: Location, name: str, facts: Mapping[str, Any]) -> None:
@@ -357,18 +372,22 @@ def chunking(
 
 
 def _profile_group(root: zarr.Group, name: str, location: Location) -> zarr.Group:
-    try:
-        group = root.get(name)
-    except (ValueError, TypeError) as error:  # what zarr raises on a zarr.json that it cannot read
-        raise NotAStoreError(
-            f"{location}: the metadata of profile {name} ({name}/zarr.json) cannot be read ({error}). "
-            "Copy that file from a backup, or delete the profile's folder and profile again."
-        ) from error
+    group = _get(root, name, location)
     if isinstance(group, zarr.Group) and "spec" in group.attrs:
         return group
     names = sorted(_profile_names(root))
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.3) or names
     raise NotAStoreError(f"{location} has no profile {name!r}; it holds {', '.join(near) or 'none yet'}.")
+
+
+def _get(root: zarr.Group, name: str, location: Location) -> Any:
+    try:
+        return root.get(name)
+    except (ValueError, TypeError) as error:  # what zarr raises on a zarr.json that it cannot read
+        raise NotAStoreError(
+            f"{location}: the metadata of profile {name} ({name}/zarr.json) cannot be read ({error}). "
+            "Copy that file from a backup, or delete the profile's folder and profile again."
+        ) from error
 
 
 def _profile_names(group: zarr.Group) -> Iterator[str]:

@@ -7,6 +7,7 @@ import numpy as np
 import zarr
 
 from sweetgrad.store._check import DAMAGE, Problem, ProfileCheck, check_estimators, check_layout, check_shards
+from sweetgrad.store._consolidated import check_consolidated
 from sweetgrad.store._copy import Progress
 from sweetgrad.store._location import Location, is_remote, is_zip, open_root
 from sweetgrad.store._tree import (
@@ -35,7 +36,8 @@ def verify(
     Of a release (a folder or address with ``SHA256SUMS``, or a ``.zarr`` or ``.zarr.zip`` beside it), every file is compared with
     its sum. Where the release is served, that is all; where it lies here, its store is checked as any other.
 
-    Of a store, checked are: the metadata of the store and of every array against the schema; that every chunk decodes; for rows
+    Of a store, checked are: the metadata of the store and of every array against the schema, and against the
+    copy in the root; that every chunk decodes; for rows
     with status ok or failed, that the content has the digest written with it; for rows with status ok, that counts sum to
     ``num_params`` over bins, and to ``grad_count_network`` over layers; that a profile stamped complete has no hole and the
     digest it was stamped with; files left by interrupted writes.
@@ -138,6 +140,7 @@ def _check_store(
     profiles = [ProfileCheck(root, location, node) for node in nodes if node.kind == "profile" and not node.error]
     for profile in profiles:
         check_layout(profile, repair=repair)
+    problems += check_consolidated(root, profiles, repair=repair)
     total, done = sum(len(profile.shards) for profile in profiles), 0
     for profile in profiles:
         for _ in check_shards(profile):

@@ -11,6 +11,7 @@ from zarr.codecs import BloscCodec
 from sweetgrad.store import (
     VARIABLES,
     NotAStoreError,
+    StoreError,
     create_profile,
     finalise_profile,
     plan_shards,
@@ -245,6 +246,77 @@ def test_verify__compares_the_chunks_inside_a_shard(store, toy):
     path.write_text(json.dumps(metadata))
     (problem,) = verify(store)
     assert "[[4, 3, 2, 345], [2, 3, 1, 345]], expected [(4, 3, 2, 345), (4, 3, 1, 345)]" in problem.what
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    """Change what stands in a file once or more; a damaged bit is no more than a changed letter."""
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("clevel", "clevdl"), ("storage_tr", "storage_|r"), ('"zstd"', '"zstf"'), ("zarr_fo", "zarz_fo")]
+)
+@pytest.mark.parametrize("variable", ["loss", "bin_upper"])
+def test_verify__writes_array_metadata_anew_that_zarr_cannot_read(store, toy, variable, old, new):
+    before = toy.contents(store)
+    edit(store / toy.name / variable / "zarr.json", old, new)
+    (problem,) = verify(store)
+    assert problem.what.startswith(f"{variable}: zarr.json cannot be read by zarr (")
+    verify(store, repair=True)
+    assert verify(store) == []
+    assert status(store)[0].num_ok == 9
+    assert toy.contents(store) == before
+
+
+def test_verify__a_damaged_shard_size_is_outvoted_by_the_arrays(store, toy):
+    edit(store / toy.name / "zarr.json", '"shard_size": 4', '"shard_size": 6')
+    (problem,) = verify(store)
+    assert "shard_size: the attribute is 6, the arrays have 4" in problem.what
+    verify(store, repair=True)
+    assert verify(store) == []
+    assert status(store)[0].num_ok == 9
+
+
+@pytest.mark.parametrize("key", ["attributes", "spec"])
+def test_verify__never_deletes_rows_for_want_of_a_readable_spec(store, toy, key):
+    edit(store / toy.name / "zarr.json", f'"{key}"', f'"{key}_"')
+    (problem,) = verify(store, repair=True)
+    assert not problem.repairable
+    assert "copy it from a backup" in problem.what
+    arch = [f"|op{i}~0|" for i in range(10)]
+    with pytest.raises(StoreError, match=r"cannot be read .* from a backup"):
+        create_profile(store, toy.spec(), arch=arch, layers=["stem", "cell1", "head"], shard_size=4)
+    edit(store / toy.name / "zarr.json", f'"{key}_"', f'"{key}"')
+    assert verify(store) == []
+
+
+def test_verify__names_a_missing_attribute_of_a_profile(store, toy):
+    edit(store / toy.name / "zarr.json", '"runs"', '"rufs"')
+    (problem,) = verify(store)
+    assert problem.what == f"attribute runs is missing. Copy {toy.name}/zarr.json from a backup."
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [('"fill_value": "NaN"', '"fill_value": 0'), ("num_ok", "num_og"), ("grad_count_ne", "grad_count_me")],
+)
+def test_verify__compares_the_copy_of_all_metadata_and_makes_it_anew(store, toy, old, new):
+    before = toy.contents(store)
+    edit(store / "zarr.json", old, new)
+    (problem,) = verify(store)
+    assert "the copy of all metadata in the root's zarr.json is wrong about toy/synthetic/bs2-seed0" in problem.what
+    verify(store, repair=True)
+    assert verify(store) == []
+    assert toy.contents(store) == before
+
+
+def test_verify__names_a_spec_that_is_not_that_of_the_copy(store, toy):
+    edit(store / toy.name / "zarr.json", "channels_last", "channels_mast")
+    (problem,) = verify(store)
+    assert (problem.profile, problem.repairable) == (toy.name, False)
+    assert problem.what.startswith("spec: is not what the copy in the root's zarr.json says")
 
 
 def test_verify__finds_a_missing_variable(store, toy):
