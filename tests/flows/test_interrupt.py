@@ -1,6 +1,5 @@
-"""Ctrl-C, kill -9 and a full disk, on real processes."""
+"""Ctrl-C on real processes. What kills them is in tests/soak/."""
 
-import json
 import os
 import signal
 import subprocess
@@ -12,7 +11,6 @@ import psutil
 
 from sweetgrad.store import NotAStoreError, status, verify
 
-KILL_SCRIPT = Path(__file__).resolve().parents[1] / "kill_resume.py"
 PROFILE = [sys.executable, "-m", "sweetgrad.flows.cli", "profile"]
 SMALL = ["--dataset", "digits", "--batch-size", "8", "--device", "cpu", "--archs", "0:2000", "--shard-size", "25"]
 
@@ -61,26 +59,5 @@ def test_profile__second_ctrl_c_leaves_at_once_and_nothing_behind(command, tmp_p
     process.communicate(timeout=60)
     assert process.returncode == 130
     assert psutil.wait_procs(family, timeout=20)[1] == []
-    assert [problem for problem in verify(tmp_path / "s.zarr") if ".partial" not in problem.what] == []
-
-
-def test_profile__killed_five_times_ends_bit_identical(command, tmp_path):
-    settings = [
-        "--archs",
-        "0:300",
-        "--batch-size",
-        "8",
-        "--shard-size",
-        "25",
-        "--max-delay",
-        "0.7",
-        "--folder",
-        str(tmp_path),
-    ]
-    found = subprocess.run(
-        [sys.executable, KILL_SCRIPT, *settings], env=command, capture_output=True, text=True, check=False
-    )
-    result = json.loads(found.stdout or "{}")
-    assert found.returncode == 0, (result, found.stderr[-2000:])
-    assert result["killed_while_running"] == 5
-    assert result["identical"]
+    left = (".partial was left", "which has ended; the next run takes the claim over")
+    assert [p for p in verify(tmp_path / "s.zarr") if not any(words in p.what for words in left)] == []
