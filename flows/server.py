@@ -65,7 +65,11 @@ def prefect_server() -> Iterator[str]:
         EventsWorker.set_client_override(NullEventsClient)
         try:
             # Nor its heartbeat, whose thread takes up to a second to end.
-            ours = {PREFECT_API_URL: url, PREFECT_LOGGING_TO_API_ENABLED: False, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+            ours = {
+                PREFECT_API_URL: url,
+                PREFECT_LOGGING_TO_API_ENABLED: False,
+                PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
+            }
             with temporary_settings(ours):
                 yield url
         finally:

@@ -36,11 +36,10 @@ def verify(
     Of a release (a folder or address with ``SHA256SUMS``, or a ``.zarr`` or ``.zarr.zip`` beside it), every file is compared with
     its sum. Where the release is served, that is all; where it lies here, its store is checked as any other.
 
-    Of a store, checked are: the metadata of the store and of every array against the schema, and against the
-    copy in the root; that every chunk decodes; for rows
-    with status ok or failed, that the content has the digest written with it; for rows with status ok, that counts sum to
-    ``num_params`` over bins, and to ``grad_count_network`` over layers; that a profile stamped complete has no hole and the
-    digest it was stamped with; files left by interrupted writes.
+    Of a store, checked are: the metadata of the store and of every array against the schema, and against the copy in the
+    root; that every chunk decodes; for rows with status ok or failed, that the content has the digest written with it; for rows
+    with status ok, that counts sum to ``num_params`` over bins, and to ``grad_count_network`` over layers; that a profile stamped
+    complete has no hole and the digest it was stamped with; files left by interrupted writes.
 
     Parameters
     ----------

@@ -52,7 +52,7 @@ def undisturbed(work, tmp_path_factory):
 
 
 def test_profile_shard__an_attempt_that_was_given_up_writes_nothing_over_its_successor(work, undisturbed, tmp_path):
-    """What Dask does when it loses a worker that lives on: the shard is given to another worker while the first still measures."""
+    """What Dask does when it loses a worker that lives on: another worker gets the shard while the first still measures."""
     store = tmp_path / "overlap.zarr"
     shards = create(store, work)
     begun, over = threading.Event(), threading.Event()
