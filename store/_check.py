@@ -267,8 +267,9 @@ def _read_block(profile: ProfileCheck, group: zarr.Group, shard: Shard) -> xr.Da
         try:
             data[variable.name] = (variable.dims, _read(group, variable.name, shard, profile.location))
         except DAMAGE as error:
+            key = _key(group, variable.name, shard)
             what = (
-                f"{variable.name}: {_key(group, variable.name, shard)} cannot be decoded ({error.__cause__ or error})."
+                f"{variable.name}: {key} cannot be decoded ({error.__cause__ or error}){_lost(profile, group, shard)}."
             )
             _add_shard(profile, shard, tuple(range(shard.start, shard.stop)), what)
     return xr.Dataset(data) if len(data) == len(row_variables()) else None
@@ -276,11 +277,15 @@ def _read_block(profile: ProfileCheck, group: zarr.Group, shard: Shard) -> xr.Da
 
 def _check_block(profile: ProfileCheck, group: zarr.Group, shard: Shard, block: xr.Dataset) -> None:
     for rows, what in failing_rows(block):
-        keys = [_key(group, name, shard) for name in _NEVER_EMPTY]
-        # zarr reads a file that is absent or empty as fill values.
-        lost = [key for key in keys if not has_content(profile.root, f"{profile.name}/{key}")]
-        missing = f" (no content in {', '.join(lost)})" if lost else ""
-        _add_shard(profile, shard, tuple((rows + shard.start).tolist()), f"{what}{missing}.")
+        what = f"{what}{_lost(profile, group, shard)}."
+        _add_shard(profile, shard, tuple((rows + shard.start).tolist()), what)
+
+
+def _lost(profile: ProfileCheck, group: zarr.Group, shard: Shard) -> str:
+    """Files of a shard that hold nothing, for a message: zarr reads a file that is absent or empty as fill values."""
+    keys = [_key(group, name, shard) for name in _NEVER_EMPTY]
+    lost = [key for key in keys if not has_content(profile.root, f"{profile.name}/{key}")]
+    return f" (no content in {', '.join(lost)})" if lost else ""
 
 
 def _add_shard(profile: ProfileCheck, shard: Shard, rows: tuple[int, ...], what: str) -> None:

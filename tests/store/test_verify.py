@@ -146,6 +146,14 @@ def tamper(store: Path, toy: Any, variable: str, index: Any, value: Any) -> None
     zarr.open_group(store, mode="r+", use_consolidated=False)[toy.name][variable][index] = value  # type: ignore[index]
 
 
+def test_verify__names_an_empty_file_beside_one_that_cannot_be_decoded(store, toy):
+    chunk(store, toy, "loss", 1).write_bytes(b"x")
+    chunk(store, toy, "num_params", 1).write_bytes(b"")
+    (problem,) = verify(store)
+    assert problem.what.startswith("loss: loss/c/1 cannot be decoded")
+    assert "(no content in num_params/c/1/0/0)" in problem.what
+
+
 def test_verify__finds_counts_that_were_changed_with_a_right_checksum(store, toy):
     before = toy.contents(store)
     tamper(store, toy, "grad_count", (2, 1, 0, 40), 77)
