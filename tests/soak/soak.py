@@ -151,8 +151,9 @@ def soak(options: argparse.Namespace) -> dict[str, Any]:
         for number, (fault, seed) in enumerate(rounds, 1):
             if (line := done.get((fault, seed))) is None:
                 line = run_round(setting, fault, seed) | {"again": _again(options, fault, seed)}
-                with log.open("a") as file:
-                    file.write(json.dumps(line) + "\n")
+                if options.round_seed is None:  # a round that is repeated does not wipe out that it failed
+                    with log.open("a") as file:
+                        file.write(json.dumps(line) + "\n")
                 say(line_of(line, number=number, total=len(rounds)))
             ran.append(line)
     except KeyboardInterrupt:
