@@ -31,7 +31,7 @@ def test_listening__sees_a_socket_that_is_open_to_the_network():
 
 
 def test_prefect_server__listens_on_loopback_only(prefect_api):
-    process, _ = server._running[prefect_api]
+    process = server._running[prefect_api].process
     addresses = listening(psutil.Process(process.pid))
     assert addresses == {"127.0.0.1"}
 

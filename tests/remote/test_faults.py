@@ -20,6 +20,8 @@ from sweetgrad.store import (
 SHORT = {"tries": 4, "pause": 0.01, "connect_timeout": 2, "read_timeout": 0.3}
 
 
+# A connection that the proxy resets may be closed by the garbage collector alone.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_store__written_through_a_network_that_fails_is_the_same(s3, bucket, servers, toy, tmp_path):
     name = toy.make_store(tmp_path / "disk.zarr")
     with servers.fault_proxy(s3, servers.seeded_plan(seed=1, share=0.05), slow_s=1.0) as proxy:
