@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -11,11 +11,14 @@ from typing import overload
 import numpy as np
 import torch
 import xarray as xr
+from torch import Tensor
 
 from sweetgrad.profiling import registry
 from sweetgrad.profiling.batches import Batch
-from sweetgrad.profiling.estimators import Estimator
-from sweetgrad.profiling.measure import fill_row, measure_network, to_device
+from sweetgrad.profiling.building import Builder
+from sweetgrad.profiling.estimators import Estimator, Probe
+from sweetgrad.profiling.estimators.running import Score, run_estimators
+from sweetgrad.profiling.measure import count_network, fill_row, to_device
 from sweetgrad.profiling.spaces.protocol import Network, SearchSpace
 from sweetgrad.store import (
     STATUS,
@@ -24,6 +27,7 @@ from sweetgrad.store import (
     ProfileSpec,
     Shard,
     empty_rows,
+    read_estimator_status,
     read_shard,
     recover_shard,
     write_estimators,
@@ -85,6 +89,15 @@ def make_spec(space: SearchSpace, batch: Batch, *, seed: int = 42, device: str =
     )
 
 
+@dataclass(frozen=True)
+class _Work:
+    """What one architecture still needs: its counts, and which estimators."""
+
+    index: int
+    counts: bool
+    estimators: tuple[str, ...]
+
+
 def profile_architectures(
     space: SearchSpace,
     indices: Sequence[int],
@@ -105,7 +118,7 @@ def profile_architectures(
         Positions of the architectures in the space.
     estimators
         Names of registered estimators to compute as well. One that raises or whose score is not finite has
-        ``estimator_status`` 2 for that architecture; the counts stand.
+        ``estimator_status`` 2 for that architecture, and ``estimator_message`` says why; the counts stand.
     on_done
         Called with each index when it is done.
     should_stop
@@ -113,9 +126,9 @@ def profile_architectures(
 
     Returns
     -------
-    Dataset with the row variables of a profile, one row for each architecture done, and with ``score``, ``seconds`` and
-    ``estimator_status``, dims (arch, estimator). An architecture that raised (or ran out of memory) has ``status`` 2 and its
-    ``message``; the others go on.
+    Dataset with the row variables of a profile, one row for each architecture done, and with ``score``, ``seconds``,
+    ``estimator_status`` and ``estimator_message``, dims (arch, estimator). An architecture that raised (or ran out of memory) has
+    ``status`` 2 and its ``message``; the others go on.
 
     Raises
     ------
@@ -130,33 +143,8 @@ def profile_architectures(
     >>> rows.status.values.tolist(), rows.grad_count.dims
     ([1, 1], ('arch', 'layer', 'kind', 'bin'))
     """
-    outside = [index for index in indices if not 0 <= index < len(space)]
-    if outside:
-        raise ValueError(f"{space.name} has architectures 0 to {len(space) - 1}, got {outside[0]}")
-    functions = {name: registry.load("estimators", name) for name in estimators}
-    archs = [space.arch_id(index) for index in indices]
-    rows = empty_rows(archs, indices, layers=space.layer_names).assign(_empty_scores(len(archs), estimators))
-    num_done = 0
-    with _deterministic(spec.threads):
-        x, y = to_device(batch, spec.device)
-        for row, arch in enumerate(archs):
-            if should_stop():
-                break
-            start = time.perf_counter()
-            try:
-                torch.manual_seed(spec.seed)
-                network = space.build(arch, in_channels=batch.x.shape[1], num_classes=batch.num_classes)
-                network.module.to(spec.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-                fill_row(rows, row, network, measure_network(network, x, y))
-            except Exception as error:  # one network must not end the others; what it raised is kept
-                rows["status"].values[row] = STATUS["failed"]
-                rows["message"].values[row] = f"{type(error).__name__}: {error}"
-            else:
-                _fill_scores(rows, row, network, functions)
-            rows["profile_seconds"].values[row] = time.perf_counter() - start
-            num_done += 1
-            on_done(indices[row])
-    return rows.isel(arch=slice(num_done))
+    work = [_Work(index, counts=True, estimators=tuple(estimators)) for index in indices]
+    return _do(work, space, batch, spec, estimators, on_done=on_done, should_stop=should_stop)
 
 
 def profile_shard(
@@ -174,7 +162,8 @@ def profile_shard(
 ) -> int:
     """Profile the rows that a shard still needs and write the shard: the one function that a worker is given.
 
-    A shard on disk that cannot be decoded is made again, with all the rows that it held.
+    What a row holds already is not computed again: neither its counts nor an estimator's score. A shard on disk that cannot be
+    decoded is made again, with all the rows that it held.
 
     Parameters
     ----------
@@ -196,17 +185,76 @@ def profile_shard(
     """
     shard = recover_shard(location, name, shard)
     status = read_shard(location, name, shard, variables=["status"])["status"].values
-    status = status[np.array(shard.rows, dtype=np.int64) - shard.start]
-    rows = profile_architectures(
-        space, shard.rows, batch, spec, estimators=estimators, on_done=on_done, should_stop=should_stop
-    )
+    scored = read_estimator_status(location, name, shard, estimators)
+    work = [
+        _Work(row, status[place] != STATUS["ok"], tuple(e for e in estimators if scored[e][place] != STATUS["ok"]))
+        for row, place in zip(shard.rows, np.array(shard.rows, dtype=np.int64) - shard.start, strict=True)
+    ]
+    rows = _do(work, space, batch, spec, estimators, on_done=on_done, should_stop=should_stop)
     num_done = rows.sizes["arch"]
     # A measured row never changes: where only estimators were missing, the counts stay as they were written.
-    write_shard(location, name, shard, rows.isel(arch=status[:num_done] != STATUS["ok"]), claim=claim)
+    measured = np.flatnonzero([each.counts for each in work[:num_done]])
+    if measured.size:
+        write_shard(location, name, shard, rows.isel(arch=measured), claim=claim)
     if estimators:
-        scores = rows[["score", "seconds"]].assign(status=rows["estimator_status"])
+        scores = rows[["score", "seconds"]].assign(status=rows["estimator_status"], message=rows["estimator_message"])
         write_estimators(location, name, shard, scores, claim=claim)
     return num_done
+
+
+def _do(
+    work: Sequence[_Work],
+    space: SearchSpace,
+    batch: Batch,
+    spec: ProfileSpec,
+    estimators: Sequence[str],
+    *,
+    on_done: Callable[[int], None],
+    should_stop: Callable[[], bool],
+) -> xr.Dataset:
+    indices = [each.index for each in work]
+    outside = [index for index in indices if not 0 <= index < len(space)]
+    if outside:
+        raise ValueError(f"{space.name} has architectures 0 to {len(space) - 1}, got {outside[0]}")
+    functions = {name: registry.load("estimators", name) for name in estimators}
+    archs = [space.arch_id(index) for index in indices]
+    rows = empty_rows(archs, indices, layers=space.layer_names).assign(_empty_scores(len(work), estimators))
+    num_done = 0
+    with _deterministic(spec.threads):
+        x, y = to_device(batch, spec.device)
+        for row, each in enumerate(work):
+            if should_stop():
+                break
+            start = time.perf_counter()
+            builder = Builder(space, archs[row], spec)
+            scores = _profile_one(rows, row, each, builder, x, y, functions)
+            _fill_scores(rows, row, scores)
+            rows["profile_seconds"].values[row] = time.perf_counter() - start
+            num_done += 1
+            on_done(each.index)
+    return rows.isel(arch=slice(num_done))
+
+
+def _profile_one(
+    rows: xr.Dataset, row: int, work: _Work, builder: Builder, x: Tensor, y: Tensor, functions: dict[str, Estimator]
+) -> dict[str, Score]:
+    def make() -> Probe:
+        return Probe(builder.network(), x, y, build=builder.whole, build_thin=builder.thin)
+
+    def count(network: Network, loss: float) -> None:
+        fill_row(rows, row, network, count_network(network, loss))
+
+    try:
+        chosen = {name: functions[name] for name in work.estimators}
+        return run_estimators(make, chosen, seed=builder.spec.seed, on_gradients=count if work.counts else None)
+    except Exception as error:  # one network must not end the others; what it raised is kept
+        message = f"{type(error).__name__}: {error}"
+        if work.counts:
+            rows["status"].values[row] = STATUS["failed"]
+            rows["message"].values[row] = message
+            return {}
+        # The counts stand, and only the estimators have failed.
+        return {name: Score(math.nan, math.nan, STATUS["failed"], message) for name in work.estimators}
 
 
 def _empty_scores(num_archs: int, estimators: Sequence[str]) -> xr.Dataset:
@@ -215,20 +263,19 @@ def _empty_scores(num_archs: int, estimators: Sequence[str]) -> xr.Dataset:
         "score": (dims, np.full(shape, np.nan)),
         "seconds": (dims, np.full(shape, np.nan, dtype=np.float32)),
         "estimator_status": (dims, np.zeros(shape, dtype=np.uint8)),
+        "estimator_message": (dims, np.full(shape, "", dtype=object)),
     }
     return xr.Dataset(scores, coords={"estimator": list(estimators)})
 
 
-def _fill_scores(rows: xr.Dataset, row: int, network: Network, functions: dict[str, Estimator]) -> None:
-    for column, function in enumerate(functions.values()):
-        start = time.perf_counter()
-        try:
-            score = float(function(network))
-        except Exception:  # an estimator that fails on one network has no score there; the counts stand
-            score = math.nan
-        rows["score"].values[row, column] = score
-        rows["seconds"].values[row, column] = time.perf_counter() - start
-        rows["estimator_status"].values[row, column] = STATUS["ok" if math.isfinite(score) else "failed"]
+def _fill_scores(rows: xr.Dataset, row: int, scores: Mapping[str, Score]) -> None:
+    names = rows["estimator"].values.tolist()
+    for name, score in scores.items():
+        column = names.index(name)
+        rows["score"].values[row, column] = score.value
+        rows["seconds"].values[row, column] = score.seconds
+        rows["estimator_status"].values[row, column] = score.status
+        rows["estimator_message"].values[row, column] = score.message
 
 
 @contextmanager

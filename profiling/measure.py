@@ -17,7 +17,7 @@ from sweetgrad.profiling.forward_order import layers_in_forward_order
 from sweetgrad.profiling.spaces.protocol import Layer, Network, kind_of
 from sweetgrad.store import KINDS, LAYER_TYPES, STATUS, bin_bounds, empty_rows
 
-__all__ = ["Measurement", "fill_row", "measure_network", "profile_network"]
+__all__ = ["Measurement", "count_network", "fill_row", "forward_backward", "measure_network", "profile_network"]
 
 
 @dataclass(frozen=True)
@@ -58,20 +58,58 @@ def measure_network(network: Network, x: Tensor, y: Tensor) -> Measurement:
     Raises
     ------
     ValueError
+        As in `forward_backward`.
+    """
+    _, loss = forward_backward(network, x, y)
+    return count_network(network, loss)
+
+
+def forward_backward(
+    network: Network, x: Tensor, y: Tensor, *, on_graph: Callable[[Tensor, Tensor], None] | None = None
+) -> tuple[Tensor, float]:
+    """Run one forward and backward pass in train mode; the gradients of the mean cross-entropy stay on the parameters.
+
+    Parameters
+    ----------
+    network, x, y
+        As in `measure_network`.
+    on_graph
+        Called between the two passes with the input, which asks for a gradient then, and the logits; it must keep the graph.
+
+    Returns
+    -------
+    The logits, and the loss.
+
+    Raises
+    ------
+    ValueError
         If the network puts out no logits for these labels, or its loss depends on no parameter.
     """
     network.module.train()
     network.module.zero_grad(set_to_none=True)
     label_range = (int(y.min()), int(y.max())) if y.numel() else (0, 0)
+    if on_graph is not None and x.is_floating_point():
+        x = x.detach().requires_grad_()
     logits = network.module(x)
     _check_logits(logits, y, label_range)
     loss = F.cross_entropy(logits, y)
-    if not loss.requires_grad:
+    parameters = [parameter for parameter in network.module.parameters() if parameter.requires_grad]
+    if loss.requires_grad and parameters:
+        if on_graph is not None:
+            on_graph(x, logits)
+            network.module.zero_grad(set_to_none=True)
+        # The images may ask for a gradient, but nobody wants this one.
+        loss.backward(inputs=parameters)  # type: ignore[no-untyped-call]
+    if all(parameter.grad is None for parameter in parameters):
         raise ValueError(
             "the loss depends on no parameter that asks for a gradient: the network has no parameters, all are frozen "
             "(requires_grad=False), or gradients are switched off here (torch.no_grad)"
         )
-    loss.backward()  # type: ignore[no-untyped-call]
+    return logits, loss.item()
+
+
+def count_network(network: Network, loss: float) -> Measurement:
+    """Count the gradients that a backward pass left on the parameters of every layer."""
     shape = (len(network.layers), len(KINDS))
     segments = [
         [parameter for parameter in parameters if kind_of(parameter) == kind]
@@ -79,14 +117,15 @@ def measure_network(network: Network, x: Tensor, y: Tensor) -> Measurement:
         for kind in KINDS
     ]
     lengths = np.array([sum(p.numel() for p in segment) for segment in segments], dtype=np.int64)
-    magnitude = _magnitudes([p for segment in segments for p in segment], size=int(lengths.sum()), device=x.device)
+    device = next(network.module.parameters()).device
+    magnitude = _magnitudes([p for segment in segments for p in segment], size=int(lengths.sum()), device=device)
     sums = _rounded(np.array([_sums(part) for part in torch.split(magnitude, lengths.tolist())]))
     return Measurement(
         grad_count=count_gradients(magnitude, lengths).reshape(*shape, -1),
         grad_abs_sum=sums[:, 0].reshape(shape),
         grad_sq_sum=sums[:, 1].reshape(shape),
         num_params=lengths.reshape(shape),
-        loss=loss.item(),
+        loss=loss,
     )
 
 

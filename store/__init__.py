@@ -36,6 +36,7 @@ from sweetgrad.store.schema import FORMAT_VERSION, KINDS, LAYER_TYPES, STATUS, V
 from sweetgrad.store.shards import (
     Shard,
     plan_shards,
+    read_estimator_status,
     read_shard,
     recover_shard,
     replan_shard,
@@ -110,6 +111,7 @@ __all__ = [
     "plan_shards",
     "publish",
     "read_accuracy_file",
+    "read_estimator_status",
     "read_shard",
     "record_run",
     "recover_shard",

@@ -1,4 +1,4 @@
-"""Scores of training-free estimators beside the histogram: ``<profile>/estimators/<name>/{score, seconds, status}``."""
+"""Scores of training-free estimators beside the histogram: ``<profile>/estimators/<name>/{score, seconds, message, status}``."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,13 +17,17 @@ __all__ = ["ESTIMATOR_VARIABLES", "create_estimators", "list_estimators", "open_
 ESTIMATOR_VARIABLES: dict[str, Variable] = {
     "score": Variable("score", ("arch",), "float64", "1", "Score of the estimator; NaN where it was not run.", np.nan),
     "seconds": Variable("seconds", ("arch",), "float32", "s", "Wall time of the estimator alone.", np.nan),
+    "message": Variable("message", ("arch",), "str", "", "Why there is no finite score; empty unless status is 2.", ""),
     "status": Variable("status", ("arch",), "uint8", "1", f"{STATUS}; failed: the score is not finite. Written last."),
 }
 """The arrays of one estimator, in the order in which they are written."""
 
 
 def create_estimators(location: Location, name: str, estimators: Sequence[str]) -> None:
-    """Make the empty arrays of estimators that a profile does not have yet; those that are there stay as they are."""
+    """Make the empty arrays of estimators that a profile does not have yet; those that are there stay as they are.
+
+    An estimator that was written before there were messages is given an empty array of them.
+    """
     if not estimators:
         return
     with editing(location) as root:
@@ -32,9 +36,10 @@ def create_estimators(location: Location, name: str, estimators: Sequence[str]) 
         for estimator in estimators:
             path = f"estimators/{estimator}"
             # `status` is made last: a group without it is a creation that was cut off.
-            if f"{path}/status" not in group:
-                child = group.create_group(path, overwrite=path in group)
-                for variable in ESTIMATOR_VARIABLES.values():
+            is_there = f"{path}/status" in group
+            child = group.require_group(path) if is_there else group.create_group(path, overwrite=path in group)
+            for variable in ESTIMATOR_VARIABLES.values():
+                if not is_there or (variable.name == "message" and "message" not in child):
                     create_array(child, variable, sizes=sizes, shard_size=int(group.attrs["shard_size"]))  # type: ignore[arg-type]
 
 
@@ -53,7 +58,7 @@ def open_estimators(location: Location, name: str, *, storage_options: dict[str,
 
     Returns
     -------
-    ``score``, ``seconds`` and ``status``, dims (arch, estimator); NaN where an estimator was not run.
+    ``score``, ``seconds``, ``message`` and ``status``, dims (arch, estimator); NaN where an estimator was not run.
 
     Raises
     ------
@@ -68,8 +73,11 @@ def open_estimators(location: Location, name: str, *, storage_options: dict[str,
     arch = np.asarray(group["arch"][:])  # type: ignore[index]
     data = {}
     for key, variable in ESTIMATOR_VARIABLES.items():
-        values = np.empty((len(arch), len(names)), dtype=variable.dtype)
+        dtype = object if variable.dtype == "str" else variable.dtype
+        values = np.full((len(arch), len(names)), variable.fill, dtype=dtype)
         for column, estimator in enumerate(names):
+            if key not in group[f"estimators/{estimator}"]:  # type: ignore[operator]
+                continue  # written before there were messages
             try:
                 values[:, column] = group[f"estimators/{estimator}/{key}"][:]  # type: ignore[index]
             except (ValueError, RuntimeError) as error:  # what codecs raise on bytes that they cannot decode

@@ -21,6 +21,7 @@ from sweetgrad.store.schema import STATUS, Variable, full, row_variables
 __all__ = [
     "Shard",
     "plan_shards",
+    "read_estimator_status",
     "read_shard",
     "recover_shard",
     "replan_shard",
@@ -194,19 +195,30 @@ def write_estimators(
     location, name, shard
         Where to write; the arrays are there already (`create_estimators`).
     scores
-        ``score``, ``seconds``, ``status``, dims (arch, estimator), with ``arch_index``.
+        ``score``, ``seconds``, ``message``, ``status``, dims (arch, estimator), with ``arch_index``. Where ``status`` is 0, what
+        is stored stays.
     claim
         As in `write_shard`.
     """
     group = _group(location, name, writable=True)
     position = _positions(group, shard, scores, location)
     for estimator in scores["estimator"].values:
+        its_own = scores.sel(estimator=estimator)
+        run = its_own["status"].values != STATUS["not run"]
         for key in ESTIMATOR_VARIABLES:
             path = f"estimators/{estimator}/{key}"
             block = _read(group, path, shard, location)
-            block[position] = scores[key].sel(estimator=estimator).values
+            block[position[run]] = its_own[key].values[run]
             _require(claim)
             group[path][shard.start : shard.stop] = block  # type: ignore[index]
+
+
+def read_estimator_status(
+    location: Location, name: str, shard: Shard, estimators: Sequence[str]
+) -> dict[str, NDArray[np.uint8]]:
+    """Status of every row of a shard, by estimator; the estimators are there already (`create_estimators`)."""
+    group = _group(location, name)
+    return {each: _read(group, f"estimators/{each}/status", shard, location) for each in estimators}
 
 
 def reset_shard(location: Location, name: str, shard: Shard) -> None:

@@ -91,15 +91,17 @@ class NasBench201Network(nn.Module):
         in_channels: int,
         num_classes: int,
         cell: Callable[[tuple[str, ...], int], Cell] = Cell,
+        widths: tuple[int, ...] = CHANNELS,
+        depth: int = CELLS_PER_STAGE,
     ) -> None:
         super().__init__()
-        first, last = CHANNELS[0], CHANNELS[-1]
+        first, last = widths[0], widths[-1]
         self.stem = nn.Sequential(nn.Conv2d(in_channels, first, 3, padding=1, bias=False), nn.BatchNorm2d(first))
         blocks: list[nn.Module] = []
-        for stage, channels in enumerate(CHANNELS):
+        for stage, channels in enumerate(widths):
             if stage:
-                blocks.append(ResidualBlock(CHANNELS[stage - 1], channels))
-            blocks.extend(cell(operations, channels) for _ in range(CELLS_PER_STAGE))
+                blocks.append(ResidualBlock(widths[stage - 1], channels))
+            blocks.extend(cell(operations, channels) for _ in range(depth))
         self.blocks = nn.Sequential(*blocks)
         self.norm = nn.Sequential(nn.BatchNorm2d(last), nn.ReLU())
         self.classifier = nn.Linear(last, num_classes)
@@ -186,6 +188,18 @@ class NasBench201:
         build = build_live_network if self.skip_dead else NasBench201Network
         module = build(operations, in_channels=in_channels, num_classes=num_classes)
         return Network(module, module.layers())
+
+    def build_literal(self, arch_id: str, *, in_channels: int = 3, num_classes: int = 10) -> Network:
+        """Build the network with every operation, for estimators that look at operations on dead paths, too."""
+        module = NasBench201Network(parse_arch(arch_id), in_channels=in_channels, num_classes=num_classes)
+        return Network(module, module.layers())
+
+    def build_thin(self, arch_id: str, *, in_channels: int = 3, num_classes: int = 10) -> nn.Module:
+        """Build the network of 1, 2 and 4 channels and one cell a stage in which TE-NAS counts linear regions."""
+        operations = parse_arch(arch_id)
+        return NasBench201Network(
+            operations, in_channels=in_channels, num_classes=num_classes, widths=(1, 2, 4), depth=1
+        )
 
 
 def parse_arch(arch_id: str) -> tuple[str, ...]:

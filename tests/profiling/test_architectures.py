@@ -13,7 +13,6 @@ from torch import nn
 
 from sweetgrad.profiling import Batch, make_spec, profile_architectures, profile_shard, registry
 from sweetgrad.profiling.architectures import ArchIds
-from sweetgrad.profiling.estimators import grad_norm
 from sweetgrad.profiling.measure import measure_network, profile_network
 from sweetgrad.profiling.spaces import load_space
 from sweetgrad.profiling.spaces.nas_bench_201 import NasBench201
@@ -265,7 +264,8 @@ def test_profile_architectures__gives_the_estimator_the_gradients_of_the_histogr
     network = space.build(space.arch_id(5), in_channels=3, num_classes=10)
     network.module.to(memory_format=torch.channels_last)
     measure_network(network, torch.from_numpy(BATCH.x).to(memory_format=torch.channels_last), torch.from_numpy(BATCH.y))
-    assert profile(space, [5], estimators=["grad_norm"]).score.item() == grad_norm(network)
+    expected = sum(float(p.grad.double().norm()) for p in network.module.parameters() if p.ndim >= 2)
+    assert profile(space, [5], estimators=["grad_norm"]).score.item() == pytest.approx(expected, rel=1e-12)
 
 
 def test_load_space__makes_a_third_partys_space_from_its_entry_point(monkeypatch, tmp_path):
@@ -400,7 +400,8 @@ def test_profile_shard__does_not_change_a_measured_row_whose_network_fails_later
     run(tmp_path / "s", space, estimators=["snip"])
     xr.testing.assert_identical(measured(tmp_path / "s", space), before)
     scores = open_estimators(tmp_path / "s", make_spec(space, BATCH).profile_name)
-    assert scores.status.values.ravel().tolist() == [1] * 5 + [0] + [1] * 5
+    assert scores.status.values.ravel().tolist() == [1] * 5 + [2] + [1] * 5
+    assert scores.message.values[5].tolist() == ["RuntimeError: boom"]
 
 
 def test_profile_shard__stores_that_an_estimator_failed(tmp_path, third_party):
@@ -409,6 +410,7 @@ def test_profile_shard__stores_that_an_estimator_failed(tmp_path, third_party):
     run(path, space, estimators=["nan"])
     scores = open_estimators(path, name)
     assert scores.status.values.ravel().tolist() == [2] * NUM_ARCHS
+    assert set(scores.message.values.ravel()) == {"the score is nan"}
     assert measured(path, space).status.values.tolist() == [1] * NUM_ARCHS
     assert run(path, space, estimators=["nan"]) == 0
     assert run(path, space, [3], estimators=["nan"], retry_failed=True) == 1

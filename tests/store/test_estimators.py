@@ -11,6 +11,7 @@ from sweetgrad.store import (
     open_estimators,
     open_profile,
     plan_shards,
+    read_estimator_status,
     verify,
     write_estimators,
 )
@@ -26,10 +27,14 @@ def make_scores(toy, rows, estimators, *, status=1):
         .assign(
             score=(dims, values),
             seconds=(dims, np.full(values.shape, 0.5, dtype=np.float32)),
+            message=(dims, np.full(values.shape, "no ReLU" if status == 2 else "", dtype=object)),
             status=(dims, np.full(values.shape, status, dtype=np.uint8)),
         )
         .assign_coords(estimator=list(estimators))
     )
+
+
+DTYPES = {key: "object" if v.dtype == "str" else v.dtype for key, v in ESTIMATOR_VARIABLES.items()}
 
 
 @pytest.fixture
@@ -43,7 +48,7 @@ def test_estimators__of_a_new_profile_are_none(made):
     assert list_estimators(path, name) == []
     scores = open_estimators(path, name)
     assert dict(scores.sizes) == {"arch": 10, "estimator": 0}
-    assert {key: scores[key].dtype for key in scores} == {key: v.dtype for key, v in ESTIMATOR_VARIABLES.items()}
+    assert {key: scores[key].dtype for key in scores} == DTYPES
 
 
 def test_create_estimators__makes_empty_arrays(made, toy):
@@ -56,7 +61,7 @@ def test_create_estimators__makes_empty_arrays(made, toy):
     assert np.isnan(scores.score).all()
     assert np.isnan(scores.seconds).all()
     assert (scores.status == 0).all()
-    assert {key: scores[key].dtype for key in scores} == {key: v.dtype for key, v in ESTIMATOR_VARIABLES.items()}
+    assert {key: scores[key].dtype for key in scores} == DTYPES
     assert verify(path) == []
 
 
@@ -96,6 +101,43 @@ def test_write_estimators__merges_rows_and_estimators(made, toy):
     assert (scores.seconds.values[~np.isnan(expected)] == 0.5).all()
 
 
+def test_write_estimators__leaves_what_is_stored_where_nothing_was_run(made, toy):
+    path, name = made
+    create_estimators(path, name, ["a"])
+    write_estimators(path, name, Shard(0, 0, 4, ()), make_scores(toy, range(4), ["a"], status=2))
+    scores = make_scores(toy, range(4), ["a"])
+    scores["score"] += 1
+    scores["status"][1] = 0
+    write_estimators(path, name, Shard(0, 0, 4, ()), scores)
+    stored = open_estimators(path, name).sel(estimator="a").isel(arch=slice(4))
+    assert stored.status.values.tolist() == [1, 2, 1, 1]
+    assert stored.score.values.tolist() == [2, 11, 22, 32]
+    assert stored.message.values.tolist() == ["", "no ReLU", "", ""]
+    assert verify(path) == []
+
+
+def test_estimators__that_were_written_before_there_were_messages_read_as_without_and_can_be_continued(made, toy):
+    path, name = made
+    create_estimators(path, name, ["a"])
+    write_estimators(path, name, Shard(0, 0, 4, ()), make_scores(toy, range(4), ["a"]))
+    del zarr.open_group(path, mode="r+", use_consolidated=False)[f"{name}/estimators/a"]["message"]
+    assert open_estimators(path, name).message.values.ravel().tolist() == [""] * 10
+    create_estimators(path, name, ["a"])
+    write_estimators(path, name, Shard(1, 4, 8, ()), make_scores(toy, range(4, 8), ["a"], status=2))
+    stored = open_estimators(path, name).sel(estimator="a")
+    assert stored.score.values[:4].tolist() == [1, 11, 21, 31]
+    assert stored.message.values.tolist() == [""] * 4 + ["no ReLU"] * 4 + [""] * 2
+    assert verify(path) == []
+
+
+def test_read_estimator_status__is_that_of_the_rows_of_a_shard(made, toy):
+    path, name = made
+    create_estimators(path, name, ["a", "bb"])
+    write_estimators(path, name, Shard(1, 4, 8, ()), make_scores(toy, [5], ["bb"]))
+    found = read_estimator_status(path, name, Shard(1, 4, 8, ()), ["a", "bb"])
+    assert {key: status.tolist() for key, status in found.items()} == {"a": [0, 0, 0, 0], "bb": [0, 1, 0, 0]}
+
+
 def test_write_estimators__touches_nothing_but_its_arrays(made, toy):
     path, name = made
     before = toy.contents(path)
@@ -111,9 +153,13 @@ def test_write_estimators__writes_status_last(made, toy, monkeypatch):
     """A crash before the end leaves the rows as not run."""
     path, name = made
     create_estimators(path, name, ["a"])
-    broken = make_scores(toy, [0], ["a"]).drop_vars("status")
-    with pytest.raises(KeyError):
-        write_estimators(path, name, Shard(0, 0, 4, ()), broken)
+    get = zarr.Group.__getitem__
+    monkeypatch.setattr(
+        zarr.Group, "__getitem__", lambda group, key: 1 / 0 if key.endswith("a/status") else get(group, key)
+    )
+    with pytest.raises(ZeroDivisionError):
+        write_estimators(path, name, Shard(0, 0, 4, ()), make_scores(toy, [0], ["a"]))
+    monkeypatch.undo()
     assert open_estimators(path, name).score.values[0, 0] == 1
     assert plan_shards(path, name, [0], estimators=["a"]) == [Shard(0, 0, 4, (0,))]
 

@@ -1,0 +1,45 @@
+"""Training-free estimators: what else one network at initialisation can be scored by, beside its histogram.
+
+An estimator is a function from a `Probe` to one number, registered in the entry-point group ``sweetgrad.estimators``. All
+that can share the one forward and backward pass of the histogram do.
+"""
+
+from sweetgrad.profiling.estimators.gradients import fisher, grad_norm, grasp, snip
+from sweetgrad.profiling.estimators.gradsign import gradsign
+from sweetgrad.profiling.estimators.jacobian import jacob_cov
+from sweetgrad.profiling.estimators.protocol import Estimator, EstimatorError, Probe, estimator
+from sweetgrad.profiling.estimators.relu_patterns import naswot
+from sweetgrad.profiling.estimators.size import flops, params, params_live, params_weights
+from sweetgrad.profiling.estimators.synaptic import synflow
+from sweetgrad.profiling.estimators.te_nas import (
+    te_nas_condition,
+    te_nas_condition_nobn,
+    te_nas_regions,
+    te_nas_regions_nobn,
+)
+from sweetgrad.profiling.estimators.zen import zen_score, zen_score_nobn
+
+__all__ = [
+    "Estimator",
+    "EstimatorError",
+    "Probe",
+    "estimator",
+    "fisher",
+    "flops",
+    "grad_norm",
+    "gradsign",
+    "grasp",
+    "jacob_cov",
+    "naswot",
+    "params",
+    "params_live",
+    "params_weights",
+    "snip",
+    "synflow",
+    "te_nas_condition",
+    "te_nas_condition_nobn",
+    "te_nas_regions",
+    "te_nas_regions_nobn",
+    "zen_score",
+    "zen_score_nobn",
+]

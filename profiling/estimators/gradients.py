@@ -1,0 +1,105 @@
+"""Estimators of the gradients of one backward pass, and of their product with weights and activations."""
+
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name everyone knows it by
+from torch import Tensor, nn
+
+from sweetgrad.profiling.estimators._patches import forward_hooks
+from sweetgrad.profiling.estimators.protocol import EstimatorError, Probe, estimator, weights_of
+from sweetgrad.profiling.spaces.protocol import Network
+
+__all__ = ["fisher", "grad_norm", "grasp", "snip"]
+
+
+def grad_norm(probe: Probe) -> float:
+    """Sum over conv and linear layers of the L2 norm of the gradient of their weight.
+
+    Abdelfattah et al., "Zero-Cost Proxies for Lightweight NAS", ICLR 2021. A missing gradient counts as 0.
+    """
+    return float(sum(w.grad.double().norm() for w in weights_of(probe.network.module) if w.grad is not None))
+
+
+def snip(probe: Probe) -> float:
+    """Sum over conv and linear weights of ``abs(w * dJ/dw)`` (Lee et al., "SNIP", ICLR 2019); a missing gradient counts as 0."""
+    pairs = [(w.detach(), w.grad) for w in weights_of(probe.network.module) if w.grad is not None]
+    return float(sum((w * grad).abs().double().sum() for w, grad in pairs))
+
+
+@contextmanager
+def _watch_channels(network: Network) -> Iterator[dict[int, tuple[nn.Module, Tensor]]]:
+    """(layer, sum over positions of output * gradient, shape (N, channels)) for every call of a conv or linear layer."""
+    products: dict[int, tuple[nn.Module, Tensor]] = {}
+    num_calls = itertools.count()
+
+    def on_output(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        if not output.requires_grad:
+            return
+        value, call = output.detach(), next(num_calls)
+
+        def on_gradient(grad: Tensor) -> None:
+            product = value * grad
+            channel = 1 if isinstance(layer, nn.modules.conv._ConvNd) else product.ndim - 1
+            positions = [dim for dim in range(1, product.ndim) if dim != channel]
+            # Estimators that need the graph run passes of their own through it; the shared one comes last and stays.
+            products[call] = layer, product.sum(positions) if positions else product
+
+        output.register_hook(on_gradient)  # type: ignore[no-untyped-call]
+
+    with forward_hooks(_conv_or_linear(network.module), on_output):
+        yield products
+
+
+@estimator(watch=_watch_channels)
+def fisher(probe: Probe) -> float:
+    r"""Sum over the output channels c of conv and linear layers of their Fisher information, times the weights of the channel.
+
+    .. math:: \frac{|w_c|}{2N} \sum_n \Big( \sum_{hw} a_{nchw}\, \partial J / \partial a_{nchw} \Big)^2
+
+    with the outputs a of the layer: Theis et al., "Faster gaze prediction with dense networks and Fisher pruning", 2018;
+    Turner et al., "BlockSwap", ICLR 2020; as in Abdelfattah et al., ICLR 2021.
+    """
+    products: dict[int, tuple[nn.Module, Tensor]] = probe.seen
+    if not any(True for _ in _conv_or_linear(probe.network.module)):
+        raise EstimatorError("fisher: the network has no convolution and no linear layer")
+    by_layer: dict[nn.Module, list[Tensor]] = {}
+    for layer, product in products.values():
+        by_layer.setdefault(layer, []).append(product)
+    return float(sum(_information(layer, torch.stack(parts).sum(0)) for layer, parts in by_layer.items()))
+
+
+@estimator(needs="network")
+def grasp(probe: Probe) -> float:
+    r"""``-sum w * (H g)`` over conv and linear weights, with the Hessian H and the gradient g of the loss of the batch.
+
+    Wang et al., "Picking Winning Tickets Before Training by Preserving Gradient Flow", ICLR 2020, with temperature 1 and the sign
+    of Abdelfattah et al., ICLR 2021. By a second backward pass, through ``<g, g.detach()>``.
+    """
+    module = probe.network.module
+    weights = [weight for weight in weights_of(module) if weight.requires_grad]
+    loss = F.cross_entropy(module(probe.x), probe.y)
+    grads = torch.autograd.grad(loss, weights, create_graph=True, allow_unused=True)
+    used = [
+        (weight, grad) for weight, grad in zip(weights, grads, strict=True) if grad is not None and grad.requires_grad
+    ]
+    if not used:
+        raise EstimatorError("grasp: the gradient of no weight depends on a weight")
+    product = torch.stack([(grad * grad.detach()).sum() for _, grad in used]).sum()
+    curvature = torch.autograd.grad(product, [weight for weight, _ in used], allow_unused=True)
+    return -float(
+        sum((w.detach() * h).double().sum() for (w, _), h in zip(used, curvature, strict=True) if h is not None)
+    )
+
+
+def _information(layer: nn.Module, product_NC: Tensor) -> Tensor:
+    weight = layer.weight
+    assert isinstance(weight, Tensor)
+    per_channel = weight.numel() // product_NC.shape[1]
+    return product_NC.double().square().mean(0).sum() / 2 * per_channel
+
+
+def _conv_or_linear(module: nn.Module) -> Iterator[nn.Module]:
+    return (m for m in module.modules() if isinstance(m, nn.modules.conv._ConvNd | nn.Linear))

@@ -1,0 +1,238 @@
+"""No estimator changes the histogram or another's score, whatever it does and wherever it fails."""
+
+import math
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import nn
+
+from sweetgrad.profiling import architectures as architectures_module
+from sweetgrad.profiling import load_batch, make_spec, profile_architectures, registered, registry
+from sweetgrad.profiling.estimators import estimator, fisher, grad_norm, jacob_cov, naswot, snip, synflow
+from sweetgrad.profiling.estimators.running import run_estimators
+from sweetgrad.profiling.spaces.nas_bench_201 import NasBench201
+from sweetgrad.store import VARIABLES
+
+BUILT_IN = [
+    name for name in registered("estimators") if registry.load("estimators", name).__module__.startswith("sweetgrad.")
+]
+DEAD_ENDS = [
+    "|nor_conv_3x3~0|+|none~0|none~1|+|skip_connect~0|none~1|nor_conv_1x1~2|",
+    "|none~0|+|nor_conv_1x1~0|nor_conv_3x3~1|+|avg_pool_3x3~0|nor_conv_1x1~1|nor_conv_3x3~2|",
+]
+DISCONNECTED = "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|nor_conv_3x3~2|"
+
+
+def profiled(archs, names, *, skip_dead=True, batch_size=3, size=8):
+    space = NasBench201(skip_dead=skip_dead)
+    batch = load_batch("synthetic", batch_size=batch_size)
+    batch = type(batch)(batch.x[:, :, :size, :size].copy(), batch.y, batch.num_classes)
+    indices = [space._archs.index(arch) for arch in archs]
+    return profile_architectures(space, indices, batch, make_spec(space, batch), estimators=names)
+
+
+@pytest.fixture(scope="module")
+def everything():
+    return profiled([*DEAD_ENDS, DISCONNECTED], BUILT_IN)
+
+
+def test_built_in__are_all_that_the_issue_names():
+    assert set(BUILT_IN) == {
+        *(
+            "params",
+            "params_weights",
+            "params_live",
+            "flops",
+            "grad_norm",
+            "snip",
+            "grasp",
+            "fisher",
+            "synflow",
+            "jacob_cov",
+        ),
+        *("naswot", "gradsign", "te_nas_condition", "te_nas_condition_nobn", "te_nas_regions", "te_nas_regions_nobn"),
+        *("zen_score", "zen_score_nobn"),
+    }
+
+
+def test_estimators__do_not_change_a_single_count(everything):
+    without = profiled([*DEAD_ENDS, DISCONNECTED], [])
+    for name, variable in VARIABLES.items():
+        if variable.role == "row" and name != "profile_seconds":
+            np.testing.assert_array_equal(without[name].values, everything[name].values, err_msg=name)
+
+
+def test_estimators__do_not_depend_on_each_other(everything):
+    order = np.random.RandomState(0).permutation(BUILT_IN).tolist()
+    half = profiled(DEAD_ENDS, order[: len(order) // 2])
+    other = profiled(DEAD_ENDS, order[len(order) // 2 :][::-1])
+    for rows in (half, other):
+        for name in rows.estimator.values:
+            ours, theirs = rows.score.sel(estimator=name).values, everything.score.sel(estimator=name).values[:2]
+            np.testing.assert_array_equal(ours, theirs, err_msg=name)
+
+
+def test_estimators__do_not_see_whether_dead_paths_are_skipped(everything):
+    literal = profiled([*DEAD_ENDS, DISCONNECTED], BUILT_IN, skip_dead=False)
+    for name in BUILT_IN:
+        ours, theirs = (rows.sel(estimator=name) for rows in (everything, literal))
+        np.testing.assert_array_equal(ours.score.values, theirs.score.values, err_msg=name)
+        np.testing.assert_array_equal(ours.estimator_status.values, theirs.estimator_status.values, err_msg=name)
+
+
+def test_estimators__of_a_network_without_path_fail_by_name_or_are_the_zero_that_they_mean(everything):
+    row = everything.isel(arch=2)
+    assert row.status.item() == 1
+    for name in BUILT_IN:
+        each = row.sel(estimator=name)
+        if each.estimator_status.item() == 2:
+            assert not math.isfinite(each.score.item())
+            assert each.estimator_message.item().startswith(f"{name}: ")
+        else:
+            assert each.estimator_message.item() == ""
+    assert row.score.sel(estimator="synflow").item() == -math.inf
+    assert row.score.sel(estimator=["grad_norm", "snip", "gradsign"]).values.tolist() == [0, 0, 0]
+
+
+# Third parties' estimators, of which some behave badly -------------------------------------------------------------
+
+
+def vandal(probe):
+    """Changes all that can be changed."""
+    module = probe.network.module
+    module.eval()
+    for p in module.parameters():
+        p.data.abs_().mul_(3)
+        if p.grad is not None:
+            p.grad.zero_()
+        p.requires_grad_(False)
+    for buffer in module.buffers():
+        buffer.zero_()
+    module.double()
+    module.zero_grad()
+    torch.manual_seed(int(probe.x.abs().sum()))
+    return 1.0
+
+
+def raises(probe):
+    raise KeyError("oops")
+
+
+@contextmanager
+def bad_hooks(network):
+    def hook(*_):
+        raise RuntimeError("hook fell over")
+
+    handles = [m.register_forward_hook(hook) for m in network.module.modules()]
+    yield "never"
+    for handle in handles:
+        handle.remove()
+
+
+@estimator(watch=bad_hooks)
+def watches_badly(probe):
+    return 1.0
+
+
+@estimator(needs="graph")
+def frees_the_graph(probe):
+    F.cross_entropy(probe.logits, probe.y).backward()
+    return 2.0
+
+
+@estimator(needs="graph")
+def raises_on_the_graph(probe):
+    raise ValueError("not today")
+
+
+def test_run_estimators__puts_back_what_an_estimator_changed(probe_of, conv_net):
+    names = {"a": grad_norm, "b": synflow, "c": snip, "d": naswot}
+    expected = run_estimators(probe_of(*conv_net()), names, seed=0)
+    mixed = {
+        "v1": vandal,
+        "a": grad_norm,
+        "v2": vandal,
+        "b": synflow,
+        "c": snip,
+        "v3": vandal,
+        "d": naswot,
+        "v4": vandal,
+    }
+    found = run_estimators(probe_of(*conv_net()), mixed, seed=0)
+    assert {name: found[name].value for name in names} == {name: each.value for name, each in expected.items()}
+    assert {found[v].value for v in ("v1", "v2", "v3", "v4")} == {1.0}
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (raises, "KeyError: 'oops'"),
+        (watches_badly, "RuntimeError: hook fell over"),
+        (raises_on_the_graph, "ValueError: not today"),
+        (lambda probe: math.inf, "the score is inf"),
+        (lambda probe: None, "TypeError: "),
+        (vandal, ""),
+        (frees_the_graph, None),
+    ],
+)
+def test_run_estimators__leaves_the_others_and_the_counts_alone(probe_of, conv_net, bad, message):
+    good = {"fisher": fisher, "jacob_cov": jacob_cov, "snip": snip}
+
+    def run(names):
+        grads = []
+
+        def keep(network, loss):
+            grads.extend([loss, *(p.grad.clone() for p in network.module.parameters() if p.grad is not None)])
+
+        return run_estimators(probe_of(*conv_net()), names, seed=0, on_gradients=keep), grads
+
+    expected, expected_grads = run(good)
+    found, grads = run({"fisher": fisher, "bad": bad, "jacob_cov": jacob_cov, "snip": snip})
+    assert {name: found[name].value for name in good} == {name: each.value for name, each in expected.items()}
+    assert all(found[name].status == 1 for name in good)
+    assert grads[0] == expected_grads[0]
+    assert len(grads) == len(expected_grads) == 11
+    assert all(torch.equal(a, b) for a, b in zip(grads[1:], expected_grads[1:], strict=True))
+    if message is not None:
+        assert found["bad"].message.startswith(message)
+        assert found["bad"].status == (2 if message else 1)
+    assert list(found) == ["fisher", "bad", "jacob_cov", "snip"]
+
+
+def test_run_estimators__lets_through_what_the_network_raises(probe_of):
+    class Broken(nn.Linear):
+        def forward(self, x):
+            raise RuntimeError("broken network")
+
+    with pytest.raises(RuntimeError, match="broken network"):
+        run_estimators(probe_of(Broken(2, 2), torch.ones(2, 2), torch.tensor([0, 1])), {"fisher": fisher}, seed=0)
+
+
+def test_run_estimators__runs_no_pass_where_none_is_needed(probe_of, conv_net, monkeypatch):
+    module, x, y = conv_net()
+    calls = []
+    module.register_forward_hook(lambda *_: calls.append(1))
+    names = {name: registry.load("estimators", name) for name in ("params", "params_weights")}
+    run_estimators(probe_of(module, x, y), names, seed=0)
+    assert calls == []
+    run_estimators(probe_of(module, x, y), {**names, "snip": snip, "fisher": fisher, "jacob_cov": jacob_cov}, seed=0)
+    assert calls == [1]
+
+
+def test_run_estimators__seeds_each_of_them(probe_of, conv_net):
+    def draw(probe):
+        return float(torch.rand(()))
+
+    found = run_estimators(probe_of(*conv_net()), {"a": draw, "b": draw}, seed=5)
+    torch.manual_seed(5)
+    assert found["a"].value == found["b"].value == float(torch.rand(()))
+
+
+def test_profile_architectures__of_a_network_that_raises_has_no_scores(monkeypatch):
+    monkeypatch.setattr(architectures_module, "count_network", lambda *_: 1 / 0)
+    rows = profiled(DEAD_ENDS[:1], ["snip"])
+    assert (rows.status.item(), rows.message.item()) == (2, "ZeroDivisionError: division by zero")
+    assert (rows.estimator_status.item(), math.isnan(rows.score.item())) == (0, True)
