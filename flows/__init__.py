@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from sweetgrad.flows.selection import select_archs
 
 if TYPE_CHECKING:
+    from sweetgrad.flows.estimate_run import estimate
     from sweetgrad.flows.run import ProfileSummary, profile
 
-__all__ = ["ProfileSummary", "profile", "select_archs"]
+__all__ = ["ProfileSummary", "estimate", "profile", "select_archs"]
 
 # Prefect reads these when it is first imported. They are defaults: what the user has set stays.
 for _name, _value in {
@@ -25,8 +26,9 @@ for _name, _value in {
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("ProfileSummary", "profile"):
+    modules = {"ProfileSummary": "run", "estimate": "estimate_run", "profile": "run"}
+    if name in modules:
         from importlib import import_module
 
-        return getattr(import_module("sweetgrad.flows.run"), name)
+        return getattr(import_module(f"sweetgrad.flows.{modules[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

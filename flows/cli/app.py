@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from sweetgrad.flows.cli.analysis import correlate, intervals
+from sweetgrad.flows.cli.estimate import estimate
 from sweetgrad.flows.cli.profile import profile
 from sweetgrad.flows.cli.release import merge, publish
 from sweetgrad.flows.cli.serve import serve
@@ -27,6 +28,7 @@ app = typer.Typer(
 accuracy = typer.Typer(help="Tables of trained accuracies, to compare scores with.", no_args_is_help=True)
 
 app.command(rich_help_panel="Measure")(profile)
+app.command(rich_help_panel="Measure")(estimate)
 app.command(rich_help_panel="Measure")(status)
 app.command(rich_help_panel="Measure")(serve)
 app.command(rich_help_panel="Ask")(intervals)

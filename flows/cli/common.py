@@ -13,7 +13,7 @@ from sweetgrad.flows.selection import select_archs
 from sweetgrad.store import Location, NotAStoreError, list_profiles, open_profile
 from sweetgrad.store._location import with_options
 
-__all__ = ["ProfileArgument", "StorageOption", "StoreArgument", "locate", "open_selected", "plain_table"]
+__all__ = ["ProfileArgument", "StorageOption", "StoreArgument", "locate", "only_profile", "open_selected", "plain_table"]
 
 StoreArgument = Annotated[str, typer.Argument(help="Path or URL of the store.", show_default=False)]
 ProfileArgument = Annotated[
@@ -57,13 +57,7 @@ def _json_or_text(value: str) -> Any:
 
 def open_selected(store: Location, profile: str | None, *, archs: str | None = None) -> tuple[str, xr.Dataset]:
     """Name and data of the profile asked for, or of the only one; ``archs`` as in `select_archs`."""
-    if profile is None:
-        names = list_profiles(store)
-        if len(names) != 1:
-            raise NotAStoreError(
-                f"{store} holds {len(names)} profiles, name one: {', '.join(names) or 'there is none yet'}"
-            )
-        profile = names[0]
+    profile = profile or only_profile(store)
     # xarray's own lazy arrays: one question reads each array once, and needs no task graph.
     data = open_profile(store, profile, chunks=None)
     if archs is not None:
@@ -71,6 +65,16 @@ def open_selected(store: Location, profile: str | None, *, archs: str | None = N
         # A slice is much quicker to read than an index array.
         data = data.isel(arch=slice(rows.start, rows.stop) if isinstance(rows, range) else rows)
     return profile, data
+
+
+def only_profile(store: Location) -> str:
+    """Name of the one profile of a store."""
+    names = list_profiles(store)
+    if len(names) != 1:
+        raise NotAStoreError(
+            f"{store} holds {len(names)} profiles, name one: {', '.join(names) or 'there is none yet'}"
+        )
+    return names[0]
 
 
 def plain_table(*columns: str) -> Table:

@@ -36,7 +36,7 @@ class Probe:
     network
         The network in train mode, with the weights of its initialisation; after the shared pass every parameter has its gradient
         of the mean cross-entropy in ``.grad``, or None where nothing reached it. An estimator may run passes of its own, and
-        change parameters, gradients, buffers and modes: they are put back behind it. It must take its hooks off again, and replace
+        change parameters, gradients, buffers and modes: they are put back behind it. It must take its hooks off again and replace
         no module.
     x, y
         The batch: images, shape (N, C, H, W), and labels, shape (N,), on the network's device.

@@ -48,11 +48,11 @@ def run(monkeypatch):
 def test_help__names_every_command(run):
     code, out = run("--help")
     assert code == 0
-    for command in ("profile", "status", "verify", "info", "accuracy", "intervals", "correlate"):
+    for command in ("profile", "estimate", "status", "verify", "info", "accuracy", "intervals", "correlate"):
         assert command in out
 
 
-@pytest.mark.parametrize("command", ["profile", "status", "verify", "info", "intervals", "correlate"])
+@pytest.mark.parametrize("command", ["profile", "estimate", "status", "verify", "info", "intervals", "correlate"])
 def test_help__of_every_command(command, run):
     code, out = run(command, "--help")
     assert code == 0

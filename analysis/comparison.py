@@ -1,0 +1,173 @@
+"""Every estimator of a profile side by side: its scores, and how they rank architectures beside trained accuracy (Table 1)."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import numpy as np
+import xarray as xr
+from scipy.stats import rankdata
+
+from sweetgrad.analysis.baselines import params, params_live, params_weights
+from sweetgrad.analysis.correlation import rank_correlation
+from sweetgrad.analysis.intervals import Intervals
+from sweetgrad.analysis.scores import score
+
+__all__ = ["TABLE_1", "compare_estimators", "estimator_scores", "te_nas", "te_nas_nobn"]
+
+_PUBLISHED = {
+    "fisher": (0.546, 0.548, 0.491),
+    "snip": (0.638, 0.637, 0.578),
+    "grasp": (0.551, 0.549, 0.553),
+    "grad_norm": (0.637, 0.637, 0.578),
+    "synflow": (0.777, 0.763, 0.751),
+    "te_nas_nobn": (0.376, 0.350, 0.335),
+    "zen_score_nobn": (0.251, 0.260, 0.319),
+    "jacob_cov": (0.691, 0.704, 0.700),
+    "naswot": (0.691, 0.704, 0.700),
+    "gradsign": (0.808, 0.792, 0.783),
+    "flops": (0.733, 0.708, 0.673),
+    "params": (0.751, 0.727, 0.690),
+    "sweetimator": (0.888, 0.859, 0.835),
+}
+
+TABLE_1: Mapping[str, Mapping[str, float]] = MappingProxyType(
+    {
+        dataset: MappingProxyType({name: figures[column] for name, figures in _PUBLISHED.items()})
+        for column, dataset in enumerate(("cifar10", "cifar100", "imagenet16-120"))
+    }
+)
+"""Spearman correlation with test accuracy on NAS-Bench-201 as published (Yang et al. 2023, Table 1): data set, estimator, figure.
+
+The column "NASWOT" stands beside `naswot` and `jacob_cov`, since the paper does not say which of the two it is."""
+
+
+def te_nas(scores: xr.DataArray) -> xr.DataArray:
+    """Rank by the number of linear regions, less the rank by the condition number of the tangent kernel (TE-NAS, Chen et al. 2021).
+
+    Parameters
+    ----------
+    scores
+        Dims ``(arch, estimator)``, with the estimators ``te_nas_condition`` and ``te_nas_regions``.
+
+    Returns
+    -------
+    Dims ``(arch,)``: greater is better. Ranks are among the architectures that have both, equal values share the mean rank; NaN
+    where one is missing. It depends on which architectures are compared, as the method does.
+
+    Examples
+    --------
+    >>> values = [[10.0, 3.0], [2.0, 9.0], [5.0, 5.0], [1.0, np.nan]]
+    >>> names = ["te_nas_condition", "te_nas_regions"]
+    >>> te_nas(xr.DataArray(values, {"estimator": names}, ("arch", "estimator"))).values
+    array([-2.,  2.,  0., nan])
+    """
+    condition, regions = (scores.sel(estimator=f"te_nas_{part}", drop=True) for part in ("condition", "regions"))
+    both = ~(np.isnan(condition.values) | np.isnan(regions.values))
+    ranks = np.full(both.shape, np.nan)
+    ranks[both] = rankdata(regions.values[both]) - rankdata(condition.values[both])
+    return condition.copy(data=ranks).rename("te_nas")
+
+
+def te_nas_nobn(scores: xr.DataArray) -> xr.DataArray:
+    """Linear regions less condition number, both without BatchNorm: the combination of the paper's Table 1.
+
+    Parameters
+    ----------
+    scores
+        Dims ``(arch, estimator)``, with the estimators ``te_nas_condition_nobn`` and ``te_nas_regions_nobn``.
+
+    Returns
+    -------
+    Dims ``(arch,)``: greater is better.
+    """
+    regions, condition = (scores.sel(estimator=f"te_nas_{part}_nobn", drop=True) for part in ("regions", "condition"))
+    return (regions - condition).rename("te_nas_nobn")
+
+
+_COMBINED = {
+    "te_nas": (te_nas, ("te_nas_condition", "te_nas_regions")),
+    "te_nas_nobn": (te_nas_nobn, ("te_nas_condition_nobn", "te_nas_regions_nobn")),
+}
+
+
+def estimator_scores(profile: xr.Dataset, stored: xr.Dataset, interval: Intervals) -> xr.Dataset:
+    """Scores of every estimator: those stored, those that the histogram holds, and those combined of others.
+
+    Parameters
+    ----------
+    profile
+        A profile as from `open_profile`.
+    stored
+        Its estimators, as from `open_estimators`.
+    interval
+        The Sweetimator interval, such as the result of `best_interval`.
+
+    Returns
+    -------
+    ``score`` and ``seconds``, dims ``(arch, estimator)``. Stored estimators keep their sign, but for ``te_nas_condition``, small is
+    better in none. An infinite score stands for what it means: the estimator's log of 0, say. NaN: no score. ``seconds`` of what the
+    histogram holds (``sweetimator`` and the counts of parameters) are ``profile_seconds``: with all that the run computed.
+    """
+    own = {
+        "sweetimator": score(profile, interval).reset_coords(drop=True),
+        **{name: each(profile) for name, each in (("params", params), ("params_weights", params_weights))},
+        "params_live": params_live(profile),
+    }
+    seconds = {name: profile["profile_seconds"].astype(np.float64) for name in own}
+    own |= {str(name): stored["score"].sel(estimator=name, drop=True) for name in stored["estimator"].values}
+    seconds |= {str(name): stored["seconds"].sel(estimator=name, drop=True) for name in stored["estimator"].values}
+    for name, (combine, parts) in _COMBINED.items():
+        if set(parts) <= set(own):
+            own[name] = combine(stored["score"])
+            seconds[name] = stored["seconds"].sel(estimator=list(parts)).sum("estimator", skipna=False)
+    names = xr.Variable("estimator", np.array(list(own), dtype=object))
+    return xr.Dataset({"score": _side_by_side(own, names), "seconds": _side_by_side(seconds, names)})
+
+
+def compare_estimators(
+    scores: xr.Dataset,
+    accuracy: xr.DataArray,
+    *,
+    published: Mapping[str, float] = MappingProxyType({}),
+    bootstrap: int = 1000,
+    seed: int = 0,
+) -> xr.Dataset:
+    """Rank correlation of every estimator with accuracy: a column of Table 1.
+
+    Parameters
+    ----------
+    scores
+        As from `estimator_scores`.
+    accuracy
+        Dims ``(arch,)``, per cent, with architecture strings as coordinate.
+    published
+        Published Spearman correlations by estimator, such as ``TABLE_1["cifar10"]``, to stand beside.
+    bootstrap, seed
+        As in `rank_correlation`.
+
+    Returns
+    -------
+    Dims ``(estimator,)``, the greatest Spearman correlation first: ``spearman``, ``spearman_low``, ``spearman_high`` and the same of
+    ``kendall``, in [-1, 1]; ``num_archs`` that have a score and an accuracy; ``seconds``, the median of an architecture;
+    ``published``, NaN where nothing is.
+    """
+    names = [str(name) for name in scores["estimator"].values]
+    columns: dict[str, list[float]] = {}
+    for name in names:
+        each = scores["score"].sel(estimator=name, drop=True)
+        for method in ("spearman", "kendall"):
+            found = rank_correlation(each, accuracy, method=method, bootstrap=bootstrap, seed=seed)  # type: ignore[arg-type]
+            columns.setdefault(method, []).append(found.correlation)
+            columns.setdefault(f"{method}_low", []).append(found.low)
+            columns.setdefault(f"{method}_high", []).append(found.high)
+        columns.setdefault("num_archs", []).append(found.num_archs)
+        columns.setdefault("seconds", []).append(float(scores["seconds"].sel(estimator=name).median()))
+        columns.setdefault("published", []).append(published.get(name, np.nan))
+    data = {key: ("estimator", np.array(values)) for key, values in columns.items()}
+    table = xr.Dataset(data, coords={"estimator": np.array(names, dtype=object)})
+    return table.isel(estimator=np.argsort(-table["spearman"].values, kind="stable"))
+
+
+def _side_by_side(columns: Mapping[str, xr.DataArray], names: xr.Variable) -> xr.DataArray:
+    arrays = [column.reset_coords(drop=True).astype(np.float64) for column in columns.values()]
+    return xr.concat(arrays, names, join="exact", coords="minimal", compat="override").transpose("arch", "estimator")

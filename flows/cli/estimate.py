@@ -1,0 +1,68 @@
+"""``sweetgrad estimate``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from sweetgrad.flows.cli.common import ProfileArgument, StoreArgument, only_profile
+
+__all__ = ["estimate"]
+
+
+def estimate(
+    store: StoreArgument,
+    profile: ProfileArgument = None,
+    estimators: Annotated[
+        str, typer.Option(help="Estimators to compute, with commas between, or all.", show_default=False)
+    ] = "",
+    archs: Annotated[str, typer.Option(help="Of the measured ones: all, START:STOP, sample:N, or an index.")] = "all",
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder with the files of the data set.", show_default=False)
+    ] = None,
+    space_file: Annotated[
+        Path | None, typer.Option(help="Table that lists or orders the architectures.", show_default=False)
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Worker processes [default: one for each core or GPU].", show_default=False)
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Address of a running Dask scheduler, tcp://HOST:PORT.", show_default=False)
+    ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Run estimators that failed for an architecture again.")
+    ] = False,
+) -> None:
+    """Compute training-free estimators for the measured architectures of a profile; its counts stay as they are.
+
+    Scores that are there already are not computed again, so the same command resumes.
+    """
+    from sweetgrad.flows.estimate_run import estimate as run_estimate
+
+    console = Console(stderr=True, highlight=False)
+    summary = run_estimate(
+        store,
+        profile or only_profile(store),
+        estimators=[name.strip() for name in estimators.split(",") if name.strip()],
+        archs=archs,
+        data_dir=data_dir,
+        space_file=space_file,
+        workers=workers,
+        scheduler=scheduler,
+        retry_failed=retry_failed,
+        console=console,
+    )
+    if summary.num_left:
+        console.print(
+            f"{summary.num_done} architectures scored and written, {summary.num_left} left. Run the same command to continue."
+        )
+        raise typer.Exit(130)
+    if summary.num_done:
+        console.print(f"{summary.num_done} architectures scored in {summary.seconds:.0f} s.")
+    else:
+        console.print(f"All {summary.num_asked} architectures have these scores already.")
+    failed = f" For {summary.num_failed} an estimator failed; the store holds why." if summary.num_failed else ""
+    console.print(
+        f"Scores of [bold]{summary.name}[/] in {store}.{failed} Next: [bold]sweetgrad correlate --estimators[/]"
+    )

@@ -1,0 +1,109 @@
+"""``sweetgrad estimate``: estimators for a profile that is there, its counts untouched."""
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from sweetgrad.flows.cluster_config import read_cluster_config
+from sweetgrad.flows.profile_flow import Run
+from sweetgrad.flows.provenance import provenance
+from sweetgrad.flows.run import ProfileSummary, _find_table, _resolve_device, _run_shards
+from sweetgrad.flows.selection import select_archs
+from sweetgrad.profiling import load_batch, load_space, make_spec, registry
+from sweetgrad.store import STATUS, ProfileSpec, create_estimators, open_estimators, open_profile, record_run
+
+__all__ = ["estimate"]
+
+
+def estimate(
+    store: str | Path,
+    profile: str,
+    *,
+    estimators: Sequence[str],
+    archs: str = "all",
+    data_dir: str | Path | None = None,
+    space_file: str | Path | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    cluster: str | Path | Mapping[str, Any] | None = None,
+    retry_failed: bool = False,
+    console: Console | None = None,
+) -> ProfileSummary:
+    """Compute estimators for the measured architectures of a profile; scores that the store holds already are not computed again.
+
+    Space, data set and batch are made again from the settings that the profile was measured with, and compared with it.
+
+    Parameters
+    ----------
+    store, profile
+        Store, and name of a profile in it.
+    estimators
+        Registered estimators, or ``["all"]``.
+    archs
+        Which of the measured architectures; as in `profile`, sampled with the profile's seed.
+    data_dir, space_file, workers, scheduler, cluster
+        As in `profile`.
+    retry_failed
+        Whether estimators that failed for an architecture run again.
+    console
+        Where progress is shown (default: standard error).
+
+    Returns
+    -------
+    What was done; ``num_asked`` counts measured architectures, ``num_failed`` those of them for which an estimator has failed.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        For what the caller can put right; nothing is written then.
+    NotAStoreError
+        If there is no such profile.
+    SpecMismatchError
+        If the space or the data are not those that the profile was measured with.
+    """
+    start = time.monotonic()
+    console = console or Console(stderr=True)
+    names = registry.names("estimators") if list(estimators) == ["all"] else list(dict.fromkeys(estimators))
+    if not names:
+        raise ValueError(f"name the estimators to compute; registered are {', '.join(registry.names('estimators'))}")
+    for name in names:
+        registry.load("estimators", name)
+    if scheduler is not None and cluster is not None:
+        raise ValueError(f"either a scheduler or a cluster, not both: got {scheduler} and {cluster}")
+    config = None if cluster is None else read_cluster_config(cluster, num_workers=workers)
+    location = str(store) if "://" in str(store) else str(Path(store).resolve())
+    data = open_profile(location, profile, chunks=None)
+    spec = ProfileSpec.from_attrs(data.attrs["spec"])
+    _resolve_device(spec.device, remote=scheduler is not None or cluster is not None)
+    table = space_file or _find_table(spec.space, data_dir)
+    space = load_space(spec.space, table=table)
+    batch = load_batch(
+        spec.dataset,
+        batch_size=spec.batch_size,
+        seed=spec.seed,
+        augment=spec.augment,
+        data_dir=None if data_dir is None else Path(data_dir),
+    )
+    made = make_spec(space, batch, seed=spec.seed, device=spec.device)
+    made.require_equal(spec, where=f"profile {profile} in {location}")
+    measured = data["status"].values == STATUS["ok"]
+    rows = [row for row in select_archs(archs, num_archs=len(space), seed=spec.seed) if measured[row]]
+    if not rows:
+        raise ValueError(f"none of the architectures asked for ({archs}) is measured in {profile}: profile them first")
+    create_estimators(location, profile, names)
+    run = Run(location, profile, tuple(rows), space, batch, spec, tuple(names), retry_failed)
+    shards = run.shards_to_do()
+    num_done = num_left = 0
+    if shards:
+        order = f"file {Path(table).name}" if table else "the space's own"
+        facts = provenance(device=spec.device, data_source=batch.source, arch_order=order)
+        record_run(location, profile, {**facts, "estimators": names})
+        num_done, num_left = _run_shards(
+            run, shards, workers=workers, scheduler=scheduler, cluster=config, console=console
+        )
+    status = open_estimators(location, profile)["status"].sel(estimator=names).values[rows]
+    num_failed = int((status == STATUS["failed"]).any(axis=1).sum())
+    return ProfileSummary(profile, len(rows), num_done, num_left, num_failed, time.monotonic() - start)
