@@ -1,10 +1,11 @@
 """Questions to a stored profile: scores, sweetness, the best interval, rank correlation. Needs neither torch nor Prefect."""
 
 from sweetgrad.analysis.baselines import LossSummary, loss_summary, params, params_live, params_weights
+from sweetgrad.analysis.comparison import compare_estimators, estimator_scores, te_nas, te_nas_nobn
 from sweetgrad.analysis.correlation import RankCorrelation, correlation_by_interval, heatmap, rank_correlation
 from sweetgrad.analysis.counts import interval_bounds, interval_counts
 from sweetgrad.analysis.intervals import Interval, IntervalGrid
-from sweetgrad.analysis.plots import plot_heatmap, plot_sweetness
+from sweetgrad.analysis.plots import plot_comparison, plot_heatmap, plot_sweetness
 from sweetgrad.analysis.scores import proportion, score
 from sweetgrad.analysis.sweetness import BestInterval, best_interval, sweetness
 
@@ -15,7 +16,9 @@ __all__ = [
     "LossSummary",
     "RankCorrelation",
     "best_interval",
+    "compare_estimators",
     "correlation_by_interval",
+    "estimator_scores",
     "heatmap",
     "interval_bounds",
     "interval_counts",
@@ -23,10 +26,13 @@ __all__ = [
     "params",
     "params_live",
     "params_weights",
+    "plot_comparison",
     "plot_heatmap",
     "plot_sweetness",
     "proportion",
     "rank_correlation",
     "score",
     "sweetness",
+    "te_nas",
+    "te_nas_nobn",
 ]

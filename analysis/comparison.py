@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 import numpy as np
+import pandas as pd
 import xarray as xr
-from scipy.stats import rankdata
 
 from sweetgrad.analysis.baselines import params, params_live, params_weights
-from sweetgrad.analysis.correlation import rank_correlation
+from sweetgrad.analysis.correlation import Method, RankCorrelation, rank_correlation
 from sweetgrad.analysis.intervals import Intervals
 from sweetgrad.analysis.scores import score
 
@@ -42,7 +42,7 @@ The column "NASWOT" stands beside `naswot` and `jacob_cov`, since the paper does
 
 
 def te_nas(scores: xr.DataArray) -> xr.DataArray:
-    """Rank by the number of linear regions, less the rank by the condition number of the tangent kernel (TE-NAS, Chen et al. 2021).
+    """Rank by linear regions, less the rank by the condition number of the tangent kernel (TE-NAS, Chen et al. 2021).
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def te_nas(scores: xr.DataArray) -> xr.DataArray:
     condition, regions = (scores.sel(estimator=f"te_nas_{part}", drop=True) for part in ("condition", "regions"))
     both = ~(np.isnan(condition.values) | np.isnan(regions.values))
     ranks = np.full(both.shape, np.nan)
-    ranks[both] = rankdata(regions.values[both]) - rankdata(condition.values[both])
+    ranks[both] = pd.Series(regions.values[both]).rank() - pd.Series(condition.values[both]).rank()
     return condition.copy(data=ranks).rename("te_nas")
 
 
@@ -83,6 +83,8 @@ def te_nas_nobn(scores: xr.DataArray) -> xr.DataArray:
     regions, condition = (scores.sel(estimator=f"te_nas_{part}_nobn", drop=True) for part in ("regions", "condition"))
     return (regions - condition).rename("te_nas_nobn")
 
+
+_METHODS: tuple[Method, ...] = ("spearman", "kendall")
 
 _COMBINED = {
     "te_nas": (te_nas, ("te_nas_condition", "te_nas_regions")),
@@ -104,9 +106,9 @@ def estimator_scores(profile: xr.Dataset, stored: xr.Dataset, interval: Interval
 
     Returns
     -------
-    ``score`` and ``seconds``, dims ``(arch, estimator)``. Stored estimators keep their sign, but for ``te_nas_condition``, small is
-    better in none. An infinite score stands for what it means: the estimator's log of 0, say. NaN: no score. ``seconds`` of what the
-    histogram holds (``sweetimator`` and the counts of parameters) are ``profile_seconds``: with all that the run computed.
+    ``score`` and ``seconds``, dims ``(arch, estimator)``; NaN where there is no score. Scores are as stored: infinite ones stay,
+    since a logarithm of 0 has its rank, and of condition numbers the smaller one is the better. ``seconds`` of what the histogram
+    holds (``sweetimator``, and the counts of parameters unless they are stored) are ``profile_seconds``: all that the run computed.
     """
     own = {
         "sweetimator": score(profile, interval).reset_coords(drop=True),
@@ -147,16 +149,16 @@ def compare_estimators(
 
     Returns
     -------
-    Dims ``(estimator,)``, the greatest Spearman correlation first: ``spearman``, ``spearman_low``, ``spearman_high`` and the same of
-    ``kendall``, in [-1, 1]; ``num_archs`` that have a score and an accuracy; ``seconds``, the median of an architecture;
-    ``published``, NaN where nothing is.
+    Dims ``(estimator,)``, the greatest Spearman correlation first: ``spearman``, ``spearman_low``, ``spearman_high`` and the same
+    of ``kendall``, in [-1, 1], NaN for an estimator with fewer than two scores; ``num_archs`` that have a score and an accuracy;
+    ``seconds``, the median of an architecture; ``published``, NaN where nothing is.
     """
     names = [str(name) for name in scores["estimator"].values]
     columns: dict[str, list[float]] = {}
     for name in names:
         each = scores["score"].sel(estimator=name, drop=True)
-        for method in ("spearman", "kendall"):
-            found = rank_correlation(each, accuracy, method=method, bootstrap=bootstrap, seed=seed)  # type: ignore[arg-type]
+        for method in _METHODS:
+            found = _correlation(each, accuracy, method=method, bootstrap=bootstrap, seed=seed)
             columns.setdefault(method, []).append(found.correlation)
             columns.setdefault(f"{method}_low", []).append(found.low)
             columns.setdefault(f"{method}_high", []).append(found.high)
@@ -166,6 +168,14 @@ def compare_estimators(
     data = {key: ("estimator", np.array(values)) for key, values in columns.items()}
     table = xr.Dataset(data, coords={"estimator": np.array(names, dtype=object)})
     return table.isel(estimator=np.argsort(-table["spearman"].values, kind="stable"))
+
+
+def _correlation(
+    each: xr.DataArray, accuracy: xr.DataArray, *, method: Method, bootstrap: int, seed: int
+) -> RankCorrelation:
+    if int(each.notnull().sum()) < 2:
+        return RankCorrelation(np.nan, np.nan, np.nan, int(each.notnull().sum()), method)
+    return rank_correlation(each, accuracy, method=method, bootstrap=bootstrap, seed=seed)
 
 
 def _side_by_side(columns: Mapping[str, xr.DataArray], names: xr.Variable) -> xr.DataArray:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["plot_heatmap", "plot_sweetness"]
+__all__ = ["plot_comparison", "plot_heatmap", "plot_sweetness"]
 
 # Okabe and Ito's palette, which colour-blind readers tell apart; grey for what is not in question.
 _WINNER, _RUNNER_UP, _OTHER, _INK, _FAINT = "#D55E00", "#0072B2", "#C9CED6", "#2B2F36", "#8A909A"
@@ -104,6 +104,43 @@ def plot_heatmap(heatmap: xr.DataArray, *, path: str | Path | None = None) -> "F
     axes.set_title("Rank correlation of the score with accuracy", loc="left", color=_INK, pad=12)
     bar = figure.colorbar(image, ax=axes, shrink=0.85, label=str(heatmap.attrs.get("method", "correlation")))
     bar.outline.set_visible(False)
+    return _finish(figure, axes, path)
+
+
+def plot_comparison(table: xr.Dataset, *, path: str | Path | None = None) -> "Figure":
+    """Draw the correlation of every estimator with accuracy, with its interval, and a line at that of Parameters (Fig. 1).
+
+    Parameters
+    ----------
+    table
+        Result of `compare_estimators`.
+    path
+        As in `plot_sweetness`.
+    """
+    table = table.isel(estimator=np.isfinite(table["spearman"].values))
+    names = [str(name) for name in table["estimator"].values]
+    figure = _figure(8.2, 1.4 + 0.3 * len(names))
+    axes = figure.subplots()
+    places = np.arange(len(names))[::-1]
+    value, low, high = (table[key].values for key in ("spearman", "spearman_low", "spearman_high"))
+    colours = [_WINNER if name == "sweetimator" else _RUNNER_UP if name == "params" else _OTHER for name in names]
+    axes.barh(places, value, color=colours, height=0.72)
+    # A bootstrap interval can lie beside the value; a length below 0 cannot be drawn.
+    ends = np.clip(np.nan_to_num(np.array([value - low, high - value])), 0, None)
+    axes.errorbar(value, places, xerr=ends, fmt="none", ecolor=_INK, elinewidth=1, capsize=2)
+    axes.plot(
+        table["published"].values, places, linestyle="none", marker="D", markersize=4, color=_INK, label="published"
+    )
+    if "params" in names:
+        axes.axvline(value[names.index("params")], color=_RUNNER_UP, linewidth=1, linestyle="--")
+    axes.axvline(0, color=_INK, linewidth=0.8)
+    axes.set_yticks(places, names)
+    axes.set_xlabel("Spearman correlation with trained accuracy (95 % interval)")
+    if np.isfinite(table["published"].values).any():
+        axes.legend(frameon=False, loc="lower right")
+    axes.set_title(
+        f"Estimators at initialisation ({int(table['num_archs'].max()):,} architectures)", loc="left", color=_INK
+    )
     return _finish(figure, axes, path)
 
 

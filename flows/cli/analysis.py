@@ -13,19 +13,22 @@ from sweetgrad.analysis import (
     Interval,
     IntervalGrid,
     best_interval,
+    compare_estimators,
     correlation_by_interval,
+    estimator_scores,
     heatmap,
     interval_counts,
     params,
     params_live,
     params_weights,
+    plot_comparison,
     plot_heatmap,
     plot_sweetness,
     rank_correlation,
     score,
 )
+from sweetgrad.analysis.comparison import TABLE_1
 from sweetgrad.flows.cli.common import ProfileArgument, StorageOption, StoreArgument, locate, open_selected, plain_table
-from sweetgrad.store import Location
 from sweetgrad.store.accuracy import open_accuracy
 from sweetgrad.store.estimators import open_estimators
 
@@ -82,7 +85,9 @@ def correlate(
     min_: MinOption = "1e-10",
     split: SplitOption = 2,
     method: Annotated[str, typer.Option(help="spearman or kendall (tau-b).")] = "spearman",
-    estimators: Annotated[bool, typer.Option("--estimators", help="All estimators in the store as well.")] = False,
+    estimators: Annotated[
+        bool, typer.Option("--estimators", help="All estimators in the store as well, as in Table 1 of the paper.")
+    ] = False,
     all_intervals: Annotated[bool, typer.Option("--all-intervals", help="Every interval of the grid as well.")] = False,
     bootstrap: Annotated[int, typer.Option(help="Resamples of the architectures for the 95 % interval.")] = 1000,
     heatmap_: Annotated[
@@ -90,6 +95,9 @@ def correlate(
         typer.Option(
             "--heatmap", help="Draw the correlation for all pairs of thresholds (Fig. 2).", show_default=False
         ),
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw all estimators with their intervals (Fig. 1).", show_default=False)
     ] = None,
     storage_option: StorageOption = None,
 ) -> None:
@@ -100,7 +108,7 @@ def correlate(
     labels = open_accuracy(location, space, accuracy)
     grid = IntervalGrid(max_, min_, split)
     console = Console(highlight=False)
-    scores = _scores(location, name, data, interval=interval, grid=grid, estimators=estimators, console=console)
+    scores = _scores(data, interval=interval, grid=grid, console=console)
     results = {
         label: rank_correlation(values, labels, method=_method(method), bootstrap=bootstrap)
         for label, values in scores.items()
@@ -111,6 +119,19 @@ def correlate(
     for label, result in results.items():
         table.add_row(label, f"{result.correlation:.3f}", f"{result.low:.3f} to {result.high:.3f}")
     console.print(table)
+    if estimators or plot is not None:
+        chosen = _parse_interval(interval) if interval is not None else best_interval(data, grid)
+        published = TABLE_1.get(accuracy.partition("/")[0], {}) if space == "nas-bench-201" else {}
+        compared = compare_estimators(
+            estimator_scores(data, open_estimators(store, name), chosen),
+            labels,
+            published=published,
+            bootstrap=bootstrap,
+        )
+        console.print(_comparison_table(compared))
+        if plot is not None:
+            plot_comparison(compared, path=plot)
+            console.print(f"Picture in {plot}")
     if all_intervals:
         console.print(_correlation_table(correlation_by_interval(data, labels, grid, method=_method(method)), method))
     if heatmap_ is not None:
@@ -119,13 +140,10 @@ def correlate(
 
 
 def _scores(
-    store: Location,
-    name: str,
     data: xr.Dataset,
     *,
     interval: str | None,
     grid: IntervalGrid,
-    estimators: bool,
     console: Console,
 ) -> dict[str, xr.DataArray]:
     """Everything to correlate, by the name it is shown under."""
@@ -141,11 +159,7 @@ def _scores(
         best = best_interval(data, grid)
         scores[f"sweet gradient {best.interval}, best in {best.confidence:.0%}"] = score(data, best)
         scores[f"runner-up {best.runner_up}, best in {best.runner_up_confidence:.0%}"] = score(data, best.runner_up)
-    scores |= {"params": params(data), "params_weights": params_weights(data), "params_live": params_live(data)}
-    if estimators:
-        stored = open_estimators(store, name)["score"]
-        scores |= {str(name): stored.sel(estimator=name) for name in stored["estimator"].values}
-    return scores
+    return scores | {"params": params(data), "params_weights": params_weights(data), "params_live": params_live(data)}
 
 
 def _parse_interval(text: str) -> Interval:
@@ -167,6 +181,21 @@ def _sweetness_table(best: BestInterval) -> Table:
     ):
         style = {str(best.interval): "bold green", str(best.runner_up): "cyan"}.get(str(label), "")
         table.add_row(_literal(str(label)), f"{value:+.3f}", _bar(value), f"{share:.0%}" if share else "", style=style)
+    return table
+
+
+def _comparison_table(compared: xr.Dataset) -> Table:
+    table = plain_table(
+        "estimator", "spearman", "95 % interval", "paper", "kendall", "95 % interval", "s/arch", "archs"
+    )
+    for each in (compared.isel(estimator=i) for i in range(compared.sizes["estimator"])):
+        values = {key: float(value) for key, value in each.data_vars.items()}
+        intervals = [f"{values[f'{m}_low']:.3f} to {values[f'{m}_high']:.3f}" for m in ("spearman", "kendall")]
+        published = f"{values['published']:.3f}" if values["published"] == values["published"] else ""
+        table.add_row(
+            *(each["estimator"].item(), f"{values['spearman']:.3f}", intervals[0], published),
+            *(f"{values['kendall']:.3f}", intervals[1], f"{values['seconds']:.3f}", f"{values['num_archs']:,.0f}"),
+        )
     return table
 
 
