@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from torch import Tensor, nn
 
-__all__ = ["BatchNorm", "forward_hooks", "patched_forward", "without_batch_norm"]
+__all__ = ["BatchNorm", "forward_hooks", "keeping_buffers", "patched_forward", "without_batch_norm"]
 
 BatchNorm = nn.modules.batchnorm._BatchNorm
 
@@ -39,6 +39,17 @@ def forward_hooks(modules: Iterator[nn.Module], hook: Callable[..., None]) -> It
     finally:
         for handle in handles:
             handle.remove()
+
+
+@contextmanager
+def keeping_buffers(module: nn.Module) -> Iterator[None]:
+    """Put running statistics (and all other buffers) back afterwards."""
+    before = [(buffer, buffer.clone()) for buffer in module.buffers()]
+    try:
+        yield
+    finally:
+        for buffer, value in before:
+            buffer.copy_(value)
 
 
 @contextmanager

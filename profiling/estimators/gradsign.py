@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everyone knows it by
 from torch import Tensor, nn
 
+from sweetgrad.profiling.estimators._patches import keeping_buffers
 from sweetgrad.profiling.estimators.per_sample import UnsupportedLayerError, each_gradient
 from sweetgrad.profiling.estimators.protocol import EstimatorError, Probe, estimator, weights_of
 
@@ -45,7 +46,8 @@ def _image_by_image(probe: Probe) -> float:
     weights = [weight for weight in weights_of(module) if weight.requires_grad]
     signs = [torch.zeros_like(weight) for weight in weights]
     for n in range(len(probe.x)):
-        loss = F.cross_entropy(module(probe.x[n : n + 1]), probe.y[n : n + 1])
+        with keeping_buffers(module):
+            loss = F.cross_entropy(module(probe.x[n : n + 1]), probe.y[n : n + 1])
         for sign, grad in zip(signs, torch.autograd.grad(loss, weights, allow_unused=True), strict=True):
             if grad is not None:
                 sign += grad.sign()

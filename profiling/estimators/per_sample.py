@@ -3,6 +3,7 @@
 Shape legend: N = images, P = weights of one layer (or of some of its output channels).
 """
 
+import itertools
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Literal, TypeAlias
@@ -11,8 +12,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everyone knows it by
 from torch import Tensor, nn
 
+from sweetgrad.profiling.estimators._layers import convolution_backward, instance_norm, is_plain_layer
 from sweetgrad.profiling.estimators._patches import BatchNorm, patched_forward
-from sweetgrad.profiling.estimators.protocol import EstimatorError, weights_of
+from sweetgrad.profiling.estimators.protocol import weights_of
 
 __all__ = ["Receive", "UnsupportedLayerError", "each_gradient"]
 
@@ -21,8 +23,6 @@ Receive: TypeAlias = Callable[[nn.Parameter, Tensor], None]
 
 _MAX_VALUES = 1 << 24
 """Gradients held at a time: 64 MiB of single precision."""
-
-_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 class UnsupportedLayerError(Exception):
@@ -58,15 +58,15 @@ def each_gradient(
         If instance statistics do not exist: one value for each channel.
     """
     weights = [weight for weight in weights_of(module) if weight.requires_grad]
-    taken = {id(p) for m in module.modules() if _is_supported(m) for p in m.parameters(recurse=False)}
+    taken = {id(p) for m in module.modules() if is_plain_layer(m) for p in m.parameters(recurse=False)}
     if any(id(weight) not in taken for weight in weights):
         raise UnsupportedLayerError
     collector = _Collector(receive)
 
     def replacement(m: nn.Module) -> Callable[..., Tensor] | None:
         if isinstance(m, BatchNorm):
-            return partial(_instance_norm, m) if batch_norm == "instance" else _identity
-        if _is_supported(m) and m.weight.requires_grad:
+            return partial(instance_norm, m) if batch_norm == "instance" else _identity
+        if is_plain_layer(m) and m.weight.requires_grad:
             return partial(_layer, m, collector)
         return None
 
@@ -91,9 +91,12 @@ class _Collector:
     def note_use(self, weight: nn.Parameter) -> None:
         self._uses[weight] = self._uses.get(weight, 0) + 1
 
+    def is_used_once(self, weight: nn.Parameter) -> bool:
+        return self._uses[weight] == 1
+
     def take(self, weight: nn.Parameter, parts: Iterator[Tensor]) -> None:
-        """Gradients of all output channels in order, some channels at a time, each (N, channels, ...)."""
-        if self._uses[weight] == 1:
+        """Gradients, some at a time, each (N, ...); of all output channels in order, (N, channels, ...), unless used once."""
+        if self.is_used_once(weight):
             for part in parts:
                 self._receive(weight, part.flatten(1))
             return
@@ -103,14 +106,6 @@ class _Collector:
     def finish(self) -> None:
         for weight, grads in self._sums.items():
             self._receive(weight, grads)
-
-
-def _is_supported(module: nn.Module) -> bool:
-    # A subclass with a forward of its own may do anything.
-    if isinstance(module, _CONVOLUTIONS):
-        is_plain = any(type(module).forward is layer.forward for layer in _CONVOLUTIONS)
-        return is_plain and module.padding_mode == "zeros" and not isinstance(module.padding, str)
-    return isinstance(module, nn.Linear) and type(module).forward is nn.Linear.forward
 
 
 def _layer(module: nn.Module, collector: _Collector, x: Tensor) -> Tensor:
@@ -131,34 +126,46 @@ class _Convolution(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (x,), (grad,), conv = ctx.saved_tensors, grads, ctx.conv
         weight = conv.weight.detach()
-        ctx.collector.take(conv.weight, _conv_weight_gradients(grad, x, weight, conv))
-        before = _convolution_backward(grad, x, weight, conv, (True, False))[0] if ctx.needs_input_grad[0] else None
+        in_order = not ctx.collector.is_used_once(conv.weight)
+        ctx.collector.take(conv.weight, _conv_weight_gradients(grad, x, weight, conv, in_order=in_order))
+        before = convolution_backward(grad, x, weight, conv, (True, False))[0] if ctx.needs_input_grad[0] else None
         return before, None, None, None
 
 
-def _conv_weight_gradients(grad: Tensor, x: Tensor, weight: Tensor, conv: Any) -> Iterator[Tensor]:
-    num_images, num_channels = len(x), len(weight)
-    if weight[0, 0].numel() == 1 and conv.groups == 1 and set(conv.stride) == {1} and set(conv.padding) == {0}:
-        # 1x1: one product of matrices for each image.
-        yield from _products(grad.flatten(2).transpose(1, 2), x.flatten(2).transpose(1, 2))
+def _conv_weight_gradients(grad: Tensor, x: Tensor, weight: Tensor, conv: Any, *, in_order: bool) -> Iterator[Tensor]:
+    """Per-sample gradients, output channels in order; or, unless ``in_order``, one place of the kernel after the other."""
+    if conv.groups == 1 and set(conv.stride) == {1} and weight.ndim == 4 and not in_order:
+        yield from _place_by_place(grad, x, weight, conv)
         return
+    num_images, num_channels = len(x), len(weight)
     # Groups cannot be cut between their output channels.
     step = max(1, _MAX_VALUES // (num_images * weight[0].numel())) if conv.groups == 1 else num_channels
     for start in range(0, num_channels, step):
         some = slice(start, start + step)
         yield torch.stack(
             [
-                _convolution_backward(grad[n : n + 1, some], x[n : n + 1], weight[some], conv, (False, True))[1]
+                convolution_backward(grad[n : n + 1, some], x[n : n + 1], weight[some], conv, (False, True))[1]
                 for n in range(num_images)
             ]
         )
 
 
-def _convolution_backward(
-    grad: Tensor, x: Tensor, weight: Tensor, conv: Any, mask: tuple[bool, bool]
-) -> tuple[Tensor, ...]:
-    settings = (list(conv.stride), list(conv.padding), list(conv.dilation), False, [0] * len(conv.stride), conv.groups)
-    return torch.ops.aten.convolution_backward(grad, x, weight, None, *settings, [*mask, False])  # type: ignore[no-any-return]
+def _place_by_place(grad: Tensor, x: Tensor, weight: Tensor, conv: Any) -> Iterator[Tensor]:
+    """Each place of a kernel meets the image shifted by so much: a product of matrices for each image, no shift copied.
+
+    Rows of the padded image follow each other in memory, so a shift by rows and columns is one offset, if the gradient is padded
+    to rows of the same length.
+    """
+    (pad_y, pad_x), (step_y, step_x) = conv.padding, conv.dilation
+    (num, _, height, width), (size_y, size_x) = grad.shape, weight.shape[2:]
+    row = x.shape[3] + 2 * pad_x
+    is_point = size_y == size_x == 1 and not (pad_y or pad_x)
+    padded = x.movedim(1, -1) if is_point else F.pad(x.movedim(1, -1), (0, 0, pad_x, pad_x, pad_y, pad_y + 1))
+    images = padded.reshape(num, -1, x.shape[1])
+    grads = F.pad(grad.movedim(1, -1), (0, 0, 0, row - width)).reshape(num, height * row, -1)
+    for y, z in itertools.product(range(size_y), range(size_x)):
+        shift = y * step_y * row + z * step_x
+        yield from _products(grads, images[:, shift : shift + height * row])
 
 
 class _Linear(torch.autograd.Function):
@@ -181,12 +188,6 @@ def _products(grad_NLO: Tensor, x_NLI: Tensor) -> Iterator[Tensor]:
     step = max(1, _MAX_VALUES // (len(x_NLI) * x_NLI.shape[2]))
     for start in range(0, grad_NLO.shape[2], step):
         yield torch.bmm(grad_NLO[:, :, start : start + step].transpose(1, 2), x_NLI)
-
-
-def _instance_norm(norm: Any, x: Tensor) -> Tensor:
-    if x[0, 0].numel() < 2:
-        raise EstimatorError("a BatchNorm sees one value for each channel of an image, which has no variance")
-    return F.instance_norm(x, weight=norm.weight, bias=norm.bias, eps=norm.eps)
 
 
 def _identity(x: Tensor) -> Tensor:

@@ -66,10 +66,12 @@ def run_estimators(
         if on_gradients is not None:
             on_gradients(probe.network, loss)
     left = {name: each for name, each in estimators.items() if name not in scores}
-    snapshot = _Snapshot(probe.network.module) if len(left) > 1 else None
+    # Our own leave the network as it is, which tests show; what others do to it is put back, for the next one.
+    foreign = {name for name, each in left.items() if not _is_ours(each)}
+    snapshot = _Snapshot(probe.network.module) if foreign and len(left) > 1 else None
     for name, each in left.items():
         scores[name] = _score(each, replace(probe, seen=seen.get(name)), seed=seed)
-        if snapshot is not None:
+        if snapshot is not None and name in foreign:
             snapshot.restore()
     return {name: scores[name] for name in estimators}
 
@@ -149,6 +151,10 @@ def _need(function: Estimator) -> Need:
 
 def _watch(function: Estimator) -> Watch | None:
     return getattr(function, "watch", None)
+
+
+def _is_ours(function: Estimator) -> bool:
+    return str(getattr(function, "__module__", "")).startswith("sweetgrad.profiling.estimators.")
 
 
 class _Snapshot:

@@ -21,7 +21,13 @@ from sweetgrad.profiling.spaces.nas_bench_201 import CHANNELS, EDGES, NUM_NODES,
 
 
 class LiveCell(Cell):
-    """A `Cell` that computes only the edges that matter."""
+    """A `Cell` that computes only the edges that matter.
+
+    With ``run_every_relu`` it also calls the ReLUs of convolutions that it skips, on what the literal cell gives them, for an
+    estimator that looks at ReLUs (`naswot`); they take no part in the output.
+    """
+
+    run_every_relu = False
 
     def __init__(self, operations: tuple[str, ...], channels: int) -> None:
         super().__init__(operations, channels)
@@ -34,6 +40,8 @@ class LiveCell(Cell):
         for node in range(1, NUM_NODES):
             terms = [self._edge(edge, nodes, like=x) for edge, (_, target) in enumerate(EDGES) if target == node]
             nodes.append(_sum_present(terms))
+        if self.run_every_relu:
+            self._run_skipped_relus(nodes)
         output = nodes[-1]
         assert output is not None  # otherwise the network is a DisconnectedNetwork
         return output
@@ -47,6 +55,27 @@ class LiveCell(Cell):
         if isinstance(module, nn.Sequential) and source not in self.nonzero:
             return module[-1](torch.zeros_like(like))  # type: ignore[no-any-return]  # BatchNorm alone, for its bias
         return None if value is None else module(value)
+
+    def _run_skipped_relus(self, nodes: list[Tensor | None]) -> None:
+        x = nodes[0]
+        assert x is not None
+        literal = {node: value for node, value in enumerate(nodes) if value is not None}
+        with torch.no_grad():
+            for edge, (source, target) in enumerate(EDGES):  # in the order of their sources
+                module = self.edges[edge]
+                if isinstance(module, nn.Sequential) and not (target in self.useful and source in self.nonzero):
+                    module[0](self._literal_value(source, literal, x))
+
+    def _literal_value(self, node: int, known: dict[int, Tensor], x: Tensor) -> Tensor:
+        """Value of a node in the literal cell; a node that the output does not need is computed now."""
+        if node not in known:
+            incoming = [(edge, source) for edge, (source, target) in enumerate(EDGES) if target == node]
+            known[node] = (
+                reduce(add, (self.edges[edge](self._literal_value(source, known, x)) for edge, source in incoming))
+                if node in self.nonzero
+                else torch.zeros_like(x)
+            )
+        return known[node]
 
 
 def _sum_present(terms: list[Tensor | None]) -> Tensor | None:
