@@ -4,7 +4,8 @@ An estimator is a function from a `Probe` to one number, registered in the entry
 that can share the one forward and backward pass of the histogram do.
 """
 
-from sweetgrad.profiling.estimators.gradients import fisher, grad_norm, grasp, snip
+from sweetgrad.profiling.estimators.curvature import grasp
+from sweetgrad.profiling.estimators.gradients import fisher, grad_norm, snip
 from sweetgrad.profiling.estimators.gradsign import gradsign
 from sweetgrad.profiling.estimators.jacobian import jacob_cov
 from sweetgrad.profiling.estimators.protocol import Estimator, EstimatorError, Probe, estimator

@@ -5,14 +5,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name everyone knows it by
 from torch import Tensor, nn
 
 from sweetgrad.profiling.estimators._patches import forward_hooks
 from sweetgrad.profiling.estimators.protocol import EstimatorError, Probe, estimator, weights_of
 from sweetgrad.profiling.spaces.protocol import Network
 
-__all__ = ["fisher", "grad_norm", "grasp", "snip"]
+__all__ = ["fisher", "grad_norm", "snip"]
 
 
 def grad_norm(probe: Probe) -> float:
@@ -69,29 +68,6 @@ def fisher(probe: Probe) -> float:
     for layer, product in products.values():
         by_layer.setdefault(layer, []).append(product)
     return float(sum(_information(layer, torch.stack(parts).sum(0)) for layer, parts in by_layer.items()))
-
-
-@estimator(needs="network")
-def grasp(probe: Probe) -> float:
-    r"""``-sum w * (H g)`` over conv and linear weights, with the Hessian H and the gradient g of the loss of the batch.
-
-    Wang et al., "Picking Winning Tickets Before Training by Preserving Gradient Flow", ICLR 2020, with temperature 1 and the sign
-    of Abdelfattah et al., ICLR 2021. By a second backward pass, through ``<g, g.detach()>``.
-    """
-    module = probe.network.module
-    weights = [weight for weight in weights_of(module) if weight.requires_grad]
-    loss = F.cross_entropy(module(probe.x), probe.y)
-    grads = torch.autograd.grad(loss, weights, create_graph=True, allow_unused=True)
-    used = [
-        (weight, grad) for weight, grad in zip(weights, grads, strict=True) if grad is not None and grad.requires_grad
-    ]
-    if not used:
-        raise EstimatorError("grasp: the gradient of no weight depends on a weight")
-    product = torch.stack([(grad * grad.detach()).sum() for _, grad in used]).sum()
-    curvature = torch.autograd.grad(product, [weight for weight, _ in used], allow_unused=True)
-    return -float(
-        sum((w.detach() * h).double().sum() for (w, _), h in zip(used, curvature, strict=True) if h is not None)
-    )
 
 
 def _information(layer: nn.Module, product_NC: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""grad_norm, snip, fisher and grasp against slow formulas."""
+"""grad_norm, snip and fisher against slow formulas."""
 
 import copy
 import math
@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
-from sweetgrad.profiling.estimators import fisher, grad_norm, grasp, snip
+from sweetgrad.profiling.estimators import fisher, grad_norm, snip
 
 
 def literal_gradients(module, x, y):
@@ -37,15 +37,6 @@ def test_snip__on_paper(run_one):
 def test_fisher__on_paper(run_one):
     """Each output is 1/2 and has gradient -1/2 or 1/2: 1/2 (1/4)^2 a channel, each with one weight."""
     assert run_one(fisher, *one_linear()).value == pytest.approx(2 * 0.5 * (1 / 4) ** 2)
-
-
-def test_grasp__on_paper(run_one):
-    """H = p (1 - p) [[1, -1], [-1, 1]]: w . (H g) is 0 for w = (1/2, 1/2), for H sees only differences."""
-    module, x, y = one_linear()
-    assert run_one(grasp, module, x, y).value == pytest.approx(0, abs=1e-15)
-    module.weight.data = torch.tensor([[1.0], [0.0]], dtype=torch.float64)
-    p = 1 / (1 + math.exp(-1))  # of class 0; g = (p - 1, 1 - p), H g = p (1 - p) 2 (p - 1) (1, -1)
-    assert run_one(grasp, module, x, y).value == pytest.approx(-p * (1 - p) * 2 * (p - 1))
 
 
 def test_grad_norm_and_snip__are_sums_over_weights(run_one, conv_net):
@@ -95,25 +86,6 @@ def test_fisher__of_a_relu_in_place_is_that_of_a_relu(run_one):
     expected = run_one(fisher, nn.Sequential(*layers), x, y)
     layers[1] = nn.ReLU(inplace=True)
     assert run_one(fisher, nn.Sequential(*layers), x, y).value == expected.value > 0
-
-
-def test_grasp__is_the_change_of_the_gradient_along_itself(run_one, conv_net):
-    """H g by central differences of the gradient, in double precision."""
-    module, x, y = conv_net()
-    weights = [p for p in module.parameters() if p.ndim >= 2 and p.shape != (2, 2)]
-    start = [w.detach().clone() for w in weights]
-
-    def gradient_at(step, direction):
-        for w, w0, d in zip(weights, start, direction, strict=True):
-            w.data = w0 + step * d
-        return torch.autograd.grad(F.cross_entropy(module(x), y), weights)
-
-    g = gradient_at(0.0, start)
-    eps = 1e-5
-    plus, minus = gradient_at(eps, g), gradient_at(-eps, g)
-    gradient_at(0.0, g)
-    literal = -sum(float((w * (p - m) / (2 * eps)).sum()) for w, p, m in zip(start, plus, minus, strict=True))
-    assert run_one(grasp, module, x, y).value == pytest.approx(literal, rel=1e-6)
 
 
 @pytest.mark.parametrize("estimator", [fisher])
