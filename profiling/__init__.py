@@ -4,7 +4,7 @@ from sweetgrad.profiling.architectures import make_spec, profile_architectures, 
 from sweetgrad.profiling.batches import Batch, Images, draw_batch
 from sweetgrad.profiling.counting import count_gradients
 from sweetgrad.profiling.datasets import load_batch, load_images
-from sweetgrad.profiling.estimators import Estimator
+from sweetgrad.profiling.estimators import Estimator, EstimatorError, Probe, estimator
 from sweetgrad.profiling.measure import Measurement, measure_network, profile_network
 from sweetgrad.profiling.registry import names as registered
 from sweetgrad.profiling.spaces import Layer, Network, SearchSpace, load_space
@@ -12,13 +12,16 @@ from sweetgrad.profiling.spaces import Layer, Network, SearchSpace, load_space
 __all__ = [
     "Batch",
     "Estimator",
+    "EstimatorError",
     "Images",
     "Layer",
     "Measurement",
     "Network",
+    "Probe",
     "SearchSpace",
     "count_gradients",
     "draw_batch",
+    "estimator",
     "load_batch",
     "load_images",
     "load_space",

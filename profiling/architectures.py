@@ -104,7 +104,7 @@ def profile_architectures(
     batch: Batch,
     spec: ProfileSpec,
     *,
-    estimators: Sequence[str] = (),
+    estimators: Sequence[str] | Mapping[str, Estimator] = (),
     on_done: Callable[[int], None] = lambda index: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> xr.Dataset:
@@ -117,8 +117,8 @@ def profile_architectures(
     indices
         Positions of the architectures in the space.
     estimators
-        Names of registered estimators to compute as well. One that raises or whose score is not finite has
-        ``estimator_status`` 2 for that architecture, and ``estimator_message`` says why; the counts stand.
+        Names of registered estimators to compute as well, or a mapping from names to functions. One that raises or whose score is
+        not finite has ``estimator_status`` 2 for that architecture, and ``estimator_message`` says why; the counts stand.
     on_done
         Called with each index when it is done.
     should_stop
@@ -144,7 +144,7 @@ def profile_architectures(
     ([1, 1], ('arch', 'layer', 'kind', 'bin'))
     """
     work = [_Work(index, counts=True, estimators=tuple(estimators)) for index in indices]
-    return _do(work, space, batch, spec, estimators, on_done=on_done, should_stop=should_stop)
+    return _do(work, space, batch, spec, _functions(estimators), on_done=on_done, should_stop=should_stop)
 
 
 def profile_shard(
@@ -190,7 +190,7 @@ def profile_shard(
         _Work(row, status[place] != STATUS["ok"], tuple(e for e in estimators if scored[e][place] != STATUS["ok"]))
         for row, place in zip(shard.rows, np.array(shard.rows, dtype=np.int64) - shard.start, strict=True)
     ]
-    rows = _do(work, space, batch, spec, estimators, on_done=on_done, should_stop=should_stop)
+    rows = _do(work, space, batch, spec, _functions(estimators), on_done=on_done, should_stop=should_stop)
     num_done = rows.sizes["arch"]
     # A measured row never changes: where only estimators were missing, the counts stay as they were written.
     measured = np.flatnonzero([each.counts for each in work[:num_done]])
@@ -207,7 +207,7 @@ def _do(
     space: SearchSpace,
     batch: Batch,
     spec: ProfileSpec,
-    estimators: Sequence[str],
+    functions: Mapping[str, Estimator],
     *,
     on_done: Callable[[int], None],
     should_stop: Callable[[], bool],
@@ -216,9 +216,8 @@ def _do(
     outside = [index for index in indices if not 0 <= index < len(space)]
     if outside:
         raise ValueError(f"{space.name} has architectures 0 to {len(space) - 1}, got {outside[0]}")
-    functions = {name: registry.load("estimators", name) for name in estimators}
     archs = [space.arch_id(index) for index in indices]
-    rows = empty_rows(archs, indices, layers=space.layer_names).assign(_empty_scores(len(work), estimators))
+    rows = empty_rows(archs, indices, layers=space.layer_names).assign(_empty_scores(len(work), list(functions)))
     num_done = 0
     with _deterministic(spec.threads):
         x, y = to_device(batch, spec.device)
@@ -236,7 +235,7 @@ def _do(
 
 
 def _profile_one(
-    rows: xr.Dataset, row: int, work: _Work, builder: Builder, x: Tensor, y: Tensor, functions: dict[str, Estimator]
+    rows: xr.Dataset, row: int, work: _Work, builder: Builder, x: Tensor, y: Tensor, functions: Mapping[str, Estimator]
 ) -> dict[str, Score]:
     def make() -> Probe:
         return Probe(builder.network(), x, y, build=builder.whole, build_thin=builder.thin)
@@ -255,6 +254,12 @@ def _profile_one(
             return {}
         # The counts stand, and only the estimators have failed.
         return {name: Score(math.nan, math.nan, STATUS["failed"], message) for name in work.estimators}
+
+
+def _functions(estimators: Sequence[str] | Mapping[str, Estimator]) -> Mapping[str, Estimator]:
+    if isinstance(estimators, Mapping):
+        return estimators
+    return {name: registry.load("estimators", name) for name in estimators}
 
 
 def _empty_scores(num_archs: int, estimators: Sequence[str]) -> xr.Dataset:

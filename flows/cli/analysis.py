@@ -123,7 +123,7 @@ def correlate(
         chosen = _parse_interval(interval) if interval is not None else best_interval(data, grid)
         published = TABLE_1.get(accuracy.partition("/")[0], {}) if space == "nas-bench-201" else {}
         compared = compare_estimators(
-            estimator_scores(data, open_estimators(store, name), chosen),
+            estimator_scores(data, open_estimators(location, name), chosen),
             labels,
             published=published,
             bootstrap=bootstrap,
