@@ -56,7 +56,7 @@ def _watch_channels(network: Network) -> Iterator[dict[int, tuple[nn.Module, Ten
 def fisher(probe: Probe) -> float:
     r"""Sum over the output channels c of conv and linear layers of their Fisher information, times the weights of the channel.
 
-    .. math:: \frac{|w_c|}{2N} \sum_n \Big( \sum_{hw} a_{nchw}\, \partial J / \partial a_{nchw} \Big)^2
+    .. math:: \frac{|w_c|}{2N} \sum_n (\sum_{hw} a_{nchw}\, \partial J / \partial a_{nchw})^2
 
     with the outputs a of the layer: Theis et al., "Faster gaze prediction with dense networks and Fisher pruning", 2018;
     Turner et al., "BlockSwap", ICLR 2020; as in Abdelfattah et al., ICLR 2021.
