@@ -7,6 +7,7 @@ from sweetgrad.analysis.counts import interval_bounds, interval_counts
 from sweetgrad.analysis.intervals import Interval, IntervalGrid
 from sweetgrad.analysis.plots import plot_comparison, plot_heatmap, plot_sweetness
 from sweetgrad.analysis.scores import proportion, score
+from sweetgrad.analysis.sweet import sweet_grad_abs, sweet_grad_norm, sweet_snip
 from sweetgrad.analysis.sweetness import BestInterval, best_interval, sweetness
 
 __all__ = [
@@ -32,6 +33,9 @@ __all__ = [
     "proportion",
     "rank_correlation",
     "score",
+    "sweet_grad_abs",
+    "sweet_grad_norm",
+    "sweet_snip",
     "sweetness",
     "te_nas",
     "te_nas_nobn",

@@ -11,6 +11,8 @@ from sweetgrad.analysis.baselines import params, params_live, params_weights
 from sweetgrad.analysis.correlation import Method, RankCorrelation, rank_correlation
 from sweetgrad.analysis.intervals import Intervals
 from sweetgrad.analysis.scores import score
+from sweetgrad.analysis.sweet import sweet_grad_norm, sweet_snip
+from sweetgrad.store.estimators import MOMENTS
 
 __all__ = ["TABLE_1", "compare_estimators", "estimator_scores", "te_nas", "te_nas_nobn"]
 
@@ -92,7 +94,9 @@ _COMBINED = {
 }
 
 
-def estimator_scores(profile: xr.Dataset, stored: xr.Dataset, interval: Intervals) -> xr.Dataset:
+def estimator_scores(
+    profile: xr.Dataset, stored: xr.Dataset, interval: Intervals, *, moments: xr.Dataset | None = None
+) -> xr.Dataset:
     """Scores of every estimator: those stored, those that the histogram holds, and those combined of others.
 
     Parameters
@@ -103,6 +107,8 @@ def estimator_scores(profile: xr.Dataset, stored: xr.Dataset, interval: Interval
         Its estimators, as from `open_estimators`.
     interval
         The Sweetimator interval, such as the result of `best_interval`.
+    moments
+        As from `open_moments`: `sweet_grad_norm` and `sweet_snip` of the same interval as well, which costs reading them.
 
     Returns
     -------
@@ -115,6 +121,9 @@ def estimator_scores(profile: xr.Dataset, stored: xr.Dataset, interval: Interval
         **{name: each(profile) for name, each in (("params", params), ("params_weights", params_weights))},
         "params_live": params_live(profile),
     }
+    if moments is not None:
+        own |= {each.__name__: each(moments, interval) for each in (sweet_grad_norm, sweet_snip)}
+    stored = stored.sel(estimator=[name for name in stored["estimator"].values if name != MOMENTS])
     seconds = {name: profile["profile_seconds"].astype(np.float64) for name in own}
     own |= {str(name): stored["score"].sel(estimator=name, drop=True) for name in stored["estimator"].values}
     seconds |= {str(name): stored["seconds"].sel(estimator=name, drop=True) for name in stored["estimator"].values}

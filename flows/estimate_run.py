@@ -10,10 +10,10 @@ from rich.console import Console
 from sweetgrad.flows.cluster_config import read_cluster_config
 from sweetgrad.flows.profile_flow import Run
 from sweetgrad.flows.provenance import provenance
-from sweetgrad.flows.run import ProfileSummary, _find_table, _resolve_device, _run_shards
+from sweetgrad.flows.run import ProfileSummary, _find_table, _resolve_device, _run_shards, with_moments
 from sweetgrad.flows.selection import select_archs
 from sweetgrad.profiling import load_batch, load_space, make_spec, registry
-from sweetgrad.store import STATUS, ProfileSpec, create_estimators, open_estimators, open_profile, record_run
+from sweetgrad.store import MOMENTS, STATUS, ProfileSpec, create_estimators, open_estimators, open_profile, record_run
 
 __all__ = ["estimate"]
 
@@ -29,6 +29,7 @@ def estimate(
     workers: int | None = None,
     scheduler: str | None = None,
     cluster: str | Path | Mapping[str, Any] | None = None,
+    moments: bool = False,
     retry_failed: bool = False,
     console: Console | None = None,
 ) -> ProfileSummary:
@@ -41,11 +42,13 @@ def estimate(
     store, profile
         Store, and name of a profile in it.
     estimators
-        Registered estimators, or ``["all"]``.
+        Registered estimators, or ``["all"]`` (but moments).
     archs
         Which of the measured architectures; as in `profile`, sampled with the profile's seed.
     data_dir, space_file, workers, scheduler, cluster
         As in `profile`.
+    moments
+        Whether to keep sums of gradients in every bin (`sweetgrad.store.open_moments`).
     retry_failed
         Whether estimators that failed for an architecture run again.
     console
@@ -66,9 +69,11 @@ def estimate(
     """
     start = time.monotonic()
     console = console or Console(stderr=True)
-    names = registry.names("estimators") if list(estimators) == ["all"] else list(dict.fromkeys(estimators))
+    every = [name for name in registry.names("estimators") if name != MOMENTS]
+    names = every if list(estimators) == ["all"] else list(dict.fromkeys(estimators))
+    names = with_moments(names) if moments else names
     if not names:
-        raise ValueError(f"name the estimators to compute; registered are {', '.join(registry.names('estimators'))}")
+        raise ValueError(f"name the estimators to compute; registered are {', '.join(every)}")
     for name in names:
         registry.load("estimators", name)
     if scheduler is not None and cluster is not None:

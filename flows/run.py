@@ -21,6 +21,7 @@ from sweetgrad.flows.server import prefect_server, wait_until_up
 from sweetgrad.profiling import load_batch, load_space, make_spec, registry
 from sweetgrad.profiling.architectures import ArchIds
 from sweetgrad.store import (
+    MOMENTS,
     Location,
     Shard,
     create_estimators,
@@ -77,6 +78,7 @@ def profile(
     scheduler: str | None = None,
     cluster: str | Path | Mapping[str, Any] | None = None,
     estimators: Sequence[str] = (),
+    moments: bool = False,
     retry_failed: bool = False,
     download: bool = False,
     console: Console | None = None,
@@ -107,6 +109,8 @@ def profile(
         replaces the number in it.
     estimators
         Registered estimators to store beside the histogram.
+    moments
+        Whether to keep sums of gradients in every bin (`sweetgrad.store.open_moments`).
     retry_failed
         Whether architectures that failed before run again.
     console
@@ -134,6 +138,7 @@ def profile(
         )
     config = None if cluster is None else read_cluster_config(cluster, num_workers=workers)
     device = _resolve_device(device, remote=scheduler is not None or cluster is not None)
+    estimators = with_moments(estimators) if moments else estimators
     for estimator in estimators:
         registry.load("estimators", estimator)
     table = space_file or _find_table(space, data_dir)
@@ -163,6 +168,11 @@ def profile(
         finalise_profile(location, name)  # the run that wrote the last row may have been killed before it did
     num_failed = count_rows(location, name)["failed"]
     return ProfileSummary(name, len(rows), num_done, num_left, num_failed, time.monotonic() - start)
+
+
+def with_moments(estimators: Sequence[str]) -> list[str]:
+    """Estimators, and the sums of gradients that are computed and stored as one of them."""
+    return [*estimators, *([] if MOMENTS in estimators else [MOMENTS])]
 
 
 def _run_shards(

@@ -21,6 +21,8 @@ from sweetgrad.profiling.estimators.running import Score, run_estimators
 from sweetgrad.profiling.measure import count_network, fill_row, to_device
 from sweetgrad.profiling.spaces.protocol import Network, SearchSpace
 from sweetgrad.store import (
+    MOMENT_VARIABLES,
+    MOMENTS,
     STATUS,
     Claim,
     Location,
@@ -127,7 +129,8 @@ def profile_architectures(
     Returns
     -------
     Dataset with the row variables of a profile, one row for each architecture done, and with ``score``, ``seconds``,
-    ``estimator_status`` and ``estimator_message``, dims (arch, estimator). An architecture that raised (or ran out of memory) has
+    ``estimator_status`` and ``estimator_message``, dims (arch, estimator); and, if ``moments`` is among the estimators,
+    `MOMENT_VARIABLES`. An architecture that raised (or ran out of memory) has
     ``status`` 2 and its ``message``; the others go on.
 
     Raises
@@ -197,7 +200,9 @@ def profile_shard(
     if measured.size:
         write_shard(location, name, shard, rows.isel(arch=measured), claim=claim)
     if estimators:
-        scores = rows[["score", "seconds"]].assign(status=rows["estimator_status"], message=rows["estimator_message"])
+        arrays = [name for name in MOMENT_VARIABLES if name in rows]
+        scores = rows[["score", "seconds", *arrays]]
+        scores = scores.assign(status=rows["estimator_status"], message=rows["estimator_message"])
         write_estimators(location, name, shard, scores, claim=claim)
     return num_done
 
@@ -218,6 +223,9 @@ def _do(
         raise ValueError(f"{space.name} has architectures 0 to {len(space) - 1}, got {outside[0]}")
     archs = [space.arch_id(index) for index in indices]
     rows = empty_rows(archs, indices, layers=space.layer_names).assign(_empty_scores(len(work), list(functions)))
+    if MOMENTS in functions:
+        sizes = [rows.sizes[dim] for dim in ("arch", "layer", "kind", "bin")]
+        rows = rows.assign({name: (v.dims, np.full(sizes, v.fill, "f4")) for name, v in MOMENT_VARIABLES.items()})
     num_done = 0
     with _deterministic(spec.threads):
         x, y = to_device(batch, spec.device)
@@ -281,6 +289,9 @@ def _fill_scores(rows: xr.Dataset, row: int, scores: Mapping[str, Score]) -> Non
         rows["seconds"].values[row, column] = score.seconds
         rows["estimator_status"].values[row, column] = score.status
         rows["estimator_message"].values[row, column] = score.message
+        for key, array in score.arrays.items():
+            rows[key].values[row] = 0  # padding has no parameters
+            rows[key].values[row, : len(array)] = array
 
 
 @contextmanager

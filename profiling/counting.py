@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sweetgrad.store import NUM_BINS, edges_f32
 
-__all__ = ["count_gradients"]
+__all__ = ["count_gradients", "find_bins"]
 
 
 def count_gradients(magnitude_P: Tensor, segments_S: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -55,17 +55,21 @@ def count_gradients(magnitude_P: Tensor, segments_S: NDArray[np.int64]) -> NDArr
 
 
 def _count_by_table(magnitude_P: NDArray[np.float32], segments_S: NDArray[np.int64]) -> NDArray[np.int64]:
-    first_bin, threshold = _tables()
     counts = np.zeros((len(segments_S), NUM_BINS), dtype=np.int64)
     ends = np.cumsum(segments_S)
     for segment, (start, end) in enumerate(zip(ends - segments_S, ends, strict=True)):
-        values = magnitude_P[start:end]
-        # mode="clip" skips the bounds check; the keys are in range because a magnitude has no sign bit.
-        key = (values.view(np.uint32) >> 16).astype(np.uint16)
-        bins = np.take(first_bin, key, mode="clip")
-        bins += values >= np.take(threshold, key, mode="clip")
-        counts[segment] = np.bincount(bins, minlength=NUM_BINS)
+        counts[segment] = np.bincount(find_bins(magnitude_P[start:end]), minlength=NUM_BINS)
     return counts
+
+
+def find_bins(magnitude_P: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """Index of the bin of every magnitude, shape (P,); magnitudes as in `count_gradients`, in one contiguous array."""
+    first_bin, threshold = _tables()
+    # mode="clip" skips the bounds check; the keys are in range because a magnitude has no sign bit.
+    key = (magnitude_P.view(np.uint32) >> 16).astype(np.uint16)
+    bins = np.take(first_bin, key, mode="clip")
+    bins += magnitude_P >= np.take(threshold, key, mode="clip")
+    return bins
 
 
 def _count_by_bucketize(magnitude_P: Tensor, segments_S: NDArray[np.int64]) -> NDArray[np.int64]:

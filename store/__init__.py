@@ -21,7 +21,14 @@ from sweetgrad.store.errors import (
     StoreError,
     UnreachableStoreError,
 )
-from sweetgrad.store.estimators import create_estimators, list_estimators, open_estimators
+from sweetgrad.store.estimators import (
+    MOMENT_VARIABLES,
+    MOMENTS,
+    create_estimators,
+    list_estimators,
+    open_estimators,
+    open_moments,
+)
 from sweetgrad.store.merge import MergedProfile, MergeReport, merge
 from sweetgrad.store.profiles import (
     create_profile,
@@ -63,6 +70,8 @@ __all__ = [
     "FORMAT_VERSION",
     "KINDS",
     "LAYER_TYPES",
+    "MOMENTS",
+    "MOMENT_VARIABLES",
     "NUM_BINS",
     "STATUS",
     "VARIABLES",
@@ -106,6 +115,7 @@ __all__ = [
     "merge",
     "open_accuracy",
     "open_estimators",
+    "open_moments",
     "open_profile",
     "open_store",
     "plan_shards",

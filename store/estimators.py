@@ -6,13 +6,23 @@ from typing import Any
 import numpy as np
 import xarray as xr
 import zarr
+from xarray.backends import ZarrStore
 
-from sweetgrad.store._location import Location, child_groups, open_root, with_options
-from sweetgrad.store.errors import CorruptShardError
-from sweetgrad.store.profiles import _profile_group, create_array, editing
+from sweetgrad.store._location import Location, child_groups, ignore_leftovers, open_root, with_options
+from sweetgrad.store.errors import CorruptShardError, NotAStoreError
+from sweetgrad.store.profiles import _profile_group, create_array, editing, open_profile
 from sweetgrad.store.schema import STATUS, Variable
 
-__all__ = ["ESTIMATOR_VARIABLES", "create_estimators", "list_estimators", "open_estimators"]
+__all__ = [
+    "ESTIMATOR_VARIABLES",
+    "MOMENTS",
+    "MOMENT_VARIABLES",
+    "create_estimators",
+    "estimator_variables",
+    "list_estimators",
+    "open_estimators",
+    "open_moments",
+]
 
 ESTIMATOR_VARIABLES: dict[str, Variable] = {
     "score": Variable("score", ("arch",), "float64", "1", "Score of the estimator; NaN where it was not run.", np.nan),
@@ -21,6 +31,26 @@ ESTIMATOR_VARIABLES: dict[str, Variable] = {
     "status": Variable("status", ("arch",), "uint8", "1", f"{STATUS}; failed: the score is not finite. Written last."),
 }
 """The arrays of one estimator, in the order in which they are written."""
+
+MOMENTS = "moments"
+"""Name of the estimator that has arrays beside its score."""
+
+_DIMS = ("arch", "layer", "kind", "bin")
+_OVER = "over the parameters of a bin, rounded to single precision; NaN where it was not run."
+MOMENT_VARIABLES: dict[str, Variable] = {
+    "grad_abs_bin_sum": Variable("grad_abs_bin_sum", _DIMS, "float32", "1", f"Sum of abs(dJ/dtheta) {_OVER}", np.nan),
+    "grad_sq_bin_sum": Variable("grad_sq_bin_sum", _DIMS, "float32", "1", f"Sum of (dJ/dtheta)^2 {_OVER}", np.nan),
+    "weight_grad_bin_sum": Variable(
+        "weight_grad_bin_sum", _DIMS, "float32", "1", f"Sum of abs(theta * dJ/dtheta) {_OVER}", np.nan
+    ),
+}
+"""The arrays that `MOMENTS` has besides."""
+
+
+def estimator_variables(estimator: str) -> dict[str, Variable]:
+    """The arrays of an estimator, ``status`` last."""
+    more = MOMENT_VARIABLES if estimator == MOMENTS else {}
+    return {**more, **ESTIMATOR_VARIABLES}
 
 
 def create_estimators(location: Location, name: str, estimators: Sequence[str]) -> None:
@@ -32,13 +62,14 @@ def create_estimators(location: Location, name: str, estimators: Sequence[str]) 
         return
     with editing(location) as root:
         group = _profile_group(root, name, location)
-        sizes = {"arch": int(group["arch"].shape[0])}  # type: ignore[union-attr]
+        shape: Any = group["grad_count"].shape  # type: ignore[union-attr]
+        sizes = dict(zip(_DIMS, map(int, shape), strict=True))
         for estimator in estimators:
             path = f"estimators/{estimator}"
             # `status` is made last: a group without it is a creation that was cut off.
             is_there = f"{path}/status" in group
             child = group.require_group(path) if is_there else group.create_group(path, overwrite=path in group)
-            for variable in ESTIMATOR_VARIABLES.values():
+            for variable in estimator_variables(estimator).values():
                 if not is_there or (variable.name == "message" and "message" not in child):
                     create_array(child, variable, sizes=sizes, shard_size=int(group.attrs["shard_size"]))  # type: ignore[arg-type]
 
@@ -87,6 +118,29 @@ def open_estimators(location: Location, name: str, *, storage_options: dict[str,
                 ) from error
         data[key] = (("arch", "estimator"), values)
     return xr.Dataset(data, coords={"arch": arch, "estimator": np.array(names, dtype=object)})
+
+
+def open_moments(location: Location, name: str) -> xr.Dataset:
+    """Sums of gradients in every bin, lazily (xarray's own lazy arrays).
+
+    Returns
+    -------
+    `MOMENT_VARIABLES`, dims (arch, layer, kind, bin); NaN where ``moments`` was not run.
+
+    Raises
+    ------
+    NotAStoreError
+        If there is no such profile, or it was measured without moments.
+    """
+    profile = open_profile(location, name, chunks=None)
+    if MOMENTS not in list_estimators(location, name):
+        raise NotAStoreError(
+            f"profile {name} in {location} has no moments: `sweetgrad estimate {location} {name} --moments` adds them."
+        )
+    group = open_root(location)[f"{name}/estimators/{MOMENTS}"]
+    with ignore_leftovers():
+        found: xr.Dataset = xr.open_dataset(ZarrStore(group, mode="r"), chunks=None, mask_and_scale=False)
+    return found[list(MOMENT_VARIABLES)].assign_coords(profile.coords)
 
 
 def _names(group: zarr.Group) -> list[str]:

@@ -14,7 +14,7 @@ from sweetgrad.store._digest import row_digests
 from sweetgrad.store._location import Location, open_root
 from sweetgrad.store.claims import Claim
 from sweetgrad.store.errors import CorruptShardError
-from sweetgrad.store.estimators import ESTIMATOR_VARIABLES
+from sweetgrad.store.estimators import estimator_variables
 from sweetgrad.store.profiles import _profile_group
 from sweetgrad.store.schema import STATUS, Variable, full, row_variables
 
@@ -196,7 +196,7 @@ def write_estimators(
         Where to write; the arrays are there already (`create_estimators`).
     scores
         ``score``, ``seconds``, ``message``, ``status``, dims (arch, estimator), with ``arch_index``. Where ``status`` is 0, what
-        is stored stays.
+        is stored stays. For the estimator ``moments`` `MOMENT_VARIABLES` as well.
     claim
         As in `write_shard`.
     """
@@ -205,7 +205,7 @@ def write_estimators(
     for estimator in scores["estimator"].values:
         its_own = scores.sel(estimator=estimator)
         run = its_own["status"].values != STATUS["not run"]
-        for key in ESTIMATOR_VARIABLES:
+        for key in estimator_variables(str(estimator)):
             path = f"estimators/{estimator}/{key}"
             block = _read(group, path, shard, location)
             block[position[run]] = its_own[key].values[run]

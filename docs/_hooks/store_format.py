@@ -17,7 +17,7 @@ from sweetgrad.store import (
     Variable,
     bin_bounds,
 )
-from sweetgrad.store.estimators import ESTIMATOR_VARIABLES
+from sweetgrad.store.estimators import ESTIMATOR_VARIABLES, MOMENT_VARIABLES
 from sweetgrad.store.profiles import DEFAULT_SHARD_SIZE, chunking
 
 _NB201 = {"arch": 15625, "layer": 19, "kind": len(KINDS), "bin": NUM_BINS}
@@ -116,6 +116,7 @@ _PLACEHOLDERS: dict[str, Callable[[], str]] = {
     "row_variables": lambda: _variables(VARIABLES, "row"),
     "coord_variables": lambda: _variables(VARIABLES, "coord"),
     "estimator_variables": lambda: _variables(ESTIMATOR_VARIABLES),
+    "moment_variables": lambda: _variables(MOMENT_VARIABLES),
     "accuracy_variables": lambda: _variables(ACCURACY_VARIABLES),
     "chunks": _chunks,
     "bins": _bins,

@@ -30,7 +30,7 @@ from sweetgrad.analysis import (
 from sweetgrad.analysis.comparison import TABLE_1
 from sweetgrad.flows.cli.common import ProfileArgument, StorageOption, StoreArgument, locate, open_selected, plain_table
 from sweetgrad.store.accuracy import open_accuracy
-from sweetgrad.store.estimators import open_estimators
+from sweetgrad.store.estimators import MOMENTS, open_estimators, open_moments
 
 __all__ = ["correlate", "intervals"]
 
@@ -122,12 +122,12 @@ def correlate(
     if estimators or plot is not None:
         chosen = _parse_interval(interval) if interval is not None else best_interval(data, grid)
         published = TABLE_1.get(accuracy.partition("/")[0], {}) if space == "nas-bench-201" else {}
-        compared = compare_estimators(
-            estimator_scores(data, open_estimators(location, name), chosen),
-            labels,
-            published=published,
-            bootstrap=bootstrap,
-        )
+        stored = open_estimators(location, name)
+        # A threshold inside a bin leaves no sum of a part of it.
+        has_moments = MOMENTS in stored["estimator"].values and not _is_estimated(data, chosen)
+        moments = open_moments(location, name) if has_moments else None
+        everything = estimator_scores(data, stored, chosen, moments=moments)
+        compared = compare_estimators(everything, labels, published=published, bootstrap=bootstrap)
         console.print(_comparison_table(compared))
         if plot is not None:
             plot_comparison(compared, path=plot)
@@ -151,7 +151,7 @@ def _scores(
     if interval is not None:
         asked = _parse_interval(interval)
         scores[f"sweet gradient {asked}"] = score(data, asked)
-        if interval_counts(data.isel(arch=[0]), asked, level="network")["estimated"].any():
+        if _is_estimated(data, asked):
             console.print(
                 f"{asked} has a threshold that is no edge of the bins: its score is estimated (log-linear inside a bin)."
             )
@@ -160,6 +160,10 @@ def _scores(
         scores[f"sweet gradient {best.interval}, best in {best.confidence:.0%}"] = score(data, best)
         scores[f"runner-up {best.runner_up}, best in {best.runner_up_confidence:.0%}"] = score(data, best.runner_up)
     return scores | {"params": params(data), "params_weights": params_weights(data), "params_live": params_live(data)}
+
+
+def _is_estimated(data: xr.Dataset, interval: Interval | BestInterval) -> bool:
+    return bool(interval_counts(data.isel(arch=[0]), interval, level="network")["estimated"].any())
 
 
 def _parse_interval(text: str) -> Interval:

@@ -30,6 +30,10 @@ def estimate(
     scheduler: Annotated[
         str | None, typer.Option(help="Address of a running Dask scheduler, tcp://HOST:PORT.", show_default=False)
     ] = None,
+    moments: Annotated[
+        bool,
+        typer.Option("--moments", help="Store sums of gradients in every bin too, for sweet_grad_norm and sweet_snip."),
+    ] = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Run estimators that failed for an architecture again.")
     ] = False,
@@ -45,6 +49,7 @@ def estimate(
         store,
         profile or only_profile(store),
         estimators=[name.strip() for name in estimators.split(",") if name.strip()],
+        moments=moments,
         archs=archs,
         data_dir=data_dir,
         space_file=space_file,

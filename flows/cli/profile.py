@@ -59,6 +59,10 @@ def profile(
     estimators: Annotated[
         str, typer.Option(help="Estimators to store as well, with commas between: grad_norm,snip.", show_default=False)
     ] = "",
+    moments: Annotated[
+        bool,
+        typer.Option("--moments", help="Store sums of gradients in every bin too, for sweet_grad_norm and sweet_snip."),
+    ] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run architectures that failed again.")] = False,
     download: Annotated[
         bool, typer.Option("--download", help="Fetch CIFAR from its official address into DATA_DIR.")
@@ -88,6 +92,7 @@ def profile(
         scheduler=scheduler,
         cluster=cluster,
         estimators=[name.strip() for name in estimators.split(",") if name.strip()],
+        moments=moments,
         retry_failed=retry_failed,
         download=download,
         console=console,

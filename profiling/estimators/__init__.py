@@ -8,7 +8,8 @@ from sweetgrad.profiling.estimators.curvature import grasp
 from sweetgrad.profiling.estimators.gradients import fisher, grad_norm, snip
 from sweetgrad.profiling.estimators.gradsign import gradsign
 from sweetgrad.profiling.estimators.jacobian import jacob_cov
-from sweetgrad.profiling.estimators.protocol import Estimator, EstimatorError, Probe, estimator
+from sweetgrad.profiling.estimators.moments import moments
+from sweetgrad.profiling.estimators.protocol import Detailed, Estimator, EstimatorError, Probe, estimator
 from sweetgrad.profiling.estimators.relu_patterns import naswot
 from sweetgrad.profiling.estimators.size import flops, params, params_live, params_weights
 from sweetgrad.profiling.estimators.synaptic import synflow
@@ -21,6 +22,7 @@ from sweetgrad.profiling.estimators.te_nas import (
 from sweetgrad.profiling.estimators.zen import zen_score, zen_score_nobn
 
 __all__ = [
+    "Detailed",
     "Estimator",
     "EstimatorError",
     "Probe",
@@ -31,6 +33,7 @@ __all__ = [
     "gradsign",
     "grasp",
     "jacob_cov",
+    "moments",
     "naswot",
     "params",
     "params_live",

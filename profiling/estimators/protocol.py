@@ -1,16 +1,18 @@
 """What an estimator is: a function from a `Probe` to one number."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sweetgrad.profiling.spaces.protocol import Network, kind_of
 
-__all__ = ["Estimator", "EstimatorError", "Need", "Probe", "Watch", "estimator", "weights_of"]
+__all__ = ["Detailed", "Estimator", "EstimatorError", "Need", "Probe", "Watch", "estimator", "weights_of"]
 
 Need = Literal["network", "graph", "gradients"]
 """When an estimator is called: see `estimator`."""
@@ -62,13 +64,21 @@ class Probe:
     seen: Any = None
 
 
+@dataclass(frozen=True)
+class Detailed:
+    """A score, and the arrays that the format of the store has beside it (`MOMENT_VARIABLES`), dims (layer, kind, bin)."""
+
+    score: float
+    arrays: Mapping[str, NDArray[np.float32]]
+
+
 class Estimator(Protocol):
     """A function from a `Probe` to a score, registered in the entry-point group ``sweetgrad.estimators``.
 
     Two attributes are optional, `estimator` sets them: ``needs`` and ``watch``.
     """
 
-    def __call__(self, probe: Probe, /) -> float:
+    def __call__(self, probe: Probe, /) -> "float | Detailed":
         """Score of one network; not finite or raised: no score, and the status is failed."""
         ...
 

@@ -4,13 +4,15 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sweetgrad.profiling.estimators.protocol import Estimator, EstimatorError, Need, Probe, Watch
+from sweetgrad.profiling.estimators.protocol import Detailed, Estimator, EstimatorError, Need, Probe, Watch
 from sweetgrad.profiling.measure import forward_backward
 from sweetgrad.profiling.spaces.protocol import Network
 from sweetgrad.store import STATUS
@@ -20,12 +22,13 @@ __all__ = ["Score", "run_estimators"]
 
 @dataclass(frozen=True)
 class Score:
-    """What is stored of one estimator and one network; ``status`` as in `STATUS`."""
+    """What is stored of one estimator and one network; ``status`` as in `STATUS`, ``arrays`` as in `Detailed`."""
 
     value: float
     seconds: float
     status: int
     message: str
+    arrays: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
 def run_estimators(
@@ -129,13 +132,14 @@ def _score(function: Estimator, probe: Probe, *, seed: int) -> Score:
     torch.manual_seed(seed)
     start = time.perf_counter()
     try:
-        value = float(function(probe))
+        result = function(probe)
+        value, arrays = (result.score, result.arrays) if isinstance(result, Detailed) else (float(result), {})
     except Exception as error:  # an estimator that fails on one network has no score there; all else stands
         return _failure(error, start)
     seconds = time.perf_counter() - start
     if not math.isfinite(value):
         return Score(value, seconds, STATUS["failed"], f"the score is {value}")
-    return Score(value, seconds, STATUS["ok"], "")
+    return Score(value, seconds, STATUS["ok"], "", arrays)
 
 
 def _failure(error: Exception, start: float) -> Score:

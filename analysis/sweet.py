@@ -1,0 +1,73 @@
+"""Estimators of gradients restricted to the weights whose gradient lies in an interval, from the stored sums of every bin."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+
+from sweetgrad.analysis.counts import Kind, cut_at, interval_coords
+from sweetgrad.analysis.intervals import Intervals, as_intervals, is_single
+from sweetgrad.store.schema import KINDS
+
+__all__ = ["sweet_grad_abs", "sweet_grad_norm", "sweet_snip"]
+
+
+def sweet_grad_norm(moments: xr.Dataset, interval: Intervals, *, kind: Kind = "weight") -> xr.DataArray:
+    """Sum over layers of the L2 norm of the gradient of those weights whose gradient lies in the interval.
+
+    A layer is one of the profile's: a cell with all its convolutions. Over all gradients it is therefore the `grad_norm` of a
+    network in which each layer holds one weight, and otherwise less.
+
+    Parameters
+    ----------
+    moments
+        As from `open_moments`.
+    interval
+        One interval, the result of `best_interval`, a sequence of intervals, or a grid; thresholds must be edges of the bins.
+    kind
+        As in `interval_counts`.
+
+    Returns
+    -------
+    Dims ``(arch,)`` for one interval, else ``(arch, interval)``; NaN where there are no moments.
+
+    Raises
+    ------
+    ValueError
+        If a threshold is not an edge: a sum cannot be split inside a bin.
+    """
+    norms: xr.DataArray = _between(moments["grad_sq_bin_sum"], interval, kind) ** 0.5
+    return norms.sum("layer", skipna=False).rename("sweet_grad_norm")
+
+
+def sweet_snip(moments: xr.Dataset, interval: Intervals, *, kind: Kind = "weight") -> xr.DataArray:
+    """Sum of abs(w g) over those weights whose gradient lies in the interval; over all gradients it is `snip`.
+
+    Parameters, result and errors as in `sweet_grad_norm`.
+    """
+    return _between(moments["weight_grad_bin_sum"], interval, kind).sum("layer", skipna=False).rename("sweet_snip")
+
+
+def sweet_grad_abs(moments: xr.Dataset, interval: Intervals, *, kind: Kind = "weight") -> xr.DataArray:
+    """Sum of abs(g) over those weights whose gradient lies in the interval.
+
+    Parameters, result and errors as in `sweet_grad_norm`.
+    """
+    return _between(moments["grad_abs_bin_sum"], interval, kind).sum("layer", skipna=False).rename("sweet_grad_abs")
+
+
+def _between(sums: xr.DataArray, interval: Intervals, kind: Kind) -> xr.DataArray:
+    """Sums over the bins of each interval; dims (arch, layer) and, unless it is a single one, interval."""
+    if kind not in (*KINDS, "all"):
+        raise ValueError(f"kind must be one of {', '.join(KINDS)} or all, got {kind!r}")
+    pieces = as_intervals(interval)
+    chosen = sums.sum("kind", skipna=False) if kind == "all" else sums.isel(kind=KINDS.index(kind), drop=True)
+    chosen = chosen.drop_vars(["bin_lower", "bin_upper"], errors="ignore").astype(np.float64).load()
+    edges: Sequence[tuple[int, int]] = [
+        (cut_at(piece.lower, exact=True).bin, cut_at(piece.upper, exact=True).bin) for piece in pieces
+    ]
+    parts = [chosen.isel(bin=slice(low, high)).sum("bin", skipna=False) for low, high in edges]
+    coords = interval_coords(pieces)
+    together = xr.concat(parts, xr.Variable("interval", coords.pop("interval"))).assign_coords(coords)
+    together = together.transpose("arch", "layer", "interval")
+    return together.isel(interval=0) if is_single(interval) else together
