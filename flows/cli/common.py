@@ -13,7 +13,15 @@ from sweetgrad.flows.selection import select_archs
 from sweetgrad.store import Location, NotAStoreError, list_profiles, open_profile
 from sweetgrad.store._location import with_options
 
-__all__ = ["ProfileArgument", "StorageOption", "StoreArgument", "locate", "only_profile", "open_selected", "plain_table"]
+__all__ = [
+    "ProfileArgument",
+    "StorageOption",
+    "StoreArgument",
+    "locate",
+    "only_profile",
+    "open_selected",
+    "plain_table",
+]
 
 StoreArgument = Annotated[str, typer.Argument(help="Path or URL of the store.", show_default=False)]
 ProfileArgument = Annotated[

@@ -89,7 +89,7 @@ def make(folder: Path) -> None:
     if not (folder / "accuracy.npz").exists():
         folder.mkdir(parents=True, exist_ok=True)
         maker = Path(__file__).with_name("_synthetic_store.py")
-        subprocess.run([sys.executable, str(maker), str(folder), "1"], check=True)
+        subprocess.run([sys.executable, str(maker), str(folder)], check=True)
     store, packed = folder / "store.zarr", folder / "store.zarr.zip"
     if not packed.exists():
         with zipfile.ZipFile(packed, "w") as archive:
