@@ -56,7 +56,8 @@ def profile_deployment(
     scheduler: str | None = Field(None, description="Address of a running Dask scheduler, tcp://HOST:PORT."),
     cluster: str | None = Field(None, description="TOML file with a [cluster] table that builds a Dask cluster."),
     # Prefect takes a parameter with a default factory for one that must be given.
-    estimators: list[str] = Field([], description="Estimators to store as well: grad_norm, snip."),  # noqa: B008
+    estimators: list[str] = Field([], description="Estimators to store as well: snip, synflow, naswot, ..."),  # noqa: B008
+    moments: bool = Field(False, description="Store the sums of gradients in every bin as well."),
     retry_failed: bool = Field(False, description="Run architectures that failed again."),
     download: bool = Field(False, description="Fetch CIFAR from its official address into data_dir."),
 ) -> Any:

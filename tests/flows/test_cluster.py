@@ -145,7 +145,7 @@ def test_profile__leaves_a_full_queue_and_withdraws_its_jobs(number, batch_syste
     os.killpg(process.pid, number)
     _, rest = process.communicate(timeout=60)
     assert process.returncode == 130, rest
-    assert "Traceback" not in rest
+    assert "Traceback" not in rest, rest
     assert jobs(batch_system, "cancelled") == [4000000]
 
 
