@@ -39,7 +39,11 @@ def test_names__lists_what_is_built_in():
         ("spaces", "NAS-Bench-201", r"no search space named .* Did you mean 'nas-bench-201'"),
         ("datasets", "cifar-10", r"no data set named 'cifar-10'\. Did you mean 'cifar10'"),
         ("datasets", "imagenet", r"no data set named 'imagenet'\. Did you mean 'imagenet16-120'"),
-        ("estimators", "gradnorm", r"no estimator named 'gradnorm'\. Did you mean 'grad_norm' or .*\? Registered: .*snip"),
+        (
+            "estimators",
+            "gradnorm",
+            r"no estimator named 'gradnorm'\. Did you mean 'grad_norm' or .*\? Registered: .*snip",
+        ),
     ],
 )
 def test_load__names_the_nearest(group, name, message):
