@@ -27,7 +27,7 @@ from sweetgrad.analysis import (
     rank_correlation,
     score,
 )
-from sweetgrad.analysis.comparison import TABLE_1
+from sweetgrad.analysis.reproduction import TABLE_1
 from sweetgrad.flows.cli.common import ProfileArgument, StorageOption, StoreArgument, locate, open_selected, plain_table
 from sweetgrad.store.accuracy import open_accuracy
 from sweetgrad.store.estimators import MOMENTS, open_estimators, open_moments
@@ -121,7 +121,7 @@ def correlate(
     console.print(table)
     if estimators or plot is not None:
         chosen = _parse_interval(interval) if interval is not None else best_interval(data, grid)
-        published = TABLE_1.get(accuracy.partition("/")[0], {}) if space == "nas-bench-201" else {}
+        published = TABLE_1.get(space, {}).get(accuracy.partition("/")[0], {})
         stored = open_estimators(location, name)
         # A threshold inside a bin leaves no sum of a part of it.
         has_moments = MOMENTS in stored["estimator"].values and not _is_estimated(data, chosen)

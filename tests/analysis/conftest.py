@@ -55,7 +55,7 @@ def profile() -> xr.Dataset:
     return make_profile()
 
 
-@pytest.fixture(name="make_profile")
+@pytest.fixture(name="make_profile", scope="session")
 def make_profile_fixture() -> Callable[..., xr.Dataset]:
     return make_profile
 
