@@ -29,7 +29,7 @@ from sweetgrad.store import (
     finalise_profile,
     record_run,
 )
-from sweetgrad.store._location import absolute
+from sweetgrad.store.access import absolute
 from sweetgrad.store.shards import count_rows
 
 __all__ = ["ProfileSummary", "profile"]

@@ -18,9 +18,9 @@ from zarr.core.sync import sync
 from zarr.errors import ZarrUserWarning
 
 from sweetgrad.store._digest import profile_digest
-from sweetgrad.store._limits import check_profile
-from sweetgrad.store._location import (
+from sweetgrad.store.access import (
     Location,
+    check_profile,
     child_groups,
     ignore_leftovers,
     is_remote,

@@ -22,7 +22,7 @@ from sweetgrad.store import (
     record_run,
     verify,
 )
-from sweetgrad.store._location import open_root
+from sweetgrad.store.access import open_root
 
 
 def create(path, toy, **changes):

@@ -66,7 +66,7 @@ def read_metadata(root: zarr.Group, path: str) -> tuple[dict[str, Any], str]:
     """A node's ``zarr.json`` as a dictionary, and what is wrong with it (empty: nothing)."""
     try:
         raw = sync((root.store_path / f"{path}/zarr.json").get(default_buffer_prototype()))
-    except NotAStoreError as error:  # refused by the limits of `_limits`
+    except NotAStoreError as error:  # refused by the limits of `sweetgrad.store.access`
         return {}, f"zarr.json is refused ({error})"
     if raw is None:
         return {}, "zarr.json is missing"

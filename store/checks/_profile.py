@@ -14,10 +14,10 @@ import zarr
 from numpy.typing import NDArray
 
 from sweetgrad.store._digest import profile_digest
-from sweetgrad.store._limits import MAX_SHARDS
-from sweetgrad.store._location import Location
-from sweetgrad.store._rows import failing_rows
-from sweetgrad.store._tree import (
+from sweetgrad.store.access import MAX_SHARDS, Location
+from sweetgrad.store.bins import NUM_BINS, bin_bounds
+from sweetgrad.store.checks._rows import failing_rows
+from sweetgrad.store.checks._tree import (
     Node,
     children,
     delete_tree,
@@ -27,7 +27,6 @@ from sweetgrad.store._tree import (
     read_metadata,
     write_metadata,
 )
-from sweetgrad.store.bins import NUM_BINS, bin_bounds
 from sweetgrad.store.errors import CorruptShardError, NotAStoreError
 from sweetgrad.store.schema import KINDS, STATUS, VARIABLES, row_variables
 from sweetgrad.store.shards import Shard, _read, reset_shard
