@@ -3,8 +3,10 @@
 Everything else in `sweetgrad.store` reads and writes through what stands here; nothing here knows of profiles.
 """
 
+from sweetgrad.store.access._archives import check_members
 from sweetgrad.store.access._copy import Progress, copy_groups, each, new_folder
-from sweetgrad.store.access._limits import MAX_SHARDS, check_members, check_num_shards, check_profile
+from sweetgrad.store.access._documents import check_num_shards, check_profile
+from sweetgrad.store.access._limits import MAX_SHARDS
 from sweetgrad.store.access._location import (
     Location,
     absolute,

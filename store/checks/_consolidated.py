@@ -4,7 +4,7 @@ from typing import Any
 
 import zarr
 
-from sweetgrad.store.checks._profile import Problem, ProfileCheck
+from sweetgrad.store.checks._problem import Problem, ProfileCheck
 from sweetgrad.store.checks._tree import ACCURACY, exists, parse_metadata, read_metadata, read_root
 from sweetgrad.store.profiles import consolidate
 

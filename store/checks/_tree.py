@@ -13,8 +13,9 @@ from zarr.core.metadata.v3 import ArrayV3Metadata
 from zarr.core.sync import sync
 from zarr.storage import MemoryStore
 
+from sweetgrad.store._arrays import chunking, create_array
 from sweetgrad.store.errors import NotAStoreError
-from sweetgrad.store.profiles import chunking, create_array, has_rows
+from sweetgrad.store.profiles import has_rows
 from sweetgrad.store.schema import VARIABLES
 
 ACCURACY = "accuracy"

@@ -40,8 +40,10 @@ from sweetgrad.store import (
     write_shard,
 )
 from sweetgrad.store.access import open_root, zarr_store
+from sweetgrad.store.access._archives import check_members
+from sweetgrad.store.access._documents import check_document, parse_json
 from sweetgrad.store.access._guard import GuardedStore
-from sweetgrad.store.access._limits import MAX_DOCUMENT_BYTES, check_document, check_members, parse_json
+from sweetgrad.store.access._limits import MAX_DOCUMENT_BYTES
 from sweetgrad.store.shards import Shard
 
 
