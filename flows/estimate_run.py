@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from sweetgrad.flows.cluster_config import read_cluster_config
-from sweetgrad.flows.profile_flow import Run
+from sweetgrad.flows.handout import Run
 from sweetgrad.flows.provenance import provenance
 from sweetgrad.flows.run import ProfileSummary, _find_table, _resolve_device, _run_shards, with_moments
 from sweetgrad.flows.selection import select_archs

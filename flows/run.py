@@ -14,7 +14,8 @@ from rich.console import Console
 from sweetgrad.flows.artifacts import profile_command
 from sweetgrad.flows.cluster import open_client
 from sweetgrad.flows.cluster_config import ClusterConfig, read_cluster_config
-from sweetgrad.flows.profile_flow import Run, num_rows, profile_flow
+from sweetgrad.flows.handout import Run, num_rows
+from sweetgrad.flows.profile_flow import profile_flow
 from sweetgrad.flows.provenance import provenance
 from sweetgrad.flows.selection import select_archs
 from sweetgrad.flows.server import prefect_server, wait_until_up
@@ -29,7 +30,7 @@ from sweetgrad.store import (
     finalise_profile,
     record_run,
 )
-from sweetgrad.store._location import absolute
+from sweetgrad.store.access import absolute
 from sweetgrad.store.shards import count_rows
 
 __all__ = ["ProfileSummary", "profile"]

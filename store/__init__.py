@@ -1,7 +1,6 @@
 """The published format: create a store, write its shards, open it, verify it. Needs neither torch nor Prefect."""
 
-from sweetgrad.store._location import Location
-from sweetgrad.store._remote import RemoteStore
+from sweetgrad.store.access import Location, RemoteStore
 from sweetgrad.store.accuracy import (
     ACCURACY_VARIABLES,
     ImportReport,
@@ -10,6 +9,7 @@ from sweetgrad.store.accuracy import (
     read_accuracy_file,
 )
 from sweetgrad.store.bins import EDGES, NUM_BINS, bin_bounds, edges_f32
+from sweetgrad.store.checks import Problem, verify
 from sweetgrad.store.claims import Claim, claim_shard
 from sweetgrad.store.errors import (
     ClaimedError,
@@ -29,7 +29,7 @@ from sweetgrad.store.estimators import (
     open_estimators,
     open_moments,
 )
-from sweetgrad.store.merge import MergedProfile, MergeReport, merge
+from sweetgrad.store.merging import MergedProfile, MergeReport, merge
 from sweetgrad.store.profiles import (
     create_profile,
     finalise_profile,
@@ -62,7 +62,6 @@ from sweetgrad.store.status import (
     info,
     status,
 )
-from sweetgrad.store.verify import Problem, verify
 
 __all__ = [
     "ACCURACY_VARIABLES",

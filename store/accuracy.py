@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec
 
 from sweetgrad.store._accuracy_files import Format, read_accuracy_file, tidy
-from sweetgrad.store._location import Location, child_groups, is_remote, open_root, with_options
+from sweetgrad.store._arrays import compressor
+from sweetgrad.store.access import Location, child_groups, is_remote, open_root, with_options
 from sweetgrad.store.claims import exclusively
 from sweetgrad.store.errors import CorruptShardError, NotAStoreError, StoreError
-from sweetgrad.store.profiles import _create_root, _profile_names, compressor, consolidate
+from sweetgrad.store.profiles import _create_root, _profile_names, consolidate
 from sweetgrad.store.schema import Variable
 
 __all__ = [

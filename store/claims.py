@@ -21,7 +21,7 @@ from zarr.abc.store import Store
 from zarr.core.buffer import cpu, default_buffer_prototype
 from zarr.core.sync import sync
 
-from sweetgrad.store._location import Location, zarr_store
+from sweetgrad.store.access import Location, zarr_store
 from sweetgrad.store.errors import ClaimedError, FencedError
 
 __all__ = ["LEASE_S", "Claim", "Holder", "claim_shard", "claims", "delete_claim", "exclusively", "find_expired"]

@@ -8,9 +8,10 @@ import xarray as xr
 import zarr
 from xarray.backends import ZarrStore
 
-from sweetgrad.store._location import Location, child_groups, ignore_leftovers, open_root, with_options
+from sweetgrad.store._arrays import create_array
+from sweetgrad.store.access import Location, child_groups, ignore_leftovers, open_root, with_options
 from sweetgrad.store.errors import CorruptShardError, NotAStoreError
-from sweetgrad.store.profiles import _profile_group, create_array, editing, open_profile
+from sweetgrad.store.profiles import _profile_group, editing, open_profile
 from sweetgrad.store.schema import STATUS, Variable
 
 __all__ = [

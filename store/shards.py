@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from zarr.core.sync import sync
 
 from sweetgrad.store._digest import row_digests
-from sweetgrad.store._location import Location, open_root
+from sweetgrad.store.access import Location, open_root
 from sweetgrad.store.claims import Claim
 from sweetgrad.store.errors import CorruptShardError
 from sweetgrad.store.estimators import estimator_variables

@@ -9,8 +9,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from sweetgrad.store._limits import check_num_shards
-from sweetgrad.store._location import Location, child_groups, is_remote, open_root, with_options
+from sweetgrad.store.access import Location, check_num_shards, child_groups, is_remote, open_root, with_options
 from sweetgrad.store.accuracy import _load, _selectors
 from sweetgrad.store.profiles import _profile_group, _profile_names
 from sweetgrad.store.schema import STATUS

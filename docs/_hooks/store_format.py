@@ -17,8 +17,9 @@ from sweetgrad.store import (
     Variable,
     bin_bounds,
 )
+from sweetgrad.store._arrays import chunking
 from sweetgrad.store.estimators import ESTIMATOR_VARIABLES, MOMENT_VARIABLES
-from sweetgrad.store.profiles import DEFAULT_SHARD_SIZE, chunking
+from sweetgrad.store.profiles import DEFAULT_SHARD_SIZE
 
 _NB201 = {"arch": 15625, "layer": 19, "kind": len(KINDS), "bin": NUM_BINS}
 

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from sweetgrad.flows.selection import select_archs
 from sweetgrad.store import Location, NotAStoreError, list_profiles, open_profile
-from sweetgrad.store._location import with_options
+from sweetgrad.store.access import with_options
 
 __all__ = [
     "ProfileArgument",

@@ -14,7 +14,7 @@ from sweetgrad.flows.cli.common import StorageOption, StoreArgument, locate, pla
 from sweetgrad.store import Location, Release
 from sweetgrad.store import merge as merge_stores
 from sweetgrad.store import publish as publish_store
-from sweetgrad.store._copy import Progress as Report
+from sweetgrad.store.access import Progress as Report
 
 __all__ = ["merge", "publish"]
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from sweetgrad.profiling.batches import Images
 from sweetgrad.profiling.datasets._files import Part, check_labels, normalise, present, read_batch, source_of
-from sweetgrad.store._limits import check_members
+from sweetgrad.store.access import check_members
 from sweetgrad.store.errors import StoreError
 
 __all__ = ["load_imagenet16_120"]

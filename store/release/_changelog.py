@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
+from sweetgrad.store.checks.sums import SUMS, read_sums
 from sweetgrad.store.release._release import Release
-from sweetgrad.store.sums import SUMS, read_sums
 
 CHANGELOG = "CHANGELOG.md"
 _ENTRY = re.compile(r"^## Release (\d+) \(", re.MULTILINE)

@@ -4,7 +4,7 @@ import shutil
 import zipfile
 from pathlib import Path
 
-from sweetgrad.store._copy import Progress
+from sweetgrad.store.access import Progress
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first day of zip
 

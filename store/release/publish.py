@@ -15,8 +15,9 @@ import zarr
 from zarr.errors import ZarrUserWarning
 from zarr.storage import LocalStore
 
-from sweetgrad.store._copy import Progress, copy_groups, new_folder
-from sweetgrad.store._location import Location, is_remote, open_root, with_options
+from sweetgrad.store.access import Location, Progress, copy_groups, is_remote, new_folder, open_root, with_options
+from sweetgrad.store.checks import require_sound
+from sweetgrad.store.checks.sums import SUMS, files_below, read_sums, sha256_of, write_sums
 from sweetgrad.store.errors import NotAStoreError, StoreError
 from sweetgrad.store.profiles import finalise_profile
 from sweetgrad.store.release._changelog import (
@@ -34,8 +35,6 @@ from sweetgrad.store.release._load import load_snippet
 from sweetgrad.store.release._release import Release, ReleaseFile
 from sweetgrad.store.release._zip import write_zip
 from sweetgrad.store.status import ProfileStatus, info, status
-from sweetgrad.store.sums import SUMS, files_below, read_sums, sha256_of, write_sums
-from sweetgrad.store.verify import require_sound
 
 __all__ = ["publish"]
 

@@ -58,7 +58,7 @@ def summary(name: str, requests: list[dict]) -> dict[str, float]:
 
 def ask(place: str) -> dict[str, object]:
     """The usual question; also the number of requests that opening took, as this process sees it."""
-    import sweetgrad.store._remote as remote
+    import sweetgrad.store.access._remote as remote
     from sweetgrad.analysis import IntervalGrid, best_interval, score
     from sweetgrad.store import list_profiles, open_profile
 

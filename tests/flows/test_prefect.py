@@ -17,7 +17,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelling
 from rich.console import Console
 
-from sweetgrad.flows import deployment, profile, profile_flow
+from sweetgrad.flows import deployment, handout, profile
 from sweetgrad.flows.artifacts import Ending, artifact_key, summary_markdown
 from sweetgrad.profiling import load_batch, load_space, make_spec, profile_architectures
 from sweetgrad.store import (
@@ -207,7 +207,7 @@ def fail_first(monkeypatch, errors):
         return original(*args, **kwargs)
 
     monkeypatch.setattr(worker, "profile_shard", profile_shard)
-    monkeypatch.setattr(profile_flow, "_BACKOFF_S", 0.01)
+    monkeypatch.setattr(handout, "_BACKOFF_S", 0.01)
     return attempts
 
 
@@ -237,7 +237,7 @@ def test_profile__does_not_try_again_what_will_not_pass(error, message, prefect_
     [((7,), "arch 7"), (tuple(range(625, 1250)), "archs 625-1249"), ((3, 5, 8), "3 archs in 3-8")],
 )
 def test_task_run__says_which_architectures(rows, name):
-    assert profile_flow._task_run_name(Shard(0, 0, 2000, rows)) == name
+    assert handout._task_run_name(Shard(0, 0, 2000, rows)) == name
 
 
 @pytest.fixture(scope="module")

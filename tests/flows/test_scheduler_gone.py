@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from sweetgrad.flows.profile_flow import _Workers
+from sweetgrad.flows.handout import Workers
 from sweetgrad.store import Shard
 
 
@@ -30,9 +30,9 @@ def test_workers__say_that_the_scheduler_is_gone(error, status):
     spec = SimpleNamespace(device="cpu")
     names = ("store", "name", "space", "batch", "estimators", "retry_failed", "id")
     run = SimpleNamespace(spec=spec, **dict.fromkeys(names))
-    workers = _Workers(run, Client(error, status), threading.Event())
+    workers = Workers(run, Client(error, status), threading.Event())
     assert workers._room() == 2
     with pytest.raises(RuntimeError, match="the Dask scheduler is gone, and with it the work on architectures 4 to 7"):
         workers._run_shard(Shard(1, 4, 8, (4, 5)), frozenset())
     with pytest.raises(KeyError):  # any other error is left as it is
-        _Workers(run, Client(KeyError("x"), "running"), threading.Event())._run_shard(Shard(1, 4, 8, ()), frozenset())
+        Workers(run, Client(KeyError("x"), "running"), threading.Event())._run_shard(Shard(1, 4, 8, ()), frozenset())

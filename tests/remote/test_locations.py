@@ -7,7 +7,7 @@ import pytest
 
 from sweetgrad.flows.cli.common import locate
 from sweetgrad.store import RemoteStore, list_profiles
-from sweetgrad.store._location import absolute, with_options
+from sweetgrad.store.access import absolute, with_options
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def test_verify__of_one_file_at_a_url(location, served, release):
 
 
 def test_verify__of_a_release_at_a_url_reads_large_files_in_blocks(served, release, monkeypatch):
-    monkeypatch.setattr("sweetgrad.store.sums._BLOCK", 50_000)
+    monkeypatch.setattr("sweetgrad.store.checks.sums._BLOCK", 50_000)
     assert verify(f"{served.url}/nb.zarr.zip") == []
     size = (release / "nb.zarr.zip").stat().st_size
     assert sum(request["path"] == "/nb.zarr.zip" for request in served.requests()) == size // 50_000 + 1
@@ -84,7 +84,7 @@ def test_verify__of_a_url_refuses_hostile_names_and_lists_without_end(served, re
     with pytest.raises(StoreError, match="leads out of the release"):
         verify(served.url)
     assert [request["path"] for request in served.requests()] == ["/SHA256SUMS"]
-    monkeypatch.setattr("sweetgrad.store.sums._MAX_BYTES", 10)
+    monkeypatch.setattr("sweetgrad.store.checks.sums._MAX_BYTES", 10)
     with pytest.raises(StoreError, match="that is no list of sums"):
         verify(served.url)
 

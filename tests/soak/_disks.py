@@ -10,7 +10,7 @@ from typing import Any
 from _runs import BrokenPromiseError, Round, complete, require_error
 
 from sweetgrad.store import VARIABLES, Problem, StoreError, verify
-from sweetgrad.store._tree import parse_metadata
+from sweetgrad.store.checks._tree import parse_metadata
 
 _PASSES = 3
 """Repairs after which a store must be whole: broken metadata hide what lies behind them."""

@@ -22,7 +22,7 @@ from sweetgrad.store import (
     record_run,
     verify,
 )
-from sweetgrad.store._location import open_root
+from sweetgrad.store.access import open_root
 
 
 def create(path, toy, **changes):
@@ -42,7 +42,7 @@ def test_create_profile__never_asks_for_all_architectures_at_once(tmp_path, toy,
         def __iter__(self):
             raise AssertionError("all strings at once")
 
-    monkeypatch.setattr("sweetgrad.store.profiles._COORDINATE_CHUNK", 4)
+    monkeypatch.setattr("sweetgrad.store._arrays._COORDINATE_CHUNK", 4)
     path = tmp_path / "s.zarr"
     name = create_profile(path, toy.spec(), arch=Strings(toy.archs), layers=toy.layers, shard_size=toy.shard_size)
     profile = open_profile(path, name, chunks=None)

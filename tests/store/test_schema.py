@@ -1,7 +1,7 @@
 import numpy as np
 
 from sweetgrad.store import KINDS, NUM_BINS, STATUS, VARIABLES, empty_rows
-from sweetgrad.store.profiles import chunking
+from sweetgrad.store._arrays import chunking
 from sweetgrad.store.schema import row_variables
 
 SIZES = {"arch": 15625, "layer": 19, "kind": 2, "bin": NUM_BINS}

@@ -6,22 +6,17 @@ from pathlib import Path
 import numpy as np
 import zarr
 
-from sweetgrad.store._check import DAMAGE, Problem, ProfileCheck, check_estimators, check_layout, check_shards
-from sweetgrad.store._consolidated import check_consolidated
-from sweetgrad.store._copy import Progress
-from sweetgrad.store._location import Location, is_remote, is_zip, open_root
-from sweetgrad.store._tree import (
-    Node,
-    children,
-    delete_tree,
-    walk,
-    write_metadata,
-)
+from sweetgrad.store.access import Location, Progress, is_remote, is_zip, open_root
 from sweetgrad.store.accuracy import recover_accuracy
+from sweetgrad.store.checks._consolidated import check_consolidated
+from sweetgrad.store.checks._content import check_estimators, check_shards
+from sweetgrad.store.checks._layout import check_layout
+from sweetgrad.store.checks._problem import DAMAGE, Problem, ProfileCheck
+from sweetgrad.store.checks._tree import Node, children, delete_tree, walk, write_metadata
+from sweetgrad.store.checks.sums import SUMS, check_extra, check_sums, find_sums, read_sums
 from sweetgrad.store.claims import claims, delete_claim
 from sweetgrad.store.errors import StoreError
 from sweetgrad.store.profiles import finalise_profile
-from sweetgrad.store.sums import SUMS, check_extra, check_sums, find_sums, read_sums
 
 __all__ = ["Problem", "verify"]
 

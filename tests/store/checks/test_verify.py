@@ -19,7 +19,7 @@ from sweetgrad.store import (
     verify,
     write_shard,
 )
-from sweetgrad.store._location import open_root
+from sweetgrad.store.access import open_root
 from sweetgrad.store.schema import row_variables
 from sweetgrad.store.shards import Shard, recover_shard
 

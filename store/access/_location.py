@@ -12,9 +12,9 @@ from zarr.abc.store import Store
 from zarr.errors import ContainsArrayError, GroupNotFoundError, ZarrUserWarning
 from zarr.storage import LocalStore
 
-from sweetgrad.store._guard import CheckedZipStore, guarded
-from sweetgrad.store._remote import RemoteStore, open_remote
-from sweetgrad.store._zip import RemoteZipStore
+from sweetgrad.store.access._guard import CheckedZipStore, guarded
+from sweetgrad.store.access._remote import RemoteStore, open_remote
+from sweetgrad.store.access._zip import RemoteZipStore
 from sweetgrad.store.errors import NotAStoreError, SchemaVersionError, StoreError
 from sweetgrad.store.schema import FORMAT_VERSION
 

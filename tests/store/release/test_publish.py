@@ -28,7 +28,7 @@ from sweetgrad.store import (
     verify,
 )
 
-GOLDEN = Path(__file__).resolve().parents[1] / "data" / "format-1.zarr"
+GOLDEN = Path(__file__).resolve().parents[2] / "data" / "format-1.zarr"
 FILES = [
     "CHANGELOG.md",
     "README.md",

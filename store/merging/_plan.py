@@ -9,7 +9,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from sweetgrad.store._location import Location, child_groups
+from sweetgrad.store.access import Location, child_groups
 from sweetgrad.store.errors import SpecMismatchError, StoreError
 from sweetgrad.store.estimators import ESTIMATOR_VARIABLES
 from sweetgrad.store.profiles import _profile_group, _profile_names

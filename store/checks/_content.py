@@ -1,11 +1,8 @@
-"""The checks of one profile: its metadata against the schema, then its rows, one shard in memory at a time."""
+"""The content of a profile: coordinates, rows (one shard in memory at a time), stamp and estimators."""
 
 import hashlib
-import math
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,21 +11,10 @@ import zarr
 from numpy.typing import NDArray
 
 from sweetgrad.store._digest import profile_digest
-from sweetgrad.store._limits import MAX_SHARDS
-from sweetgrad.store._location import Location
-from sweetgrad.store._rows import failing_rows
-from sweetgrad.store._tree import (
-    Node,
-    children,
-    delete_tree,
-    differences,
-    expected_metadata,
-    has_content,
-    read_metadata,
-    write_metadata,
-)
 from sweetgrad.store.bins import NUM_BINS, bin_bounds
-from sweetgrad.store.errors import CorruptShardError, NotAStoreError
+from sweetgrad.store.checks._problem import DAMAGE, Problem, ProfileCheck
+from sweetgrad.store.checks._rows import failing_rows
+from sweetgrad.store.checks._tree import children, delete_tree, has_content
 from sweetgrad.store.schema import KINDS, STATUS, VARIABLES, row_variables
 from sweetgrad.store.shards import Shard, _read, reset_shard
 
@@ -42,140 +28,6 @@ _NEVER_EMPTY = (
     "loss",
     "num_params",
 )
-DAMAGE = (CorruptShardError, NotAStoreError, ValueError, TypeError, KeyError, IndexError, RuntimeError)
-"""What zarr raises on metadata or bytes that make no sense; a full disk or a lost network (OSError) is no damage."""
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing in a store that is not as it must be.
-
-    Attributes
-    ----------
-    profile
-        Path of the profile (or other group) in the store; empty for the store as a whole.
-    shard
-        Index of the shard; None if the problem is not inside one.
-    rows
-        Positions of the architectures concerned; empty if it concerns no single row.
-    what
-        The variable, what is wrong with it, and what to do.
-    repairable
-        Whether ``verify(…, repair=True)`` deals with it.
-    """
-
-    profile: str
-    shard: int | None
-    rows: tuple[int, ...]
-    what: str
-    repairable: bool
-
-    def __str__(self) -> str:
-        """One line that names all of it."""
-        shard = None if self.shard is None else f"shard {self.shard}"
-        rows = f"rows {_ranges(self.rows)}" if self.rows else None
-        return ": ".join([", ".join(part for part in (self.profile or "store", shard, rows) if part), self.what])
-
-
-@dataclass
-class ProfileCheck:
-    """What the check of one profile gathers. A repair is done after all checks, in order, each once."""
-
-    root: zarr.Group
-    location: Location
-    node: Node
-    shard_size: int = 0
-    num_archs: int = 0
-    problems: list[Problem] = field(default_factory=list)
-    repairs: dict[str, Callable[[], None]] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        return self.node.path
-
-    @property
-    def shards(self) -> list[Shard]:
-        size = self.shard_size
-        count = math.ceil(self.num_archs / size) if size else 0
-        return [Shard(i, i * size, min((i + 1) * size, self.num_archs), ()) for i in range(count)]
-
-    def add(
-        self,
-        what: str,
-        *,
-        shard: int | None = None,
-        rows: tuple[int, ...] = (),
-        repair: Callable[[], None] | None = None,
-        key: str = "",
-    ) -> None:
-        if repair:
-            does = (
-                "puts it right"
-                if shard is None
-                else "clears the shard, and the next `sweetgrad profile` makes it again"
-            )
-            what = f"{what} `sweetgrad verify {self.location} --repair` {does}."
-        self.problems.append(Problem(self.name, shard, rows, what, repair is not None))
-        if repair:
-            self.repairs[key or f"{len(self.repairs)}"] = repair
-
-
-def check_layout(profile: ProfileCheck, *, repair: bool) -> None:
-    """Compare every array's metadata with the schema. Sizes are what most arrays say, so that a damaged one is outvoted."""
-    for key in ("created", "runs", "complete"):
-        if key not in profile.node.attributes:
-            profile.add(f"attribute {key} is missing. Copy {profile.name}/zarr.json from a backup.")
-    found = {name: read_metadata(profile.root, f"{profile.name}/{name}") for name in VARIABLES}
-    shard_size = _shard_size(profile, [found[variable.name][0] for variable in row_variables()])
-    votes = [
-        pair
-        for metadata, _ in found.values()
-        for pair in zip(metadata.get("dimension_names") or (), metadata.get("shape") or (), strict=False)
-    ]
-    sizes = {dim: size for (dim, size), _ in reversed(Counter(votes).most_common())}
-    known = {"arch", "layer"} <= set(sizes)
-    if not known or not isinstance(shard_size, int) or not 1 <= sizes["arch"] // MAX_SHARDS + 1 <= shard_size:
-        profile.add("shard_size or the sizes of the arrays cannot be read: delete the folder and profile again.")
-        return
-    expected = expected_metadata({**sizes, "kind": len(KINDS), "bin": NUM_BINS}, shard_size)
-    damaged = False
-    for name, (metadata, error) in found.items():
-        wrong = [error] if error else differences(name, metadata, expected[name])
-        if wrong:
-            damaged = True
-            _rewrite = _metadata_writer(profile, name, expected[name])
-            profile.add(f"{name}: {'; '.join(wrong)}; rows were not checked.", repair=_rewrite)
-            if repair:
-                _rewrite()
-    if damaged and not repair:
-        return
-    profile.num_archs, profile.shard_size = sizes["arch"], shard_size
-
-
-def _shard_size(profile: ProfileCheck, arrays: list[dict[str, Any]]) -> int | None:
-    """Architectures in a shard, as most arrays have it, or else the attribute, which is compared with it."""
-    attribute = profile.node.attributes.get("shard_size")
-    votes = [
-        array["chunk_grid"]["configuration"]["chunk_shape"][0]
-        for array in arrays
-        if array and array["chunk_grid"]["name"] == "regular"
-    ]
-    if not votes:
-        return attribute
-    size = int(Counter(votes).most_common(1)[0][0])
-    if attribute != size:
-
-        def write() -> None:
-            metadata, _ = read_metadata(profile.root, profile.name)
-            metadata["attributes"]["shard_size"] = size
-            write_metadata(profile.root, profile.name, metadata)
-
-        profile.add(f"shard_size: the attribute is {attribute!r}, the arrays have {size}.", repair=write)
-    return size
-
-
-def _metadata_writer(profile: ProfileCheck, name: str, metadata: dict[str, Any]) -> Callable[[], None]:
-    return lambda: write_metadata(profile.root, f"{profile.name}/{name}", metadata)
 
 
 def check_shards(profile: ProfileCheck) -> Iterator[None]:
@@ -351,12 +203,3 @@ def check_estimators(profile: ProfileCheck) -> None:
 
 def _tree_deleter(root: zarr.Group, path: str) -> Callable[[], None]:
     return lambda: delete_tree(root, path)
-
-
-def _ranges(rows: tuple[int, ...]) -> str:
-    """Rows as ranges, at most five of them: ``0-3, 7``."""
-    starts = [i for i in range(len(rows)) if i == 0 or rows[i] != rows[i - 1] + 1]
-    ends = [*[i - 1 for i in starts[1:]], len(rows) - 1]
-    texts = [f"{rows[a]}" if a == b else f"{rows[a]}-{rows[b]}" for a, b in zip(starts, ends, strict=True)]
-    rest = f" and {len(rows) - starts[5]} more" if len(starts) > 5 else ""
-    return ", ".join(texts[:5]) + rest

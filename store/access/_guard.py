@@ -1,4 +1,4 @@
-"""The store object that zarr and xarray are given: every byte they read passes the limits of `sweetgrad.store._limits` first.
+"""The store object that zarr and xarray are given: every byte they read passes the checks beside it first.
 
 zarr reads metadata in one place and chunks in many, xarray opens arrays by itself, and a dask worker reads chunks long after.
 The checks stand where all of that comes by.
@@ -17,22 +17,12 @@ from zarr.abc.store import ByteRequest, RangeByteRequest, Store
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import LocalStore, WrapperStore, ZipStore
 
-from sweetgrad.store._limits import (
-    ADVICE,
-    MAX_DEPTH,
-    MAX_DOCUMENT_BYTES,
-    MAX_SHARD_BYTES,
-    ChunkLimits,
-    RefusedChunkError,
-    check_chunk,
-    check_document,
-    check_document_size,
-    check_file,
-    check_members,
-    parse_json,
-)
-from sweetgrad.store._remote import AtMost, PatientStore
-from sweetgrad.store._zip import RemoteZipStore
+from sweetgrad.store.access._archives import check_members
+from sweetgrad.store.access._chunks import ChunkLimits, RefusedChunkError, check_chunk, check_file
+from sweetgrad.store.access._documents import check_document, check_document_size, parse_json
+from sweetgrad.store.access._limits import ADVICE, MAX_DEPTH, MAX_DOCUMENT_BYTES, MAX_SHARD_BYTES
+from sweetgrad.store.access._remote import AtMost, PatientStore
+from sweetgrad.store.access._zip import RemoteZipStore
 from sweetgrad.store.errors import NotAStoreError, StoreError
 
 __all__ = ["CheckedZipStore", "GuardedStore", "guarded"]

@@ -1,9 +1,6 @@
 """Stores at a URL: the options of one, time limits, and requests that are tried again before they end in a clear error."""
 
 import asyncio
-import logging
-import random
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -13,6 +10,7 @@ from zarr.abc.store import ByteRequest, RangeByteRequest, SuffixByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import FsspecStore, WrapperStore
 
+from sweetgrad.store.access._retry import persist, status_of
 from sweetgrad.store.errors import NotAStoreError, StoreError, UnreachableStoreError
 
 T = TypeVar("T")
@@ -22,9 +20,6 @@ READ_TIMEOUT_S = 60.0
 TRIES = 6
 PAUSE_S = 0.5
 """Defaults of the storage options ``connect_timeout``, ``read_timeout`` (for every wait for bytes), ``tries``, ``pause``."""
-
-_LONGEST_PAUSE_S = 10.0
-_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -88,7 +83,7 @@ class PatientStore(WrapperStore[FsspecStore]):
             try:
                 found = await self._store.get(key, prototype, byte_range)
             except Exception as error:
-                if _status(error) != 416:  # the range lies behind the end: the file is shorter than it must be
+                if status_of(error) != 416:  # the range lies behind the end: the file is shorter than it must be
                     raise
                 found = prototype.buffer.from_bytes(b"")
             asked = _length(byte_range)
@@ -195,32 +190,10 @@ class PatientStore(WrapperStore[FsspecStore]):
             ) from error
 
     async def _try(self, action: Callable[[int], Awaitable[T]], key: str) -> T:
-        """Do something again until it succeeds, cannot succeed, or was tried often enough."""
-        begun = time.monotonic()
-        for attempt in range(self._tries):
-            try:
-                return await action(attempt)
-            except (StoreError, FileNotFoundError):
-                raise
-            except Exception as error:
-                if not _is_remote_error(error):
-                    raise
-                if _is_refusal(error):
-                    raise UnreachableStoreError(
-                        f"{self._remote}/{key}: expected to be let in, the server refused: {_words(error)}. Check the "
-                        "credentials (environment, ~/.aws, or storage options such as key, secret, anon) and what they allow."
-                    ) from error
-                if attempt == self._tries - 1:
-                    address = "address (endpoint_url)" if _is_s3(self._remote.url) else "address"
-                    raise UnreachableStoreError(
-                        f"{self._remote}/{key}: expected an answer, got {_words(error)} ({self._tries} tries in "
-                        f"{time.monotonic() - begun:.0f} s). Check the {address} and the network, then do the same again: what "
-                        "was written before is safe. The storage options tries, connect_timeout and read_timeout make it more "
-                        "patient."
-                    ) from error
-                _logger.info("%s/%s: %s; trying again", self._remote, key, _words(error))
-                await asyncio.sleep(_pause(attempt, self._pause_s))
-        raise AssertionError("tries is at least 1")
+        address = "address (endpoint_url)" if _is_s3(self._remote.url) else "address"
+        return await persist(
+            action, what=f"{self._remote}/{key}", address=address, tries=self._tries, pause_s=self._pause_s
+        )
 
 
 def open_remote(remote: RemoteStore, read_only: bool) -> PatientStore:
@@ -294,32 +267,3 @@ def _length(byte_range: ByteRequest | None) -> int | None:
     if isinstance(byte_range, RangeByteRequest):
         return byte_range.end - byte_range.start
     return byte_range.suffix if isinstance(byte_range, SuffixByteRequest) else None
-
-
-def _is_remote_error(error: Exception) -> bool:
-    """Whether it comes from the network or the server; anything else is a mistake in a program."""
-    libraries = ("aiohttp", "botocore", "aiobotocore", "fsspec", "s3fs", "gcsfs")
-    return isinstance(error, OSError | asyncio.TimeoutError) or type(error).__module__.partition(".")[0] in libraries
-
-
-def _is_refusal(error: Exception) -> bool:
-    """Whether another try would be answered in the same way."""
-    if isinstance(error, PermissionError) or "Credential" in type(error).__name__:
-        return True
-    status = _status(error)
-    return status is not None and 400 <= status < 500 and status not in (408, 416, 429)
-
-
-def _status(error: Exception) -> int | None:
-    status = getattr(error, "status", None)  # aiohttp.ClientResponseError
-    return status if isinstance(status, int) else None
-
-
-def _words(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".rstrip(": ")
-
-
-def _pause(attempt: int, first_s: float) -> float:
-    """Seconds before the next try, doubled each time; at random, lest many workers come back at once."""
-    longest = min(_LONGEST_PAUSE_S, first_s * 2.0**attempt)
-    return longest * random.uniform(0.5, 1)

@@ -8,10 +8,8 @@ from pathlib import Path, PurePosixPath
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
-from sweetgrad.store._check import Problem
-from sweetgrad.store._copy import each
-from sweetgrad.store._location import Location, is_remote
-from sweetgrad.store._remote import AtMost, PatientStore, RemoteStore, open_remote
+from sweetgrad.store.access import AtMost, Location, PatientStore, RemoteStore, each, is_remote, open_remote
+from sweetgrad.store.checks._problem import Problem
 from sweetgrad.store.errors import StoreError, UnreachableStoreError
 
 __all__ = ["SUMS", "check_extra", "check_sums", "files_below", "find_sums", "read_sums", "sha256_of", "write_sums"]

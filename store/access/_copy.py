@@ -13,7 +13,7 @@ import zarr
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
-from sweetgrad.store._location import ignore_leftovers
+from sweetgrad.store.access._location import ignore_leftovers
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""

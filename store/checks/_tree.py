@@ -13,8 +13,9 @@ from zarr.core.metadata.v3 import ArrayV3Metadata
 from zarr.core.sync import sync
 from zarr.storage import MemoryStore
 
+from sweetgrad.store._arrays import chunking, create_array
 from sweetgrad.store.errors import NotAStoreError
-from sweetgrad.store.profiles import chunking, create_array, has_rows
+from sweetgrad.store.profiles import has_rows
 from sweetgrad.store.schema import VARIABLES
 
 ACCURACY = "accuracy"
@@ -66,7 +67,7 @@ def read_metadata(root: zarr.Group, path: str) -> tuple[dict[str, Any], str]:
     """A node's ``zarr.json`` as a dictionary, and what is wrong with it (empty: nothing)."""
     try:
         raw = sync((root.store_path / f"{path}/zarr.json").get(default_buffer_prototype()))
-    except NotAStoreError as error:  # refused by the limits of `_limits`
+    except NotAStoreError as error:  # refused by the limits of `sweetgrad.store.access`
         return {}, f"zarr.json is refused ({error})"
     if raw is None:
         return {}, "zarr.json is missing"

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from sweetgrad.store import StoreError, publish, verify
-from sweetgrad.store.sums import read_sums, write_sums
+from sweetgrad.store.checks.sums import read_sums, write_sums
 
 ZEROS = "0" * 64
 

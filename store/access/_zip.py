@@ -12,7 +12,7 @@ from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, Sto
 from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
 from zarr.core.sync import sync
 
-from sweetgrad.store._limits import check_members
+from sweetgrad.store.access._archives import check_members
 from sweetgrad.store.errors import CorruptShardError, NotAStoreError
 
 _TAIL = 1 << 16

@@ -13,16 +13,15 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
-from sweetgrad.store._copy import Progress, copy_groups, new_folder
-from sweetgrad.store._location import Location, child_groups, is_remote, open_root
-from sweetgrad.store._merge_plan import MergedProfile, Plan, Source, plan_profile, read_all, scores_of
+from sweetgrad.store.access import Location, Progress, child_groups, copy_groups, is_remote, new_folder, open_root
 from sweetgrad.store.accuracy import _load, _merge, _replace
+from sweetgrad.store.checks import require_sound
 from sweetgrad.store.errors import CorruptShardError, StoreError
 from sweetgrad.store.estimators import ESTIMATOR_VARIABLES, create_estimators
+from sweetgrad.store.merging._plan import MergedProfile, Plan, Source, plan_profile, read_all, scores_of
 from sweetgrad.store.profiles import _profile_names, finalise_profile
 from sweetgrad.store.schema import row_variables
 from sweetgrad.store.shards import Shard, _read, write_estimators, write_shard
-from sweetgrad.store.verify import require_sound
 
 __all__ = ["MergeReport", "MergedProfile", "merge"]
 

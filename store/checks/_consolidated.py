@@ -4,8 +4,8 @@ from typing import Any
 
 import zarr
 
-from sweetgrad.store._check import Problem, ProfileCheck
-from sweetgrad.store._tree import ACCURACY, exists, parse_metadata, read_metadata, read_root
+from sweetgrad.store.checks._problem import Problem, ProfileCheck
+from sweetgrad.store.checks._tree import ACCURACY, exists, parse_metadata, read_metadata, read_root
 from sweetgrad.store.profiles import consolidate
 
 _STAMP = ("shard_size", "complete", "num_ok", "num_failed", "content_digest")

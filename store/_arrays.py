@@ -1,0 +1,93 @@
+"""How the arrays of a profile lie on disk: chunks, shards, codecs."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.codecs import BloscCodec, Crc32cCodec
+
+from sweetgrad.store.bins import NUM_BINS, bin_bounds
+from sweetgrad.store.schema import KINDS, VARIABLES, Variable
+
+_ONE_BLOCK = 1 << 25
+
+_COORDINATE_CHUNK = 25_000
+"""Architectures in a chunk of ``arch`` and ``arch_index``: whoever writes a shard reads the strings of that shard."""
+
+
+def create_group(
+    root: zarr.Group, name: str, arch: Sequence[str], layers: Sequence[str], shard_size: int
+) -> zarr.Group:
+    group = root.create_group(name, overwrite=name in root)
+    group.attrs["shard_size"] = shard_size
+    sizes = {"arch": len(arch), "layer": len(layers), "kind": len(KINDS), "bin": NUM_BINS}
+    for variable in VARIABLES.values():
+        create_array(group, variable, sizes=sizes, shard_size=shard_size)
+    lower, upper = bin_bounds()
+    coords = {
+        "layer": np.array(layers, dtype=object),
+        "kind": np.array(KINDS, dtype=object),
+        "bin_lower": lower,
+        "bin_upper": upper,
+    }
+    for key, values in coords.items():
+        group[key][:] = values  # type: ignore[index]
+    for start in range(0, len(arch), _COORDINATE_CHUNK):  # a space may have millions of strings
+        stop = min(start + _COORDINATE_CHUNK, len(arch))
+        group["arch"][start:stop] = np.array(arch[start:stop], dtype=object)  # type: ignore[index]
+        group["arch_index"][start:stop] = np.arange(start, stop, dtype="int32")  # type: ignore[index]
+    return group
+
+
+def create_array(
+    group: zarr.Group, variable: Variable, *, sizes: Mapping[str, int], shard_size: int
+) -> zarr.Array[Any]:
+    """Create the empty array of one variable: sharded if it has more dimensions than ``arch``."""
+    shape = tuple(sizes[dim] for dim in variable.dims)
+    chunks, shards = chunking(variable, sizes=sizes, shard_size=shard_size)
+    is_text = variable.dtype == "str"
+    return group.create_array(
+        variable.name,
+        shape=shape,
+        dtype=str if is_text else variable.dtype,
+        chunks=chunks,
+        shards=shards,
+        # A flipped bit is found by every read of the chunk, not only by `verify`.
+        compressors=[
+            compressor(is_text=is_text),
+            Crc32cCodec(),
+        ],
+        fill_value=variable.fill,
+        dimension_names=variable.dims,
+        attributes={
+            "units": variable.units,
+            "doc": variable.doc,
+            **(
+                {"coordinates": "arch_index bin_lower bin_upper"}
+                if variable.dims[-1] == "bin" and variable.role == "row"
+                else {}
+            ),
+        },
+    )
+
+
+def compressor(*, is_text: bool = False) -> BloscCodec:
+    """Zstandard over the shuffled bytes of a whole chunk: with Blosc's usual small blocks, counts take a tenth more."""
+    return BloscCodec(cname="zstd", clevel=5, shuffle="noshuffle" if is_text else "shuffle", blocksize=_ONE_BLOCK)
+
+
+def chunking(
+    variable: Variable, *, sizes: Mapping[str, int], shard_size: int
+) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
+    """Chunk shape and shard shape of a variable; a shard holds one chunk for each kind, None: the chunks are files themselves.
+
+    Most questions are about weights alone. Chunks of fewer architectures would compress worse.
+    """
+    if variable.role == "coord":
+        most = {"arch": _COORDINATE_CHUNK}
+        return tuple(max(1, min(sizes[dim], most.get(dim, sizes[dim]))) for dim in variable.dims), None
+    shard = tuple(shard_size if dim == "arch" else sizes[dim] for dim in variable.dims)
+    if "kind" not in variable.dims:
+        return shard, None
+    return tuple(1 if dim == "kind" else size for dim, size in zip(variable.dims, shard, strict=True)), shard

@@ -1,0 +1,123 @@
+"""Pure checks of chunks and shards as they are stored, before anything is decompressed."""
+
+import struct
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import numpy as np
+from numcodecs import Blosc  # type: ignore[import-untyped]
+
+from sweetgrad.store.errors import CorruptShardError
+
+_BLOSC_HEADER = struct.Struct("<4BIII")
+_BLOSC_EXTRA = 16  # what Blosc adds to bytes that it cannot compress
+_CRC_BYTES = 4
+_INDEX_ENTRY_BYTES = 16
+
+
+class RefusedChunkError(CorruptShardError, ValueError):
+    """A chunk that was not decoded. Also a ValueError, as codecs raise, so that readers add what they know of the place."""
+
+
+@dataclass(frozen=True)
+class ChunkLimits:
+    """What the files of one array may hold, from its metadata.
+
+    Attributes
+    ----------
+    num_values
+        Values in one chunk.
+    decoded_bytes
+        Bytes of one chunk, decoded; of texts, the most that is allowed.
+    num_chunks
+        Chunks in one file; 0 if the array is not sharded and a file is a chunk.
+    is_text, is_blosc, is_crc
+        Whether values are texts, and which codecs come after the first.
+    """
+
+    num_values: int
+    decoded_bytes: int
+    num_chunks: int
+    is_text: bool
+    is_blosc: bool
+    is_crc: bool
+
+    @property
+    def encoded_bytes(self) -> int:
+        """The most that one chunk takes when it is stored."""
+        return self.decoded_bytes + _BLOSC_EXTRA + _CRC_BYTES
+
+    @property
+    def index_bytes(self) -> int:
+        """Size of the index at the end of a shard."""
+        return self.num_chunks * _INDEX_ENTRY_BYTES + _CRC_BYTES
+
+    @property
+    def file_bytes(self) -> int:
+        """The most that one file takes."""
+        return self.num_chunks * self.encoded_bytes + self.index_bytes if self.num_chunks else self.encoded_bytes
+
+
+def check_chunk(data: Any, limits: ChunkLimits, *, where: str) -> None:
+    """Check what a stored chunk says that it will be, before it is decompressed.
+
+    Blosc allocates what the header of its input asks for, and the decoder of texts one object for each text that the first four
+    bytes announce: up to 2 GiB and 32 GiB, for a file of a hundred bytes.
+
+    Parameters
+    ----------
+    data
+        The chunk as it is stored, uint8.
+    limits
+        Of its array.
+
+    Raises
+    ------
+    CorruptShardError
+        If the chunk announces more than the metadata of its array has room for.
+    """
+    payload = memoryview(data)[: len(data) - _CRC_BYTES * limits.is_crc]
+    if limits.is_blosc:
+        if len(payload) < _BLOSC_HEADER.size:
+            _corrupt(where, f"has {len(payload)} bytes", f"a chunk of at least {_BLOSC_HEADER.size}")
+        *_, decoded, _block, stored = _BLOSC_HEADER.unpack(payload[: _BLOSC_HEADER.size])
+        if decoded > limits.decoded_bytes:
+            _corrupt(where, f"would decompress to {decoded:,} bytes", f"at most {limits.decoded_bytes:,}")
+        if stored != len(payload):
+            _corrupt(where, f"says that it has {stored:,} bytes, and has {len(payload):,}", "a whole chunk")
+    if limits.is_text:
+        try:
+            payload = memoryview(Blosc().decode(bytes(payload))) if limits.is_blosc else payload
+        except (RuntimeError, ValueError) as error:
+            raise RefusedChunkError(
+                f"{where} cannot be decompressed ({error}). `sweetgrad verify` says what to do."
+            ) from error
+        count = int.from_bytes(payload[:4], "little")
+        if count != limits.num_values:
+            _corrupt(where, f"announces {count:,} texts", f"{limits.num_values:,}, as its array says")
+
+
+def check_file(data: Any, limits: ChunkLimits, *, where: str) -> None:
+    """Check a whole file of an array: its one chunk, or every chunk in the index of the shard."""
+    if not limits.num_chunks:
+        check_chunk(data, limits, where=where)
+        return
+    if len(data) < limits.index_bytes:
+        _corrupt(where, f"has {len(data):,} bytes", f"a shard, whose index alone has {limits.index_bytes:,}")
+    index = np.frombuffer(data[len(data) - limits.index_bytes : len(data) - _CRC_BYTES], "<u8").reshape(-1, 2)
+    for offset, size in index.tolist():
+        if (offset, size) == (2**64 - 1, 2**64 - 1):
+            continue  # no such chunk: all of it is fill values
+        if offset + size > len(data):
+            _corrupt(
+                where,
+                f"has a chunk of {size:,} bytes at {offset:,}, and ends at {len(data):,}",
+                "chunks inside the file",
+            )
+        check_chunk(data[offset : offset + size], limits, where=where)
+
+
+def _corrupt(where: str, came: str, expected: str) -> NoReturn:
+    raise RefusedChunkError(
+        f"{where} {came}; expected {expected}. It was not decoded. `sweetgrad verify` says what is damaged and what to do."
+    )

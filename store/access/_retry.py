@@ -1,0 +1,86 @@
+"""Requests that are tried again before they end in a clear error."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from sweetgrad.store.errors import StoreError, UnreachableStoreError
+
+T = TypeVar("T")
+
+_LONGEST_PAUSE_S = 10.0
+_logger = logging.getLogger(__name__)
+
+
+async def persist(action: Callable[[int], Awaitable[T]], *, what: str, address: str, tries: int, pause_s: float) -> T:
+    """Do something again until it succeeds, cannot succeed, or was tried often enough.
+
+    Parameters
+    ----------
+    action
+        Called with the number of the attempt, from 0.
+    what, address
+        For messages: what is asked for, and what to call its address.
+    tries, pause_s
+        How often at most, and how long to wait before the second time; doubled before every other.
+
+    Raises
+    ------
+    UnreachableStoreError
+        If the server refused, or did not answer the last try.
+    """
+    begun = time.monotonic()
+    for attempt in range(tries):
+        try:
+            return await action(attempt)
+        except (StoreError, FileNotFoundError):
+            raise
+        except Exception as error:
+            if not _is_remote_error(error):
+                raise
+            if _is_refusal(error):
+                raise UnreachableStoreError(
+                    f"{what}: expected to be let in, the server refused: {_words(error)}. Check the "
+                    "credentials (environment, ~/.aws, or storage options such as key, secret, anon) and what they allow."
+                ) from error
+            if attempt == tries - 1:
+                raise UnreachableStoreError(
+                    f"{what}: expected an answer, got {_words(error)} ({tries} tries in {time.monotonic() - begun:.0f} s). "
+                    f"Check the {address} and the network, then do the same again: what was written before is safe. The "
+                    "storage options tries, connect_timeout and read_timeout make it more patient."
+                ) from error
+            _logger.info("%s: %s; trying again", what, _words(error))
+            await asyncio.sleep(_pause(attempt, pause_s))
+    raise AssertionError("tries is at least 1")
+
+
+def _is_remote_error(error: Exception) -> bool:
+    """Whether it comes from the network or the server; anything else is a mistake in a program."""
+    libraries = ("aiohttp", "botocore", "aiobotocore", "fsspec", "s3fs", "gcsfs")
+    return isinstance(error, OSError | asyncio.TimeoutError) or type(error).__module__.partition(".")[0] in libraries
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether another try would be answered in the same way."""
+    if isinstance(error, PermissionError) or "Credential" in type(error).__name__:
+        return True
+    status = status_of(error)
+    return status is not None and 400 <= status < 500 and status not in (408, 416, 429)
+
+
+def status_of(error: Exception) -> int | None:
+    status = getattr(error, "status", None)  # aiohttp.ClientResponseError
+    return status if isinstance(status, int) else None
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".rstrip(": ")
+
+
+def _pause(attempt: int, first_s: float) -> float:
+    """Seconds before the next try, doubled each time; at random, lest many workers come back at once."""
+    longest = min(_LONGEST_PAUSE_S, first_s * 2.0**attempt)
+    return longest * random.uniform(0.5, 1)

@@ -1,0 +1,98 @@
+"""What a check finds, and what it would do about it."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import zarr
+
+from sweetgrad.store.access import Location
+from sweetgrad.store.checks._tree import Node
+from sweetgrad.store.errors import CorruptShardError, NotAStoreError
+from sweetgrad.store.shards import Shard
+
+DAMAGE = (CorruptShardError, NotAStoreError, ValueError, TypeError, KeyError, IndexError, RuntimeError)
+"""What zarr raises on metadata or bytes that make no sense; a full disk or a lost network (OSError) is no damage."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing in a store that is not as it must be.
+
+    Attributes
+    ----------
+    profile
+        Path of the profile (or other group) in the store; empty for the store as a whole.
+    shard
+        Index of the shard; None if the problem is not inside one.
+    rows
+        Positions of the architectures concerned; empty if it concerns no single row.
+    what
+        The variable, what is wrong with it, and what to do.
+    repairable
+        Whether ``verify(…, repair=True)`` deals with it.
+    """
+
+    profile: str
+    shard: int | None
+    rows: tuple[int, ...]
+    what: str
+    repairable: bool
+
+    def __str__(self) -> str:
+        """One line that names all of it."""
+        shard = None if self.shard is None else f"shard {self.shard}"
+        rows = f"rows {_ranges(self.rows)}" if self.rows else None
+        return ": ".join([", ".join(part for part in (self.profile or "store", shard, rows) if part), self.what])
+
+
+@dataclass
+class ProfileCheck:
+    """What the check of one profile gathers. A repair is done after all checks, in order, each once."""
+
+    root: zarr.Group
+    location: Location
+    node: Node
+    shard_size: int = 0
+    num_archs: int = 0
+    problems: list[Problem] = field(default_factory=list)
+    repairs: dict[str, Callable[[], None]] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.node.path
+
+    @property
+    def shards(self) -> list[Shard]:
+        size = self.shard_size
+        count = math.ceil(self.num_archs / size) if size else 0
+        return [Shard(i, i * size, min((i + 1) * size, self.num_archs), ()) for i in range(count)]
+
+    def add(
+        self,
+        what: str,
+        *,
+        shard: int | None = None,
+        rows: tuple[int, ...] = (),
+        repair: Callable[[], None] | None = None,
+        key: str = "",
+    ) -> None:
+        if repair:
+            does = (
+                "puts it right"
+                if shard is None
+                else "clears the shard, and the next `sweetgrad profile` makes it again"
+            )
+            what = f"{what} `sweetgrad verify {self.location} --repair` {does}."
+        self.problems.append(Problem(self.name, shard, rows, what, repair is not None))
+        if repair:
+            self.repairs[key or f"{len(self.repairs)}"] = repair
+
+
+def _ranges(rows: tuple[int, ...]) -> str:
+    """Rows as ranges, at most five of them: ``0-3, 7``."""
+    starts = [i for i in range(len(rows)) if i == 0 or rows[i] != rows[i - 1] + 1]
+    ends = [*[i - 1 for i in starts[1:]], len(rows) - 1]
+    texts = [f"{rows[a]}" if a == b else f"{rows[a]}-{rows[b]}" for a, b in zip(starts, ends, strict=True)]
+    rest = f" and {len(rows) - starts[5]} more" if len(starts) > 5 else ""
+    return ", ".join(texts[:5]) + rest
