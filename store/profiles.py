@@ -5,6 +5,7 @@ import difflib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,7 @@ def create_profile(
     arch: Sequence[str],
     layers: Sequence[str],
     shard_size: int | None = None,
+    may_grow: bool = False,
 ) -> str:
     """Create an empty profile with a row for every architecture, or check that the one there has this spec.
 
@@ -162,6 +164,9 @@ def create_profile(
         Architecture strings of the whole space, in index order, and layer names from input to output.
     shard_size
         Architectures in a shard; None: that of the profile found, or `DEFAULT_SHARD_SIZE`.
+    may_grow
+        Whether the space is an endless list, of which ``arch`` is a beginning: then a profile that is there gets rows at its end
+        if ``arch`` is longer, and is taken as it is if ``arch`` is shorter.
 
     Returns
     -------
@@ -179,7 +184,7 @@ def create_profile(
     if not is_remote(location) and Path(str(location)).is_file():
         raise NotAStoreError(f"{location} is a file: expected a folder of a zarr store, or a new path.")
     with exclusively(location):
-        return _create_profile(_create_root(location), location, spec, arch, layers, shard_size)
+        return _create_profile(_create_root(location), location, spec, arch, layers, shard_size, may_grow)
 
 
 def _create_profile(
@@ -189,17 +194,24 @@ def _create_profile(
     arch: Sequence[str],
     layers: Sequence[str],
     shard_size: int | None,
+    may_grow: bool,
 ) -> str:
     name = spec.profile_name
     group = _get(root, name, location)
     # The spec is written last: a group without it is a creation that was cut off.
     if isinstance(group, zarr.Group) and "spec" in group.attrs:
-        spec.require_equal(ProfileSpec.from_attrs(dict(group.attrs["spec"])), where=f"profile {name} in {location}")  # type: ignore[arg-type]
+        stored = ProfileSpec.from_attrs(dict(group.attrs["spec"]))  # type: ignore[arg-type]
+        named = _named_archs(group) if may_grow else []
+        is_list = may_grow and all(a == b for a, b in zip(named, arch, strict=False))
+        asked = replace(spec, arch_sha256=stored.arch_sha256) if is_list else spec
+        asked.require_equal(stored, where=f"profile {name} in {location}")
         if shard_size not in (None, group.attrs["shard_size"]):
             raise StoreError(
                 f"profile {name} in {location} has shards of {group.attrs['shard_size']} architectures, asked {shard_size}: "
                 "leave --shard-size out to continue it."
             )
+        if is_list and len(arch) >= len(named) < max(len(arch), int(group["status"].shape[0])):  # type: ignore[union-attr]
+            _grow(group, spec, arch, num_named=len(named))
     elif has_rows(root, name):
         raise StoreError(
             f"profile {name} in {location} holds rows, but its spec cannot be read ({name}/zarr.json). Copy that file from a "
@@ -209,6 +221,39 @@ def _create_profile(
         group = _create_group(root, name, arch, layers, shard_size or DEFAULT_SHARD_SIZE)
         group.attrs.update({"spec": spec.to_attrs(), "created": _now(), "runs": [], "complete": False})
     return name
+
+
+def _named_archs(group: zarr.Group) -> list[str]:
+    """Architecture strings of a profile; a growth that was cut off left rows without one."""
+    names = [str(name) for name in np.asarray(group["arch"][:])]  # type: ignore[index]
+    while names and not names[-1]:
+        names.pop()
+    return names
+
+
+def _grow(group: zarr.Group, spec: ProfileSpec, arch: Sequence[str], *, num_named: int) -> None:
+    """Add empty rows. Names and spec come last: a growth that was cut off is one that the next run does again."""
+    num_archs = len(arch)
+    for _, array in sorted(group.arrays()):
+        _lengthen(array, num_archs)
+    if "estimators" in group:
+        for _, estimator in sorted(group["estimators"].groups()):  # type: ignore[union-attr]
+            for _, array in sorted(estimator.arrays()):
+                _lengthen(array, num_archs)
+    _write_archs(group, arch, start=num_named)
+    group.attrs.update({"complete": False, "spec": spec.to_attrs()})
+
+
+def _lengthen(array: zarr.Array[Any], num_archs: int) -> None:
+    if (array.metadata.dimension_names or ("",))[0] == "arch":  # type: ignore[union-attr]
+        array.resize((num_archs, *array.shape[1:]))
+
+
+def _write_archs(group: zarr.Group, arch: Sequence[str], *, start: int = 0) -> None:
+    for begin in range(start, len(arch), _COORDINATE_CHUNK):  # a space may have millions of strings
+        stop = min(begin + _COORDINATE_CHUNK, len(arch))
+        group["arch"][begin:stop] = np.array(arch[begin:stop], dtype=object)  # type: ignore[index]
+        group["arch_index"][begin:stop] = np.arange(begin, stop, dtype="int32")  # type: ignore[index]
 
 
 def has_rows(root: zarr.Group, name: str) -> bool:
@@ -311,10 +356,7 @@ def _create_group(
     }
     for key, values in coords.items():
         group[key][:] = values  # type: ignore[index]
-    for start in range(0, len(arch), _COORDINATE_CHUNK):  # a space may have millions of strings
-        stop = min(start + _COORDINATE_CHUNK, len(arch))
-        group["arch"][start:stop] = np.array(arch[start:stop], dtype=object)  # type: ignore[index]
-        group["arch_index"][start:stop] = np.arange(start, stop, dtype="int32")  # type: ignore[index]
+    _write_archs(group, arch)
     return group
 
 

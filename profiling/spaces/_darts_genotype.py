@@ -58,9 +58,9 @@ def parse_genotype(form: str | Mapping[str, Any]) -> Genotype:
     Parameters
     ----------
     form
-        ``Genotype(normal=[('sep_conv_3x3', 0), ...], normal_concat=range(2, 6), reduce=..., reduce_concat=...)``; the same four as
-        a dictionary, or as JSON; or a configuration of NAS-Bench-301 (``...:darts:edge_normal_0``, ``...:inputs_node_normal_3``),
-        as a dictionary or as JSON.
+        ``Genotype(normal=[('sep_conv_3x3', 0), ...], normal_concat=range(2, 6), reduce=..., reduce_concat=...)``; the same
+        four as a dictionary, or as JSON; or a configuration of NAS-Bench-301 (``...:darts:edge_normal_0``,
+        ``...:inputs_node_normal_3``), as a dictionary or as JSON.
 
     Raises
     ------
@@ -133,7 +133,7 @@ def check_genotype(genotype: Genotype, *, operations: Collection[str], num_nodes
                 )
             if source >= node:
                 raise ValueError(
-                    f"{where}: node {node} takes node {source} on edge {place}; expected one of 0 to {node - 1}, which come before it"
+                    f"{where}: node {node} takes node {source} on edge {place}; expected an earlier one, 0 to {node - 1}"
                 )
         # In a reduction cell, the inputs are larger than what is made of them.
         first, last = (2 if cell == "reduce" else 0), len(edges) // _NUM_INPUTS + 1

@@ -29,7 +29,6 @@ _COLUMN = "genotype"
 _DEFAULT_NUM_ARCHS = 10_000
 _MAX_CHANNELS, _MAX_CELLS, _MAX_NUM_ARCHS = 4096, 1000, 10_000_000
 _MAX_REFUSED = 100_000
-_SEQUENCE = "sweetgrad darts: SHA-256 draws of the 1.08e18 genotypes, version 1"
 
 
 class Darts:
@@ -110,11 +109,6 @@ class Darts:
     def order(self) -> str:
         """How the rows are ordered, in words."""
         return "uniform draws" if self._listed is None else "file"
-
-    @property
-    def sequence(self) -> str | None:
-        """What determines the endless list of rows, in place of the rows themselves; None with a table."""
-        return _SEQUENCE if self.open_ended else None
 
     @property
     def options(self) -> dict[str, Any]:
@@ -226,7 +220,6 @@ class NasBench301(Darts):
     """The DARTS space in the network that NAS-Bench-301 trains on CIFAR-10: 8 cells, from 32 channels on."""
 
     name = "nas-bench-301"
-    tables = ("benchmarks/nas-bench-301.csv.gz",)
     default_channels = 32
     default_cells = 8
 
