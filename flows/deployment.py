@@ -48,9 +48,7 @@ def profile_deployment(
     dataset: str = Field("digits", description="digits, synthetic, cifar10, cifar100, imagenet16-120, or your own."),
     data_dir: str | None = Field(None, description="Folder with the files of the data set."),
     space_file: str | None = Field(None, description="Table that lists or orders the architectures."),
-    space_options: dict[str, Any] = Field(
-        {}, description="Parameters of the search space, such as channels and cells."
-    ),  # noqa: B008
+    space_options: dict[str, Any] = Field({}, description="Parameters of the search space, e.g. channels."),  # noqa: B008
     archs: str = Field("all", description="all, START:STOP, sample:N (seeded), or an index."),
     batch_size: int = Field(64, description="Images in the one batch that all architectures see."),
     seed: int = Field(42, description="Seed of the batch, the initialisation and the sample."),

@@ -152,8 +152,8 @@ def _extract_zip(archive: Path, folder: Path) -> None:
         total = sum(member.file_size for member in members)
         if total > _MAX_EXTRACTED_BYTES or len(members) > _MAX_MEMBERS:
             raise ValueError(
-                f"{archive} cannot be extracted safely: expected at most {_MAX_MEMBERS:,} files with {_MAX_EXTRACTED_BYTES:,} bytes, "
-                f"got {len(members):,} with {total:,}"
+                f"{archive} cannot be extracted safely: expected at most {_MAX_MEMBERS:,} files with {_MAX_EXTRACTED_BYTES:,} "
+                f"bytes, got {len(members):,} with {total:,}"
             )
         for member in members:
             target = folder / member.filename

@@ -38,9 +38,10 @@ class Nds:
     Parameters
     ----------
     table
-        JSON (also ``.gz``): a list of entries, or a dictionary of two lists, ``top`` and ``mid``, one after the other. Of an entry
-        only ``net`` is read (``genotype``, ``width``, ``depth``), and ``params``, if it is there; ``aux`` says that training used
-        an auxiliary head, which has no place here. Networks are those for ImageNet if the file's name ends in ``_in``.
+        JSON (also ``.gz``): a list of entries, or a dictionary of two lists, ``top`` and ``mid``, one after the other. Of an
+        entry only ``net`` is read (``genotype``, ``width``, ``depth``), and ``params``, if it is there; ``aux`` says that
+        training used an auxiliary head, which has no place here. Networks are those for ImageNet if the file's name ends in
+        ``_in``.
     invalid
         What becomes of an entry of which no network can be built: ``refuse`` it, or ``skip`` it with a warning.
 
@@ -62,7 +63,7 @@ class Nds:
             raise ValueError(f"invalid must be one of {', '.join(get_args(Invalid))}, got {invalid!r}")
         if table is None:
             raise ValueError(
-                f"{self.name} has no built-in list of networks: it comes from the file {self.file} of NDS, from {URL}. Name it with "
+                f"{self.name} has no built-in list of networks: it comes from the file {self.file} of NDS ({URL}). Name it with "
                 f"--space-file FILE ({self.tables[0]} under --data-dir is found by itself, and fetched there with --download)"
             )
         path = Path(table)
@@ -70,7 +71,7 @@ class Nds:
         self.invalid = invalid
         self.published_params: dict[str, int] = {}
         self._archs = self._read(path)
-        self._depth = max(_parse(arch)[2] for arch in self._archs)
+        self._depth = max(int(arch.rpartition("=")[2]) for arch in self._archs)
         self.input_size = 32 if self.form == "cifar" else 224
         self.layer_names = ("stem", *(f"layer{place}" for place in range(1, self._depth + 2)))
 
@@ -244,8 +245,7 @@ def _arch_of(entry: Any) -> str:
     for part, most in (("width", _MAX_WIDTH), ("depth", _MAX_DEPTH)):
         if type(net.get(part)) is not int or not 1 <= net[part] <= most:
             raise ValueError(f"its {part} must be a whole number in 1..{most}, got {net.get(part)!r}")
-    arch = f"{genotype};width={net['width']};depth={net['depth']}"
-    return arch
+    return f"{genotype};width={net['width']};depth={net['depth']}"
 
 
 def _parse(arch_id: str) -> tuple[Genotype, int, int]:
