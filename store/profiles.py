@@ -211,7 +211,7 @@ def _create_profile(
                 "leave --shard-size out to continue it."
             )
         if is_list and len(arch) >= len(named) < max(len(arch), int(group["status"].shape[0])):  # type: ignore[union-attr]
-            _grow(group, spec, arch, num_named=len(named))
+            _grow(group, spec, arch)
     elif has_rows(root, name):
         raise StoreError(
             f"profile {name} in {location} holds rows, but its spec cannot be read ({name}/zarr.json). Copy that file from a "
@@ -225,35 +225,40 @@ def _create_profile(
 
 def _named_archs(group: zarr.Group) -> list[str]:
     """Architecture strings of a profile; a growth that was cut off left rows without one."""
-    names = [str(name) for name in np.asarray(group["arch"][:])]  # type: ignore[index]
+    names = [str(name) for name in np.asarray(group["arch"][:])] if "arch" in group else []  # type: ignore[index]
     while names and not names[-1]:
         names.pop()
     return names
 
 
-def _grow(group: zarr.Group, spec: ProfileSpec, arch: Sequence[str], *, num_named: int) -> None:
+def _grow(group: zarr.Group, spec: ProfileSpec, arch: Sequence[str]) -> None:
     """Add empty rows. Names and spec come last: a growth that was cut off is one that the next run does again."""
     num_archs = len(arch)
-    for _, array in sorted(group.arrays()):
-        _lengthen(array, num_archs)
+    for variable in VARIABLES.values():
+        if variable.role == "coord" and variable.dims == ("arch",):
+            # A small coordinate is one chunk, as large as itself.
+            if variable.name in group:
+                del group[variable.name]
+            create_array(group, variable, sizes={"arch": num_archs}, shard_size=num_archs)
+        elif variable.dims[0] == "arch":
+            _lengthen(group[variable.name], num_archs)  # type: ignore[arg-type]
     if "estimators" in group:
         for _, estimator in sorted(group["estimators"].groups()):  # type: ignore[union-attr]
             for _, array in sorted(estimator.arrays()):
                 _lengthen(array, num_archs)
-    _write_archs(group, arch, start=num_named)
+    _write_archs(group, arch)
     group.attrs.update({"complete": False, "spec": spec.to_attrs()})
 
 
 def _lengthen(array: zarr.Array[Any], num_archs: int) -> None:
-    if (array.metadata.dimension_names or ("",))[0] == "arch":  # type: ignore[union-attr]
-        array.resize((num_archs, *array.shape[1:]))
+    array.resize((num_archs, *array.shape[1:]))
 
 
-def _write_archs(group: zarr.Group, arch: Sequence[str], *, start: int = 0) -> None:
-    for begin in range(start, len(arch), _COORDINATE_CHUNK):  # a space may have millions of strings
-        stop = min(begin + _COORDINATE_CHUNK, len(arch))
-        group["arch"][begin:stop] = np.array(arch[begin:stop], dtype=object)  # type: ignore[index]
-        group["arch_index"][begin:stop] = np.arange(begin, stop, dtype="int32")  # type: ignore[index]
+def _write_archs(group: zarr.Group, arch: Sequence[str]) -> None:
+    for start in range(0, len(arch), _COORDINATE_CHUNK):  # a space may have millions of strings
+        stop = min(start + _COORDINATE_CHUNK, len(arch))
+        group["arch"][start:stop] = np.array(arch[start:stop], dtype=object)  # type: ignore[index]
+        group["arch_index"][start:stop] = np.arange(start, stop, dtype="int32")  # type: ignore[index]
 
 
 def has_rows(root: zarr.Group, name: str) -> bool:

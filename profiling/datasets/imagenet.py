@@ -26,8 +26,8 @@ _MAX_PIXELS = 100_000_000
 def load_imagenet(data_dir: Path | None = None, *, seed: int = 42, download: bool = False) -> Images:
     """Find the pictures of a folder in the layout of ImageNet, ``train/n01440764/*.JPEG``.
 
-    Only the pictures of a batch are read, when it is drawn. Each is scaled so that its shorter side has 256 pixels (bilinear), the
-    middle 224 x 224 of it are taken, and the channels normalised: the usual preprocessing for evaluation.
+    Only the pictures of a batch are read, when it is drawn. Each is scaled so that its shorter side has 256 pixels (bilinear),
+    the middle 224 x 224 of it are taken, and the channels normalised: the usual preprocessing for evaluation.
 
     Parameters
     ----------
