@@ -73,12 +73,11 @@ class ProfileSpec:
 
     def require_equal(self, other: Self, *, where: str) -> None:
         """Raise `SpecMismatchError` that names every field in which ``other`` (found in the store) differs from this spec."""
-        mine, theirs = self.to_attrs(), other.to_attrs()
-        differing = [f.name for f in fields(self) if mine.get(f.name) != theirs.get(f.name)]
+        mine, theirs = asdict(self), asdict(other)
+        differing = [f.name for f in fields(self) if mine[f.name] != theirs[f.name]]
         if differing:
             lines = "\n".join(
-                f"  {name}: stored {json.dumps(theirs.get(name))}, asked {json.dumps(mine.get(name))}"
-                for name in differing
+                f"  {name}: stored {json.dumps(theirs[name])}, asked {json.dumps(mine[name])}" for name in differing
             )
             raise SpecMismatchError(
                 f"{where} was measured with other settings:\n{lines}\n"

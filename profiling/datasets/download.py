@@ -60,6 +60,9 @@ def fetch(url: str, md5: str | None, destination: Path) -> Path:
         if md5 is not None and (got := _md5(part)) != md5:
             part.unlink()
             raise ValueError(f"{url}: expected MD5 {md5}, got {got}. Deleted {part}; run this again to fetch it anew")
+        if md5 is None and archive.suffix == ".zip" and not zipfile.is_zipfile(part):
+            part.unlink()
+            raise ValueError(f"{url}: what came is no zip archive. Deleted {part}; run this again to fetch it anew")
         part.rename(archive)
     _extract(archive, destination)
     return archive

@@ -265,5 +265,6 @@ def test_fetch_table__writes_nothing_outside_its_folder(publisher: type[_Archive
 
 def test_fetch_table__says_when_it_got_no_archive(publisher: type[_Archive], tmp_path: Path) -> None:
     publisher.content = b"<html>not here</html>"
-    with pytest.raises(ValueError, match="cannot be extracted safely"):
+    with pytest.raises(ValueError, match="what came is no zip archive"):
         NdsDarts.fetch_table(tmp_path)
+    assert not list(tmp_path.iterdir())
