@@ -33,12 +33,13 @@ def load_space(name: str, *, table: str | Path | None = None, options: Mapping[s
     >>> len(load_space("nas-bench-201"))
     15625
     """
-    make, options = load("spaces", name), dict(options or {})
-    known = [each.name for each in inspect.signature(make).parameters.values() if each.kind is each.KEYWORD_ONLY]
-    unknown = [key for key in options if key not in known]
-    if unknown:
-        raise ValueError(f"space {name!r} has no option {unknown[0]!r}; its options: {', '.join(known) or 'none'}")
-    space = make(table, **options)
+    make = load("spaces", name)
+    if options:
+        known = [each.name for each in inspect.signature(make).parameters.values() if each.kind is each.KEYWORD_ONLY]
+        unknown = [key for key in options if key not in known]
+        if unknown:
+            raise ValueError(f"space {name!r} has no option {unknown[0]!r}; its options: {', '.join(known) or 'none'}")
+    space = make(table, **(options or {}))
     if not isinstance(space, SearchSpace):
         raise ValueError(f"space {name!r} lacks a part of the protocol; see sweetgrad.profiling.spaces.SearchSpace")
     return space

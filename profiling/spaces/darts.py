@@ -68,6 +68,7 @@ class Darts:
     init = "pytorch-default"
     input_size = 32
     tables: tuple[str, ...] = ()
+    open_ended = True
     form: Form = "cifar"
     num_classes = 10
     default_channels = 36
