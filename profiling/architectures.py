@@ -88,6 +88,7 @@ def make_spec(space: SearchSpace, batch: Batch, *, seed: int = 42, device: str =
         batch_sha256=batch.sha256,
         arch_sha256=archs.hexdigest(),
         device=device,
+        space_options=getattr(space, "options", {}),
     )
 
 

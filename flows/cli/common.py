@@ -21,6 +21,7 @@ __all__ = [
     "only_profile",
     "open_selected",
     "plain_table",
+    "read_options",
 ]
 
 StoreArgument = Annotated[str, typer.Argument(help="Path or URL of the store.", show_default=False)]
@@ -46,14 +47,28 @@ def locate(store: str, options: Sequence[str] | None) -> Location:
     >>> locate("s3://bucket/nb201.zarr", ["anon=true", 'client_kwargs={"region_name": "eu-west-1"}']).storage_options
     {'anon': True, 'client_kwargs': {'region_name': 'eu-west-1'}}
     """
+    # A key that is made of digits is text all the same.
+    found = read_options(
+        options, what="a storage option", example="endpoint_url=http://127.0.0.1:9000", text=("key", "secret", "token")
+    )
+    return with_options(store, found)
+
+
+def read_options(options: Sequence[str] | None, *, what: str, example: str, text: Sequence[str] = ()) -> dict[str, Any]:
+    """``KEY=VALUE`` options as a dictionary; a value that is JSON is taken as such, but for the keys in ``text``.
+
+    Examples
+    --------
+    >>> read_options(["channels=16", "form=cifar"], what="a space option", example="channels=16")
+    {'channels': 16, 'form': 'cifar'}
+    """
     found: dict[str, Any] = {}
     for option in options or ():
         key, equals, value = option.partition("=")
         if not key or not equals:
-            raise ValueError(f"a storage option is KEY=VALUE, e.g. endpoint_url=http://127.0.0.1:9000; got {option!r}")
-        # A key that is made of digits is text all the same.
-        found[key] = value if key in ("key", "secret", "token") else _json_or_text(value)
-    return with_options(store, found)
+            raise ValueError(f"{what} is KEY=VALUE, e.g. {example}; got {option!r}")
+        found[key] = value if key in text else _json_or_text(value)
+    return found
 
 
 def _json_or_text(value: str) -> Any:
