@@ -13,10 +13,11 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
+from sweetgrad.store._accuracy_merge import merge_tables
 from sweetgrad.store._copy import Progress, copy_groups, new_folder
 from sweetgrad.store._location import Location, child_groups, is_remote, open_root
 from sweetgrad.store._merge_plan import MergedProfile, Plan, Source, plan_profile, read_all, scores_of
-from sweetgrad.store.accuracy import _load, _merge, _replace
+from sweetgrad.store.accuracy import _load, _replace
 from sweetgrad.store.errors import CorruptShardError, StoreError
 from sweetgrad.store.estimators import ESTIMATOR_VARIABLES, create_estimators
 from sweetgrad.store.profiles import _profile_names, finalise_profile
@@ -151,7 +152,7 @@ def _unite_accuracies(
     (_, first), *rest = tables.items()
     merged, changed = first, False
     for where, table in rest:
-        merged, _, _, differs = _merge(merged, table, axis, space=space, source=f"that in {where}")
+        merged, _, _, differs = merge_tables(merged, table, axis, space=space, source=f"that in {where}")
         changed |= differs
     entries = [entry for table in tables.values() for entry in table.attrs.get("sources", ())]
     known = {entry.get("sha256"): entry for entry in reversed(entries)}
