@@ -17,7 +17,7 @@ from zarr.codecs import Crc32cCodec
 
 from sweetgrad.store._accuracy_merge import DIMS, merge_tables, to_arrays
 from sweetgrad.store._location import Location, child_groups, is_remote, open_root, with_options
-from sweetgrad.store.benchmarks import Format, read_accuracy_file, tidy
+from sweetgrad.store.benchmarks import tidy
 from sweetgrad.store.claims import exclusively
 from sweetgrad.store.errors import CorruptShardError, NotAStoreError
 from sweetgrad.store.profiles import _create_root, _profile_names, compressor, consolidate
@@ -25,11 +25,10 @@ from sweetgrad.store.schema import Variable
 
 __all__ = [
     "ACCURACY_VARIABLES",
-    "Format",
     "ImportReport",
     "import_accuracy",
+    "list_archs",
     "open_accuracy",
-    "read_accuracy_file",
     "recover_accuracy",
 ]
 
@@ -220,6 +219,20 @@ def open_accuracy(
         raise ValueError(f"no accuracies {selector!r} of {space}; there are {', '.join(near)}")
     dataset, split, epochs = full.rsplit("/", 2)
     return table["accuracy"].sel(dataset=dataset, split=split, epochs=int(epochs))
+
+
+def list_archs(location: Location, space: str, *, storage_options: dict[str, Any] | None = None) -> list[str]:
+    """Architectures of a space that a store knows: those of its profiles, then those that have accuracies.
+
+    A surrogate is asked for these. Empty if the store has none, or is not there.
+    """
+    location = with_options(location, storage_options)
+    try:
+        root = open_root(location)
+    except NotAStoreError:
+        return []
+    stored = _load(root, location, space)
+    return list(dict.fromkeys([*_profile_archs(root, space), *(stored["arch"].values.tolist() if stored else ())]))
 
 
 def recover_accuracy(location: Location, space: str) -> None:

@@ -1,8 +1,8 @@
 """NAS-Bench-201 v1.0 and v1.1 as one file of torch, and NATS-Bench's topology space as one file or a folder of files.
 
 All hold the same: a list ``meta_archs`` of architecture strings, and under ``arch2infos``, or in one file for each
-architecture, the results of every training schedule (``less`` and ``full``, or ``12`` and ``200``) by (data set, seed). Of all the
-numbers that a run has for every epoch, one is wanted: the accuracy after the last.
+architecture, the results of every training schedule (``less`` and ``full``, or ``12`` and ``200``) by (data set, seed). Of all
+the numbers that a run has for every epoch, one is wanted: the accuracy after the last.
 """
 
 import math

@@ -44,7 +44,7 @@ def nds_id(net: Mapping[str, Any]) -> str:
     Examples
     --------
     >>> cell = {name: [["skip_connect", 0], ["skip_connect", 1]] for name in ("normal", "reduce")}
-    >>> nds_id({"genotype": {**cell, "normal_concat": [2], "reduce_concat": [2]}, "width": 16, "depth": 8})[-22:]
+    >>> nds_id({"genotype": {**cell, "normal_concat": [2], "reduce_concat": [2]}, "width": 16, "depth": 8})[-21:]
     '[2]);width=16;depth=8'
     """
     genotype = net.get("genotype")
