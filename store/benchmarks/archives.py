@@ -29,8 +29,11 @@ def is_archive(path: Path) -> bool:
             except (OSError, EOFError):
                 return False
     if start.startswith(b"PK"):
-        with zipfile.ZipFile(path) as archive:
-            return any(_is_data(name) for name in archive.namelist())
+        try:
+            with zipfile.ZipFile(path) as archive:
+                return any(_is_data(name) for name in archive.namelist())
+        except zipfile.BadZipFile as error:
+            raise ValueError(f"{path} is damaged ({error}): get the file again") from error
     if start == TORCH_MAGIC:
         return True
     return not start.startswith(b"\x1f\x8b") and tarfile.is_tarfile(path) and _has_pickle(path)
