@@ -1,15 +1,24 @@
 """Genotypes of DARTS-like spaces, in the form that benchmarks write them."""
 
 import ast
+import itertools
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Genotype", "parse_genotype"]
+__all__ = ["CONFIG_PREFIX", "NODES", "Genotype", "parse_genotype"]
 
 _MAX_CHARACTERS = 8192
 _CELLS = ("normal", "reduce")
 _FIELDS = ("normal", "normal_concat", "reduce", "reduce_concat")
+_EXPECTED = "Genotype(normal=[('op', input), …], normal_concat=[…], reduce=[…], reduce_concat=[…])"
+_ABSENT = (None, "#na#")
+
+CONFIG_PREFIX = "NetworkSelectorDatasetInfo:darts:"
+"""What the keys of NAS-Bench-301's ConfigSpace begin with."""
+NODES = (2, 3, 4, 5)
+"""Nodes of a cell of the DARTS space, after the two inputs."""
 
 Pairs = tuple[tuple[str, int], ...]
 
@@ -41,7 +50,8 @@ def parse_genotype(form: str | Mapping[str, Any]) -> Genotype:
     ----------
     form
         ``Genotype(normal=[('sep_conv_3x3', 0), …], normal_concat=[2, 3, 4, 5], reduce=…, reduce_concat=…)``, where a
-        ``range(2, 6)`` may stand for a list; or the four as a dictionary.
+        ``range(2, 6)`` may stand for a list; the four as a dictionary, or as JSON; or a configuration of NAS-Bench-301
+        (``…:darts:edge_normal_0``, ``…:inputs_node_normal_3``), as a dictionary or as JSON.
 
     Raises
     ------
@@ -54,37 +64,54 @@ def parse_genotype(form: str | Mapping[str, Any]) -> Genotype:
     >>> parse_genotype(f"Genotype(normal={cell}, normal_concat=range(2, 3), reduce={cell}, reduce_concat=[2])").normal_concat
     (2,)
     """
-    fields = _fields_of(form) if isinstance(form, str) else form
     try:
+        fields = _read_text(form) if isinstance(form, str) else form
+        if not isinstance(fields, Mapping):
+            raise ValueError(f"it is a {type(fields).__name__}")
+        if any("edge_normal_" in str(key) for key in fields):
+            return _from_config(fields)
         missing = [name for name in _FIELDS if name not in fields]
         if missing:
             raise ValueError(f"it lacks {', '.join(missing)}")
         pairs = {name: tuple(_pair(pair) for pair in fields[name]) for name in _CELLS}
         joined = {f"{name}_concat": tuple(_node(node) for node in fields[f"{name}_concat"]) for name in _CELLS}
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"not a genotype: {str(form)[:80]!r}: {error}. Expected Genotype(normal=[('op', input), …], normal_concat=[…], "
-            "reduce=[…], reduce_concat=[…])"
-        ) from None
+    except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError) as error:
+        raise ValueError(f"not a genotype: {str(form)[:80]!r}: {error}. Expected {_EXPECTED}") from None
     return Genotype(pairs["normal"], joined["normal_concat"], pairs["reduce"], joined["reduce_concat"])
 
 
-def _fields_of(text: str) -> dict[str, Any]:
-    expected = "Expected Genotype(normal=[('op', input), …], normal_concat=[…], reduce=[…], reduce_concat=[…])"
-    try:
-        if len(text) > _MAX_CHARACTERS:
-            raise ValueError(f"it has {len(text):,} characters, expected at most {_MAX_CHARACTERS:,}")
-        call = ast.parse(text.strip(), mode="eval").body
-        if (
-            not isinstance(call, ast.Call)
-            or not isinstance(call.func, ast.Name)
-            or call.func.id != "Genotype"
-            or call.args
-        ):
-            raise ValueError("it is no Genotype(…) with named parts")
-        return {str(part.arg): _value(part.value) for part in call.keywords}
-    except (SyntaxError, ValueError, RecursionError, MemoryError, TypeError) as error:
-        raise ValueError(f"not a genotype: {text[:80]!r}: {error}. {expected}") from None
+def _read_text(text: str) -> Any:
+    if len(text) > _MAX_CHARACTERS:
+        raise ValueError(f"it has {len(text):,} characters, expected at most {_MAX_CHARACTERS:,}")
+    if text.lstrip().startswith("{"):
+        return json.loads(text)
+    call = ast.parse(text.strip(), mode="eval").body
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.func.id != "Genotype" or call.args:
+        raise ValueError("it is no Genotype(…) with named parts")
+    return {str(part.arg): _value(part.value) for part in call.keywords}
+
+
+def _from_config(config: Mapping[str, Any]) -> Genotype:
+    """Of a configuration: an operation on each edge that there is, and the inputs of nodes 3, 4 and 5."""
+    values = {str(key).replace("_COLON_", ":").removeprefix(CONFIG_PREFIX): value for key, value in config.items()}
+    cells: list[Pairs] = []
+    for cell in _CELLS:
+        pairs: list[tuple[str, int]] = []
+        first_edge = 0
+        for node in NODES:
+            key = f"inputs_node_{cell}_{node}"
+            inputs = "0_1" if node == NODES[0] else values.get(key)
+            possible = {f"{low}_{high}": (low, high) for low, high in itertools.combinations(range(node), 2)}
+            if inputs not in possible:
+                raise ValueError(f"{key} must be one of {', '.join(possible)}, got {inputs!r}")
+            for source in possible[inputs]:
+                name = f"edge_{cell}_{first_edge + source}"
+                if values.get(name) in _ABSENT:
+                    raise ValueError(f"{key} is {inputs}, but {name} has no operation")
+                pairs.append(_pair((values[name], source)))
+            first_edge += node
+        cells.append(tuple(pairs))
+    return Genotype(cells[0], NODES, cells[1], NODES)
 
 
 def _value(node: ast.expr) -> Any:

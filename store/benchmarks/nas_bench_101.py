@@ -157,7 +157,7 @@ def _records(file: BinaryIO, path: Path) -> Iterator[bytes]:
 
 
 def _masked_crc(content: bytes) -> int:
-    crc = google_crc32c.value(content)
+    crc: int = google_crc32c.value(content)
     return ((crc >> 15 | crc << 17) + _MASK) & 0xFFFFFFFF
 
 

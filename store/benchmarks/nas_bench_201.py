@@ -37,6 +37,7 @@ _DROP = frozenset(
         *("train_acc1es", "train_acc5es", "train_losses", "eval_losses", "eval_times", "eval_names"),
     }
 )
+_Row = tuple[str, str, str, int, float, float]
 _FILE = re.compile(r"(\d+)\.pickle\.pbz2")
 _META = "meta.pickle.pbz2"
 
@@ -68,7 +69,7 @@ def read_archive(path: Path, progress: Progress | None = None) -> pd.DataFrame:
             f"{path}: expected a dictionary with meta_archs and arch2infos, as NAS-Bench-201 and NATS-Bench have it, "
             f"got {_describe(content)}"
         )
-    rows = []
+    rows: list[_Row] = []
     for index in sorted(infos):
         if type(index) is not int or not 0 <= index < len(archs):
             raise ValueError(f"{path}: arch2infos has the index {index!r}, expected 0 to {len(archs) - 1}")
@@ -93,7 +94,7 @@ def read_folder(path: Path, progress: Progress | None = None) -> pd.DataFrame:
     )
     meta = _load(path / _META, None) if (path / _META).is_file() else {}
     archs = meta.get("meta_archs") if isinstance(meta, dict) else None
-    rows = []
+    rows: list[_Row] = []
     for done, (index, file) in enumerate(files):
         known = archs[index] if isinstance(archs, list) and index < len(archs) else None
         rows += _rows(_load(file, None), known, where=str(file))
@@ -139,7 +140,7 @@ def _runs(results: Any) -> list[tuple[str, str, int, float, float]]:
     return [(*key, _mean(a for a, _ in values), _mean(s for _, s in values)) for key, values in found.items()]
 
 
-def _rows(schedules: Any, arch: str | None, *, where: str) -> Iterator[tuple[str, str, str, int, float, float]]:
+def _rows(schedules: Any, arch: str | None, *, where: str) -> Iterator[_Row]:
     """Rows of one architecture: it is the one that the list says, and of this space."""
     if not isinstance(schedules, dict) or not all(
         isinstance(s, dict) and "all_results" in s for s in schedules.values()
@@ -164,7 +165,7 @@ def _mean(values: Iterable[float]) -> float:
     return math.fsum(known) / len(known) if known else math.nan
 
 
-def _table(rows: list[tuple[str, str, str, int, float, float]], path: Path) -> pd.DataFrame:
+def _table(rows: list[_Row], path: Path) -> pd.DataFrame:
     if not rows:
         raise ValueError(f"{path} holds no results: expected some for every architecture")
     return pd.DataFrame(rows, columns=COLUMNS)

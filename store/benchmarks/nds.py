@@ -1,8 +1,8 @@
 """NDS (Radosavovic et al. 2019): trained networks of the DARTS, ENAS, PNAS, NASNet and Amoeba spaces, in JSON.
 
-A file is a list of entries, or a dictionary of two lists, ``top`` and ``mid``. Of an entry are read ``net``, with ``genotype``
-(normal, normal_concat, reduce, reduce_concat), ``width`` and ``depth``, and ``test_ep_top1``, the errors on the test set after
-each epoch, in %. Its label is 100 minus the last.
+A file (also compressed, ``.json.gz``) is a list of entries, or a dictionary of two lists, ``top`` and ``mid``. Of an entry are
+read ``net``, with ``genotype`` (normal, normal_concat, reduce, reduce_concat), ``width`` and ``depth``, and ``test_ep_top1``, the
+errors on the test set after each epoch, in %. Its label is 100 minus the last.
 
 An entry has no name. `nds_id` makes one from what determines the network: genotype, width and depth. (The auxiliary head is used
 in training only, and is not part of it.)
@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 
-from sweetgrad.store._tables import MAX_TABLE_BYTES
+from sweetgrad.store._tables import DAMAGED, open_table
 from sweetgrad.store.benchmarks.archives import Progress
 from sweetgrad.store.benchmarks.genotypes import parse_genotype
 from sweetgrad.store.benchmarks.tidy import COLUMNS
@@ -28,9 +28,12 @@ _LISTS = ("top", "mid")
 
 
 def is_json(path: Path) -> bool:
-    """Whether a file begins as JSON."""
-    with path.open("rb") as file:
-        return file.read(64).lstrip()[:1] in (b"[", b"{")
+    """Whether a file, compressed or not, begins as JSON."""
+    try:
+        with open_table(path) as file:
+            return file.read(64).lstrip()[:1] in (b"[", b"{")
+    except (ValueError, OSError, *DAMAGED):
+        return False
 
 
 def nds_id(net: Mapping[str, Any]) -> str:
@@ -52,12 +55,10 @@ def nds_id(net: Mapping[str, Any]) -> str:
         raise ValueError(
             f"its net has no genotype, but {', '.join(map(str, list(net)[:5]))}. Networks of blocks (ResNet) are not read"
         )
-    sizes = {}
     for name in ("width", "depth"):
-        sizes[name] = net.get(name)
-        if type(sizes[name]) is not int or not 0 < sizes[name] < 1 << 16:
-            raise ValueError(f"its {name} must be a whole number from 1, got {sizes[name]!r}")
-    return f"{parse_genotype(genotype)};width={sizes['width']};depth={sizes['depth']}"
+        if type(net.get(name)) is not int or not 0 < net[name] < 1 << 16:
+            raise ValueError(f"its {name} must be a whole number from 1, got {net.get(name)!r}")
+    return f"{parse_genotype(genotype)};width={net['width']};depth={net['depth']}"
 
 
 def read_entries(path: Path, progress: Progress | None = None) -> pd.DataFrame:
@@ -91,12 +92,10 @@ def read_entries(path: Path, progress: Progress | None = None) -> pd.DataFrame:
 
 
 def _entries(path: Path) -> list[Any]:
-    size = path.stat().st_size
-    if size > MAX_TABLE_BYTES:
-        raise ValueError(f"{path} has {size:,} bytes; expected at most {MAX_TABLE_BYTES:,} of a JSON file")
     try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
+        with open_table(path) as file:
+            content = json.load(file)
+    except (ValueError, RecursionError, OSError, *DAMAGED) as error:
         raise ValueError(f"{path} cannot be read as JSON ({error}): get the file again") from error
     if isinstance(content, dict) and all(isinstance(content.get(name), list) for name in _LISTS):
         content = [entry for name in _LISTS for entry in content[name]]

@@ -27,15 +27,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sweetgrad.store.benchmarks.archives import Progress
-from sweetgrad.store.benchmarks.genotypes import Genotype, parse_genotype
+from sweetgrad.store.benchmarks.genotypes import CONFIG_PREFIX, NODES, Genotype, parse_genotype
 
 __all__ = ["OnnxSurrogate", "Surrogate", "predict_accuracies", "read_surrogate", "to_config"]
 
 _MAX_KEYS_BYTES = 1 << 20
 _MAX_MODEL_BYTES = 1 << 30
 _BATCH = 1024
-_NODES = (2, 3, 4, 5)
-_KEY = "NetworkSelectorDatasetInfo:darts:"
 _ABSENT = "#na#"
 
 
@@ -171,19 +169,19 @@ def to_config(genotype: Genotype) -> dict[str, str]:
     config: dict[str, str] = {}
     for cell in ("normal", "reduce"):
         pairs = getattr(genotype, cell)
-        if len(pairs) != 2 * len(_NODES) or getattr(genotype, f"{cell}_concat") != _NODES:
+        if len(pairs) != 2 * len(NODES) or getattr(genotype, f"{cell}_concat") != NODES:
             raise ValueError(f"the {cell} cell must have two inputs for each of the nodes 2 to 5, all joined")
         first_edge = 0
-        for place, node in enumerate(_NODES):
+        for place, node in enumerate(NODES):
             two = sorted(pairs[2 * place : 2 * place + 2], key=lambda pair: pair[1])
             low, high = two[0][1], two[1][1]
             if not low < high < node:
                 raise ValueError(
                     f"node {node} of the {cell} cell must have two different earlier inputs, got {low} and {high}"
                 )
-            config |= {f"{_KEY}edge_{cell}_{first_edge + source}": op for op, source in two}
-            if node > _NODES[0]:
-                config[f"{_KEY}inputs_node_{cell}_{node}"] = f"{low}_{high}"
+            config |= {f"{CONFIG_PREFIX}edge_{cell}_{first_edge + source}": op for op, source in two}
+            if node > NODES[0]:
+                config[f"{CONFIG_PREFIX}inputs_node_{cell}_{node}"] = f"{low}_{high}"
             first_edge += node
     return config
 

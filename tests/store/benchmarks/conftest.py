@@ -128,7 +128,10 @@ def write_nb201(path, content, container):
 @pytest.fixture
 def nb201():
     return SimpleNamespace(
-        content=nb201_content, expected=nb201_expected, write=write_nb201, containers=("zip", "legacy", "tar", "bz2", "folder")
+        content=nb201_content,
+        expected=nb201_expected,
+        write=write_nb201,
+        containers=("zip", "legacy", "tar", "bz2", "folder"),
     )
 
 
@@ -211,7 +214,15 @@ def tiny_onnx(num_keys):
 @pytest.fixture
 def surrogate_files(tmp_path):
     """A tiny surrogate, in the layout of YAHPO's: model and codes."""
-    ops = "avg_pool_3x3 dil_conv_3x3 dil_conv_5x5 max_pool_3x3 sep_conv_3x3 sep_conv_5x5 skip_connect".split()
+    ops = [
+        "avg_pool_3x3",
+        "dil_conv_3x3",
+        "dil_conv_5x5",
+        "max_pool_3x3",
+        "sep_conv_3x3",
+        "sep_conv_5x5",
+        "skip_connect",
+    ]
     names = [f"edge_{cell}_{edge}" for cell in ("normal", "reduce") for edge in range(14)]
     values = dict.fromkeys(names, ops)
     for cell in ("normal", "reduce"):
@@ -219,7 +230,9 @@ def surrogate_files(tmp_path):
             pairs = [f"{low}_{high}" for low in range(node) for high in range(low + 1, node)]
             values[f"inputs_node_{cell}_{node}"] = pairs
     codes = {
-        f"NetworkSelectorDatasetInfo_COLON_darts_COLON_{name}": {value: code for code, value in enumerate(["#na#", *listed])}
+        f"NetworkSelectorDatasetInfo_COLON_darts_COLON_{name}": {
+            value: code for code, value in enumerate(["#na#", *listed])
+        }
         for name, listed in values.items()
     }
     (tmp_path / "tiny.json").write_text(json.dumps(codes))
@@ -229,7 +242,13 @@ def surrogate_files(tmp_path):
 
 def genotype(*, op="skip_connect", reduce="max_pool_3x3"):
     """Text of a genotype in which every node has its first two earlier nodes as inputs."""
-    normal = [(op, 0), (op, 1), ("skip_connect", 0), ("skip_connect", 2), *[("sep_conv_3x3", 1), ("sep_conv_5x5", 3)] * 2]
+    normal = [
+        (op, 0),
+        (op, 1),
+        ("skip_connect", 0),
+        ("skip_connect", 2),
+        *[("sep_conv_3x3", 1), ("sep_conv_5x5", 3)] * 2,
+    ]
     return (
         f"Genotype(normal={normal}, normal_concat=[2, 3, 4, 5], "
         f"reduce={[(reduce, i) for i in (0, 1, 0, 1, 0, 1, 0, 1)]}, reduce_concat=[2, 3, 4, 5])"

@@ -31,7 +31,9 @@ def test_read__answers_as_the_api_of_the_benchmark(tmp_path, nb201, container, w
     assert len(found.attrs["sha256"]) == 64
 
 
-@pytest.mark.parametrize(("container", "name"), [*((c, "nas-bench-201-archive") for c in CONTAINERS[:4]), ("folder", "nats-bench-folder")])
+@pytest.mark.parametrize(
+    ("container", "name"), [*((c, "nas-bench-201-archive") for c in CONTAINERS[:4]), ("folder", "nats-bench-folder")]
+)
 def test_detect__knows_every_container_by_its_content(tmp_path, nb201, container, name):
     assert detect_format(nb201.write(tmp_path / "x.csv", nb201.content(1), container)) == name
 
@@ -74,7 +76,9 @@ def test_read__memory_does_not_grow_with_weights(tmp_path, nb201, container):
     short = (("less", 12, (777,)),)
     sizes, peaks = [], []
     for weights in (10, 250_000):
-        path = nb201.write(tmp_path / f"{container}{weights}", nb201.content(8, weights=weights, schedules=short), container)
+        path = nb201.write(
+            tmp_path / f"{container}{weights}", nb201.content(8, weights=weights, schedules=short), container
+        )
         sizes.append(8 * 4 * 4 * weights)
         peaks.append(peak_bytes(path))
     assert sizes[1] == 32_000_000
@@ -107,7 +111,9 @@ def test_read__refuses_and_does_not_run_a_command(tmp_path, nb201, container, wh
     content = nb201.content(1)
     content["arch2infos"][0]["less"]["all_results"]["cifar10", 777][where] = poisoned(f"touch {tmp_path / 'ran'}")
     path = nb201.write(tmp_path / "evil", content, container)
-    with pytest.raises(UnsafePickleError, match=r"evil.*system, which data has no need of: refused, and nothing was executed"):
+    with pytest.raises(
+        UnsafePickleError, match=r"evil.*system, which data has no need of: refused, and nothing was executed"
+    ):
         read(path)
     assert not (tmp_path / "ran").exists()
 
@@ -116,17 +122,19 @@ def test_read__refuses_results_of_another_architecture(tmp_path, nb201):
     content = nb201.content(2)
     content["meta_archs"].reverse()
     for container in ("zip", "folder"):
-        with pytest.raises(ValueError, match=r"its results are those of '.*op0.*', and the list of architectures has '.*op1"):
+        with pytest.raises(
+            ValueError, match=r"its results are those of '.*op0.*', and the list of architectures has '.*op1"
+        ):
             read(nb201.write(tmp_path / container, content, container))
 
 
 def test_read__refuses_what_it_was_not_made_for(tmp_path, nb201):
-    with pytest.raises(ValueError, match="expected a dictionary with meta_archs and arch2infos.*got one with 'a'"):
+    with pytest.raises(ValueError, match=r"expected a dictionary with meta_archs and arch2infos.*got one with 'a'"):
         read(nb201.write(tmp_path / "weights.pth", {"a": 1}, "zip"))
     size_space = nb201.content(1)
     size_space["meta_archs"] = ["8:8:8:8:8"]
     size_space["arch2infos"][0]["full"]["arch_str"] = size_space["arch2infos"][0]["less"]["arch_str"] = "8:8:8:8:8"
-    with pytest.raises(ValueError, match="The size space of NATS-Bench .sss. is not read"):
+    with pytest.raises(ValueError, match=r"The size space of NATS-Bench .sss. is not read"):
         read(nb201.write(tmp_path / "sss", size_space, "bz2"))
     with pytest.raises(ValueError, match="table of nas-bench-201-archive, asked to read it for nas-bench-101"):
         read_accuracy_file(nb201.write(tmp_path / "b", nb201.content(1), "zip"), space="nas-bench-101")
@@ -160,7 +168,9 @@ def test_read__runs_without_a_last_epoch_or_seconds(tmp_path, nb201):
     for key in ("x-valid@199", "x-valid@198"):
         del results["cifar100", 777]["eval_acc1es"][key], results["cifar100", 888]["eval_acc1es"][key]
     found = read(nb201.write(tmp_path / "b", content, "zip")).set_index(["dataset", "split"])
-    assert found.loc[("cifar10", "test"), "seconds"] == pytest.approx(sum(results["cifar10", 888]["train_times"].values()))
+    assert found.loc[("cifar10", "test"), "seconds"] == pytest.approx(
+        sum(results["cifar10", 888]["train_times"].values())
+    )
     assert np.isnan(found.loc[("cifar100", "valid"), "accuracy"])
     assert found["accuracy"].isna().sum() == 1
 

@@ -52,7 +52,16 @@ def test_to_config__has_the_keys_of_the_benchmark(genotype):
     start = "NetworkSelectorDatasetInfo:darts:"
     assert config[f"{start}edge_normal_0"] == config[f"{start}edge_normal_1"] == "dil_conv_3x3"
     # Node 3 has the inputs 0 and 2: edges 2 and 4; node 4 the inputs 1 and 3: edges 6 and 8; node 5: 10 and 12.
-    assert {key.rpartition("_")[2] for key in config if "edge_normal" in key} == {"0", "1", "2", "4", "6", "8", "10", "12"}
+    assert {key.rpartition("_")[2] for key in config if "edge_normal" in key} == {
+        "0",
+        "1",
+        "2",
+        "4",
+        "6",
+        "8",
+        "10",
+        "12",
+    }
     assert config[f"{start}edge_normal_12"] == "sep_conv_5x5"
     assert [config[f"{start}inputs_node_normal_{node}"] for node in (3, 4, 5)] == ["0_2", "1_3", "1_3"]
     assert [config[f"{start}inputs_node_reduce_{node}"] for node in (3, 4, 5)] == ["0_1"] * 3
@@ -100,7 +109,7 @@ def test_onnx__names_files_that_are_missing_or_something_else(surrogate_files, t
     keys = surrogate_files.with_suffix(".json")
     with pytest.raises(ValueError, match="epochs 1 to 98, got 200"):
         OnnxSurrogate(surrogate_files, epochs=200)
-    with pytest.raises(ValueError, match="no file .*none"):
+    with pytest.raises(ValueError, match=r"no file .*none"):
         OnnxSurrogate(surrogate_files, tmp_path / "none.json")
     for text in ("[]", "{", '{"a": {"x": 1}}', '{"a": {"#na#": "0"}}'):
         (tmp_path / "bad.json").write_text(text)
@@ -151,7 +160,7 @@ def test_read__tables_of_darts_cells(tmp_path, genotype):
     with pytest.raises(ValueError, match="not a genotype: 'Genotype"):
         read_accuracy_file(tmp_path / "t.csv", space="darts")
     (tmp_path / "t.csv").write_text(TABLE.format(genotype()).replace("_acc_", "_loss_"))
-    with pytest.raises(ValueError, match="expected e.g. valid_acc_e200"):
+    with pytest.raises(ValueError, match=r"expected e.g. valid_acc_e200"):
         read_accuracy_file(tmp_path / "t.csv", space="darts", format="nas-bench-301")
 
 
