@@ -76,7 +76,11 @@ def open_pickle(path: Path, progress: Progress | None = None) -> Iterator[tuple[
             else:
                 with tarfile.open(fileobj=raw, mode="r:") as old, _member(old, path) as member:
                     yield member, 0, tell
-        except (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError) as error:
+        except (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError, OSError) as error:
+            if (
+                isinstance(error, OSError) and error.errno is not None
+            ):  # the machine's; that of a damaged bz2 has no number
+                raise
             raise ValueError(f"{path} is damaged ({error}): get the file again") from error
     if progress is not None:
         progress(size, size)

@@ -52,7 +52,11 @@ def read_table(path: Path) -> pd.DataFrame:
         try:
             with open_table(path) as file:
                 return pd.read_csv(file, dtype=text, keep_default_na=False, na_values=["", "nan", "NaN"])
-        except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, *DAMAGED) as error:
+        except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError, *DAMAGED) as error:
+            if (
+                isinstance(error, OSError) and error.errno is not None
+            ):  # the machine's; that of a damaged bz2 has no number
+                raise
             raise ValueError(
                 f"{path}: expected text with commas and a header line, cannot read it ({error})"
             ) from error

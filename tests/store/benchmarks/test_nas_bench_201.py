@@ -161,6 +161,13 @@ def test_read__a_file_that_is_cut_off_is_named(tmp_path, nb201, container):
             read(path)
 
 
+@pytest.mark.parametrize("name", ["x.pickle.pbz2", "x.csv.bz2"])
+def test_read__what_is_no_bz2_is_named(tmp_path, name):
+    (tmp_path / name).write_bytes(b"BZh9" + bytes(100))
+    with pytest.raises(ValueError, match=name):
+        read(tmp_path / name)
+
+
 def test_read__runs_without_a_last_epoch_or_seconds(tmp_path, nb201):
     content = nb201.content(1, schedules=(("full", 200, (777, 888)),))
     results = content["arch2infos"][0]["full"]["all_results"]
