@@ -76,7 +76,7 @@ def open_pickle(path: Path, progress: Progress | None = None) -> Iterator[tuple[
             else:
                 with tarfile.open(fileobj=raw, mode="r:") as old, _member(old, path) as member:
                     yield member, 0, tell
-        except (zipfile.BadZipFile, tarfile.TarError, EOFError, NotImplementedError, OSError) as error:
+        except (zipfile.BadZipFile, tarfile.TarError, EOFError, RuntimeError, OSError) as error:
             if (
                 isinstance(error, OSError) and error.errno is not None
             ):  # the machine's; that of a damaged bz2 has no number

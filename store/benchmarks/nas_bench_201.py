@@ -63,16 +63,20 @@ def read_archive(path: Path, progress: Progress | None = None) -> pd.DataFrame:
         If it names functions that data has no need of; nothing was executed.
     """
     content = _load(path, progress)
+    archs: Any
+    infos: Any
     archs, infos = (content.get(key) if isinstance(content, dict) else None for key in ("meta_archs", "arch2infos"))
-    if not isinstance(archs, list) or not isinstance(infos, dict):
+    if not _is_texts(archs) or not isinstance(infos, dict):
         raise ValueError(
             f"{path}: expected a dictionary with meta_archs and arch2infos, as NAS-Bench-201 and NATS-Bench have it, "
             f"got {_describe(content)}"
         )
     rows: list[_Row] = []
+    if not all(type(index) is int for index in infos):
+        raise ValueError(f"{path}: expected whole numbers as keys of arch2infos, got {_describe(infos)}")
     for index in sorted(infos):
-        if type(index) is not int or not 0 <= index < len(archs):
-            raise ValueError(f"{path}: arch2infos has the index {index!r}, expected 0 to {len(archs) - 1}")
+        if not 0 <= index < len(archs):
+            raise ValueError(f"{path}: arch2infos has the index {index}, expected 0 to {len(archs) - 1}")
         rows += _rows(infos[index], archs[index], where=f"{path}, architecture {index}")
     return _table(rows, path)
 
@@ -92,11 +96,13 @@ def read_folder(path: Path, progress: Progress | None = None) -> pd.DataFrame:
     files = sorted(
         (int(found[1]), child) for child in path.iterdir() if (found := _FILE.fullmatch(child.name)) is not None
     )
-    meta = _load(path / _META, None) if (path / _META).is_file() else {}
-    archs = meta.get("meta_archs") if isinstance(meta, dict) else None
+    meta = _load(path / _META, None) if (path / _META).is_file() else {"meta_archs": []}
+    archs: Any = meta.get("meta_archs") if isinstance(meta, dict) else None
+    if not _is_texts(archs):
+        raise ValueError(f"{path / _META}: expected a dictionary with the list meta_archs, got {_describe(meta)}")
     rows: list[_Row] = []
     for done, (index, file) in enumerate(files):
-        known = archs[index] if isinstance(archs, list) and index < len(archs) else None
+        known = archs[index] if index < len(archs) else None
         rows += _rows(_load(file, None), known, where=str(file))
         if progress is not None:
             progress(done + 1, len(files))
@@ -143,16 +149,20 @@ def _runs(results: Any) -> list[tuple[str, str, int, float, float]]:
 def _rows(schedules: Any, arch: str | None, *, where: str) -> Iterator[_Row]:
     """Rows of one architecture: it is the one that the list says, and of this space."""
     if not isinstance(schedules, dict) or not all(
-        isinstance(s, dict) and "all_results" in s for s in schedules.values()
+        isinstance(s, dict) and isinstance(s.get("all_results"), list) for s in schedules.values()
     ):
         raise ValueError(f"{where}: expected a dictionary of training schedules, got {_describe(schedules)}")
     for schedule in schedules.values():
         name = schedule.get("arch_str")
+        if not isinstance(name, str):
+            raise ValueError(f"{where}: expected the text arch_str in each schedule, got {_describe(name)}")
         if arch is not None and name != arch:
-            raise ValueError(f"{where}: its results are those of {name!r}, and the list of architectures has {arch!r}")
-        if not isinstance(name, str) or not name.startswith("|"):
             raise ValueError(
-                f"{where} has the architecture {name!r}; expected one of NAS-Bench-201, such as '|none~0|+…'. "
+                f"{where}: its results are those of {name[:200]!r}, and the list of architectures has {arch[:200]!r}"
+            )
+        if not name.startswith("|"):
+            raise ValueError(
+                f"{where} has the architecture {name[:200]!r}; expected one of NAS-Bench-201, such as '|none~0|+…'. "
                 "The size space of NATS-Bench (sss) is not read."
             )
         arch = name
@@ -171,9 +181,12 @@ def _table(rows: list[_Row], path: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
+
+
 def _describe(value: Any) -> str:
-    return (
-        f"one with {', '.join(map(repr, list(value)[:5])) or 'nothing'}"
-        if isinstance(value, dict)
-        else repr(value)[:80]
-    )
+    """In words for an error. Only keys are shown: the text of a value could be without end."""
+    if not isinstance(value, dict):
+        return f"a {type(value).__name__}"
+    return f"one with {', '.join(repr(key)[:60] for key in list(value)[:5]) or 'nothing'}"

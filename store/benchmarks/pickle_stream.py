@@ -12,12 +12,13 @@ in which only texts are kept.
 
 import re
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sized
 from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 
-from sweetgrad.store.unpickle import UnsafePickleError, _Dtype, _encode, _scalar
+from sweetgrad.store.benchmarks._pickle_names import DROPPED, MAX_NUMBER, check_key, find, make
+from sweetgrad.store.unpickle import UnsafePickleError, _Dtype
 
 __all__ = ["DROPPED", "PickleStream"]
 
@@ -26,64 +27,13 @@ _MAX_TEXT = 1 << 16
 _MAX_TEXTS = 1 << 28
 _MAX_DEPTH = 256
 _MAX_STACK = 1 << 22
-_MAX_KEPT = 1 << 22
-_MAX_NUMBERED = 1 << 28
+_MAX_KEPT = 1 << 23
+_MAX_NUMBERED = 1 << 27
 
 # Runs of (epoch, number) and (remembered text, number): most of the bytes of an archive.
 _EPOCHS = re.compile(rb"(?:K.G.{8}){4,}", re.DOTALL)
 _EPOCH = np.dtype([("k", "u1"), ("epoch", "u1"), ("g", "u1"), ("number", ">f8")])
 _REMEMBERED = re.compile(rb"(?:(?:h.|j.{4})G.{8}){4,}", re.DOTALL)
-
-_ATOMS = (str, int, float, bool, type(None), np.generic)
-
-
-class _Dropped:
-    """Stands for all that was passed over."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "DROPPED"
-
-
-DROPPED = _Dropped()
-"""In the place of an object that was passed over, or of one that holds no numbers of interest."""
-
-
-def _ordered(*items: Any) -> Any:
-    return dict(*items) if items else {}
-
-
-class _Name:
-    """A function that the pickle names; ``None`` makes what is dropped."""
-
-    __slots__ = ("function",)
-
-    def __init__(self, function: Callable[..., Any] | None = None) -> None:
-        self.function = function
-
-
-_INERT = _Name()
-_EMPTY = _Name(_ordered)
-_TORCH = {"_utils": ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_parameter"), "storage": ("_load_from_bytes",)}
-_STORAGES = ("Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool", "Untyped", "Typed")
-_NAMES: dict[tuple[str, str], _Name] = {
-    ("collections", "OrderedDict"): _EMPTY,
-    ("collections", "defaultdict"): _Name(lambda *_factory: {}),
-    ("_codecs", "encode"): _Name(_encode),
-    ("numpy", "dtype"): _Name(_Dtype),
-    ("numpy", "ndarray"): _INERT,
-    **{(f"{module}.multiarray", "scalar"): _Name(_scalar) for module in ("numpy.core", "numpy._core")},
-    **{(f"{module}.multiarray", "_reconstruct"): _INERT for module in ("numpy.core", "numpy._core")},
-    **{(f"{module}.numeric", "_frombuffer"): _INERT for module in ("numpy.core", "numpy._core")},
-    **{
-        (module, name): _INERT for module in ("__builtin__", "builtins") for name in ("set", "frozenset", "list", "int")
-    },
-    **{(f"torch.{module}", name): _INERT for module, names in _TORCH.items() for name in names},
-    **{(module, f"{kind}Storage"): _INERT for module in ("torch", "torch.storage", "torch.cuda") for kind in _STORAGES},
-    **{("torch", name): _INERT for name in ("Size", "device", "float32", "float64", "int64")},
-    ("torch.nn.parameter", "Parameter"): _INERT,
-}
 
 
 class PickleStream:
@@ -198,6 +148,7 @@ class PickleStream:
                 else:
                     memo.extend([DROPPED] * (number + 1 - len(memo)))
                     memo[number] = stack[-1]
+                kept += type(stack[-1]) in (dict, list)  # which lives on, even if it is passed over
             elif op in (0x58, 0x8C, 0x8D):  # BINUNICODE, SHORT_BINUNICODE, BINUNICODE8
                 size = {0x58: 4, 0x8C: 1, 0x8D: 8}[op]
                 length = int.from_bytes(data[at : at + size], "little")
@@ -228,14 +179,14 @@ class PickleStream:
                     if type(target) is not dict or len(items) % 2:
                         raise ValueError(f"items are set on a {type(target).__name__}")
                     for key, value in zip(items[::2], items[1::2], strict=True):
-                        _check_key(key)
+                        check_key(key)
                         if type(key) is str and key in self._collapse and value is not DROPPED:
                             value = self._collapse[key](value)
                             for number in range(forgotten, len(memo)):
                                 if isinstance(memo[number], dict | list):
                                     memo[number] = DROPPED
-                            forgotten, kept = len(memo), kept_before + 1
-                            kept_before = kept
+                            kept_before += 1 + (len(value) if isinstance(value, Sized) else 0)
+                            forgotten, kept = len(memo), kept_before
                         target[key] = value
                     kept += len(items)
             elif op in (0x7D, 0x5D):  # EMPTY_DICT, EMPTY_LIST
@@ -254,10 +205,12 @@ class PickleStream:
                 if len(stack) < size:
                     raise IndexError("a tuple of more than there is")
                 stack[-size:] = [tuple(stack[-size:])]
+                kept += 1 + size
             elif op == 0x74:  # TUPLE
                 made, stack = tuple(stack), marks.pop()
                 dropping = _is_inside_dropped(marks)
                 stack.append(made)
+                kept += 1 + len(made)
             elif op == 0x29:  # EMPTY_TUPLE
                 stack.append(())
             elif op in (0x4A, 0x4D):  # BININT, BININT2
@@ -287,10 +240,10 @@ class PickleStream:
                     self._data, self._at = data, at
                     module, name = self._line(), self._line()
                     data, at = self._data, self._at
-                stack.append(_find(module, name))
+                stack.append(find(module, name))
             elif op in (0x52, 0x81):  # REDUCE, NEWOBJ
                 args, name = stack.pop(), stack.pop()
-                made = _make(name, args)
+                made = make(name, args)
                 stack.append(DROPPED if type(made) is dict and (dropping or self._is_dropped(stack)) else made)
             elif op == 0x62:  # BUILD
                 state, target = stack.pop(), stack[-1]
@@ -327,7 +280,10 @@ class PickleStream:
 
     def _refill(self, num_bytes: int) -> None:
         """Have at least that many bytes before us, if the file has them."""
-        parts, have = [self._data[self._at :]], len(self._data) - self._at
+        have = len(self._data) - self._at
+        if have >= num_bytes:
+            return
+        parts = [self._data[self._at :]]
         while have < num_bytes and (part := self._file.read(_CHUNK)):
             parts.append(part)
             have += len(part)
@@ -346,8 +302,8 @@ class PickleStream:
         return known
 
     def _bytes(self, length: int) -> Any:
-        """Short bytes, as a number of NumPy has them; longer ones are weights, and are passed over."""
-        if length <= _MAX_TEXT:
+        """The bytes of one number, as NumPy has them; more are weights, and are passed over."""
+        if length <= MAX_NUMBER:
             self._refill(length)
             self._at += length
             if self._at > len(self._data):
@@ -375,27 +331,3 @@ class PickleStream:
 
 def _is_inside_dropped(marks: list[list[Any]]) -> bool:
     return bool(marks) and bool(marks[-1]) and marks[-1][-1] is DROPPED
-
-
-def _find(module: Any, name: Any) -> _Name:
-    try:
-        return _NAMES[module, name]
-    except (KeyError, TypeError):
-        raise UnsafePickleError(
-            f"the pickle wants {module}.{name}, which data has no need of: refused, and nothing was executed. "
-            "Do not open this file in another program; get the data from its publisher."
-        ) from None
-
-
-def _make(name: Any, args: Any) -> Any:
-    if not isinstance(name, _Name) or type(args) is not tuple:
-        raise UnsafePickleError("the pickle calls what is no function: refused")
-    if name.function is None or any(argument is DROPPED for argument in args):
-        return DROPPED
-    return name.function(*args)
-
-
-def _check_key(key: Any) -> None:
-    """Keys are numbers, texts, or tuples of them: anything else could take for ever to be hashed."""
-    if not isinstance(key, _ATOMS) and not (type(key) is tuple and all(isinstance(part, _ATOMS) for part in key)):
-        raise UnsafePickleError(f"the pickle has a {type(key).__name__} as a key: refused")

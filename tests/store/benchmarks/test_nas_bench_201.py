@@ -143,6 +143,28 @@ def test_read__refuses_what_it_was_not_made_for(tmp_path, nb201):
         read(tmp_path / "empty")
 
 
+@pytest.mark.parametrize("container", ["zip", "folder"])
+@pytest.mark.parametrize("place", ["meta_archs", "arch_str", "schedule", "results"])
+def test_read__an_error_does_not_write_out_what_has_no_end(tmp_path, nb201, container, place):
+    endless = ()
+    for _ in range(100):
+        endless = (endless, endless)  # 2^100 brackets
+    content = nb201.content(1)
+    schedules = content["arch2infos"][0]
+    match place:
+        case "meta_archs":
+            content["meta_archs"] = [endless]
+        case "arch_str":
+            schedules["less"]["arch_str"] = endless
+        case "schedule":
+            schedules["less"] = endless
+        case "results":
+            schedules["less"]["all_results"] = endless
+    with pytest.raises(ValueError, match=r"expected|damaged") as error:
+        read(nb201.write(tmp_path / place, content, container))
+    assert len(str(error.value)) < 1000
+
+
 def test_read__an_index_beyond_the_list_is_named(tmp_path, nb201):
     content = nb201.content(1)
     content["arch2infos"][5] = content["arch2infos"].pop(0)

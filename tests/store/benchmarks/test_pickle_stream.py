@@ -142,10 +142,24 @@ def test_load__bounds_what_it_keeps(monkeypatch):
             load(data + b".")
     with pytest.raises(UnsafePickleError, match="bytes of different texts"):
         load(pickle.dumps([str(i) for i in range(2000)]))
+    nested = b"\x80\x04)" + b"\x85" * 9000, b"\x80\x04](" + b"(K\x01K\x01K\x01K\x01t" * 3000
+    hidden = b"\x80\x04}\x8c\x01d}" + b"K\x01}\x94s" * 4000  # made under a key that is dropped, and numbered
+    for data in (*nested, hidden):
+        with pytest.raises(UnsafePickleError, match="more objects at a time"):
+            load(data + b".", drop={"d"})
+    with pytest.raises(UnsafePickleError, match="more objects at a time"):
+        load(pickle.dumps([{"whole": list(range(900))} for _ in range(10)]), collapse={"whole": lambda value: value})
     # What is dropped does not count, and a part that is collapsed counts as one.
     assert load(pickle.dumps({"drop": list(range(9000))}), drop={"drop"}) == {"drop": DROPPED}
     parts = [{"sum": list(range(900))} for _ in range(10)]
     assert load(pickle.dumps(parts), collapse={"sum": sum}) == [{"sum": 404550}] * 10
+
+
+@pytest.mark.parametrize("protocol", range(3, 6))
+def test_load__keeps_no_more_bytes_than_a_number_has(protocol):
+    assert load(pickle.dumps([b"1234", bytes(65), bytes(70_000)], protocol)) == [b"1234", DROPPED, DROPPED]
+    text = b"c_codecs\nencode\nX\x46\x00\x00\x00" + b"a" * 70 + b"X\x06\x00\x00\x00latin1\x86R."
+    assert load(b"\x80\x02" + text) is DROPPED
 
 
 @settings(max_examples=300, deadline=None)
