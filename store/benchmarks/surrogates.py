@@ -137,7 +137,8 @@ class OnnxSurrogate:
             x_cat = np.array([codes[place] for place in places], dtype=np.int32)
             x_cont = np.full((len(places), 1), self.epochs, dtype=np.float32)
             values[places] = 100 * self._session.run(None, {"x_cat": x_cat, "x_cont": x_cont})[0][:, 0]
-        return values
+        # Single precision: what follows the third decimal differs between machines, and would look like another version.
+        return values.round(3)
 
     def _encode(self, genotype: Genotype) -> list[int] | None:
         try:

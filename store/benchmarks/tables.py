@@ -31,8 +31,8 @@ _NB201 = {
 
 
 # Columns of the tables of DARTS cells, before the number of epochs: split, and what makes % of it. Predictions have a split of
-# their own, so that they are never taken for trained accuracies.
-_GENOTYPES = {"valid_acc": ("valid", 1), "test_acc": ("test", 1), "pred_val_acc": ("valid-surrogate", 100)}
+# their own: they are never taken for trained accuracies, nor for what a surrogate says that is asked here.
+_GENOTYPES = {"valid_acc": ("valid", 1), "test_acc": ("test", 1), "pred_val_acc": ("valid-predicted", 100)}
 _GENOTYPE_COLUMN = re.compile(rf"({'|'.join(_GENOTYPES)})_e(\d+)")
 
 

@@ -153,7 +153,7 @@ def test_read__tables_of_darts_cells(tmp_path, genotype):
         found = read_accuracy_file(tmp_path / "t.csv", space=space)
         assert found["arch"].tolist() == [genotype()] * 2  # the canonical string
         rows = found[["split", "epochs", "accuracy"]].apply(tuple, axis=1).tolist()
-        assert rows == [("valid", 200, 85.24), ("valid-surrogate", 98, 91.866)]
+        assert rows == [("valid", 200, 85.24), ("valid-predicted", 98, 91.866)]
     with pytest.raises(ValueError, match="asked to read it for nds-darts"):
         read_accuracy_file(tmp_path / "t.csv", space="nds-darts")
     (tmp_path / "t.csv").write_text(TABLE.format("Genotype(1)"))
@@ -177,7 +177,7 @@ def test_real_data__the_surrogate_gives_the_predictions_of_its_table():
     found = read_accuracy_file(real("nas-bench-301-surrogate.onnx"), space="darts", archs=table["arch"].tolist())
     assert len(table) == 2000
     # The table has five decimals of a fraction.
-    np.testing.assert_allclose(found["accuracy"], table["accuracy"], atol=6e-4)
+    np.testing.assert_allclose(found["accuracy"], table["accuracy"], atol=1.1e-3)  # rounded twice
 
 
 @pytest.mark.shared_data
