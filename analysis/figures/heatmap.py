@@ -1,0 +1,57 @@
+"""The rank correlation for every pair of thresholds (Figs. 2, 4 and 5)."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+
+from sweetgrad.analysis.figures._style import INK, finish, new_figure, power_ticks
+from sweetgrad.analysis.intervals import as_threshold, format_threshold
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["plot_heatmap"]
+
+
+def plot_heatmap(heatmap: xr.DataArray, *, path: str | Path | None = None) -> "Figure":
+    """Draw the rank correlation with accuracy for every pair of thresholds (Fig. 2), the best pair outlined.
+
+    Parameters
+    ----------
+    heatmap
+        Result of `heatmap`.
+    path
+        As in `plot_sweetness`.
+    """
+    figure = new_figure(7.4, 6.2)
+    axes = figure.subplots()
+    values = heatmap.transpose("lower", "upper").values
+    image = axes.imshow(values, cmap="RdBu_r", vmin=-1, vmax=1, origin="lower", aspect="equal")
+    if np.isfinite(values).any():
+        row, column = np.unravel_index(np.nanargmax(values), values.shape)
+        lower, upper = (
+            format_threshold(as_threshold(float(heatmap[dim][i]))) for dim, i in (("lower", row), ("upper", column))
+        )
+        axes.plot(
+            column, row, marker="s", markersize=9, markerfacecolor="none", markeredgecolor="white", markeredgewidth=1.6
+        )
+        axes.text(
+            0.04,
+            0.94,
+            f"best: [{lower}, {upper})\n{values[row, column]:.3f}",
+            transform=axes.transAxes,
+            va="top",
+            color=INK,
+            fontsize=11,
+        )
+    for axis, dim in ((axes.xaxis, "upper"), (axes.yaxis, "lower")):
+        ticks, names = power_ticks(heatmap[dim].values)
+        axis.set_ticks(ticks, names)
+    axes.set_xlabel("upper threshold $t_2$")
+    axes.set_ylabel("lower threshold $t_1$")
+    axes.set_title("Rank correlation of the score with accuracy", loc="left", color=INK, pad=12)
+    bar = figure.colorbar(image, ax=axes, shrink=0.85, label=str(heatmap.attrs.get("method", "correlation")))
+    bar.outline.set_visible(False)
+    return finish(figure, axes, path=path)
