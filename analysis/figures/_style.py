@@ -1,4 +1,4 @@
-"""How every picture looks: palette, size, ticks at powers of ten; and how it is saved. matplotlib is imported when one is drawn."""
+"""How every picture looks (palette, size, ticks at powers of ten) and how it is saved."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any

@@ -111,7 +111,7 @@ _KINDS = (
         "heatmap",
         "2, 4, 5",
         "Rank correlation for every pair of thresholds",
-        lambda source: plot_heatmap(source.heatmap),
+        lambda source: plot_heatmap(source.heatmap, chosen=source.chosen),
     ),
     FigureKind("depth", "3, 9, 10", "Share of the weights inside an interval, layer by layer", _depth),
     FigureKind("num-archs", "6", "The interval chosen, by the number of architectures", _num_archs),

@@ -26,7 +26,7 @@ def plot_comparison(table: xr.Dataset, *, path: str | Path | None = None) -> "Fi
     """
     table = table.isel(estimator=np.isfinite(table["spearman"].values))
     names = [str(name) for name in table["estimator"].values]
-    figure = new_figure(8.2, 1.4 + 0.3 * len(names))
+    figure = new_figure(7.2, 1.3 + 0.27 * len(names))
     axes = figure.subplots()
     places = np.arange(len(names))[::-1]
     value, low, high = (table[key].values for key in ("spearman", "spearman_low", "spearman_high"))

@@ -42,8 +42,8 @@ def proportion_by_depth(
 
     Returns
     -------
-    ``mean`` (interval, layer) and ``proportion`` (quantile, interval, layer), dimensionless in [0, 1]; ``sweetness`` (interval,) of the same
-    architectures; ``num_archs`` (layer,) that are deep enough to have that layer. ``layer`` counts from 1.
+    ``mean`` (interval, layer) and ``proportion`` (quantile, interval, layer), dimensionless in [0, 1]; ``sweetness``
+    (interval,) of the same architectures; ``num_archs`` (layer,) that have so many layers. ``layer`` counts from 1.
 
     Raises
     ------

@@ -9,7 +9,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from sweetgrad.analysis.counts import Kind, interval_counts, total_counts
-from sweetgrad.analysis.figures._style import CYCLE, FAINT, INK, finish, literal, new_figure
+from sweetgrad.analysis.figures._style import CYCLE, INK, RUNNER_UP, finish, literal, new_figure
 from sweetgrad.analysis.intervals import Interval
 from sweetgrad.analysis.scores import DEPTH_LAYERS, chosen_layers
 from sweetgrad.store.schema import STATUS
@@ -22,6 +22,7 @@ __all__ = ["gradient_density", "plot_gradients"]
 # Ten edges a decade that every store has, 0.08 to 0.13 decades apart.
 _PARTS = tuple(Fraction(part) for part in ("1/8", "1/6", "1/5", "1/4", "1/3", "2/5", "1/2", "5/8", "4/5", "1"))
 _DECADES = range(-9, 2)
+_LAYER_COLOURS = (CYCLE[4], CYCLE[0], CYCLE[2])
 
 
 def gradient_density(profile: xr.Dataset, *, kind: Kind = "weight") -> xr.Dataset:
@@ -36,11 +37,11 @@ def gradient_density(profile: xr.Dataset, *, kind: Kind = "weight") -> xr.Datase
 
     Returns
     -------
-    Dims ``(group, magnitude)``: ``density``, the mean over the architectures of (share of parameters) / (width of the interval in decades),
-    and, dims ``(group,)``: ``zero``, the mean share with gradient exactly 0, and ``below`` and ``above``, the mean shares outside the
-    magnitudes shown. Together with the integral over the decades they are 1 where all gradients are finite. ``low`` and ``high``: the
-    10 % and 90 % quantiles of the density over architectures. ``group`` is ``network`` and, where all architectures have the same layers,
-    the first, middle and last of those over which the released method follows the proportion. ``lower`` and ``upper`` are the edges.
+    Dims ``(group, magnitude)``: ``density``, the mean over the architectures of the share of parameters by the width of the
+    interval in decades, and its 10 % and 90 % quantiles ``low`` and ``high``; dims ``(group,)``: ``zero``, the mean share with
+    gradient exactly 0, and ``below`` and ``above``, the mean shares outside the magnitudes shown. The integral of the density and
+    these three add up to 1 where all gradients are finite. ``group`` is ``network`` and, where all architectures have the same
+    layers, the first, middle and last of those whose proportion the released method follows. ``lower`` and ``upper`` are edges.
 
     Raises
     ------
@@ -104,20 +105,15 @@ def plot_gradients(
     axes = figure.subplots()
     edges = np.append(density["lower"].values, density["upper"].values[-1])
     if interval is not None:
-        axes.axvspan(
-            max(float(interval.lower), edges[0]),
-            min(float(interval.upper), edges[-1]),
-            color=FAINT,
-            alpha=0.22,
-            linewidth=0,
-        )
+        span = max(float(interval.lower), edges[0]), min(float(interval.upper), edges[-1])
+        axes.axvspan(*span, color=RUNNER_UP, alpha=0.13, linewidth=0, label=f"interval {interval}")
     network = density.isel(group=0)
     axes.stairs(network["high"], edges, baseline=network["low"].values, fill=True, color=INK, alpha=0.12)
     styles = ((0, (1, 1)), (0, (4, 1.5)), "solid")
     for number, name in enumerate(density["group"].values):
         each = density.isel(group=number)
         zero = f" ({float(each['zero']):.1%} exactly 0)"
-        colour, style = (INK, "solid") if number == 0 else (CYCLE[(number - 1) % len(CYCLE)], styles[(number - 1) % 3])
+        colour, style = (INK, "solid") if number == 0 else (_LAYER_COLOURS[number - 1], styles[number - 1])
         axes.stairs(
             each["density"],
             edges,
@@ -127,7 +123,7 @@ def plot_gradients(
             label=literal(name) + zero,
         )
     axes.set_xscale("log")
-    shown = np.flatnonzero((density["high"].max("group") > 1e-3).values)
+    shown = np.flatnonzero((density["high"].max("group") > 5e-3).values)
     if shown.size:
         axes.set_xlim(edges[shown[0]], edges[shown[-1] + 1])
     axes.set_ylim(bottom=0)

@@ -7,25 +7,28 @@ import numpy as np
 import xarray as xr
 
 from sweetgrad.analysis.figures._style import INK, finish, new_figure, power_ticks
-from sweetgrad.analysis.intervals import as_threshold, format_threshold
+from sweetgrad.analysis.intervals import Interval, as_threshold, format_threshold
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = ["plot_heatmap"]
 
 
-def plot_heatmap(heatmap: xr.DataArray, *, path: str | Path | None = None) -> "Figure":
+def plot_heatmap(heatmap: xr.DataArray, *, chosen: Interval | None = None, path: str | Path | None = None) -> "Figure":
     """Draw the rank correlation with accuracy for every pair of thresholds (Fig. 2), the best pair outlined.
 
     Parameters
     ----------
     heatmap
         Result of `heatmap`.
+    chosen
+        An interval to mark with a circle, where its thresholds are among those of the grid.
     path
         As in `plot_sweetness`.
     """
-    figure = new_figure(7.4, 6.2)
+    figure = new_figure(6.4, 5.4)
     axes = figure.subplots()
     values = heatmap.transpose("lower", "upper").values
     image = axes.imshow(values, cmap="RdBu_r", vmin=-1, vmax=1, origin="lower", aspect="equal")
@@ -40,12 +43,14 @@ def plot_heatmap(heatmap: xr.DataArray, *, path: str | Path | None = None) -> "F
         axes.text(
             0.04,
             0.94,
-            f"best: [{lower}, {upper})\n{values[row, column]:.3f}",
+            f"□ best: [{lower}, {upper})\n{values[row, column]:.3f}",
             transform=axes.transAxes,
             va="top",
             color=INK,
             fontsize=11,
         )
+    if chosen is not None:
+        _mark(axes, heatmap, chosen)
     for axis, dim in ((axes.xaxis, "upper"), (axes.yaxis, "lower")):
         ticks, names = power_ticks(heatmap[dim].values)
         axis.set_ticks(ticks, names)
@@ -55,3 +60,15 @@ def plot_heatmap(heatmap: xr.DataArray, *, path: str | Path | None = None) -> "F
     bar = figure.colorbar(image, ax=axes, shrink=0.85, label=str(heatmap.attrs.get("method", "correlation")))
     bar.outline.set_visible(False)
     return finish(figure, axes, path=path)
+
+
+def _mark(axes: "Axes", heatmap: xr.DataArray, chosen: Interval) -> None:
+    places = [
+        np.flatnonzero(heatmap[dim].values == float(threshold))
+        for dim, threshold in (("lower", chosen.lower), ("upper", chosen.upper))
+    ]
+    if all(place.size for place in places):
+        row, column = (int(place[0]) for place in places)
+        axes.plot(column, row, "o", markersize=4, markerfacecolor="black", markeredgecolor="white")
+        told = f"● sweetest: {chosen}\n{heatmap.values[row, column]:.3f}"
+        axes.text(0.04, 0.8, told, transform=axes.transAxes, va="top", color=INK, fontsize=11)

@@ -47,9 +47,9 @@ def choice_by_num_archs(
 
     Returns
     -------
-    Dims ``(num_archs, interval)``: ``share`` of the draws that chose an interval, in [0, 1]. ``first`` (num_archs,): the interval that the
-    first so many architectures choose, as in `best_interval`. With ``accuracy``, Spearman correlations in [-1, 1]: ``correlation``
-    (interval,), and over the draws ``mean``, ``low`` and ``high`` (5 % and 95 %), and ``first_correlation`` (num_archs,).
+    Dims ``(num_archs, interval)``: ``share`` of the draws that chose an interval, in [0, 1]. ``first`` (num_archs,): the
+    interval that the first so many architectures choose, as in `best_interval`. With ``accuracy``, Spearman correlations in
+    [-1, 1]: ``correlation`` (interval,), over the draws ``mean``, ``low`` and ``high`` (5 % and 95 %), and ``first_correlation``.
 
     Raises
     ------

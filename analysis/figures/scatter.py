@@ -32,8 +32,8 @@ def score_and_accuracy(score: xr.DataArray, accuracy: xr.DataArray, *, bootstrap
 
     Returns
     -------
-    Dims ``(arch,)``: ``score`` and ``accuracy`` as given, ``score_rank`` and ``accuracy_rank`` in (0, 1], 1 for the greatest, equal
-    values share the mean rank. Attributes: ``spearman``, ``spearman_low``, ``spearman_high``.
+    Dims ``(arch,)``: ``score`` and ``accuracy`` as given, ``score_rank`` and ``accuracy_rank`` in (0, 1], 1 for the greatest;
+    equal values share the mean rank. Attributes: ``spearman``, ``spearman_low``, ``spearman_high``.
 
     Raises
     ------

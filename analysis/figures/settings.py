@@ -42,8 +42,8 @@ def choice_by_setting(
 
     Returns
     -------
-    ``sweetness`` (setting, interval), ``interval_chosen`` and ``confidence`` (setting,), and with ``accuracy`` the Spearman correlation
-    (setting,) over the architectures that a setting has: ``correlation``, ``low``, ``high`` and ``num_archs``.
+    ``sweetness`` (setting, interval), ``interval_chosen`` and ``confidence`` (setting,), and with ``accuracy`` the Spearman
+    correlation (setting,) over the architectures that a setting has: ``correlation``, ``low``, ``high`` and ``num_archs``.
 
     Raises
     ------

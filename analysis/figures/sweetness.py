@@ -29,7 +29,7 @@ def plot_sweetness(best: BestInterval, *, path: str | Path | None = None) -> "Fi
     -------
     The matplotlib figure. Raises ``ImportError`` that says what to install if matplotlib is missing.
     """
-    figure = new_figure(9.0, 4.4)
+    figure = new_figure(7.2, 3.9)
     axes = figure.subplots()
     values = best.table["sweetness"].values
     labels = [str(label) for label in best.table["interval"].values]
