@@ -215,7 +215,9 @@ def _inner_svg(text: str, *, prefix: str) -> str:
     for colour, variable in _THEMED.items():
         text = text.replace(colour, variable)
     # The page scales it: the size in points would be a fixed one.
-    return re.sub(r'<svg (.*?)width="[^"]*"', r"<svg \1", re.sub(r'(<svg .*?)height="[^"]*"', r"\1", text, count=1), count=1)
+    return re.sub(
+        r'<svg (.*?)width="[^"]*"', r"<svg \1", re.sub(r'(<svg .*?)height="[^"]*"', r"\1", text, count=1), count=1
+    )
 
 
 def _or_none(compute: Callable[[], Any]) -> Any:

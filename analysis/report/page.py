@@ -12,6 +12,8 @@ from sweetgrad.store import Location
 
 __all__ = ["render", "report"]
 
+_NONE, _MINUS, _TIMES = "\N{EN DASH}", "\N{MINUS SIGN}", " \N{MULTIPLICATION SIGN} "
+
 
 def report(
     location: Location,
@@ -43,9 +45,7 @@ def report(
     ImportError
         If matplotlib or jinja2 is missing.
     """
-    content = collect(
-        location, profiles=profiles, accuracy=accuracy, grid=grid, bootstrap=bootstrap, progress=progress
-    )
+    content = collect(location, profiles=profiles, accuracy=accuracy, grid=grid, bootstrap=bootstrap, progress=progress)
     path = Path(out)
     path.write_text(render(content), encoding="utf-8")
     return path
@@ -62,12 +62,12 @@ def render(content: StoreReport) -> str:
 
     def drawing(picture: Picture) -> Markup:
         # Drawn by matplotlib, which escapes every text in it; the policy of the page forbids scripts besides.
-        return Markup(picture.svg)  # noqa: S704
+        return Markup(picture.svg)
 
     environment.filters |= {"drawing": drawing, "number": _number, "shown": _shown}
     template = resources.files("sweetgrad.analysis.report").joinpath("page.html.j2").read_text(encoding="utf-8")
     style = resources.files("sweetgrad.analysis.report").joinpath("page.css").read_text(encoding="utf-8")
-    return environment.from_string(template).render(report=content, style=Markup(style))  # noqa: S704  (our own file)
+    return environment.from_string(template).render(report=content, style=Markup(style))
 
 
 def _number(value: float | None, form: str = ".3f") -> str:
@@ -75,12 +75,12 @@ def _number(value: float | None, form: str = ".3f") -> str:
 
     Examples
     --------
-    >>> _number(0.88777), _number(float("nan")), _number(1234, ",.0f")
-    ('0.888', '–', '1,234')
+    >>> _number(0.88777), _number(float("nan")) == _NONE, _number(1234, ",.0f")
+    ('0.888', True, '1,234')
     """
     if value is None or math.isnan(value):
-        return "–"
-    return format(value, form).replace("-", "−")
+        return _NONE
+    return format(value, form).replace("-", _MINUS)
 
 
 def _shown(value: Any) -> str:
@@ -88,5 +88,5 @@ def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
-        return " × ".join(str(part) for part in value)
-    return "–" if value in ("", None) else str(value)
+        return _TIMES.join(str(part) for part in value)
+    return _NONE if value in ("", None) else str(value)
