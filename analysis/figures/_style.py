@@ -18,6 +18,7 @@ __all__ = [
     "INK",
     "OTHER",
     "RUNNER_UP",
+    "WIDTH",
     "WINNER",
     "finish",
     "literal",
@@ -31,7 +32,10 @@ WINNER, RUNNER_UP, OTHER, INK, FAINT = "#D55E00", "#0072B2", "#C9CED6", "#2B2F36
 CYCLE = (WINNER, RUNNER_UP, "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Colours for series that are equals; line styles or markers differ, too, for print without colour."""
 
-_DPI = 160
+WIDTH = 5.4
+"""Inches: wide enough for a column of a page, narrow enough that print stays readable on a phone."""
+
+_DPI = 200
 
 
 def new_figure(width: float, height: float) -> "Figure":
@@ -49,7 +53,7 @@ def finish(figure: "Figure", *axes: "Axes", path: str | Path | None) -> "Figure"
     for each in axes:
         each.spines[["top", "right"]].set_visible(False)
         each.spines[["left", "bottom"]].set_color(FAINT)
-        each.tick_params(color=FAINT, labelcolor=INK)
+        each.tick_params(color=FAINT, labelcolor=INK, labelsize=9)
         each.xaxis.label.set_color(INK)
         each.yaxis.label.set_color(INK)
     if path is not None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from sweetgrad.analysis.figures._style import INK, OTHER, RUNNER_UP, WINNER, finish, literal, new_figure
+from sweetgrad.analysis.figures._style import INK, OTHER, RUNNER_UP, WIDTH, WINNER, finish, literal, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,7 +26,7 @@ def plot_comparison(table: xr.Dataset, *, path: str | Path | None = None) -> "Fi
     """
     table = table.isel(estimator=np.isfinite(table["spearman"].values))
     names = [str(name) for name in table["estimator"].values]
-    figure = new_figure(7.2, 1.3 + 0.27 * len(names))
+    figure = new_figure(WIDTH, 1.2 + 0.235 * len(names))
     axes = figure.subplots()
     places = np.arange(len(names))[::-1]
     value, low, high = (table[key].values for key in ("spearman", "spearman_low", "spearman_high"))
@@ -44,8 +44,11 @@ def plot_comparison(table: xr.Dataset, *, path: str | Path | None = None) -> "Fi
     axes.set_yticks(places, [literal(name) for name in names])
     axes.set_xlabel("Spearman correlation with trained accuracy (95 % interval)")
     if np.isfinite(table["published"].values).any():
-        axes.legend(frameon=False, loc="lower right")
+        axes.legend(frameon=False, loc="lower right", fontsize=9, labelcolor=INK)
     axes.set_title(
-        f"Estimators at initialisation ({int(table['num_archs'].max()):,} architectures)", loc="left", color=INK
+        f"Estimators at initialisation ({int(table['num_archs'].max()):,} architectures)",
+        loc="left",
+        color=INK,
+        fontsize=11,
     )
     return finish(figure, axes, path=path)

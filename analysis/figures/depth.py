@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from sweetgrad.analysis.counts import Kind
-from sweetgrad.analysis.figures._style import CYCLE, FAINT, INK, finish, new_figure
+from sweetgrad.analysis.figures._style import CYCLE, FAINT, INK, WIDTH, finish, new_figure
 from sweetgrad.analysis.intervals import Intervals, as_intervals
 from sweetgrad.analysis.scores import DEPTH_LAYERS, proportion
 from sweetgrad.analysis.sweetness import sweetness
@@ -89,7 +89,7 @@ def plot_depth(depth: xr.Dataset, *, path: str | Path | None = None) -> "Figure"
     num = depth.sizes["interval"]
     columns = min(num, 3)
     rows = -(-num // columns)
-    figure = new_figure(max(3.6, 2.4 * columns), 0.5 + 2.3 * rows)
+    figure = new_figure(WIDTH if columns > 1 else 3.6, 0.5 + 2.0 * rows)
     grid = np.atleast_1d(figure.subplots(rows, columns, sharex=True, squeeze=False)).ravel()
     layer = depth["layer"].values
     quantile = depth["proportion"].transpose("interval", "quantile", "layer").values
@@ -102,7 +102,7 @@ def plot_depth(depth: xr.Dataset, *, path: str | Path | None = None) -> "Figure"
             )
         axes.plot(layer, quantile[number, levels // 2], color=colour, marker="o", markersize=3, linewidth=1.6)
         told = f"\nsweetness {float(each['sweetness']):+.2f}" if "sweetness" in depth else ""
-        axes.set_title(f"{each['interval'].item()}{told}", loc="left", color=INK, fontsize=9.5)
+        axes.set_title(f"{each['interval'].item()}{told}", loc="left", color=INK, fontsize=9)
         axes.set_ylim(bottom=0)
         axes.yaxis.set_major_formatter("{x:.0%}")
         axes.yaxis.set_major_locator(_few_ticks())

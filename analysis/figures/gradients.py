@@ -9,7 +9,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from sweetgrad.analysis.counts import Kind, interval_counts, total_counts
-from sweetgrad.analysis.figures._style import CYCLE, INK, RUNNER_UP, finish, literal, new_figure
+from sweetgrad.analysis.figures._style import CYCLE, INK, RUNNER_UP, WIDTH, finish, literal, new_figure
 from sweetgrad.analysis.intervals import Interval
 from sweetgrad.analysis.scores import DEPTH_LAYERS, chosen_layers
 from sweetgrad.store.schema import STATUS
@@ -101,7 +101,7 @@ def plot_gradients(
     path
         As in `plot_sweetness`.
     """
-    figure = new_figure(7.2, 3.9)
+    figure = new_figure(WIDTH, 3.6)
     axes = figure.subplots()
     edges = np.append(density["lower"].values, density["upper"].values[-1])
     if interval is not None:
@@ -130,7 +130,7 @@ def plot_gradients(
     axes.yaxis.set_major_formatter("{x:.0%}")
     axes.set_xlabel(r"gradient magnitude $|\partial J/\partial\theta|$ at initialisation")
     axes.set_ylabel("share of the weights per decade" if density.attrs["kind"] == "weight" else "share per decade")
-    axes.legend(frameon=False, fontsize=9, labelcolor=INK)
+    axes.legend(frameon=False, fontsize=8.5, labelcolor=INK)
     return finish(figure, axes, path=path)
 
 

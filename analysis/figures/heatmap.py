@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from sweetgrad.analysis.figures._style import INK, finish, new_figure, power_ticks
+from sweetgrad.analysis.figures._style import FAINT, INK, WIDTH, finish, new_figure, power_ticks
 from sweetgrad.analysis.intervals import Interval, as_threshold, format_threshold
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def plot_heatmap(heatmap: xr.DataArray, *, chosen: Interval | None = None, path:
     path
         As in `plot_sweetness`.
     """
-    figure = new_figure(6.4, 5.4)
+    figure = new_figure(WIDTH, 4.6)
     axes = figure.subplots()
     values = heatmap.transpose("lower", "upper").values
     image = axes.imshow(values, cmap="RdBu_r", vmin=-1, vmax=1, origin="lower", aspect="equal")
@@ -38,7 +38,7 @@ def plot_heatmap(heatmap: xr.DataArray, *, chosen: Interval | None = None, path:
             format_threshold(as_threshold(float(heatmap[dim][i]))) for dim, i in (("lower", row), ("upper", column))
         )
         axes.plot(
-            column, row, marker="s", markersize=9, markerfacecolor="none", markeredgecolor="white", markeredgewidth=1.6
+            column, row, marker="s", markersize=7, markerfacecolor="none", markeredgecolor="white", markeredgewidth=1.6
         )
         axes.text(
             0.04,
@@ -47,7 +47,7 @@ def plot_heatmap(heatmap: xr.DataArray, *, chosen: Interval | None = None, path:
             transform=axes.transAxes,
             va="top",
             color=INK,
-            fontsize=11,
+            fontsize=10,
         )
     if chosen is not None:
         _mark(axes, heatmap, chosen)
@@ -56,9 +56,11 @@ def plot_heatmap(heatmap: xr.DataArray, *, chosen: Interval | None = None, path:
         axis.set_ticks(ticks, names)
     axes.set_xlabel("upper threshold $t_2$")
     axes.set_ylabel("lower threshold $t_1$")
-    axes.set_title("Rank correlation of the score with accuracy", loc="left", color=INK, pad=12)
+    axes.set_title("Rank correlation of the score with accuracy", loc="left", color=INK, fontsize=11, pad=10)
     bar = figure.colorbar(image, ax=axes, shrink=0.85, label=str(heatmap.attrs.get("method", "correlation")))
     bar.outline.set_visible(False)
+    bar.ax.tick_params(labelsize=9, labelcolor=INK, color=FAINT)
+    bar.ax.yaxis.label.set_color(INK)
     return finish(figure, axes, path=path)
 
 
@@ -71,4 +73,4 @@ def _mark(axes: "Axes", heatmap: xr.DataArray, chosen: Interval) -> None:
         row, column = (int(place[0]) for place in places)
         axes.plot(column, row, "o", markersize=4, markerfacecolor="black", markeredgecolor="white")
         told = f"● sweetest: {chosen}\n{heatmap.values[row, column]:.3f}"
-        axes.text(0.04, 0.8, told, transform=axes.transAxes, va="top", color=INK, fontsize=11)
+        axes.text(0.04, 0.8, told, transform=axes.transAxes, va="top", color=INK, fontsize=10)

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from sweetgrad.analysis.correlation import correlation_by_interval
-from sweetgrad.analysis.figures._style import CYCLE, INK, OTHER, WINNER, finish, new_figure
+from sweetgrad.analysis.figures._style import CYCLE, INK, OTHER, WIDTH, WINNER, finish, new_figure
 from sweetgrad.analysis.intervals import IntervalGrid, Intervals
 from sweetgrad.analysis.sweetness import sweetness_by_arch
 
@@ -102,23 +102,25 @@ def plot_num_archs(choice: xr.Dataset, *, path: str | Path | None = None) -> "Fi
         As in `plot_sweetness`.
     """
     judged = "mean" in choice
-    figure = new_figure(7.2, 3.4)
+    figure = new_figure(WIDTH, 3.0)
     panels = figure.subplots(1, 2 if judged else 1, squeeze=False)[0]
     place = np.arange(choice.sizes["num_archs"])
     _stack(panels[-1], choice, place)
     if judged:
         axes = panels[0]
         axes.fill_between(place, choice["low"], choice["high"], color=WINNER, alpha=0.18, linewidth=0)
-        axes.plot(place, choice["mean"], color=WINNER, linewidth=1.8, label="mean, and 5 to 95 % of draws")
-        axes.plot(place, choice["first_correlation"], "D", color=INK, markersize=4, label="the first so many")
+        axes.plot(place, choice["mean"], color=WINNER, linewidth=1.8, label="draws: mean, 5 to 95 %")
+        axes.plot(place, choice["first_correlation"], "D", color=INK, markersize=4, label="the first ones")
         axes.set_ylabel("Spearman with accuracy")
-        axes.legend(frameon=False, fontsize=9, loc="lower right", labelcolor=INK)
+        axes.legend(frameon=False, fontsize=8.5, loc="lower right", labelcolor=INK)
         span = np.concatenate([choice["low"], choice["high"], choice["first_correlation"]])
         room = max(0.02, float(np.nanmax(span) - np.nanmin(span)))
         axes.set_ylim(float(np.nanmin(span)) - 0.55 * room, float(np.nanmax(span)) + 0.15 * room)
     for axes in panels:
-        axes.set_xticks(place, [f"{size:,}" for size in choice["num_archs"].values], fontsize=9)
-        axes.set_xlabel("architectures that the choice rests on")
+        axes.set_xticks(
+            place, [f"{size:,}" for size in choice["num_archs"].values], rotation=45 if len(place) > 5 else 0
+        )
+        axes.set_xlabel("architectures")
     return finish(figure, *panels, path=path)
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 import xarray as xr
 
 from sweetgrad.analysis.correlation import rank_correlation
-from sweetgrad.analysis.figures._style import INK, RUNNER_UP, finish, literal, new_figure
+from sweetgrad.analysis.figures._style import INK, RUNNER_UP, WIDTH, finish, literal, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -72,13 +72,13 @@ def plot_scatter(
     path
         As in `plot_sweetness`.
     """
-    figure = new_figure(7.2, 3.5)
+    figure = new_figure(WIDTH, 2.9)
     left, right = figure.subplots(1, 2)
     _points_or_density(left, points["score"].values, points["accuracy"].values)
     _points_or_density(right, points["score_rank"].values, points["accuracy_rank"].values)
     left.set_xlabel(literal(names[0]))
     left.set_ylabel(f"{literal(names[1])} (%)")
-    left.ticklabel_format(axis="x", style="sci", scilimits=(-3, 4), useMathText=True)
+    left.xaxis.set_major_formatter(_thousands())
     for axis in (right.xaxis, right.yaxis):
         axis.set_major_formatter("{x:.0%}")
         axis.set_ticks([0, 0.25, 0.5, 0.75, 1])
@@ -87,9 +87,15 @@ def plot_scatter(
     told = "Spearman {spearman:.3f}".format(**points.attrs)
     if np.isfinite(points.attrs["spearman_low"]):
         told += " [{spearman_low:.3f}, {spearman_high:.3f}]".format(**points.attrs)
-    left.set_title(f"{points.sizes['arch']:,} architectures", loc="left", color=INK, fontsize=10)
-    right.set_title(told, loc="left", color=INK, fontsize=10)
+    left.set_title(f"{points.sizes['arch']:,} architectures", loc="left", color=INK, fontsize=9)
+    right.set_title(told, loc="left", color=INK, fontsize=9)
     return finish(figure, left, right, path=path)
+
+
+def _thousands():  # type: ignore[no-untyped-def]  # matplotlib's type, which is not imported here
+    from matplotlib.ticker import EngFormatter
+
+    return EngFormatter(sep="")
 
 
 def _points_or_density(axes: "Axes", x: np.ndarray, y: np.ndarray) -> None:

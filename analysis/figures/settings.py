@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from sweetgrad.analysis.correlation import rank_correlation
-from sweetgrad.analysis.figures._style import CYCLE, FAINT, INK, finish, literal, new_figure, power_ticks
+from sweetgrad.analysis.figures._style import CYCLE, FAINT, INK, WIDTH, finish, literal, new_figure, power_ticks
 from sweetgrad.analysis.intervals import IntervalGrid, Intervals
 from sweetgrad.analysis.scores import score
 from sweetgrad.analysis.sweetness import best_interval
@@ -89,8 +89,8 @@ def plot_settings(settings: xr.Dataset, *, name: str = "setting", path: str | Pa
         As in `plot_sweetness`.
     """
     judged = "correlation" in settings
-    figure = new_figure(7.2, 3.6)
-    panels = figure.subplots(1, 2 if judged else 1, squeeze=False, width_ratios=[1.35, 1] if judged else None)[0]
+    figure = new_figure(WIDTH, 5.6 if judged else 3.4)
+    panels = figure.subplots(2 if judged else 1, 1, squeeze=False)[:, 0]
     axes, labels = panels[0], [str(label) for label in settings["interval"].values]
     for number, setting in enumerate(settings["setting"].values):
         values = settings["sweetness"].isel(setting=number).values
@@ -100,7 +100,7 @@ def plot_settings(settings: xr.Dataset, *, name: str = "setting", path: str | Pa
         axes.plot(at, values[at], _MARKERS[number % len(_MARKERS)], color=colour, markersize=6)
     axes.axhline(0, color=INK, linewidth=0.8)
     ticks, names = power_ticks(settings["lower"].values)
-    axes.set_xticks(ticks[1::2], names[1::2])
+    axes.set_xticks(ticks[1:], names[1:])
     axes.set_xlabel("lower edge of the interval")
     axes.set_ylabel("sweetness")
     axes.legend(frameon=False, fontsize=9, title=name, title_fontsize=9, labelcolor=INK, loc="upper left")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import xarray as xr
 
-from sweetgrad.analysis.figures._style import INK, OTHER, RUNNER_UP, WINNER, finish, new_figure, power_ticks
+from sweetgrad.analysis.figures._style import INK, OTHER, RUNNER_UP, WIDTH, WINNER, finish, new_figure, power_ticks
 from sweetgrad.analysis.sweetness import BestInterval
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def plot_sweetness(best: BestInterval, *, path: str | Path | None = None) -> "Fi
     -------
     The matplotlib figure. Raises ``ImportError`` that says what to install if matplotlib is missing.
     """
-    figure = new_figure(7.2, 3.9)
+    figure = new_figure(WIDTH, 3.5)
     axes = figure.subplots()
     values = best.table["sweetness"].values
     labels = [str(label) for label in best.table["interval"].values]
@@ -51,12 +51,13 @@ def plot_sweetness(best: BestInterval, *, path: str | Path | None = None) -> "Fi
     room = max(high - low, 0.05)  # above the bars for the label of the winner and the note
     axes.set_ylim(low - 0.08 * room, high + 0.3 * room)
     axes.set_ylabel("sweetness")
-    axes.set_xlabel(r"lower edge of the interval of gradient magnitude $|\partial J/\partial\theta|$ at initialisation")
+    axes.set_xlabel(r"lower edge of the interval of $|\partial J/\partial\theta|$ at initialisation")
     axes.set_title(
-        f"Where the share of gradients grows with depth ({best.num_archs} architectures)",
+        f"Sweetness of every interval ({best.num_archs} architectures)",
         loc="left",
         color=INK,
-        pad=12,
+        fontsize=11,
+        pad=24,
     )
     return finish(figure, axes, path=path)
 
@@ -74,19 +75,19 @@ def _name_bar(axes: "Axes", position: int, height: float, text: str, colour: str
         va="bottom",
         color=colour,
         fontweight="bold",
-        fontsize=10.5,
+        fontsize=9.5,
         linespacing=1.3,
     )
 
 
 def _note_runner_up(axes: "Axes", best: BestInterval) -> None:
     text = f"■ next {best.runner_up}: {best.runner_up_sweetness:.3f}, best in {best.runner_up_confidence:.0%}"
-    axes.text(0.01, 0.97, text, transform=axes.transAxes, va="top", color=RUNNER_UP, fontsize=10)
+    axes.text(0, 1.025, text, transform=axes.transAxes, va="bottom", color=RUNNER_UP, fontsize=9.5)
 
 
 def _tick_intervals(axes: "Axes", table: xr.Dataset) -> None:
     ticks, names = power_ticks(table["lower"].values)
-    if len(table["interval"]) > 30:
+    if len(table["interval"]) > 20:
         ticks, names = ticks[1:], names[1:]  # bars so narrow that 0 and the smallest threshold would overlap
     # A tick at the left side of the bar: that is where its interval starts.
     axes.set_xticks(ticks - 0.5, names)
