@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["choice_by_setting", "plot_settings"]
 
-_MARKERS = "osD^vP"
+_MARKERS, _LINES = "osD^vP", ("solid", "dashed", "dashdot", (0, (1, 1)))
 
 
 def choice_by_setting(
@@ -95,7 +95,8 @@ def plot_settings(settings: xr.Dataset, *, name: str = "setting", path: str | Pa
     for number, setting in enumerate(settings["setting"].values):
         values = settings["sweetness"].isel(setting=number).values
         colour = CYCLE[number % len(CYCLE)]
-        axes.plot(np.arange(len(values)), values, color=colour, linewidth=1.3, label=literal(setting))
+        style = _LINES[number % len(_LINES)]
+        axes.plot(np.arange(len(values)), values, color=colour, linestyle=style, linewidth=1.4, label=literal(setting))
         at = labels.index(str(settings["interval_chosen"].values[number]))
         axes.plot(at, values[at], _MARKERS[number % len(_MARKERS)], color=colour, markersize=6)
     axes.axhline(0, color=INK, linewidth=0.8)

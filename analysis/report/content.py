@@ -203,7 +203,13 @@ def _picture(name: str, source: Source) -> Picture:
     return Picture(name, kind.title, kind.paper, svg=_inner_svg(file.getvalue(), prefix=f"{source.name}-{name}"))
 
 
-_THEMED = {"#2b2f36": "var(--ink)", "#000000": "var(--ink)", "#ffffff": "var(--paper)", "#c9ced6": "var(--bar)"}
+_THEMED = {
+    "#2b2f36": "var(--ink)",
+    "#0072b2": "var(--blue)",
+    "#000000": "var(--ink)",
+    "#ffffff": "var(--paper)",
+    "#c9ced6": "var(--bar)",
+}
 
 
 def _inner_svg(text: str, *, prefix: str) -> str:
