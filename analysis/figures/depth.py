@@ -15,6 +15,7 @@ from sweetgrad.analysis.sweetness import sweetness
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from matplotlib.ticker import Locator
 
 __all__ = ["plot_depth", "proportion_by_depth"]
 
@@ -66,7 +67,11 @@ def proportion_by_depth(
     values = values[:, some]
     data = {
         "mean": (("interval", "layer"), np.nanmean(values, axis=1)),
-        "proportion": (("quantile", "interval", "layer"), np.nanquantile(values, quantiles, axis=1)),
+        # Without NaN ten times as quick.
+        "proportion": (
+            ("quantile", "interval", "layer"),
+            (np.quantile if here.all() else np.nanquantile)(values, quantiles, axis=1),
+        ),
         "num_archs": ("layer", here.sum(axis=0)),
     }
     coords = {name: coord for name, coord in shares.coords.items() if coord.dims == ("interval",)}
@@ -115,7 +120,7 @@ def plot_depth(depth: xr.Dataset, *, path: str | Path | None = None) -> "Figure"
     return finish(figure, *grid, path=path)
 
 
-def _few_ticks(*, integer: bool = False):  # type: ignore[no-untyped-def]  # matplotlib's type, which is not imported here
+def _few_ticks(*, integer: bool = False) -> "Locator":
     from matplotlib.ticker import MaxNLocator
 
     return MaxNLocator(nbins=4, integer=integer)

@@ -13,6 +13,7 @@ from sweetgrad.analysis.intervals import IntervalGrid, Intervals
 from sweetgrad.analysis.sweetness import sweetness_by_arch
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = ["choice_by_num_archs", "plot_num_archs"]
@@ -124,7 +125,7 @@ def plot_num_archs(choice: xr.Dataset, *, path: str | Path | None = None) -> "Fi
     return finish(figure, *panels, path=path)
 
 
-def _stack(axes, choice: xr.Dataset, place: np.ndarray) -> None:  # type: ignore[no-untyped-def]
+def _stack(axes: "Axes", choice: xr.Dataset, place: np.ndarray) -> None:
     """Bars of the share of draws that chose an interval: the most frequent by name, the others together."""
     share = choice["share"].values
     order = np.argsort(-share.mean(axis=0), kind="stable")

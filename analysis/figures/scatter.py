@@ -13,6 +13,7 @@ from sweetgrad.analysis.figures._style import INK, RUNNER_UP, WIDTH, finish, lit
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.ticker import Formatter
 
 __all__ = ["plot_scatter", "score_and_accuracy"]
 
@@ -92,7 +93,7 @@ def plot_scatter(
     return finish(figure, left, right, path=path)
 
 
-def _thousands():  # type: ignore[no-untyped-def]  # matplotlib's type, which is not imported here
+def _thousands() -> "Formatter":
     from matplotlib.ticker import EngFormatter
 
     return EngFormatter(sep="")

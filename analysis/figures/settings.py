@@ -14,6 +14,7 @@ from sweetgrad.analysis.scores import score
 from sweetgrad.analysis.sweetness import best_interval
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = ["choice_by_setting", "plot_settings"]
@@ -110,7 +111,7 @@ def plot_settings(settings: xr.Dataset, *, name: str = "setting", path: str | Pa
     return finish(figure, *panels, path=path)
 
 
-def _judge(axes, settings: xr.Dataset, name: str) -> None:  # type: ignore[no-untyped-def]
+def _judge(axes: "Axes", settings: xr.Dataset, name: str) -> None:
     """A point with its interval for every setting, and which interval of gradients it chose."""
     value, low, high = (settings[key].values for key in ("correlation", "low", "high"))
     ends = np.clip(np.nan_to_num(np.array([value - low, high - value])), 0, None)

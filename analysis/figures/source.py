@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -187,4 +188,5 @@ def _own_accuracy(selectors: tuple[str, ...], dataset: str) -> str | None:
 
 def _without(spec: ProfileSpec, field: str) -> ProfileSpec:
     """The spec with a field, and the batch that follows from it, taken out of the comparison."""
-    return replace(spec, **{field: -1}, batch_sha256="")
+    changed: dict[str, Any] = {field: -1, "batch_sha256": ""}
+    return replace(spec, **changed)

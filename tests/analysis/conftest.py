@@ -107,9 +107,10 @@ def make_store(path: Path) -> Path:
             batch_sha256=str(number) * 64,
             arch_sha256=digest,
         )
-        profile = profile.assign_coords(arch=names)
+        layers = ["stem", HOSTILE, *profile.layer.values.tolist()[2:]]
+        profile = profile.assign_coords(arch=names, layer=layers)
         profile.message.values[5] = f"ValueError: {HOSTILE}"
-        name = create_profile(path, spec, arch=names, layers=profile.layer.values.tolist(), shard_size=12)
+        name = create_profile(path, spec, arch=names, layers=layers, shard_size=12)
         record_run(path, name, {"git_commit": "c0ffee", "note": HOSTILE})
         (shard,) = plan_shards(path, name, range(10))
         write_shard(path, name, shard, profile.isel(arch=list(shard.rows)))
@@ -120,6 +121,8 @@ def make_store(path: Path) -> Path:
     accuracy = np.random.RandomState(1).uniform(10, 95, len(names))
     columns = {"arch": names, "dataset": "digits", "split": "test", "epochs": 200, "accuracy": accuracy}
     import_accuracy(path, space="toy", table=pd.DataFrame(columns), source="made up")
+    zarr.open_group(path, mode="r+", use_consolidated=False).attrs["title"] = HOSTILE
+    finalise_profile(path, name)
     return path
 
 

@@ -1,6 +1,7 @@
 """The report as data, as a page, and as a browser sees it."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from sweetgrad.analysis import best_interval, rank_correlation, score
 from sweetgrad.analysis.report import collect, render, report
 from sweetgrad.analysis.report.content import _inner_svg
-from sweetgrad.store import NotAStoreError, open_accuracy, open_profile
+from sweetgrad.store import NotAStoreError, ProfileSpec, create_profile, open_accuracy, open_profile, open_store
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("jinja2")
@@ -17,9 +18,12 @@ pytest.importorskip("jinja2")
 NAME = "toy/digits/bs64-seed0"
 
 
+TOLD = []
+
+
 @pytest.fixture(scope="module")
 def content(store):
-    return collect(store, bootstrap=20)
+    return collect(store, bootstrap=20, progress=lambda *each: TOLD.append(each))
 
 
 @pytest.fixture(scope="module")
@@ -73,18 +77,13 @@ def test_collect__of_a_profile_that_is_not_there_names_those_that_are(store):
         collect(store, profiles=["toy/x"])
 
 
-def test_collect__tells_how_far_it_is(store):
-    told = []
-    collect(store, profiles=[NAME], bootstrap=5, progress=lambda *each: told.append(each))
-    assert told[0] == (f"{NAME}: estimators", 0, 7)
-    assert told[-1] == ("settings", 7, 7)
+def test_collect__tells_how_far_it_is(content):
+    assert TOLD[0] == ("toy/digits/bs128-seed0: estimators", 0, 21)
+    assert [done for _, done, _ in TOLD] == list(range(22))
+    assert TOLD[-1] == ("settings", 21, 21)
 
 
 def test_report__of_a_profile_without_rows_says_so(make_store, tmp_path):
-    from dataclasses import replace
-
-    from sweetgrad.store import ProfileSpec, create_profile, open_store
-
     path = make_store(tmp_path / "s.zarr")
     spec = ProfileSpec.from_attrs(open_store(path)[NAME].attrs["spec"])
     create_profile(path, replace(spec, seed=9), arch=[f"arch{i}" for i in range(12)], layers=["stem"], shard_size=12)
@@ -144,8 +143,7 @@ def test_inner_svg__keeps_its_references_and_takes_the_colours_of_the_page():
     )
 
 
-@pytest.mark.parametrize("width", [375, 768, 1280])
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize(("width", "dark"), [(375, False), (1280, False), (1280, True)])
 def test_page__in_a_browser_loads_nothing_complains_of_nothing_and_fits(browser, page, width, dark):
     seen = browser.look(page, width=width, dark=dark)
     assert [address for address in seen.requests if not address.startswith("data:")] == [page.as_uri()]
