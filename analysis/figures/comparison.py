@@ -42,7 +42,7 @@ def plot_comparison(table: xr.Dataset, *, path: str | Path | None = None) -> "Fi
         axes.axvline(value[names.index("params")], color=RUNNER_UP, linewidth=1, linestyle="--")
     axes.axvline(0, color=INK, linewidth=0.8)
     axes.set_yticks(places, [literal(name) for name in names])
-    axes.set_xlabel("Spearman correlation with trained accuracy (95 % interval)")
+    axes.set_xlabel("Spearman with trained accuracy (95 % interval)")
     if np.isfinite(table["published"].values).any():
         axes.legend(frameon=False, loc="lower right", fontsize=9, labelcolor=INK)
     axes.set_title(

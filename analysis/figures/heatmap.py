@@ -53,7 +53,9 @@ def plot_heatmap(heatmap: xr.DataArray, *, chosen: Interval | None = None, path:
         _mark(axes, heatmap, chosen)
     for axis, dim in ((axes.xaxis, "upper"), (axes.yaxis, "lower")):
         ticks, names = power_ticks(heatmap[dim].values)
-        axis.set_ticks(ticks, names)
+        # Side by side there is room for every second name.
+        step = 2 if dim == "upper" and len(names) > 9 else 1
+        axis.set_ticks(ticks[::step], names[::step])
     axes.set_xlabel("upper threshold $t_2$")
     axes.set_ylabel("lower threshold $t_1$")
     axes.set_title("Rank correlation of the score with accuracy", loc="left", color=INK, fontsize=11, pad=10)

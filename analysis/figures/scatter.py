@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_scatter", "score_and_accuracy"]
 
-_FEW = 400
-"""So many points can be told apart one by one; of more, the density is drawn."""
+_FEW = 2000
+"""So many points are drawn one by one; of more, the density."""
 
 
 def score_and_accuracy(score: xr.DataArray, accuracy: xr.DataArray, *, bootstrap: int = 1000) -> xr.Dataset:
@@ -103,5 +103,9 @@ def _points_or_density(axes: "Axes", x: np.ndarray, y: np.ndarray) -> None:
     if len(x) <= _FEW:
         axes.scatter(x, y, s=11, color=RUNNER_UP, alpha=0.55, linewidth=0)
         return
-    # The logarithm keeps single architectures visible beside the crowd.
-    axes.hexbin(x, y, gridsize=38, bins="log", cmap="cividis_r", mincnt=1, linewidths=0.2)
+    from matplotlib import colormaps
+    from matplotlib.colors import ListedColormap
+
+    # The logarithm, and no colour that is nearly white, keep single architectures visible beside the crowd.
+    blues = ListedColormap(colormaps["Blues"](np.linspace(0.28, 1, 256)))
+    axes.hexbin(x, y, gridsize=38, bins="log", cmap=blues, mincnt=1, linewidths=0.2)
