@@ -44,7 +44,8 @@ def plot_comparison(table: xr.Dataset, *, path: str | Path | None = None) -> "Fi
     axes.set_yticks(places, [literal(name) for name in names])
     axes.set_xlabel("Spearman with trained accuracy (95 % interval)")
     if np.isfinite(table["published"].values).any():
-        axes.legend(frameon=False, loc="lower right", fontsize=9, labelcolor=INK)
+        # Outside: with few bars there is no room beside them.
+        figure.legend(frameon=False, loc="outside lower right", fontsize=9, labelcolor=INK)
     axes.set_title(
         f"Estimators at initialisation ({int(table['num_archs'].max()):,} architectures)",
         loc="left",

@@ -120,7 +120,7 @@ def collect(
     unknown = [name for name in profiles or () if name not in have]
     if unknown or not have:
         raise NotAStoreError(f"{location} has no profile {', '.join(unknown)}; it has {', '.join(have) or 'none yet'}")
-    chosen = [each for each in store.profiles if profiles is None or each.status.name in profiles]
+    chosen = sorted((each for each in store.profiles if profiles is None or each.status.name in profiles), key=_place)
     sources = [
         open_source(location, each.status.name, store=store, accuracy=accuracy, grid=grid, bootstrap=bootstrap)
         for each in chosen
@@ -140,6 +140,12 @@ def collect(
         made=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         sweetgrad=version("sweetgrad"),
     )
+
+
+def _place(profile: ProfileInfo) -> tuple[str, str, int, int, str]:
+    """Where a profile stands among the others: batch 64 before batch 128, which their names do not give."""
+    spec = profile.spec
+    return spec.space, spec.dataset, spec.batch_size, spec.seed, profile.status.name
 
 
 def _profile_report(profile: ProfileInfo, source: Source, tell: Callable[[str, int], None]) -> ProfileReport:

@@ -88,5 +88,6 @@ def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
-        return _TIMES.join(str(part) for part in value)
+        is_shape = all(isinstance(part, int) for part in value)
+        return (_TIMES if is_shape else ", ").join(str(part) for part in value) or _NONE
     return _NONE if value in ("", None) else str(value)

@@ -60,6 +60,10 @@ def test_collect__has_the_numbers_of_the_functions(store, content):
     assert one.parameters == next(row["spearman"] for row in one.estimators if row["estimator"] == "params")
 
 
+def test_collect__orders_batch_sizes_as_numbers(content):
+    assert [each.info.spec.batch_size for each in content.profiles] == [64, 64, 128]
+
+
 def test_collect__says_why_a_picture_is_not_there(content):
     assert "9 architectures were measured" in content.profiles[0].pictures["num-archs"].missing
 
@@ -78,7 +82,7 @@ def test_collect__of_a_profile_that_is_not_there_names_those_that_are(store):
 
 
 def test_collect__tells_how_far_it_is(content):
-    assert TOLD[0] == ("toy/digits/bs128-seed0: estimators", 0, 21)
+    assert TOLD[0] == (f"{NAME}: estimators", 0, 21)
     assert [done for _, done, _ in TOLD] == list(range(22))
     assert TOLD[-1] == ("settings", 21, 21)
 
@@ -172,6 +176,7 @@ def test_report__spells_a_missing_number_with_a_dash():
     from sweetgrad.analysis.report.page import _number, _shown
 
     assert [_number(None), _number(np.nan), _number(-0.25)] == ["\N{EN DASH}", "\N{EN DASH}", "\N{MINUS SIGN}0.250"]
+    assert _shown(["Doe, Jane", "Roe"]) == "Doe, Jane, Roe"
     assert [_shown(True), _shown([3, 32, 32]), _shown("")] == [
         "yes",
         "3 \N{MULTIPLICATION SIGN} 32 \N{MULTIPLICATION SIGN} 32",
