@@ -111,7 +111,7 @@ _KINDS = (
         "heatmap",
         "2, 4, 5",
         "Rank correlation for every pair of thresholds",
-        lambda source: plot_heatmap(source.heatmap, chosen=source.chosen),
+        lambda source: plot_heatmap(source.heatmap, chosen=source.chosen_or_none),
     ),
     FigureKind("depth", "3, 9, 10", "Share of the weights inside an interval, layer by layer", _depth),
     FigureKind("num-archs", "6", "The interval chosen, by the number of architectures", _num_archs),
@@ -131,7 +131,7 @@ _KINDS = (
         "gradients",
         "11, gradients",
         "Magnitudes of the gradients at initialisation",
-        lambda source: plot_gradients(gradient_density(source.profile), interval=source.chosen),
+        lambda source: plot_gradients(gradient_density(source.profile), interval=source.chosen_or_none),
     ),
     FigureKind("scatter", "12", "Score against trained accuracy", _scatter),
     FigureKind(

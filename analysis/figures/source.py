@@ -16,7 +16,7 @@ from sweetgrad.analysis.figures.settings import choice_by_setting
 from sweetgrad.analysis.intervals import Interval, IntervalGrid
 from sweetgrad.analysis.scores import score
 from sweetgrad.analysis.sweetness import BestInterval, best_interval
-from sweetgrad.store import Location, ProfileSpec, StoreInfo, info, open_accuracy, open_profile
+from sweetgrad.store import CorruptShardError, Location, ProfileSpec, StoreInfo, info, open_accuracy, open_profile
 from sweetgrad.store.estimators import MOMENTS, open_estimators, open_moments
 from sweetgrad.store.schema import STATUS
 
@@ -57,9 +57,19 @@ class Source:
 
     @cached_property
     def profile(self) -> xr.Dataset:
-        """Rows of the profile that were measured: in memory where they are few, else xarray's own lazy arrays."""
+        """Rows of the profile that were measured: in memory where they are few, else xarray's own lazy arrays.
+
+        Raises ``CorruptShardError`` where something that is read into memory is damaged.
+        """
         profile = open_profile(self.location, self.name, chunks=None).isel(arch=self._rows)
-        return profile.load() if profile.nbytes <= _IN_MEMORY_BYTES else profile
+        if profile.nbytes > _IN_MEMORY_BYTES:
+            return profile
+        try:
+            return profile.load()
+        except (ValueError, RuntimeError) as error:  # what codecs raise on bytes that they cannot decode
+            raise CorruptShardError(
+                f"{self.location}: {self.name} cannot be decoded ({error}). `sweetgrad verify {self.location}` says more."
+            ) from error
 
     @cached_property
     def _rows(self) -> slice | NDArray[np.int64]:
@@ -89,6 +99,14 @@ class Source:
     def chosen(self) -> Interval:
         """The interval asked for, or the best."""
         return self.interval or self.best.interval
+
+    @property
+    def chosen_or_none(self) -> Interval | None:
+        """The same, or None where there is too little to choose by: networks of one layer, one architecture."""
+        try:
+            return self.chosen
+        except ValueError:
+            return None
 
     @cached_property
     def score(self) -> xr.DataArray:

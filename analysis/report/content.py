@@ -16,7 +16,7 @@ from sweetgrad.analysis.figures import FIGURES, Source, figure, open_source
 from sweetgrad.analysis.figures._style import save
 from sweetgrad.analysis.intervals import IntervalGrid
 from sweetgrad.analysis.sweetness import BestInterval
-from sweetgrad.store import Location, NotAStoreError, ProfileInfo, StoreError, StoreInfo, info
+from sweetgrad.store import CorruptShardError, Location, NotAStoreError, ProfileInfo, StoreError, StoreInfo, info
 
 __all__ = ["Picture", "ProfileReport", "StoreReport", "collect"]
 
@@ -57,6 +57,8 @@ class ProfileReport:
         A row for every estimator: name, Spearman correlation, its low and high end, published one, seconds, architectures.
     pictures
         By name.
+    damage
+        What cannot be read, where something cannot; the other fields are empty then.
     """
 
     info: ProfileInfo
@@ -67,6 +69,7 @@ class ProfileReport:
     intervals: tuple[dict[str, Any], ...]
     estimators: tuple[dict[str, Any], ...]
     pictures: dict[str, Picture]
+    damage: str = ""
 
     @property
     def parameters(self) -> float | None:
@@ -152,6 +155,10 @@ def _profile_report(profile: ProfileInfo, source: Source, tell: Callable[[str, i
     name = profile.status.name
     if not profile.status.num_ok:
         return ProfileReport(profile, source.accuracy_name, None, None, None, (), (), {})
+    try:
+        source.profile  # noqa: B018  (read once, for all that follows)
+    except CorruptShardError as error:
+        return ProfileReport(profile, source.accuracy_name, None, None, None, (), (), {}, damage=str(error))
     pictures = {}
     for number, kind in enumerate(_OF_A_PROFILE):
         tell(f"{name}: {kind}", number)

@@ -1,5 +1,7 @@
 """Every figure from a store on disk."""
 
+from pathlib import Path
+
 import pytest
 
 from sweetgrad.analysis import Interval, IntervalGrid, score
@@ -21,6 +23,13 @@ def source(store):
 def test_figure__of_a_store_is_drawn(name, source, tmp_path):
     figure(name, source, path=tmp_path / "figure.svg")
     assert "<svg" in (tmp_path / "figure.svg").read_text()
+
+
+def test_figure__of_gradients_needs_no_best_interval():
+    golden = Path(__file__).resolve().parents[2] / "data" / "format-1.zarr"
+    one_cell = open_source(golden, "toy/synthetic/bs4-seed42")
+    assert one_cell.chosen_or_none is None
+    assert figure("gradients", one_cell).axes
 
 
 def test_figure__of_equal_data_has_equal_bytes(source, tmp_path):

@@ -1,6 +1,7 @@
 """The report as data, as a page, and as a browser sees it."""
 
 import re
+import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -93,6 +94,21 @@ def test_report__of_a_profile_without_rows_says_so(make_store, tmp_path):
     create_profile(path, replace(spec, seed=9), arch=[f"arch{i}" for i in range(12)], layers=["stem"], shard_size=12)
     text = report(path, tmp_path / "r.html", profiles=["toy/digits/bs64-seed9"], bootstrap=5).read_text()
     assert "No architecture was measured yet" in text
+
+
+def test_report__of_a_damaged_profile_says_so_and_shows_the_others(store, tmp_path):
+    copy = tmp_path / "s.zarr"
+    shutil.copytree(store, copy)
+    (file,) = (path for path in (copy / NAME / "grad_count" / "c").rglob("*") if path.is_file())
+    content = bytearray(file.read_bytes())
+    content[len(content) // 3] ^= 1
+    file.write_bytes(content)
+    found = collect(copy, profiles=[NAME, "toy/digits/bs64-seed1"], bootstrap=5)
+    assert "cannot be decoded" in found.profiles[0].damage
+    assert found.profiles[1].pictures["sweetness"].svg
+    text = render(found)
+    assert "This profile is damaged" in text
+    assert "sweetgrad verify" in text
 
 
 def test_render__says_what_was_measured_and_how(content, page):
