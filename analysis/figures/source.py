@@ -1,6 +1,5 @@
 """What a picture or a report asks of one profile of a store, each read and computed once."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -9,11 +8,12 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from sweetgrad.analysis.comparison import TABLE_1, compare_estimators, estimator_scores
+from sweetgrad.analysis.comparison import compare_estimators, estimator_scores
 from sweetgrad.analysis.correlation import heatmap
 from sweetgrad.analysis.counts import interval_counts
 from sweetgrad.analysis.figures.settings import choice_by_setting
 from sweetgrad.analysis.intervals import Interval, IntervalGrid
+from sweetgrad.analysis.reproduction import TABLE_1
 from sweetgrad.analysis.scores import score
 from sweetgrad.analysis.sweetness import BestInterval, best_interval
 from sweetgrad.store import CorruptShardError, Location, ProfileSpec, StoreInfo, info, open_accuracy, open_profile
@@ -121,9 +121,8 @@ class Source:
     @cached_property
     def comparison(self) -> xr.Dataset:
         """Rank correlation of every estimator, the published one beside it."""
-        published: Mapping[str, float] = {}
-        if self.spec.space == "nas-bench-201" and self.accuracy_name:
-            published = TABLE_1.get(self.accuracy_name.partition("/")[0], {})
+        dataset = (self.accuracy_name or "").partition("/")[0]
+        published = TABLE_1.get(self.spec.space, {}).get(dataset, {})
         stored = open_estimators(self.location, self.name).isel(arch=self._rows)
         # A threshold inside a bin leaves no sum of a part of it.
         estimated = bool(interval_counts(self.profile.isel(arch=[0]), self.chosen, level="network")["estimated"].any())
