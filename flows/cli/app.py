@@ -10,6 +10,7 @@ from rich.console import Console
 
 from sweetgrad.flows.cli.analysis import correlate, intervals
 from sweetgrad.flows.cli.estimate import estimate
+from sweetgrad.flows.cli.figures import figure, report
 from sweetgrad.flows.cli.profile import profile
 from sweetgrad.flows.cli.release import merge, publish
 from sweetgrad.flows.cli.reproduce import reproduce
@@ -35,6 +36,8 @@ app.command(rich_help_panel="Measure")(serve)
 app.command(rich_help_panel="Ask")(intervals)
 app.command(rich_help_panel="Ask")(correlate)
 app.command(rich_help_panel="Ask")(reproduce)
+app.command(rich_help_panel="Ask")(figure)
+app.command(rich_help_panel="Ask")(report)
 app.command(rich_help_panel="Look after the store")(info)
 app.command(rich_help_panel="Look after the store")(verify)
 app.command(rich_help_panel="Share the store")(publish)
