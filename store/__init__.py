@@ -6,6 +6,7 @@ from sweetgrad.store.accuracy import (
     ImportReport,
     import_accuracy,
     list_archs,
+    open_accuracies,
     open_accuracy,
 )
 from sweetgrad.store.benchmarks import (
@@ -126,6 +127,7 @@ __all__ = [
     "list_estimators",
     "list_profiles",
     "merge",
+    "open_accuracies",
     "open_accuracy",
     "open_estimators",
     "open_moments",

@@ -29,6 +29,7 @@ __all__ = [
     "ImportReport",
     "import_accuracy",
     "list_archs",
+    "open_accuracies",
     "open_accuracy",
     "recover_accuracy",
 ]
@@ -178,6 +179,37 @@ def _import(
     )
 
 
+def open_accuracies(location: Location, space: str, *, storage_options: dict[str, Any] | None = None) -> xr.Dataset:
+    """The whole table of a space, in memory.
+
+    Parameters
+    ----------
+    location, storage_options
+        As in `open_store`.
+    space
+        Search space, e.g. ``nas-bench-201``.
+
+    Returns
+    -------
+    ``accuracy`` in % and ``train_seconds``, dims (arch, dataset, split, epochs); NaN where the table has none.
+
+    Raises
+    ------
+    NotAStoreError
+        If the store has no accuracies of the space.
+    """
+    location = with_options(location, storage_options)
+    root = open_root(location)
+    table = _load(root, location, space)
+    if table is None:
+        have = [path for path, child in child_groups(root) if "accuracy" in child]
+        raise NotAStoreError(
+            f"{location} has no accuracies of {space!r} (it has those of: {', '.join(have) or 'no space'}): "
+            f"`sweetgrad accuracy import {location} --space {space} --from FILE` adds them."
+        )
+    return table
+
+
 def open_accuracy(
     location: Location, space: str, selector: str, *, storage_options: dict[str, Any] | None = None
 ) -> xr.DataArray:
@@ -203,15 +235,7 @@ def open_accuracy(
     NotAStoreError
         If the store has no accuracies of the space.
     """
-    location = with_options(location, storage_options)
-    root = open_root(location)
-    table = _load(root, location, space)
-    if table is None:
-        have = [path for path, child in child_groups(root) if "accuracy" in child]
-        raise NotAStoreError(
-            f"{location} has no accuracies of {space!r} (it has those of: {', '.join(have) or 'no space'}): "
-            f"`sweetgrad accuracy import {location} --space {space} --from FILE` adds them."
-        )
+    table = open_accuracies(location, space, storage_options=storage_options)
     there = list(_selectors(table))
     longest = {name.rpartition("/")[0]: name for name in there}  # epochs ascend, so the last one stays
     full = longest.get(selector, selector)

@@ -14,6 +14,7 @@ from sweetgrad.flows.cli.figures import figure, report
 from sweetgrad.flows.cli.profile import profile
 from sweetgrad.flows.cli.release import merge, publish
 from sweetgrad.flows.cli.reproduce import reproduce
+from sweetgrad.flows.cli.search import search
 from sweetgrad.flows.cli.serve import serve
 from sweetgrad.flows.cli.store import accuracy_import, info, status, verify
 from sweetgrad.store import StoreError
@@ -35,6 +36,7 @@ app.command(rich_help_panel="Measure")(status)
 app.command(rich_help_panel="Measure")(serve)
 app.command(rich_help_panel="Ask")(intervals)
 app.command(rich_help_panel="Ask")(correlate)
+app.command(rich_help_panel="Ask")(search)
 app.command(rich_help_panel="Ask")(reproduce)
 app.command(rich_help_panel="Ask")(figure)
 app.command(rich_help_panel="Ask")(report)
