@@ -8,6 +8,7 @@ from sweetgrad.analysis.figures.comparison import plot_comparison
 from sweetgrad.analysis.figures.depth import plot_depth, proportion_by_depth
 from sweetgrad.analysis.figures.gradients import gradient_density, plot_gradients
 from sweetgrad.analysis.figures.heatmap import plot_heatmap
+from sweetgrad.analysis.figures.layers import plot_layers
 from sweetgrad.analysis.figures.sampling import choice_by_num_archs, plot_num_archs
 from sweetgrad.analysis.figures.scatter import plot_scatter, score_and_accuracy
 from sweetgrad.analysis.figures.settings import choice_by_setting, plot_settings
@@ -27,6 +28,7 @@ __all__ = [
     "plot_depth",
     "plot_gradients",
     "plot_heatmap",
+    "plot_layers",
     "plot_num_archs",
     "plot_scatter",
     "plot_settings",

@@ -72,7 +72,7 @@ def figure(name: str, source: Source, *, path: str | Path | None = None) -> "Fig
         raise ValueError(f"there is no figure {name!r}; there are {', '.join(FIGURES)}")
     drawn = FIGURES[name].draw(source)
     if path is not None:
-        from sweetgrad.analysis.figures._style import save
+        from sweetgrad.analysis.figures.style import save
 
         save(drawn, path)
     return drawn

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from sweetgrad.analysis.figures._style import INK, OTHER, RUNNER_UP, WIDTH, WINNER, finish, literal, new_figure
+from sweetgrad.analysis.figures.style import INK, OTHER, RUNNER_UP, WIDTH, WINNER, finish, literal, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

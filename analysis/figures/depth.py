@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from sweetgrad.analysis.counts import Kind
-from sweetgrad.analysis.figures._style import CYCLE, FAINT, INK, WIDTH, finish, new_figure
+from sweetgrad.analysis.figures.style import CYCLE, FAINT, INK, WIDTH, finish, new_figure
 from sweetgrad.analysis.intervals import Intervals, as_intervals
 from sweetgrad.analysis.scores import DEPTH_LAYERS, proportion
 from sweetgrad.analysis.sweetness import sweetness

@@ -9,7 +9,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from sweetgrad.analysis.counts import Kind, interval_counts, total_counts
-from sweetgrad.analysis.figures._style import CYCLE, INK, RUNNER_UP, WIDTH, finish, literal, new_figure
+from sweetgrad.analysis.figures.style import CYCLE, INK, RUNNER_UP, WIDTH, finish, literal, new_figure
 from sweetgrad.analysis.intervals import Interval
 from sweetgrad.analysis.scores import DEPTH_LAYERS, chosen_layers
 from sweetgrad.store.schema import STATUS

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from sweetgrad.analysis.figures._style import FAINT, INK, WIDTH, finish, new_figure, power_ticks
+from sweetgrad.analysis.figures.style import FAINT, INK, WIDTH, finish, new_figure, power_ticks
 from sweetgrad.analysis.intervals import Interval, as_threshold, format_threshold
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from sweetgrad.analysis.correlation import correlation_by_interval
-from sweetgrad.analysis.figures._style import CYCLE, INK, OTHER, WIDTH, WINNER, finish, new_figure
+from sweetgrad.analysis.figures.style import CYCLE, INK, OTHER, WIDTH, WINNER, finish, new_figure
 from sweetgrad.analysis.intervals import IntervalGrid, Intervals
 from sweetgrad.analysis.sweetness import sweetness_by_arch
 

@@ -8,7 +8,7 @@ import pandas as pd
 import xarray as xr
 
 from sweetgrad.analysis.correlation import rank_correlation
-from sweetgrad.analysis.figures._style import INK, RUNNER_UP, WIDTH, finish, literal, new_figure
+from sweetgrad.analysis.figures.style import INK, RUNNER_UP, WIDTH, finish, literal, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from sweetgrad.analysis.correlation import rank_correlation
-from sweetgrad.analysis.figures._style import CYCLE, FAINT, INK, WIDTH, finish, literal, new_figure, power_ticks
+from sweetgrad.analysis.figures.style import CYCLE, FAINT, INK, WIDTH, finish, literal, new_figure, power_ticks
 from sweetgrad.analysis.intervals import IntervalGrid, Intervals
 from sweetgrad.analysis.scores import score
 from sweetgrad.analysis.sweetness import best_interval

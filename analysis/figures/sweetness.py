@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import xarray as xr
 
-from sweetgrad.analysis.figures._style import INK, OTHER, RUNNER_UP, WIDTH, WINNER, finish, new_figure, power_ticks
+from sweetgrad.analysis.figures.style import INK, OTHER, RUNNER_UP, WIDTH, WINNER, finish, new_figure, power_ticks
 from sweetgrad.analysis.sweetness import BestInterval
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from sweetgrad.analysis.plots import _INK, _figure, _finish
+from sweetgrad.analysis.figures.style import INK, finish, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,7 +29,7 @@ def plot_trajectories(table: xr.Dataset, *, path: str | Path | None = None) -> "
     path
         As in `plot_sweetness`.
     """
-    figure = _figure(8.6, 5.2)
+    figure = new_figure(8.6, 5.2)
     axes = figure.subplots()
     hours = table["time"].values / 3600
     for name in map(str, table["algorithm"].values):
@@ -47,15 +47,15 @@ def plot_trajectories(table: xr.Dataset, *, path: str | Path | None = None) -> "
     axes.set_ylabel(f"{table.attrs['dataset']} {table.attrs['split']} accuracy after the whole training, %")
     axes.legend(frameon=False, fontsize=8.5, loc="lower right")
     title = f"Best so far: median and quartiles of {table.attrs['num_runs']} runs"
-    axes.set_title(title, loc="left", color=_INK)
-    return _finish(figure, axes, path)
+    axes.set_title(title, loc="left", color=INK)
+    return finish(figure, axes, path=path)
 
 
 def _look(method: str) -> tuple[str, str]:
     algorithm, _, estimator = method.partition("/")
     base = algorithm.removeprefix("s-").removesuffix("-model")
     forms = {"+cost": estimator.endswith("+cost"), "-model": algorithm.endswith("-model"), "s-": bool(estimator)}
-    return _COLOURS.get(base, _INK), next((_STYLES[form] for form, is_so in forms.items() if is_so), "--")
+    return _COLOURS.get(base, INK), next((_STYLES[form] for form, is_so in forms.items() if is_so), "--")
 
 
 def _title(method: str) -> str:

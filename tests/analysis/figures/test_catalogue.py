@@ -6,7 +6,7 @@ import pytest
 
 from sweetgrad.analysis import Interval, IntervalGrid, score
 from sweetgrad.analysis.figures import FIGURES, figure, open_source
-from sweetgrad.analysis.figures._style import literal
+from sweetgrad.analysis.figures.style import literal
 
 pytest.importorskip("matplotlib")
 
@@ -87,7 +87,7 @@ def test_by_setting__with_one_value_says_what_to_profile(store):
 
 
 def test_literal__is_no_mathematics(hostile, tmp_path):
-    from sweetgrad.analysis.figures._style import new_figure, save
+    from sweetgrad.analysis.figures.style import new_figure, save
 
     drawn = new_figure(3, 1)
     drawn.text(0, 0, literal(hostile))
