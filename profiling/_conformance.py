@@ -119,7 +119,7 @@ def _check_layers(case: Case) -> None:
                     "layer_names needs as many names as the deepest architecture has layers",
                 )
             _check_order(case, arch, network)
-        deepest = max(deepest, sum(layer.type in ("cell", "reduction") for layer in network.layers))
+            deepest = max(deepest, sum(layer.type in ("cell", "reduction") for layer in network.layers))
     if deepest < 2:
         raise case.fail(
             case.archs[0],
