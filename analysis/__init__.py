@@ -5,12 +5,15 @@ from sweetgrad.analysis.comparison import compare_estimators, estimator_scores, 
 from sweetgrad.analysis.correlation import RankCorrelation, correlation_by_interval, heatmap, rank_correlation
 from sweetgrad.analysis.counts import interval_bounds, interval_counts
 from sweetgrad.analysis.intervals import Interval, IntervalGrid
+from sweetgrad.analysis.layer_plot import plot_layers
+from sweetgrad.analysis.layers import SWEET_INTERVAL, layer_profile
 from sweetgrad.analysis.plots import plot_comparison, plot_heatmap, plot_sweetness
 from sweetgrad.analysis.scores import proportion, score
 from sweetgrad.analysis.sweet import sweet_grad_abs, sweet_grad_norm, sweet_snip
 from sweetgrad.analysis.sweetness import BestInterval, best_interval, sweetness
 
 __all__ = [
+    "SWEET_INTERVAL",
     "BestInterval",
     "Interval",
     "IntervalGrid",
@@ -23,12 +26,14 @@ __all__ = [
     "heatmap",
     "interval_bounds",
     "interval_counts",
+    "layer_profile",
     "loss_summary",
     "params",
     "params_live",
     "params_weights",
     "plot_comparison",
     "plot_heatmap",
+    "plot_layers",
     "plot_sweetness",
     "proportion",
     "rank_correlation",

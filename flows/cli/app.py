@@ -13,6 +13,7 @@ from sweetgrad.flows.cli.estimate import estimate
 from sweetgrad.flows.cli.profile import profile
 from sweetgrad.flows.cli.release import merge, publish
 from sweetgrad.flows.cli.reproduce import reproduce
+from sweetgrad.flows.cli.score import score
 from sweetgrad.flows.cli.serve import serve
 from sweetgrad.flows.cli.store import accuracy_import, info, status, verify
 from sweetgrad.store import StoreError
@@ -30,6 +31,7 @@ accuracy = typer.Typer(help="Tables of trained accuracies, to compare scores wit
 
 app.command(rich_help_panel="Measure")(profile)
 app.command(rich_help_panel="Measure")(estimate)
+app.command(rich_help_panel="Measure")(score)
 app.command(rich_help_panel="Measure")(status)
 app.command(rich_help_panel="Measure")(serve)
 app.command(rich_help_panel="Ask")(intervals)
