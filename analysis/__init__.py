@@ -6,14 +6,13 @@ from sweetgrad.analysis.correlation import RankCorrelation, correlation_by_inter
 from sweetgrad.analysis.counts import interval_bounds, interval_counts
 from sweetgrad.analysis.intervals import Interval, IntervalGrid
 from sweetgrad.analysis.layer_plot import plot_layers
-from sweetgrad.analysis.layers import SWEET_INTERVAL, layer_profile
+from sweetgrad.analysis.layers import layer_profile
 from sweetgrad.analysis.plots import plot_comparison, plot_heatmap, plot_sweetness
 from sweetgrad.analysis.scores import proportion, score
 from sweetgrad.analysis.sweet import sweet_grad_abs, sweet_grad_norm, sweet_snip
 from sweetgrad.analysis.sweetness import BestInterval, best_interval, sweetness
 
 __all__ = [
-    "SWEET_INTERVAL",
     "BestInterval",
     "Interval",
     "IntervalGrid",

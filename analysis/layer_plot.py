@@ -36,7 +36,7 @@ def plot_layers(layers: xr.Dataset, *, path: str | Path | None = None) -> "Figur
     shares = layers["proportion"].values
     above.bar(range(num), shares, color=np.where(deep, _WINNER, _OTHER), width=0.82)
     above.set_ylim(0, max(1.12 * float(shares.max(initial=0)), 0.01))
-    above.yaxis.set_major_formatter("{x:.0%}")
+    above.yaxis.set_major_formatter(_percent)
     above.set_ylabel("share in the interval")
     _draw_distribution(figure, below, layers)
     names = [_shortened(str(name)) for name in layers["layer"].values]
@@ -47,9 +47,7 @@ def plot_layers(layers: xr.Dataset, *, path: str | Path | None = None) -> "Figur
     sweetness = float(layers["sweetness"])
     told = f", sweetness {sweetness:+.2f}" if np.isfinite(sweetness) else ""
     above.set_title(
-        f"{layers.attrs['arch']}: score {float(layers['score']):,.0f} in {layers.attrs['interval']}{told}".replace(
-            "$", r"\$"
-        ),
+        f"{_literal(layers.attrs['arch'])}: score {float(layers['score']):,.0f} in {layers.attrs['interval']}{told}",
         loc="left",
         color=_INK,
         pad=10,
@@ -75,7 +73,7 @@ def _draw_distribution(figure: "Figure", axes: "Axes", layers: xr.Dataset) -> No
     low, high = (filled[0], filled[-1]) if filled.size else (0, len(edges) - 2)
     axes.set_ylim(max(min(low - 1, heights[0]) - 0.5, -0.5), min(max(high + 1, heights[1]) + 0.5, len(edges) - 1.5))
     axes.set_ylabel(r"gradient magnitude $|\partial J/\partial\theta|$")
-    bar = figure.colorbar(image, ax=axes, shrink=0.9, label="share of the layer", format="{x:.0%}", pad=0.01)
+    bar = figure.colorbar(image, ax=axes, shrink=0.9, label="share of the layer", format=_percent, pad=0.01)
     bar.outline.set_visible(False)
     bar.ax.yaxis.label.set_color(_INK)
     bar.ax.tick_params(color=_FAINT, labelcolor=_INK)
@@ -89,6 +87,15 @@ def _height(threshold: float, edges: np.ndarray) -> float:
     return float(np.interp(asked, known, np.arange(len(edges)))) - 0.5
 
 
+def _percent(share: float, _: object = None) -> str:
+    return f"{100 * share:.3g} %"
+
+
 def _shortened(name: str) -> str:
     # Of a long path the end tells layers apart.
-    return name if len(name) <= _MAX_NAME else "…" + name[-_MAX_NAME + 1 :]
+    return _literal(name if len(name) <= _MAX_NAME else "…" + name[-_MAX_NAME + 1 :])
+
+
+def _literal(text: str) -> str:
+    """Text of which matplotlib takes no part for mathematics."""
+    return text.replace("$", r"\$")

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
-from sweetgrad.analysis import SWEET_INTERVAL, IntervalGrid, layer_profile
+from sweetgrad.analysis import IntervalGrid, layer_profile
 from sweetgrad.analysis.intervals import Intervals
+from sweetgrad.analysis.layers import SWEET_INTERVAL
 
 if TYPE_CHECKING:
     from torch import nn
@@ -72,8 +73,8 @@ def score_network(
         batch = _random(input_shape or (3, 32, 32), num_classes or 10, batch_size, seed)
     else:
         batch = load_batch(dataset, batch_size=batch_size, seed=seed, data_dir=data_dir, download=download)
-        _require_same("images", dataset, batch.x.shape[1:], input_shape)
-        _require_same("classes", dataset, batch.num_classes, num_classes)
+        _require_same(dataset, "images " + _shape(batch.x.shape[1:]), input_shape and "images " + _shape(input_shape))
+        _require_same(dataset, f"{batch.num_classes} classes", num_classes and f"{num_classes} classes")
     build = load_model(model) if isinstance(model, str) else model
     name = model.rpartition(":")[2] if isinstance(model, str) else None
     profile = profile_network(build, batch.x, batch.y, seed=seed, name=name)
@@ -94,8 +95,12 @@ def _random(shape: tuple[int, int, int], num_classes: int, batch_size: int, seed
     return random_batch(shape, num_classes=num_classes, batch_size=batch_size, seed=seed)
 
 
-def _require_same(what: str, dataset: str, there: object, asked: object) -> None:
-    if asked is not None and asked != there:
+def _require_same(dataset: str, there: str, asked: str | int | None) -> None:
+    if asked and asked != there:
         raise ValueError(
-            f"{dataset} has {what} {there}, but {asked} was asked for: leave it out, or leave the data set out"
+            f"{dataset} has {there}, but {asked} were asked for: leave that out, or leave the data set out"
         )
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))

@@ -103,7 +103,7 @@ def forward_backward(
     if all(parameter.grad is None for parameter in parameters):
         raise ValueError(
             "the loss depends on no parameter that asks for a gradient: the network has no parameters, all are frozen "
-            "(requires_grad=False), or gradients are switched off here (torch.no_grad)"
+            "(requires_grad=False), or gradients are switched off here (torch.no_grad); profile a network that can be trained"
         )
     return logits, loss.item()
 

@@ -59,12 +59,9 @@ def _build(name: str, found: nn.Module | Callable[[], object]) -> nn.Module:
     try:
         module = found()
     except Exception as error:  # whatever a person's code raises
-        advice = (
-            "It is called without arguments: give them in a function of your own"
-            if isinstance(error, TypeError)
-            else ""
-        )
-        raise ValueError(f"{name} raised {_where(error)}. {advice}".rstrip()) from error
+        at_the_call = isinstance(error, TypeError) and len(traceback.extract_tb(error.__traceback__)) == 1
+        advice = ". It is called without arguments: call it in a function of your own" if at_the_call else ""
+        raise ValueError(f"{name} raised {_where(error)}{advice}") from error
     if not isinstance(module, nn.Module):
         raise ValueError(f"{name} returned {type(module).__name__}: it must return the network, an nn.Module")
     return module
@@ -85,7 +82,7 @@ def _run_file(path: Path) -> ModuleType:
     sys.modules[spec.name] = module  # dataclasses and pickle look their module up
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script that ends itself must not end us without a word
         del sys.modules[spec.name]
         raise ValueError(f"{path} cannot be loaded: {_where(error)}") from error
     return module
@@ -101,13 +98,15 @@ def _import(name: str) -> ModuleType:
         ) from error
 
 
-def _where(error: Exception) -> str:
-    """What was raised, and in which line of which file."""
+def _where(error: BaseException) -> str:
+    """What was raised, and the last line of the person's own file on the way to it."""
     told = f"{type(error).__name__}: {error}"
-    frames = traceback.extract_tb(error.__traceback__)
-    if isinstance(error, SyntaxError) or len(frames) < 2:
+    frames = traceback.extract_tb(error.__traceback__)[1:]  # the first is ours
+    frames = [frame for frame in frames if not frame.filename.startswith("<frozen")]
+    if isinstance(error, SyntaxError) or not frames:
         return told
-    return f"{told} ({Path(frames[-1].filename).name}, line {frames[-1].lineno})"
+    own = [frame for frame in frames if frame.filename == frames[0].filename]
+    return f"{told} ({Path(own[-1].filename).name}, line {own[-1].lineno})"
 
 
 def _nearest(attribute: str, module: ModuleType) -> str:

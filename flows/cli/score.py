@@ -11,7 +11,8 @@ import xarray as xr
 from rich.console import Console
 from rich.table import Table
 
-from sweetgrad.analysis import SWEET_INTERVAL, IntervalGrid, plot_layers
+from sweetgrad.analysis import IntervalGrid, plot_layers
+from sweetgrad.analysis.layers import SWEET_INTERVAL
 from sweetgrad.flows.cli.analysis import MaxOption, MinOption, SplitOption, _literal, _parse_interval
 from sweetgrad.flows.cli.common import plain_table
 
@@ -148,7 +149,7 @@ def _print_sweetness(console: Console, layers: xr.Dataset) -> None:
 def _as_json(layers: xr.Dataset) -> dict[str, Any]:
     """What the table shows, and the distribution of every layer over the grid; NaN becomes null."""
     names = ("layer_type", "num_params", "count", "proportion", "zero", "grad_abs_mean", "grid_proportion")
-    told = {**layers.attrs, "input_shape": list(layers.attrs["input_shape"])}
+    told = {name: _plain(value) for name, value in layers.attrs.items()}
     told |= {name: _plain(layers[name].item()) for name in ("score", "sweetness", "loss")}
     told["grid"] = [
         {"interval": label, "lower": lower, "upper": upper, "sweetness": _plain(value)}

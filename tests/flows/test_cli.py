@@ -63,7 +63,7 @@ def test_help__names_every_command(run):
 
 
 @pytest.mark.parametrize(
-    "command", ["profile", "estimate", "status", "verify", "info", "intervals", "correlate", "reproduce"]
+    "command", ["profile", "estimate", "score", "status", "verify", "info", "intervals", "correlate", "reproduce"]
 )
 def test_help__of_every_command(command, run):
     code, out = run(command, "--help")
