@@ -264,7 +264,8 @@ def _first_measured(profile: xr.Dataset, num_archs: int) -> xr.Dataset:
     if len(rows) < 2:
         raise ValueError(
             f"sweetness needs at least 2 measured architectures, asked for {num_archs}: "
-            f"{len(measured)} of {profile.sizes['arch']} were measured (status 1)"
+            f"{len(measured)} of {profile.sizes['arch']} were measured (status 1). One network cannot choose; layer_profile "
+            "shows the sweetness that it has in each interval"
         )
     needed = profile[["grad_count", "num_params", "layer_type"]].assign(status=status)
     # A slice is much quicker to read than an index array.
