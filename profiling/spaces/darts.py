@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from torch import nn
 
 from sweetgrad.profiling.spaces._cell_costs import Costs, count_costs
 from sweetgrad.profiling.spaces._cell_network import Form, build_cell_network
@@ -154,7 +155,7 @@ class Darts:
         """
         return self._build(arch_id, self.channels, self.cells, in_channels, num_classes)
 
-    def build_thin(self, arch_id: str, *, in_channels: int = 3, num_classes: int = 10) -> Any:
+    def build_thin(self, arch_id: str, *, in_channels: int = 3, num_classes: int = 10) -> nn.Module:
         """Build a network of 4 channels and 3 cells, in which TE-NAS can count linear regions."""
         return self._build(arch_id, 4, 3, in_channels, num_classes).module
 

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
+from torch import nn
+
 from sweetgrad.profiling.spaces._cell_costs import Costs, count_costs
 from sweetgrad.profiling.spaces._cell_network import Form, build_cell_network
 from sweetgrad.profiling.spaces._darts_genotype import Genotype, check_genotype, parse_genotype
@@ -122,15 +124,11 @@ class Nds:
             raise ValueError(
                 f"a network of {depth} cells is deeper than the deepest of the file, {self._depth}: {arch_id[-40:]}"
             )
-        return build_cell_network(
-            genotype,
-            form=self.form,
-            channels=width,
-            num_cells=depth,
-            in_channels=in_channels,
-            num_classes=num_classes,
-            names=self.layer_names,
-        )
+        return self._network(genotype, width, depth, in_channels, num_classes)
+
+    def build_thin(self, arch_id: str, *, in_channels: int = 3, num_classes: int = 10) -> nn.Module:
+        """Build a network of 4 channels and 3 cells, in which TE-NAS can count linear regions."""
+        return self._network(_parse(arch_id)[0], 4, 3, in_channels, num_classes).module
 
     def costs(self, arch_id: str, *, in_channels: int = 3, num_classes: int = 10) -> Costs:
         """Parameters and multiply-adds of a network for an image of `input_size`, without building it."""
@@ -143,6 +141,17 @@ class Nds:
             in_channels=in_channels,
             num_classes=num_classes,
             size=self.input_size,
+        )
+
+    def _network(self, genotype: Genotype, width: int, depth: int, in_channels: int, num_classes: int) -> Network:
+        return build_cell_network(
+            genotype,
+            form=self.form,
+            channels=width,
+            num_cells=depth,
+            in_channels=in_channels,
+            num_classes=num_classes,
+            names=("stem", *(f"layer{place}" for place in range(1, depth + 2))),
         )
 
     def _read(self, path: Path) -> tuple[str, ...]:

@@ -268,3 +268,12 @@ def test_fetch_table__says_when_it_got_no_archive(publisher: type[_Archive], tmp
     with pytest.raises(ValueError, match="what came is no zip archive"):
         NdsDarts.fetch_table(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_build_thin__is_narrow_and_shallow_whatever_the_network(tmp_path: Path) -> None:
+    space = NdsDarts(write(tmp_path / "DARTS.json", [entry(width=64, depth=20)]))
+    thin = space.build_thin(space.arch_id(0))
+    assert (
+        sum(p.numel() for p in thin.parameters())
+        == space.costs(space.arch_id(0).replace("width=64;depth=20", "width=4;depth=3")).params
+    )
