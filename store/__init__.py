@@ -6,6 +6,7 @@ from sweetgrad.store.accuracy import (
     ACCURACY_VARIABLES,
     ImportReport,
     import_accuracy,
+    open_accuracies,
     open_accuracy,
     read_accuracy_file,
 )
@@ -113,6 +114,7 @@ __all__ = [
     "list_estimators",
     "list_profiles",
     "merge",
+    "open_accuracies",
     "open_accuracy",
     "open_estimators",
     "open_moments",

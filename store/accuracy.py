@@ -28,6 +28,7 @@ __all__ = [
     "Format",
     "ImportReport",
     "import_accuracy",
+    "open_accuracies",
     "open_accuracy",
     "read_accuracy_file",
     "recover_accuracy",
@@ -179,6 +180,39 @@ def _import(
     )
 
 
+def open_accuracies(
+    location: Location, space: str, *, storage_options: dict[str, Any] | None = None
+) -> xr.Dataset:
+    """The whole table of a space, in memory.
+
+    Parameters
+    ----------
+    location, storage_options
+        As in `open_store`.
+    space
+        Search space, e.g. ``nas-bench-201``.
+
+    Returns
+    -------
+    ``accuracy`` in % and ``train_seconds``, dims (arch, dataset, split, epochs); NaN where the table has none.
+
+    Raises
+    ------
+    NotAStoreError
+        If the store has no accuracies of the space.
+    """
+    location = with_options(location, storage_options)
+    root = open_root(location)
+    table = _load(root, location, space)
+    if table is None:
+        have = [path for path, child in child_groups(root) if "accuracy" in child]
+        raise NotAStoreError(
+            f"{location} has no accuracies of {space!r} (it has those of: {', '.join(have) or 'no space'}): "
+            f"`sweetgrad accuracy import {location} --space {space} --from FILE` adds them."
+        )
+    return table
+
+
 def open_accuracy(
     location: Location, space: str, selector: str, *, storage_options: dict[str, Any] | None = None
 ) -> xr.DataArray:
@@ -204,15 +238,7 @@ def open_accuracy(
     NotAStoreError
         If the store has no accuracies of the space.
     """
-    location = with_options(location, storage_options)
-    root = open_root(location)
-    table = _load(root, location, space)
-    if table is None:
-        have = [path for path, child in child_groups(root) if "accuracy" in child]
-        raise NotAStoreError(
-            f"{location} has no accuracies of {space!r} (it has those of: {', '.join(have) or 'no space'}): "
-            f"`sweetgrad accuracy import {location} --space {space} --from FILE` adds them."
-        )
+    table = open_accuracies(location, space, storage_options=storage_options)
     there = list(_selectors(table))
     longest = {name.rpartition("/")[0]: name for name in there}  # epochs ascend, so the last one stays
     full = longest.get(selector, selector)

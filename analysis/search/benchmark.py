@@ -179,6 +179,7 @@ def _require(values: NDArray[np.float64], names: Sequence[str], what: str) -> No
     missing = np.flatnonzero(np.isnan(values))
     if missing.size:
         raise ValueError(
-            f"{what} is missing for {missing.size:,} of {len(names):,} architectures, the first {names[missing[0]]}: a search may "
-            "come to any of them. Complete it, or search among those that have it"
+            f"{what} is missing for {missing.size:,} of {len(names):,} architectures, the first {names[missing[0]]}, and a search may "
+            "come to any of them: add it (`sweetgrad profile`, `estimate`, `accuracy import`), or only select among those that "
+            "have it (`sweetgrad search --among-scored`)"
         )

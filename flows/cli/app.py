@@ -13,6 +13,7 @@ from sweetgrad.flows.cli.estimate import estimate
 from sweetgrad.flows.cli.profile import profile
 from sweetgrad.flows.cli.release import merge, publish
 from sweetgrad.flows.cli.reproduce import reproduce
+from sweetgrad.flows.cli.search import search
 from sweetgrad.flows.cli.serve import serve
 from sweetgrad.flows.cli.store import accuracy_import, info, status, verify
 from sweetgrad.store import StoreError
@@ -34,6 +35,7 @@ app.command(rich_help_panel="Measure")(status)
 app.command(rich_help_panel="Measure")(serve)
 app.command(rich_help_panel="Ask")(intervals)
 app.command(rich_help_panel="Ask")(correlate)
+app.command(rich_help_panel="Ask")(search)
 app.command(rich_help_panel="Ask")(reproduce)
 app.command(rich_help_panel="Look after the store")(info)
 app.command(rich_help_panel="Look after the store")(verify)

@@ -1,0 +1,100 @@
+"""From a profile, its estimators and a table of accuracies to what a search needs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from sweetgrad.analysis.comparison import estimator_scores
+from sweetgrad.analysis.intervals import Interval, IntervalGrid
+from sweetgrad.analysis.search.benchmark import Scores, SearchBenchmark, search_benchmark, search_scores
+from sweetgrad.analysis.sweetness import best_interval
+from sweetgrad.store.schema import STATUS
+
+__all__ = ["SearchInputs", "search_inputs"]
+
+_INTERVAL_ARCHS = 100
+
+
+@dataclass(frozen=True, eq=False)
+class SearchInputs:
+    """A benchmark, and for each estimator its scores: for nothing, as in the paper, and at their own cost."""
+
+    benchmark: SearchBenchmark
+    free: tuple[Scores, ...] = ()
+    charged: tuple[Scores, ...] = ()
+
+
+def search_inputs(
+    profile: xr.Dataset,
+    stored: xr.Dataset,
+    table: xr.Dataset,
+    *,
+    estimators: Sequence[str] = ("sweetimator",),
+    interval: Interval | None = None,
+    grid: IntervalGrid = IntervalGrid(),  # noqa: B008  (frozen)
+    fitness: str = "cifar10/valid/12",
+    among_scored: bool = False,
+) -> SearchInputs:
+    """Gather what a search needs, and refuse it if anything is missing.
+
+    Parameters
+    ----------
+    profile, stored
+        As from `open_profile` and `open_estimators`.
+    table
+        As from `open_accuracies`, with the same architectures.
+    estimators
+        Names as in `estimator_scores`.
+    interval
+        Of sweetimator [default: the best of ``grid``, chosen by the first 100 architectures]. What it cost to measure those is
+        the ``setup_seconds`` of the charged scores; an interval that is given cost nothing.
+    fitness
+        As in `search_benchmark`.
+    among_scored
+        Take only the architectures that have every score and every accuracy, which is enough for `run_selections`.
+
+    Returns
+    -------
+    `SearchInputs`. The cost of a score is the wall time of the machine that measured it, and of what the histogram holds it is
+    ``profile_seconds``.
+
+    Raises
+    ------
+    ValueError
+        As in `search_benchmark` and `search_scores`; or if no architecture has all.
+    """
+    setup = 0.0
+    scores = None
+    if estimators:
+        if interval is None:
+            first = np.flatnonzero(profile["status"].values == STATUS["ok"])[:_INTERVAL_ARCHS]
+            setup = float(profile["profile_seconds"].values[first].sum())
+        chosen = interval or best_interval(profile, grid, num_archs=_INTERVAL_ARCHS, bootstrap=0).interval
+        scores = estimator_scores(profile, stored, chosen)
+    archs = _complete(table, scores, estimators) if among_scored else None
+    benchmark = search_benchmark(table, fitness=fitness, archs=archs)
+    if scores is None:
+        return SearchInputs(benchmark)
+    free = tuple(search_scores(scores, name, benchmark) for name in estimators)
+    charged = tuple(
+        search_scores(scores, name, benchmark, charge=True, setup_seconds=setup if name == "sweetimator" else 0.0)
+        for name in estimators
+    )
+    return SearchInputs(benchmark, free, charged)
+
+
+def _complete(table: xr.Dataset, scores: xr.Dataset | None, estimators: Sequence[str]) -> list[str]:
+    """Architectures that have every accuracy that any has, and every score."""
+    accuracy = table["accuracy"]
+    there = accuracy.notnull() | ~accuracy.notnull().any("arch")
+    complete = there.all(["dataset", "split", "epochs"])
+    if scores is not None:
+        names = [name for name in estimators if name in scores["estimator"].values]
+        have = scores.sel(estimator=names).notnull().all("estimator")
+        complete = complete & (have["score"] & have["seconds"]).reindex(arch=table["arch"].values, fill_value=False)
+    archs = [str(arch) for arch in table["arch"].values[complete.values]]
+    if not archs:
+        raise ValueError(f"no architecture has every accuracy and a score of {', '.join(estimators)}: profile some first")
+    return archs
