@@ -65,14 +65,13 @@ def search_inputs(
     ValueError
         As in `search_benchmark` and `search_scores`; or if no architecture has all.
     """
-    setup = 0.0
-    scores = None
+    setup, scores = 0.0, None
+    if interval is None and "sweetimator" in estimators:
+        interval = best_interval(profile, grid, num_archs=_INTERVAL_ARCHS, bootstrap=1).interval
+        first = np.flatnonzero(profile["status"].values == STATUS["ok"])[:_INTERVAL_ARCHS]
+        setup = float(profile["profile_seconds"].values[first].sum())
     if estimators:
-        if interval is None:
-            first = np.flatnonzero(profile["status"].values == STATUS["ok"])[:_INTERVAL_ARCHS]
-            setup = float(profile["profile_seconds"].values[first].sum())
-        chosen = interval or best_interval(profile, grid, num_archs=_INTERVAL_ARCHS, bootstrap=0).interval
-        scores = estimator_scores(profile, stored, chosen)
+        scores = estimator_scores(profile, stored, interval or Interval.live())
     archs = _complete(table, scores, estimators) if among_scored else None
     benchmark = search_benchmark(table, fitness=fitness, archs=archs)
     if scores is None:

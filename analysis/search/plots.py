@@ -32,8 +32,8 @@ def plot_trajectories(table: xr.Dataset, *, path: str | Path | None = None) -> "
     figure = _figure(8.6, 5.2)
     axes = figure.subplots()
     hours = table["time"].values / 3600
-    for name in map(str, table["method"].values):
-        one = table.sel(method=name)
+    for name in map(str, table["algorithm"].values):
+        one = table.sel(algorithm=name)
         colour, style = _look(name)
         axes.fill_between(hours, one["lower"].values, one["upper"].values, color=colour, alpha=0.08, linewidth=0)
         axes.plot(hours, one["median"].values, color=colour, linestyle=style, linewidth=1.6, label=_title(name))

@@ -126,12 +126,12 @@ def _show(found: xr.Dataset, console: Console, *, seconds: str) -> None:
     """The first data set with the paper's figures, then the others."""
     datasets = [str(dataset) for dataset in found["dataset"].values]
     columns = [f"{datasets[0]} {split}" for split in found["split"].values]
-    table = plain_table("method", *(part for column in columns for part in (column, "paper")), "trained", seconds)
-    for method in map(str, found["method"].values):
-        one = found.sel(method=method)
+    table = plain_table("algorithm", *(part for column in columns for part in (column, "paper")), "trained", seconds)
+    for algorithm in map(str, found["algorithm"].values):
+        one = found.sel(algorithm=algorithm)
         cells = [text for split in found["split"].values for text in _cells(one.sel(dataset=datasets[0], split=split))]
         spent = [f"{float(one['num_trained']):.1f}", f"{float(one['seconds']):,.0f}"]
-        table.add_row(method, *cells, *spent)
+        table.add_row(algorithm, *cells, *spent)
     console.print(table)
     if datasets[1:]:
         console.print(_others(found, datasets[1:]))
@@ -139,10 +139,10 @@ def _show(found: xr.Dataset, console: Console, *, seconds: str) -> None:
 
 def _others(found: xr.Dataset, datasets: list[str]) -> Table:
     pairs = [(dataset, split) for dataset in datasets for split in found["split"].values]
-    table = plain_table("method", *(f"{dataset} {split}" for dataset, split in pairs))
-    for method in map(str, found["method"].values):
-        one = found.sel(method=method)
-        table.add_row(method, *(_cells(one.sel(dataset=dataset, split=split))[0] for dataset, split in pairs))
+    table = plain_table("algorithm", *(f"{dataset} {split}" for dataset, split in pairs))
+    for algorithm in map(str, found["algorithm"].values):
+        one = found.sel(algorithm=algorithm)
+        table.add_row(algorithm, *(_cells(one.sel(dataset=dataset, split=split))[0] for dataset, split in pairs))
     return table
 
 
