@@ -180,9 +180,7 @@ def _import(
     )
 
 
-def open_accuracies(
-    location: Location, space: str, *, storage_options: dict[str, Any] | None = None
-) -> xr.Dataset:
+def open_accuracies(location: Location, space: str, *, storage_options: dict[str, Any] | None = None) -> xr.Dataset:
     """The whole table of a space, in memory.
 
     Parameters

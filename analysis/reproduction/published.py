@@ -86,8 +86,8 @@ SEARCH: Mapping[str, tuple[float, float]] = _frozen(
         "s-bohb/sweetimator": (91.21, 93.98),
     }
 )
-"""CIFAR-10 validation and test accuracy, %, of architectures selected and searched for on NAS-Bench-201, by the names of `run_searches`
-and `run_selections`.
+"""CIFAR-10 validation and test accuracy, %, of architectures selected and searched for on NAS-Bench-201, by the names of
+`run_searches` and `run_selections`.
 
 The validation accuracy of BOHB stands here as printed; it is above that of the best of 1,000 architectures."""
 

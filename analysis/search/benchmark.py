@@ -20,7 +20,7 @@ class SearchBenchmark:
     Attributes
     ----------
     arch
-        Architecture strings.
+        Architecture strings, sorted.
     fitness
         Validation accuracy after the short training, %, shape (arch,).
     seconds
@@ -92,7 +92,8 @@ def search_benchmark(
     ValueError
         If the table has no such accuracies, or one of them or of the costs is missing for an architecture, which is named.
     """
-    table = table if archs is None else table.reindex(arch=list(archs))
+    # Sorted, so that the same seed draws the same architectures whatever the order of the store.
+    table = (table if archs is None else table.reindex(arch=list(archs))).sortby("arch")
     dataset, split, epochs = _parse(fitness, table)
     short = table.sel(dataset=dataset, split=split, epochs=epochs)
     names = [str(arch) for arch in table["arch"].values]
@@ -100,12 +101,20 @@ def search_benchmark(
     _require(values, names, f"accuracy {fitness}")
     _require(seconds, names, f"train_seconds of {fitness}")
     if (seconds <= 0).any():
-        raise ValueError(f"training {names[int(seconds.argmin())]} costs {seconds.min()} s in the table; expected more than 0")
+        raise ValueError(
+            f"training {names[int(seconds.argmin())]} costs {seconds.min()} s in the table; expected more than 0"
+        )
     return SearchBenchmark(tuple(names), values, seconds, _reported(table, splits, names))
 
 
 def search_scores(
-    scores: xr.Dataset, name: str, benchmark: SearchBenchmark, *, charge: bool = False, setup_seconds: float = 0.0
+    scores: xr.Dataset,
+    name: str,
+    benchmark: SearchBenchmark,
+    *,
+    charge: bool = False,
+    setup_seconds: float = 0.0,
+    score_seconds: float | None = None,
 ) -> Scores:
     """Scores of one estimator in the order of a benchmark.
 
@@ -121,6 +130,8 @@ def search_scores(
         Whether a search pays for scores; the paper's do not.
     setup_seconds
         What a search pays at its start if it is charged, such as the gradients that choose the interval.
+    score_seconds
+        What every score costs if it is charged [default: ``seconds`` of ``scores``].
 
     Raises
     ------
@@ -134,6 +145,8 @@ def search_scores(
     one = scores.sel(estimator=name)
     values, seconds = (np.where(place >= 0, one[key].values[place], np.nan) for key in ("score", "seconds"))
     _require(values, benchmark.arch, f"score of {name}")
+    if score_seconds is not None:
+        seconds = np.full(len(benchmark), score_seconds)
     if charge:
         _require(seconds, benchmark.arch, f"cost of {name}")
     return Scores(
@@ -157,7 +170,9 @@ def _reported(table: xr.Dataset, splits: Sequence[str], names: Sequence[str]) ->
     """Accuracy after the longest training, dims (arch, dataset, split); NaN where the whole table has none."""
     missing = [split for split in splits if split not in table["split"].values]
     if missing:
-        raise ValueError(f"no accuracies of split {missing[0]!r}; there are {', '.join(map(str, table['split'].values))}")
+        raise ValueError(
+            f"no accuracies of split {missing[0]!r}; there are {', '.join(map(str, table['split'].values))}"
+        )
     parts = []
     for dataset in table["dataset"].values:
         accuracy = table["accuracy"].sel(dataset=dataset, split=list(splits))
@@ -179,7 +194,7 @@ def _require(values: NDArray[np.float64], names: Sequence[str], what: str) -> No
     missing = np.flatnonzero(np.isnan(values))
     if missing.size:
         raise ValueError(
-            f"{what} is missing for {missing.size:,} of {len(names):,} architectures, the first {names[missing[0]]}, and a search may "
-            "come to any of them: add it (`sweetgrad profile`, `estimate`, `accuracy import`), or only select among those that "
+            f"{what} is missing for {missing.size:,} of {len(names):,} architectures, the first {names[missing[0]]}, and a "
+            "search may come to any of them: add it (`sweetgrad profile`, `estimate`, `accuracy import`), or only select among those that "
             "have it (`sweetgrad search --among-scored`)"
         )

@@ -33,8 +33,8 @@ def bohb(
 ) -> xr.Dataset:
     """Fill the brackets of Hyperband with proposals of a density model; assisted, S-BOHB.
 
-    A table of one short training has one fidelity. So every rung trains for as long, and an architecture that is promoted is trained,
-    and paid, again, as in the searches on NAS-Bench-201.
+    A table of one short training has one fidelity. So every rung trains for as long, and an architecture that is promoted is
+    trained, and paid, again, as in the searches on NAS-Bench-201.
 
     Parameters
     ----------
@@ -43,8 +43,8 @@ def bohb(
     scores
         None: the model proposes, once a rung has seen enough for one (`_Model`); uniform before.
     propose
-        What the best-scored is taken of, with ``scores``: ``random``, uniform architectures, and the model is never asked (as in the
-        released code), or ``model``, that many proposals of the model.
+        What the best-scored is taken of, with ``scores``: ``random``, uniform architectures, and the model is never asked (as in
+        the released code), or ``model``, that many proposals of the model.
     pool
         Architectures to choose among.
     eta, rungs
@@ -173,9 +173,9 @@ def bandwidths(codes: NDArray[np.int64], *, levels: int, least: float) -> NDArra
     Shape (R, E).
     """
     num, edges = codes.shape[1:]
-    width = 1.06 * codes.std(axis=1) * num ** (-1 / (4 + edges))
+    width: NDArray[np.float64] = 1.06 * codes.std(axis=1) * num ** (-1 / (4 + edges))
     most = (levels - 1) / levels
-    return np.clip(width, min(least, most), most)
+    return width.clip(min(least, most), most)
 
 
 def density(

@@ -9,8 +9,8 @@ __all__ = ["Draws"]
 class Draws:
     """Uniform random numbers for runs that advance in step.
 
-    The stream of a run depends on the seed and on the number of the run alone: run 7 of 500 is run 7 of 10, and its numbers are the
-    same for every algorithm.
+    The stream of a run depends on the seed and on the number of the run alone: run 7 of 500 is run 7 of 10, and its numbers are
+    the same for every algorithm.
 
     Parameters
     ----------

@@ -52,7 +52,11 @@ def evolution(
     As `Runs.history`. `Runs` and `OperationGrid` say what errors there are.
     """
     grid, draws = OperationGrid(benchmark.arch), Draws(settings.seed, settings.num_runs)
-    runs, num_mutants, run = Runs(benchmark, settings, scores), 1 if scores is None else pool, np.arange(settings.num_runs)
+    runs, num_mutants, run = (
+        Runs(benchmark, settings, scores),
+        1 if scores is None else pool,
+        np.arange(settings.num_runs),
+    )
     alive = np.empty((settings.num_runs, population), dtype=np.int64)
     fitness = np.empty(alive.shape)
     step = 0

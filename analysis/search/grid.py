@@ -44,7 +44,9 @@ class OperationGrid:
         names = [_OPERATION.findall(arch) for arch in archs]
         widths = {len(each) for each in names}
         if len(widths) != 1 or widths == {0}:
-            odd = next((arch for arch, each in zip(archs, names, strict=True) if len(each) != len(names[0]) or not each), "")
+            odd = next(
+                (arch for arch, each in zip(archs, names, strict=True) if len(each) != len(names[0]) or not each), ""
+            )
             raise ValueError(f"expected architectures of operations on the same edges, |op~node|…, got {odd!r}")
         self.operations = tuple(sorted({name for each in names for name in each}))
         code = {name: number for number, name in enumerate(self.operations)}
@@ -70,9 +72,7 @@ class OperationGrid:
         found: NDArray[np.int64] = self._row[codes @ self._place]
         return found
 
-    def mutate(
-        self, rows: NDArray[np.int64], edge: NDArray[np.int64], shift: NDArray[np.int64]
-    ) -> NDArray[np.int64]:
+    def mutate(self, rows: NDArray[np.int64], edge: NDArray[np.int64], shift: NDArray[np.int64]) -> NDArray[np.int64]:
         """Give one edge another operation.
 
         Parameters

@@ -35,6 +35,7 @@ def search_inputs(
     interval: Interval | None = None,
     grid: IntervalGrid = IntervalGrid(),  # noqa: B008  (frozen)
     fitness: str = "cifar10/valid/12",
+    score_seconds: float | None = None,
     among_scored: bool = False,
 ) -> SearchInputs:
     """Gather what a search needs, and refuse it if anything is missing.
@@ -52,13 +53,15 @@ def search_inputs(
         the ``setup_seconds`` of the charged scores; an interval that is given cost nothing.
     fitness
         As in `search_benchmark`.
+    score_seconds
+        What every charged score costs [default: what the profile says, as below].
     among_scored
         Take only the architectures that have every score and every accuracy, which is enough for `run_selections`.
 
     Returns
     -------
-    `SearchInputs`. The cost of a score is the wall time of the machine that measured it, and of what the histogram holds it is
-    ``profile_seconds``.
+    `SearchInputs`. The cost of a score is the wall time of the machine that measured it. Of what the histogram holds it is
+    ``profile_seconds``, in which estimators of the same run are contained.
 
     Raises
     ------
@@ -69,7 +72,8 @@ def search_inputs(
     if interval is None and "sweetimator" in estimators:
         interval = best_interval(profile, grid, num_archs=_INTERVAL_ARCHS, bootstrap=1).interval
         first = np.flatnonzero(profile["status"].values == STATUS["ok"])[:_INTERVAL_ARCHS]
-        setup = float(profile["profile_seconds"].values[first].sum())
+        seconds = profile["profile_seconds"].values[first]
+        setup = float(seconds.sum()) if score_seconds is None else score_seconds * len(first)
     if estimators:
         scores = estimator_scores(profile, stored, interval or Interval.live())
     archs = _complete(table, scores, estimators) if among_scored else None
@@ -78,7 +82,14 @@ def search_inputs(
         return SearchInputs(benchmark)
     free = tuple(search_scores(scores, name, benchmark) for name in estimators)
     charged = tuple(
-        search_scores(scores, name, benchmark, charge=True, setup_seconds=setup if name == "sweetimator" else 0.0)
+        search_scores(
+            scores,
+            name,
+            benchmark,
+            charge=True,
+            setup_seconds=setup if name == "sweetimator" else 0.0,
+            score_seconds=score_seconds,
+        )
         for name in estimators
     )
     return SearchInputs(benchmark, free, charged)
@@ -95,5 +106,7 @@ def _complete(table: xr.Dataset, scores: xr.Dataset | None, estimators: Sequence
         complete = complete & (have["score"] & have["seconds"]).reindex(arch=table["arch"].values, fill_value=False)
     archs = [str(arch) for arch in table["arch"].values[complete.values]]
     if not archs:
-        raise ValueError(f"no architecture has every accuracy and a score of {', '.join(estimators)}: profile some first")
+        raise ValueError(
+            f"no architecture has every accuracy and a score of {', '.join(estimators)}: profile some first"
+        )
     return archs

@@ -61,5 +61,7 @@ def _look(method: str) -> tuple[str, str]:
 def _title(method: str) -> str:
     algorithm, _, estimator = method.partition("/")
     base = algorithm.removeprefix("s-").removesuffix("-model")
-    name = ("S-" if estimator else "") + _NAMES.get(base, base) + (" of the model" if algorithm.endswith("-model") else "")
+    name = (
+        ("S-" if estimator else "") + _NAMES.get(base, base) + (" of the model" if algorithm.endswith("-model") else "")
+    )
     return f"{name}, {estimator.replace('+cost', ' with its cost')}" if estimator else name

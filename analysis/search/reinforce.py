@@ -108,4 +108,5 @@ def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
 def sample(policy: NDArray[np.float64], drawn: NDArray[np.float64]) -> NDArray[np.int64]:
     """Operations by uniform numbers of shape (R, E): the first whose cumulative probability exceeds the number."""
     # The last operation takes what rounding leaves.
-    return (drawn[:, :, None] >= policy.cumsum(axis=-1)[:, :, :-1]).sum(axis=-1)
+    sampled: NDArray[np.int64] = (drawn[:, :, None] >= policy.cumsum(axis=-1)[:, :, :-1]).sum(axis=-1)
+    return sampled

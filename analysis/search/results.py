@@ -61,19 +61,27 @@ def search_table(
 
     Returns
     -------
-    ``mean`` and ``sd`` (n - 1) over runs, in %, and ``published``, NaN where nothing is; dims (algorithm, dataset, split). ``num_trained``,
-    the mean number of trainings of a run, and ``seconds``, the mean simulated time at the end of its last; dims (algorithm,).
+    ``mean`` and ``sd`` (n - 1) over runs, in %, and ``published``, NaN where nothing is; dims (algorithm, dataset, split).
+    ``num_trained``, the mean number of trainings of a run, and ``seconds``, the mean simulated time at the end of its last; dims
+    (algorithm,).
     """
     final = best_so_far(histories, benchmark)[:, :, -1]
     accuracy = benchmark.accuracy.transpose("arch", "dataset", "split")
     values = accuracy.values[final]
     shape = (final.shape[0], *values.shape[2:])
     beside = np.full(shape, np.nan)
-    coords = {"algorithm": histories["algorithm"].values, "dataset": accuracy["dataset"].values, "split": accuracy["split"].values}
+    coords = {
+        "algorithm": histories["algorithm"].values,
+        "dataset": accuracy["dataset"].values,
+        "split": accuracy["split"].values,
+    }
     table = xr.Dataset(
         {
             "mean": (("algorithm", "dataset", "split"), values.mean(axis=1)),
-            "sd": (("algorithm", "dataset", "split"), values.std(axis=1, ddof=1) if values.shape[1] > 1 else beside.copy()),
+            "sd": (
+                ("algorithm", "dataset", "split"),
+                values.std(axis=1, ddof=1) if values.shape[1] > 1 else beside.copy(),
+            ),
             "published": (("algorithm", "dataset", "split"), beside),
             "num_trained": ("algorithm", (histories["arch_index"] >= 0).sum("step").mean("run").values),
             "seconds": ("algorithm", histories["seconds"].max("step").mean("run").values),
@@ -119,6 +127,8 @@ def trajectories(
     place = np.array([[np.searchsorted(run, at, side="right") - 1 for run in method] for method in ended])
     values = np.where(place >= 0, accuracy[np.take_along_axis(best, np.maximum(place, 0), axis=2)], np.nan)
     lower, median, upper = np.quantile(values, [0.25, 0.5, 0.75], axis=1)
-    data = {name: (("algorithm", "time"), value) for name, value in (("median", median), ("lower", lower), ("upper", upper))}
+    data = {
+        name: (("algorithm", "time"), value) for name, value in (("median", median), ("lower", lower), ("upper", upper))
+    }
     attrs = {"dataset": dataset, "split": split, "num_runs": histories.sizes["run"]}
     return xr.Dataset(data, {"algorithm": histories["algorithm"].values, "time": at}, attrs=attrs)

@@ -89,8 +89,8 @@ class Runs:
 
         Returns
         -------
-        Dims (run, step): ``arch_index``, the row of the benchmark, -1 after the end of the run; ``seconds``, the simulated time at
-        which the training ended, NaN there.
+        Dims (run, step): ``arch_index``, the row of the benchmark, -1 after the end of the run; ``seconds``, the simulated time
+        at which the training ended, NaN there.
         """
         data = {
             "arch_index": (("run", "step"), np.stack(self._rows, axis=1).astype(np.int32)),

@@ -53,8 +53,8 @@ def run_searches(
         As from `search_scores`; the same estimator may be there with and without its cost. Without any, assisted algorithms are
         left out.
     algorithms
-        Of `ALGORITHMS`: ``random``, ``rea``, ``reinforce``, ``bohb``, and with an estimator ``s-rea``, ``s-reinforce``, ``s-bohb`` (the best
-        of uniform architectures, as released), ``s-bohb-model`` (the best of the model's proposals).
+        Of `ALGORITHMS`: ``random``, ``rea``, ``reinforce``, ``bohb``, and with an estimator ``s-rea``, ``s-reinforce``, ``s-bohb`` (the
+        best of uniform architectures, as released), ``s-bohb-model`` (the best of the model's proposals).
     pool
         Architectures that an estimator chooses among.
 
@@ -74,7 +74,9 @@ def run_searches(
     for each in scores:
         for name in ASSISTED:
             if name in algorithms:
-                searches[f"{name}/{_label(each)}"] = partial(ASSISTED[name], benchmark, settings, scores=each, pool=pool)
+                searches[f"{name}/{_label(each)}"] = partial(
+                    ASSISTED[name], benchmark, settings, scores=each, pool=pool
+                )
     if not searches:
         raise ValueError(f"{', '.join(algorithms)} need the scores of an estimator; got none")
     attrs = {"num_runs": settings.num_runs, "budget_s": settings.budget, "seed": settings.seed, "pool": pool}

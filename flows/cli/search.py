@@ -57,6 +57,10 @@ def search(
     runs: Annotated[int, typer.Option(min=1, help="Independent runs of each method.")] = 500,
     budget: Annotated[float, typer.Option(help="Simulated seconds of a run.")] = 12_000,
     pool: Annotated[int, typer.Option(min=1, help="Architectures that an estimator chooses among.")] = 10,
+    score_seconds: Annotated[
+        float | None,
+        typer.Option(help="What a score costs in rows with +cost [default: as stored].", show_default=False),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Decides every draw of every run.")] = 0,
     plot: Annotated[
         Path | None, typer.Option(help="Draw the best so far against simulated time.", show_default=False)
@@ -78,6 +82,7 @@ def search(
         interval=_parse_interval(interval) if interval is not None else None,
         grid=IntervalGrid(split=split),
         fitness=accuracy,
+        score_seconds=score_seconds,
         among_scored=among_scored,
     )
     published = _published(spec["space"], spec["dataset"])
@@ -87,6 +92,10 @@ def search(
         inputs.benchmark, scores=inputs.charged, num_archs=_numbers(samples), num_runs=runs, seed=seed
     )
     console.print("Selection among N architectures; optimal: the best CIFAR-10 test accuracy among them.")
+    if (most := max(_numbers(samples))) > len(inputs.benchmark) / 10:
+        console.print(
+            f"{most:,} draws see much of these {len(inputs.benchmark):,}: such rows are too good for the whole space."
+        )
     _show(search_table(selected, inputs.benchmark, published=published), console, seconds="s to score")
     if among_scored:
         return
