@@ -146,6 +146,8 @@ def search_scores(
     values, seconds = (np.where(place >= 0, one[key].values[place], np.nan) for key in ("score", "seconds"))
     _require(values, benchmark.arch, f"score of {name}")
     if score_seconds is not None:
+        if not score_seconds >= 0:
+            raise ValueError(f"score_seconds must be 0 or more, got {score_seconds}")
         seconds = np.full(len(benchmark), score_seconds)
     if charge:
         _require(seconds, benchmark.arch, f"cost of {name}")
@@ -195,6 +197,6 @@ def _require(values: NDArray[np.float64], names: Sequence[str], what: str) -> No
     if missing.size:
         raise ValueError(
             f"{what} is missing for {missing.size:,} of {len(names):,} architectures, the first {names[missing[0]]}, and a "
-            "search may come to any of them: add it (`sweetgrad profile`, `estimate`, `accuracy import`), or only select among those that "
-            "have it (`sweetgrad search --among-scored`)"
+            "search may come to any of them: add it (`sweetgrad profile`, `estimate`, `accuracy import`), or only select among "
+            "those that have it (`sweetgrad search --among-scored`)"
         )

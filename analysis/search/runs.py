@@ -51,12 +51,14 @@ class Runs:
     Raises
     ------
     ValueError
-        If the budget is smaller than one training.
+        If the budget is smaller than one training, or not finite.
     """
 
     def __init__(self, benchmark: SearchBenchmark, settings: SearchSettings, scores: Scores | None = None) -> None:
         self._benchmark, self._budget = benchmark, settings.budget
         start = scores.setup_seconds if scores is not None else 0.0
+        if not np.isfinite(settings.budget):
+            raise ValueError(f"the budget must be a number of seconds, got {settings.budget}")
         slowest = int(benchmark.seconds.argmax())
         if start + benchmark.seconds[slowest] > settings.budget:
             before = f" after {start:.0f} s that choose the interval" if start else ""

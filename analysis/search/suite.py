@@ -53,8 +53,8 @@ def run_searches(
         As from `search_scores`; the same estimator may be there with and without its cost. Without any, assisted algorithms are
         left out.
     algorithms
-        Of `ALGORITHMS`: ``random``, ``rea``, ``reinforce``, ``bohb``, and with an estimator ``s-rea``, ``s-reinforce``, ``s-bohb`` (the
-        best of uniform architectures, as released), ``s-bohb-model`` (the best of the model's proposals).
+        Of `ALGORITHMS`: ``random``, ``rea``, ``reinforce``, ``bohb``, and with an estimator ``s-rea``, ``s-reinforce``,
+        ``s-bohb`` (the best of uniform architectures, as released), ``s-bohb-model`` (the best of the model's proposals).
     pool
         Architectures that an estimator chooses among.
 
@@ -65,8 +65,10 @@ def run_searches(
     Raises
     ------
     ValueError
-        If an algorithm is unknown, or the budget is smaller than one training.
+        If an algorithm is unknown, ``pool`` is less than 1, or the budget is smaller than one training.
     """
+    if pool < 1:
+        raise ValueError(f"pool must be at least one architecture to choose among, got {pool}")
     unknown = [name for name in algorithms if name not in ALGORITHMS]
     if unknown or not algorithms:
         raise ValueError(f"expected algorithms of {', '.join(ALGORITHMS)}; got {', '.join(unknown) or 'none'}")
