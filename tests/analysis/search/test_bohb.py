@@ -51,7 +51,9 @@ def literal_bohb(benchmark, run, *, scores=None, propose="random", pool=10):
                             if numbers[1 + edge] < good_width[edge]:
                                 others = [(cell[edge] + 1 + shift) % levels for shift in range(levels - 1)]
                                 cell[edge] = others[int(numbers[1 + edges + edge] * len(others))]
-                        ratio = literal_density(cell, bad, bad_width, levels) / literal_density(cell, good, good_width, levels)
+                        ratio = literal_density(cell, bad, bad_width, levels) / literal_density(
+                            cell, good, good_width, levels
+                        )
                         if ratio < best_ratio:
                             best, best_ratio = cell, ratio
                     found.append(cells.index(best))

@@ -93,7 +93,9 @@ def test_evolution_on_nas_bench_201__is_that_of_the_paper(nas_bench_201):
     rows = history.arch_index.values
     fitness = np.where(rows >= 0, nas_bench_201.fitness[rows], 0)
     found = rows[np.arange(500), fitness.argmax(axis=1)]
-    valid, test = (nas_bench_201.accuracy.sel(dataset="cifar10", split=split).values[found] for split in ("valid", "test"))
+    valid, test = (
+        nas_bench_201.accuracy.sel(dataset="cifar10", split=split).values[found] for split in ("valid", "test")
+    )
     # Four standard errors of the difference of two means of 500.
     assert valid.mean() == pytest.approx(91.08, abs=4 * (2 / 500) ** 0.5 * valid.std())
     assert test.mean() == pytest.approx(93.85, abs=4 * (2 / 500) ** 0.5 * test.std())

@@ -23,7 +23,9 @@ def literal_reinforce(benchmark, run, *, scores=None, pool=10, learning_rate=0.5
         chosen = []
         for edge in range(len(logits)):
             cumulative = np.cumsum(np.exp(log[edge].detach().numpy()))
-            chosen.append(next((op for op, upto in enumerate(cumulative[:-1]) if numbers[edge] < upto), len(operations) - 1))
+            chosen.append(
+                next((op for op, upto in enumerate(cumulative[:-1]) if numbers[edge] < upto), len(operations) - 1)
+            )
         sampled = [operations[op] for op in chosen]
         trained, scoring = cells.index(sampled), 0.0
         if scores:
