@@ -18,9 +18,19 @@ from sweetgrad.analysis.reproduction.published import (
     SPLITS,
     TABLE_1,
 )
-from sweetgrad.analysis.reproduction.tables import Ranking, difference, rank_sweet_gradient
+from sweetgrad.analysis.reproduction.search import search_section
+from sweetgrad.analysis.reproduction.tables import Ranking, difference, markdown_table, rank_sweet_gradient
 from sweetgrad.analysis.sweetness import best_interval
-from sweetgrad.store import Location, ProfileInfo, info, open_accuracy, open_estimators, open_moments, open_profile
+from sweetgrad.store import (
+    Location,
+    ProfileInfo,
+    info,
+    open_accuracies,
+    open_accuracy,
+    open_estimators,
+    open_moments,
+    open_profile,
+)
 from sweetgrad.store.estimators import MOMENTS
 
 __all__ = ["reproduction_page"]
@@ -117,6 +127,7 @@ def _space(measured: list[_Measured], *, bootstrap: int) -> Iterator[str]:
             yield from _table_5(of_dataset, bootstrap=bootstrap)
     if space == "nas-bench-201":
         yield from _initial_loss(measured)
+        yield from _searches([each for each in measured if each.dataset == "cifar10"])
 
 
 def _default(measured: list[_Measured]) -> _Measured:
@@ -146,7 +157,7 @@ def _profiles(measured: list[_Measured]) -> str:
             ]
         )
     header = ["profile", "archs", "images", "batch SHA-256", "content digest", "s/arch", "machine"]
-    return "## What was measured\n\n" + _table(header, rows)
+    return "## What was measured\n\n" + markdown_table(header, rows)
 
 
 def _table_1(measured: _Measured, *, bootstrap: int) -> Iterator[str]:
@@ -184,7 +195,7 @@ def _table_1(measured: _Measured, *, bootstrap: int) -> Iterator[str]:
                 f"{row['num_archs']:,.0f}",
             ]
         )
-    yield _table(["estimator", "Spearman", "paper", "difference", "Kendall", "s/arch", "archs"], rows)
+    yield markdown_table(["estimator", "Spearman", "paper", "difference", "Kendall", "s/arch", "archs"], rows)
     if outside:
         yield "Where the paper's figure lies outside:\n\n" + "\n".join(f"* {_remark(name)}" for name in outside)
     if spec.space == "nas-bench-201" and measured.info.status.num_ok < NAS_BENCH_201_ARCHS:
@@ -250,7 +261,7 @@ def _rankings(of: str, rankings: dict[int, Ranking], published: Mapping[int, flo
         )
     method = next(iter(rankings.values())).correlation.method.capitalize()
     header = [of, "best interval", "best in", method, "paper", "difference", "runner-up", "best in", method, "archs"]
-    return _table(header, rows)
+    return markdown_table(header, rows)
 
 
 def _initial_loss(measured: list[_Measured]) -> Iterator[str]:
@@ -269,13 +280,15 @@ def _initial_loss(measured: list[_Measured]) -> Iterator[str]:
             ]
         )
     yield "### Appendix A: initial loss"
-    yield _table(["data set", "mean ± standard deviation, nats", "paper", "archs"], rows)
+    yield markdown_table(["data set", "mean ± standard deviation, nats", "paper", "archs"], rows)
+
+
+def _searches(measured: list[_Measured]) -> Iterator[str]:
+    if measured:
+        default = _default(measured)
+        stored = open_estimators(default.store, default.name)
+        yield from search_section(default.open()[0], stored, open_accuracies(default.store, default.info.spec.space))
 
 
 def _with_interval(value: float, low: float, high: float) -> str:
     return "" if np.isnan(value) else f"{value:.3f} ({low:.3f} to {high:.3f})"
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

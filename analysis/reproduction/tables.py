@@ -1,5 +1,6 @@
 """How well Sweet Gradient ranks, under one choice of interval: a row of the paper's ablations (Tables 5 and 6)."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import xarray as xr
@@ -9,7 +10,7 @@ from sweetgrad.analysis.intervals import IntervalGrid
 from sweetgrad.analysis.scores import score
 from sweetgrad.analysis.sweetness import BestInterval, best_interval
 
-__all__ = ["Ranking", "difference", "rank_sweet_gradient"]
+__all__ = ["Ranking", "difference", "markdown_table", "rank_sweet_gradient"]
 
 
 @dataclass(frozen=True)
@@ -68,3 +69,17 @@ def difference(ours: float, low: float, high: float, published: float) -> str:
     '+0.617, **outside**'
     """
     return f"{ours - published:+.3f}, " + ("inside" if low <= published <= high else "**outside**")
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    r"""A table in Markdown.
+
+    Examples
+    --------
+    >>> print(markdown_table(["a", "b"], [["1", "x|y"]]))
+    | a | b |
+    | --- | --- |
+    | 1 | x\|y |
+    """
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -136,11 +138,10 @@ def test_run_searches__refuses(benchmark, options, message):
 
 def test_runs__a_budget_smaller_than_one_training_says_so(benchmark, make_scores):
     slowest = benchmark.arch[int(benchmark.seconds.argmax())]
-    with pytest.raises(ValueError) as caught:
-        random_search(benchmark, SearchSettings(budget=10.0))
-    assert f"a budget of 10 s is smaller than one training: {slowest} takes" in str(caught.value)
     needed = int(np.ceil(benchmark.seconds.max()))
-    assert str(caught.value).endswith(f"give at least {needed}")
+    message = f"{re.escape(f'a budget of 10 s is smaller than one training: {slowest} takes')}.*give at least {needed}"
+    with pytest.raises(ValueError, match=message):
+        random_search(benchmark, SearchSettings(budget=10.0))
     random_search(benchmark, SearchSettings(3, budget=needed))
     with pytest.raises(ValueError, match="smaller than one training after 40 s that choose the interval"):
         evolution(benchmark, SearchSettings(budget=40.0), scores=make_scores(benchmark, setup=40.0))
