@@ -19,12 +19,12 @@ _OURS = "sweetimator"
 _NUM_ARCHS = (10, 100, 1000)
 
 _SELECTION = """Of N architectures drawn uniformly, with replacement, the one with the best score is reported by its accuracies
-after 200 epochs: mean and standard deviation over {num_runs} runs, seed {seed}, among {num_archs:,} architectures. *Optimal* takes
-the best CIFAR-10 test accuracy. A difference is *inside* when it is less than 1.96 standard errors of a difference of two such
+after 200 epochs: mean and standard deviation over {num_runs} runs, seed {seed}, among {num_archs:,} architectures. *Optimal*
+takes the best CIFAR-10 test accuracy. A difference is *inside* when it is less than 1.96 standard errors of a difference of two such
 means."""
 
-_PARTIAL = """Only {scored:,} of the {all:,} architectures have a score yet. So the selection is among them, for N up to a tenth of
-them; and the assisted searches, which may come to any architecture, are not here."""
+_PARTIAL = """Only {scored:,} of the {all:,} architectures have a score yet. So the selection is among them, for N up to a tenth
+of them; and the assisted searches, which may come to any architecture, are not here."""
 
 _SEARCHES = """A run trains architectures for 12 epochs on the 25,000 images of cifar10-valid until {budget_s:,.0f} simulated
 seconds are spent, and reports the one with the best validation accuracy then by its accuracies after 200 epochs. *+cost* pays for
