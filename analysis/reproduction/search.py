@@ -20,8 +20,8 @@ _NUM_ARCHS = (10, 100, 1000)
 
 _SELECTION = """Of N architectures drawn uniformly, with replacement, the one with the best score is reported by its accuracies
 after 200 epochs: mean and standard deviation over {num_runs} runs, seed {seed}, among {num_archs:,} architectures. *Optimal*
-takes the best CIFAR-10 test accuracy. A difference is *inside* when it is less than 1.96 standard errors of a difference of two such
-means."""
+takes the best CIFAR-10 test accuracy. A difference is *inside* when it is less than 1.96 standard errors of a difference of two
+such means."""
 
 _PARTIAL = """Only {scored:,} of the {all:,} architectures have a score yet. So the selection is among them, for N up to a tenth
 of them; and the assisted searches, which may come to any architecture, are not here."""
@@ -32,8 +32,9 @@ every score, and for the choice of the interval, as well; the paper does not."""
 
 _REMARKS = """What may move these figures: a training that does not end within the budget does not count here, and in the released
 searches the last one is ended. Accuracies and costs are means over the benchmark's seeds, without the time of the validation; the
-released searches draw one seed, and pay for it. BOHB's kernels stay within the bandwidth where they are densities (`bandwidths`).
-Its validation accuracy in the paper, 91.84, is above that of every architecture in the table, so it is a misprint."""
+released searches draw one seed, and pay for it. BOHB's kernels stay densities here
+([how to search](how-to/search.md#how-it-is-done) says what that moves); its validation accuracy in the paper, 91.84, is above
+that of every architecture in the table, and so a misprint."""
 
 
 def search_section(profile: xr.Dataset, stored: xr.Dataset, accuracies: xr.Dataset) -> Iterator[str]:

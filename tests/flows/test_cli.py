@@ -58,12 +58,13 @@ def test_help__names_every_command(run):
         "intervals",
         "correlate",
         "reproduce",
+        "search",
     ):
         assert command in out
 
 
 @pytest.mark.parametrize(
-    "command", ["profile", "estimate", "status", "verify", "info", "intervals", "correlate", "reproduce"]
+    "command", ["profile", "estimate", "status", "verify", "info", "intervals", "correlate", "reproduce", "search"]
 )
 def test_help__of_every_command(command, run):
     code, out = run(command, "--help")

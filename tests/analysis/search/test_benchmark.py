@@ -37,7 +37,9 @@ def test_search_benchmark__names_what_is_missing(table):
     ):
         holed = table.copy(deep=True)
         holed.accuracy.loc[{**where, "arch": name}] = np.nan
-        with pytest.raises(ValueError, match=re.escape(f"{what} is missing for 1 of 27 architectures, the first {name}")):
+        with pytest.raises(
+            ValueError, match=re.escape(f"{what} is missing for 1 of 27 architectures, the first {name}")
+        ):
             search_benchmark(holed)
     table.train_seconds.loc[{"dataset": "cifar10", "split": "valid", "epochs": 12, "arch": name}] = np.nan
     with pytest.raises(ValueError, match="train_seconds of cifar10/valid/12 is missing for 1 of 27"):
