@@ -9,18 +9,21 @@ import xarray as xr
 from sweetgrad.analysis.plots import _INK, _figure, _finish
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = ["plot_trajectories"]
 
-# An algorithm and its assisted forms share a colour of Okabe and Ito's palette; assisted ones are drawn through, others dashed.
-_COLOURS = {"random": "#8A909A", "rea": "#0072B2", "reinforce": "#009E73", "bohb": "#D55E00"}
-_STYLES = {"s-": "-", "-model": "-.", "+cost": ":"}
-_NAMES = {"random": "random search", "rea": "REA", "reinforce": "REINFORCE", "bohb": "BOHB"}
+_TITLES = {"rea": "REA", "reinforce": "REINFORCE", "bohb": "BOHB", "random": "random search"}
+_ALONE, _RANDOM = _INK, "#8A909A"
+# Okabe and Ito's palette: a colour for each assisted form, which is drawn through, and dotted where its scores are paid for.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
 
 def plot_trajectories(table: xr.Dataset, *, path: str | Path | None = None) -> "Figure":
     """Draw the accuracy of what would be reported at each simulated time: the median over runs, and the quartiles around it.
+
+    An algorithm and its assisted forms have a panel of their own, with random search in each.
 
     Parameters
     ----------
@@ -29,39 +32,51 @@ def plot_trajectories(table: xr.Dataset, *, path: str | Path | None = None) -> "
     path
         As in `plot_sweetness`.
     """
-    figure = _figure(8.6, 5.2)
-    axes = figure.subplots()
-    hours = table["time"].values / 3600
-    for name in map(str, table["algorithm"].values):
-        one = table.sel(algorithm=name)
-        colour, style = _look(name)
-        axes.fill_between(hours, one["lower"].values, one["upper"].values, color=colour, alpha=0.08, linewidth=0)
-        axes.plot(hours, one["median"].values, color=colour, linestyle=style, linewidth=1.6, label=_title(name))
+    names = [str(name) for name in table["algorithm"].values]
+    families = list(dict.fromkeys(_family(name) for name in names if _family(name) != "random")) or ["random"]
+    figure = _figure(1.4 + 4.2 * len(families), 4.6)
+    panels = figure.subplots(1, len(families), sharey=True, squeeze=False)[0]
+    for axes, family in zip(panels, families, strict=True):
+        _draw(axes, table, [name for name in names if _family(name) in (family, "random")])
+        axes.set_title(_TITLES.get(family, family), loc="left", color=_INK)
+        axes.set_xlabel("simulated hours of training")
+        _finish(figure, axes, None)
     # The first trainings are far below all that follows, and would press it together.
-    settled = table["lower"].isel(time=slice(len(hours) // 10, None))
+    settled = table["lower"].isel(time=slice(table.sizes["time"] // 10, None))
     low, high = float(settled.min()), float(table["upper"].max())
     if np.isfinite([low, high]).all() and high > low:
-        axes.set_ylim(low, high + 0.05 * (high - low))
+        panels[0].set_ylim(low, high + 0.05 * (high - low))
+    panels[0].set_ylabel(f"{table.attrs['dataset']} {table.attrs['split']} accuracy after the whole training, %")
+    figure.suptitle(f"Best so far: median and quartiles of {table.attrs['num_runs']} runs", color=_INK, fontsize=11)
+    if path is not None:
+        figure.savefig(path)
+    return figure
+
+
+def _draw(axes: "Axes", table: xr.Dataset, names: list[str]) -> None:
+    hours = table["time"].values / 3600
+    forms = list(dict.fromkeys(name.removesuffix("+cost") for name in names if "/" in name))
+    for name in names:
+        one, is_paid = table.sel(algorithm=name), name.endswith("+cost")
+        plain = _RANDOM if name == "random" else _ALONE
+        colour = _COLOURS[forms.index(name.removesuffix("+cost")) % len(_COLOURS)] if "/" in name else plain
+        style = ":" if is_paid else "-" if "/" in name else "--"
+        if not is_paid:
+            axes.fill_between(hours, one["lower"].values, one["upper"].values, color=colour, alpha=0.12, linewidth=0)
+        axes.plot(hours, one["median"].values, color=colour, linestyle=style, linewidth=1.6, label=_label(name))
     axes.set_xlim(0, hours[-1])
-    axes.set_xlabel("simulated hours of training")
-    axes.set_ylabel(f"{table.attrs['dataset']} {table.attrs['split']} accuracy after the whole training, %")
     axes.legend(frameon=False, fontsize=8.5, loc="lower right")
-    title = f"Best so far: median and quartiles of {table.attrs['num_runs']} runs"
-    axes.set_title(title, loc="left", color=_INK)
-    return _finish(figure, axes, path)
 
 
-def _look(method: str) -> tuple[str, str]:
-    algorithm, _, estimator = method.partition("/")
-    base = algorithm.removeprefix("s-").removesuffix("-model")
-    forms = {"+cost": estimator.endswith("+cost"), "-model": algorithm.endswith("-model"), "s-": bool(estimator)}
-    return _COLOURS.get(base, _INK), next((_STYLES[form] for form, is_so in forms.items() if is_so), "--")
+def _family(name: str) -> str:
+    """The algorithm without its assistance, e.g. ``bohb`` of ``s-bohb-model/params+cost``."""
+    return name.partition("/")[0].removeprefix("s-").removesuffix("-model")
 
 
-def _title(method: str) -> str:
-    algorithm, _, estimator = method.partition("/")
-    base = algorithm.removeprefix("s-").removesuffix("-model")
-    name = (
-        ("S-" if estimator else "") + _NAMES.get(base, base) + (" of the model" if algorithm.endswith("-model") else "")
-    )
-    return f"{name}, {estimator.replace('+cost', ' with its cost')}" if estimator else name
+def _label(name: str) -> str:
+    algorithm, _, estimator = name.partition("/")
+    title = _TITLES.get(_family(name), _family(name))
+    if not estimator:
+        return title
+    of_model = " of the model" if algorithm.endswith("-model") else ""
+    return f"S-{title}{of_model}, {estimator.replace('+cost', ' at its cost')}"
