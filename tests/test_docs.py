@@ -60,7 +60,7 @@ def test_docs__python_of_a_page_runs(page: Path, store: Path, tmp_path: Path, mo
 
 def test_docs__every_how_to_page_on_python_is_tested() -> None:
     tested = {page.stem for page in PAGES}
-    assert {"add-a-search-space", "own-network", "reanalyse", "import-accuracies", "resume"} <= tested
+    assert {"add-a-search-space", "own-network", "reanalyse", "import-accuracies", "resume", "search"} <= tested
 
 
 def test_add_a_search_space__registers_by_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
