@@ -134,12 +134,13 @@ def _published(space: str, dataset: str) -> Mapping[str, tuple[float, float]]:
 def _show(found: xr.Dataset, console: Console, *, seconds: str) -> None:
     """The first data set with the paper's figures, then the others."""
     datasets = [str(dataset) for dataset in found["dataset"].values]
+    trained = ["trained"] if found["num_trained"].max() > 1 else []
     columns = [f"{datasets[0]} {split}" for split in found["split"].values]
-    table = plain_table("algorithm", *(part for column in columns for part in (column, "paper")), "trained", seconds)
+    table = plain_table("algorithm", *(part for column in columns for part in (column, "paper")), *trained, seconds)
     for algorithm in map(str, found["algorithm"].values):
         one = found.sel(algorithm=algorithm)
         cells = [text for split in found["split"].values for text in _cells(one.sel(dataset=datasets[0], split=split))]
-        spent = [f"{float(one['num_trained']):.1f}", f"{float(one['seconds']):,.0f}"]
+        spent = [*(f"{float(one['num_trained']):.1f}" for _ in trained), f"{float(one['seconds']):,.0f}"]
         table.add_row(algorithm, *cells, *spent)
     console.print(table)
     if datasets[1:]:
