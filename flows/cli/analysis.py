@@ -120,7 +120,7 @@ def correlate(
         table.add_row(label, f"{result.correlation:.3f}", f"{result.low:.3f} to {result.high:.3f}")
     console.print(table)
     if estimators or plot is not None:
-        chosen = _parse_interval(interval) if interval is not None else best_interval(data, grid)
+        chosen = parse_interval(interval) if interval is not None else best_interval(data, grid)
         published = TABLE_1.get(space, {}).get(accuracy.partition("/")[0], {})
         stored = open_estimators(location, name)
         # A threshold inside a bin leaves no sum of a part of it.
@@ -149,7 +149,7 @@ def _scores(
     """Everything to correlate, by the name it is shown under."""
     scores: dict[str, xr.DataArray] = {}
     if interval is not None:
-        asked = _parse_interval(interval)
+        asked = parse_interval(interval)
         scores[f"sweet gradient {asked}"] = score(data, asked)
         if _is_estimated(data, asked):
             console.print(
@@ -166,7 +166,7 @@ def _is_estimated(data: xr.Dataset, interval: Interval | BestInterval) -> bool:
     return bool(interval_counts(data.isel(arch=[0]), interval, level="network")["estimated"].any())
 
 
-def _parse_interval(text: str) -> Interval:
+def parse_interval(text: str) -> Interval:
     lower, comma, upper = text.partition(",")
     if not comma:
         raise ValueError(f"an interval is LOWER,UPPER such as 1e-4,5e-4 or 1e-4,inf; got {text!r}")

@@ -22,7 +22,7 @@ from sweetgrad.analysis.search import (
     search_table,
     trajectories,
 )
-from sweetgrad.flows.cli.analysis import SplitOption, _parse_interval
+from sweetgrad.flows.cli.analysis import SplitOption, parse_interval
 from sweetgrad.flows.cli.common import ProfileArgument, StorageOption, StoreArgument, locate, open_selected, plain_table
 from sweetgrad.store import open_accuracies
 from sweetgrad.store.estimators import open_estimators
@@ -79,7 +79,7 @@ def search(
         open_estimators(location, name),
         open_accuracies(location, spec["space"]),
         estimators=() if unassisted else tuple(estimator or ["sweetimator"]),
-        interval=_parse_interval(interval) if interval is not None else None,
+        interval=parse_interval(interval) if interval is not None else None,
         grid=IntervalGrid(split=split),
         fitness=accuracy,
         score_seconds=score_seconds,
