@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 import xarray as xr
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from sweetgrad.analysis import (
@@ -28,15 +29,23 @@ from sweetgrad.analysis import (
     score,
 )
 from sweetgrad.analysis.reproduction import TABLE_1
-from sweetgrad.flows.cli.common import ProfileArgument, StorageOption, StoreArgument, locate, open_selected, plain_table
+from sweetgrad.flows.cli.common import (
+    MaxOption,
+    MinOption,
+    ProfileArgument,
+    SplitOption,
+    StorageOption,
+    StoreArgument,
+    locate,
+    open_selected,
+    parse_interval,
+    plain_table,
+)
 from sweetgrad.store.accuracy import open_accuracy
 from sweetgrad.store.estimators import MOMENTS, open_estimators, open_moments
 
 __all__ = ["correlate", "intervals"]
 
-MaxOption = Annotated[str, typer.Option("--max", help="Largest threshold.")]
-MinOption = Annotated[str, typer.Option("--min", help="Smallest threshold.")]
-SplitOption = Annotated[int, typer.Option(help="Parts of each order of magnitude; 1 to 10 are exact.")]
 _BAR = 24
 
 
@@ -120,7 +129,7 @@ def correlate(
         table.add_row(label, f"{result.correlation:.3f}", f"{result.low:.3f} to {result.high:.3f}")
     console.print(table)
     if estimators or plot is not None:
-        chosen = _parse_interval(interval) if interval is not None else best_interval(data, grid)
+        chosen = parse_interval(interval) if interval is not None else best_interval(data, grid)
         published = TABLE_1.get(space, {}).get(accuracy.partition("/")[0], {})
         stored = open_estimators(location, name)
         # A threshold inside a bin leaves no sum of a part of it.
@@ -149,7 +158,7 @@ def _scores(
     """Everything to correlate, by the name it is shown under."""
     scores: dict[str, xr.DataArray] = {}
     if interval is not None:
-        asked = _parse_interval(interval)
+        asked = parse_interval(interval)
         scores[f"sweet gradient {asked}"] = score(data, asked)
         if _is_estimated(data, asked):
             console.print(
@@ -166,13 +175,6 @@ def _is_estimated(data: xr.Dataset, interval: Interval | BestInterval) -> bool:
     return bool(interval_counts(data.isel(arch=[0]), interval, level="network")["estimated"].any())
 
 
-def _parse_interval(text: str) -> Interval:
-    lower, comma, upper = text.partition(",")
-    if not comma:
-        raise ValueError(f"an interval is LOWER,UPPER such as 1e-4,5e-4 or 1e-4,inf; got {text!r}")
-    return Interval(lower.strip(), upper.strip())
-
-
 def _method(method: str) -> Literal["spearman", "kendall"]:
     return method  # type: ignore[return-value]  # rank_correlation checks it, with a message
 
@@ -184,7 +186,7 @@ def _sweetness_table(best: BestInterval) -> Table:
         best.table["interval"].values, best.table["sweetness"].values, best.table["share"].values, strict=True
     ):
         style = {str(best.interval): "bold green", str(best.runner_up): "cyan"}.get(str(label), "")
-        table.add_row(_literal(str(label)), f"{value:+.3f}", _bar(value), f"{share:.0%}" if share else "", style=style)
+        table.add_row(escape(str(label)), f"{value:+.3f}", _bar(value), f"{share:.0%}" if share else "", style=style)
     return table
 
 
@@ -206,12 +208,8 @@ def _comparison_table(compared: xr.Dataset) -> Table:
 def _correlation_table(by_interval: xr.DataArray, method: str) -> Table:
     table = plain_table("interval", method)
     for label, value in zip(by_interval["interval"].values, by_interval.values, strict=True):
-        table.add_row(_literal(str(label)), f"{value:.3f}")
+        table.add_row(escape(str(label)), f"{value:.3f}")
     return table
-
-
-def _literal(text: str) -> str:
-    return text.replace("[", "\\[")
 
 
 def _bar(value: float) -> str:

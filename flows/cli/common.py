@@ -9,17 +9,22 @@ import xarray as xr
 from rich import box
 from rich.table import Table
 
+from sweetgrad.analysis import Interval
 from sweetgrad.flows.selection import select_archs
 from sweetgrad.store import Location, NotAStoreError, list_profiles, open_profile
 from sweetgrad.store.access import with_options
 
 __all__ = [
+    "MaxOption",
+    "MinOption",
     "ProfileArgument",
+    "SplitOption",
     "StorageOption",
     "StoreArgument",
     "locate",
     "only_profile",
     "open_selected",
+    "parse_interval",
     "plain_table",
     "read_options",
 ]
@@ -37,6 +42,10 @@ StorageOption = Annotated[
         show_default=False,
     ),
 ]
+
+MaxOption = Annotated[str, typer.Option("--max", help="Largest threshold.")]
+MinOption = Annotated[str, typer.Option("--min", help="Smallest threshold.")]
+SplitOption = Annotated[int, typer.Option(help="Parts of each order of magnitude; 1 to 10 are exact.")]
 
 
 def locate(store: str, options: Sequence[str] | None) -> Location:
@@ -106,3 +115,11 @@ def plain_table(*columns: str) -> Table:
     for number, column in enumerate(columns):
         table.add_column(column, justify="right" if number else "left", no_wrap=True)
     return table
+
+
+def parse_interval(text: str) -> Interval:
+    """``LOWER,UPPER`` as a command line has it, e.g. ``1e-4,5e-4`` or ``1e-4,inf``."""
+    lower, comma, upper = text.partition(",")
+    if not comma:
+        raise ValueError(f"an interval is LOWER,UPPER such as 1e-4,5e-4 or 1e-4,inf; got {text!r}")
+    return Interval(lower.strip(), upper.strip())

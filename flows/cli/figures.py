@@ -12,8 +12,18 @@ from sweetgrad.analysis.figures import FIGURES, open_source
 from sweetgrad.analysis.figures import figure as draw
 from sweetgrad.analysis.intervals import IntervalGrid
 from sweetgrad.analysis.report import report as write_report
-from sweetgrad.flows.cli.analysis import MaxOption, MinOption, SplitOption, _parse_interval
-from sweetgrad.flows.cli.common import ProfileArgument, StorageOption, StoreArgument, locate, only_profile, plain_table
+from sweetgrad.flows.cli.common import (
+    MaxOption,
+    MinOption,
+    ProfileArgument,
+    SplitOption,
+    StorageOption,
+    StoreArgument,
+    locate,
+    only_profile,
+    parse_interval,
+    plain_table,
+)
 
 __all__ = ["figure", "report"]
 
@@ -65,7 +75,7 @@ def figure(
         profile or only_profile(location),
         accuracy=accuracy,
         grid=IntervalGrid(max_, min_, split),
-        interval=None if interval is None else _parse_interval(interval),
+        interval=None if interval is None else parse_interval(interval),
         bootstrap=bootstrap,
     )
     path = out or Path(f"{name}.png")

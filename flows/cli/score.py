@@ -9,12 +9,12 @@ import numpy as np
 import typer
 import xarray as xr
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from sweetgrad.analysis import IntervalGrid, plot_layers
 from sweetgrad.analysis.layers import SWEET_INTERVAL
-from sweetgrad.flows.cli.analysis import MaxOption, MinOption, SplitOption, _literal, _parse_interval
-from sweetgrad.flows.cli.common import plain_table
+from sweetgrad.flows.cli.common import MaxOption, MinOption, SplitOption, parse_interval, plain_table
 
 __all__ = ["score"]
 
@@ -75,7 +75,7 @@ def score(
 
     layers = score_network(
         model,
-        interval=SWEET_INTERVAL if interval is None else _parse_interval(interval),
+        interval=SWEET_INTERVAL if interval is None else parse_interval(interval),
         grid=IntervalGrid(max_, min_, split),
         dataset=dataset,
         data_dir=data_dir,
@@ -110,11 +110,11 @@ def _print_head(console: Console, layers: xr.Dataset) -> None:
     told = layers.attrs
     channels, height, width = told["input_shape"]
     console.print(
-        f"[bold]{_literal(told['arch'])}[/]: {layers['num_params'].sum().item():,} weights in {layers.sizes['layer']} layers; "
+        f"[bold]{escape(told['arch'])}[/]: {layers['num_params'].sum().item():,} weights in {layers.sizes['layer']} layers; "
         f"{told['batch_size']} {told['dataset']} images {channels}x{height}x{width}, loss {layers['loss'].item():.3f}"
     )
     estimated = ", estimated: a threshold is no edge of the bins" if told["estimated"] else ""
-    console.print(f"Score in {_literal(told['interval'])}: [bold green]{layers['score'].item():,.0f}[/]{estimated}")
+    console.print(f"Score in {escape(told['interval'])}: [bold green]{layers['score'].item():,.0f}[/]{estimated}")
 
 
 def _layer_table(layers: xr.Dataset) -> Table:
@@ -125,7 +125,7 @@ def _layer_table(layers: xr.Dataset) -> Table:
     for each in (layers.isel(layer=i) for i in range(layers.sizes["layer"])):
         values = {name: each[name].item() for name in ("num_params", "count", "proportion", "zero", "grad_abs_mean")}
         table.add_row(
-            _literal(str(each["layer"].item())),
+            escape(str(each["layer"].item())),
             *(f"{values['num_params']:,}", f"{values['count']:,.0f}", f"{values['proportion']:.1%}"),
             "█" * round(_BAR * values["proportion"] / largest),
             *(f"{values['zero']:.1%}" if values["zero"] else "", f"{values['grad_abs_mean']:.1e}"),
@@ -140,8 +140,8 @@ def _print_sweetness(console: Console, layers: xr.Dataset) -> None:
     by_interval = layers["grid_sweetness"].values
     best = int(np.argmax(np.round(by_interval, 12)))  # the lowest on a tie, as in Algorithm 1
     console.print(
-        f"Sweetness of {_literal(layers.attrs['interval'])}, how steadily its share grows with depth: "
-        f"{layers['sweetness'].item():+.2f}. Largest: {_literal(str(layers['interval'].values[best]))} with "
+        f"Sweetness of {escape(layers.attrs['interval'])}, how steadily its share grows with depth: "
+        f"{layers['sweetness'].item():+.2f}. Largest: {escape(str(layers['interval'].values[best]))} with "
         f"{by_interval[best]:+.2f}, of this network alone; Algorithm 1 takes the mean over many."
     )
 

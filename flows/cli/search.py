@@ -22,8 +22,16 @@ from sweetgrad.analysis.search import (
     search_table,
     trajectories,
 )
-from sweetgrad.flows.cli.analysis import SplitOption, _parse_interval
-from sweetgrad.flows.cli.common import ProfileArgument, StorageOption, StoreArgument, locate, open_selected, plain_table
+from sweetgrad.flows.cli.common import (
+    ProfileArgument,
+    SplitOption,
+    StorageOption,
+    StoreArgument,
+    locate,
+    open_selected,
+    parse_interval,
+    plain_table,
+)
 from sweetgrad.store import open_accuracies
 from sweetgrad.store.estimators import open_estimators
 
@@ -79,7 +87,7 @@ def search(
         open_estimators(location, name),
         open_accuracies(location, spec["space"]),
         estimators=() if unassisted else tuple(estimator or ["sweetimator"]),
-        interval=_parse_interval(interval) if interval is not None else None,
+        interval=parse_interval(interval) if interval is not None else None,
         grid=IntervalGrid(split=split),
         fitness=accuracy,
         score_seconds=score_seconds,
@@ -134,12 +142,13 @@ def _published(space: str, dataset: str) -> Mapping[str, tuple[float, float]]:
 def _show(found: xr.Dataset, console: Console, *, seconds: str) -> None:
     """The first data set with the paper's figures, then the others."""
     datasets = [str(dataset) for dataset in found["dataset"].values]
+    trained = ["trained"] if found["num_trained"].max() > 1 else []
     columns = [f"{datasets[0]} {split}" for split in found["split"].values]
-    table = plain_table("algorithm", *(part for column in columns for part in (column, "paper")), "trained", seconds)
+    table = plain_table("algorithm", *(part for column in columns for part in (column, "paper")), *trained, seconds)
     for algorithm in map(str, found["algorithm"].values):
         one = found.sel(algorithm=algorithm)
         cells = [text for split in found["split"].values for text in _cells(one.sel(dataset=datasets[0], split=split))]
-        spent = [f"{float(one['num_trained']):.1f}", f"{float(one['seconds']):,.0f}"]
+        spent = [*(f"{float(one['num_trained']):.1f}" for _ in trained), f"{float(one['seconds']):,.0f}"]
         table.add_row(algorithm, *cells, *spent)
     console.print(table)
     if datasets[1:]:
