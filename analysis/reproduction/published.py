@@ -100,8 +100,8 @@ REMARKS: Mapping[str, str] = _frozen(
         "figure stands beside both.",
         "jacob_cov": "the paper's column does not say whether it is NASWOT's kernel or its first version, `jacob_cov`: the same "
         "figure stands beside both. Networks whose output does not depend on the images have no score here, and are left out.",
-        "zen_score_nobn": "we compute it in double precision. Without BatchNorm, features grow from layer to layer, and those of the "
-        "largest networks overflow single precision. Were these networks scored 0, the correlation would fall steeply. "
+        "zen_score_nobn": "we compute it in double precision. Without BatchNorm, features grow from layer to layer, and those "
+        "of the largest networks overflow single precision. Were these networks scored 0, the correlation would fall steeply. "
         "Whether the published figure has this in it, we do not know.",
         "te_nas_nobn": "a difference of two quantities on different scales, of few architectures.",
         "params": "nothing is random in it: the architectures drawn here differ from all of the space.",
