@@ -212,4 +212,4 @@ def _unite_attributes(plan: Plan, work: Path) -> None:
     unique: list[Any] = list({json.dumps(run, sort_keys=True): run for run in runs}.values())
     unique.sort(key=lambda run: str(run.get("started", "")))
     created = min(str(source.attributes.get("created", "")) for source in plan.sources)
-    open_root(work, mode="r+")[plan.name].attrs.update({"runs": unique, "created": created})
+    open_root(work, mode="r+")[plan.name].update_attributes({"runs": unique, "created": created})
