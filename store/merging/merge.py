@@ -13,6 +13,7 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
+from sweetgrad.store._alone import alone
 from sweetgrad.store.access import Location, Progress, child_groups, copy_groups, is_remote, new_folder, open_root
 from sweetgrad.store.accuracy import _load, _merge, _replace
 from sweetgrad.store.checks import require_sound
@@ -74,6 +75,8 @@ def merge(sources: Sequence[Location], dest: str | Path, *, progress: Progress |
     ------
     SpecMismatchError
         If a profile was measured with different settings; every differing field is named.
+    ClaimedError
+        If another program is writing ``dest``.
     StoreError
         If rows, scores or accuracies contradict each other, a source has problems, or ``dest`` exists. Nothing is written.
     ValueError
@@ -88,7 +91,7 @@ def merge(sources: Sequence[Location], dest: str | Path, *, progress: Progress |
     plans = [plan_profile(name, [(source, roots[str(source)]) for source in sources]) for name in names]
     _require_no_conflict([problem for plan in plans for problem in plan.problems])
     tables = {space: _unite_accuracies(space, roots, sources) for space in _spaces(roots)}
-    with new_folder(folder, ".merging") as work:
+    with alone(folder), new_folder(folder, ".merging") as work:
         for source in sources:  # each group from the first source that has it
             first = [path for path in paths[str(source)] if not (work / path).exists()]
             copy_groups(roots[str(source)], first, work, progress=progress)
