@@ -54,9 +54,11 @@ def run_shard(
     report = _Reporter(run_id)
     with claim_shard(store, name, shard.index, run=run_id, expired=expired) as claim:
         # Since the shard was planned, whoever held it before may have written it.
-        shard = replan_shard(store, name, shard, estimators=estimators, retry_failed=retry_failed)
+        planned, shard = shard, replan_shard(store, name, shard, estimators=estimators, retry_failed=retry_failed)
+        # What an earlier attempt of this run wrote before it died, nobody has counted.
+        num_before = len(planned.rows) - len(shard.rows) if claim.is_again else 0
         try:
-            return profile_shard(
+            return num_before + profile_shard(
                 store,
                 name,
                 shard,

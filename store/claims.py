@@ -8,13 +8,14 @@ takes a claim over writes a new attempt into it; the old one finds that out befo
 import datetime as dt
 import json
 import os
+import re
 import socket
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from zarr.abc.store import Store
@@ -24,13 +25,14 @@ from zarr.core.sync import sync
 from sweetgrad.store.access import Location, zarr_store
 from sweetgrad.store.errors import ClaimedError, FencedError
 
-__all__ = ["LEASE_S", "Claim", "Holder", "claim_shard", "claims", "delete_claim", "exclusively", "find_expired"]
+__all__ = ["LEASE_S", "Claim", "Holder", "claim_shard", "claims", "delete_claim", "exclusively", "find_expired", "take"]
 
 LEASE_S = 60.0
 """Seconds without a sign of life after which a holder on another machine counts as dead."""
 
 _BEAT_EVERY_S = LEASE_S / 4
 _LOCK = "store.claim"
+_IS_CLAIM = re.compile(r"[0-9]{1,9}\.json")
 
 
 @dataclass(frozen=True)
@@ -71,11 +73,12 @@ class Holder:
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim that an attempt holds, or once held."""
+    """A claim that an attempt holds, or once held; ``is_again`` if it was taken from an earlier attempt of the same run."""
 
     store: Store
     key: str
     holder: Holder
+    is_again: bool = False
 
     def require(self) -> None:
         """Raise `FencedError` unless this attempt still holds the claim: to be called before every write."""
@@ -116,7 +119,8 @@ def claim_shard(
     """
     store = zarr_store(location, read_only=False)
     claim = Claim(store, f"{_folder(name)}/{index}.json", Holder(run))
-    _take(claim, may_replace=lambda found: found.run == run or found.is_dead or found.attempt in expired)
+    before = take(claim, may_replace=lambda found: found.run == run or found.is_dead or found.attempt in expired)
+    claim = replace(claim, is_again=before is not None and before.run == run)
     over = threading.Event()
     heart = threading.Thread(target=_beat, args=(claim, over), daemon=True)
     heart.start()
@@ -181,7 +185,7 @@ def exclusively(location: Location) -> Iterator[None]:
 
     while True:
         try:
-            _take(claim, may_replace=may_replace)
+            take(claim, may_replace=may_replace)
             break
         except ClaimedError:
             time.sleep(0.05)
@@ -191,21 +195,22 @@ def exclusively(location: Location) -> Iterator[None]:
         claim.release()
 
 
-def _take(claim: Claim, *, may_replace: Callable[[Holder], bool]) -> None:
+def take(claim: Claim, *, may_replace: Callable[[Holder], bool]) -> Holder | None:
+    """Write a claim, or raise `ClaimedError`; gives the holder that it was taken from, if there was one."""
     while True:
         if _create(claim.store, claim.key, claim.holder):
-            return
+            return None
         found = _read(claim.store, claim.key)
         if found is None:
             continue  # given back in between
         if found.attempt == claim.holder.attempt:
-            return  # created by a request whose answer was lost
+            return None  # created by a request whose answer was lost
         if not may_replace(found):
             raise ClaimedError(f"{claim.key} is held by {found}", found)
         with suppress(FileNotFoundError):
             sync(claim.store.delete(_beat_key(claim.key, found)))
         _set(claim.store, claim.key, _as_bytes(claim.holder))
-        return  # of two that replace a dead holder at once, the first finds itself fenced
+        return found  # of two that replace a dead holder at once, the first finds itself fenced
 
 
 def _beat(claim: Claim, over: threading.Event) -> None:
@@ -228,7 +233,7 @@ def _beat_key(key: str, holder: Holder) -> str:
 def _claim_keys(store: Store, name: str) -> list[str]:
     async def keys() -> list[str]:
         return sorted(
-            [f"{_folder(name)}/{key}" async for key in store.list_dir(_folder(name)) if key.endswith(".json")]
+            [f"{_folder(name)}/{key}" async for key in store.list_dir(_folder(name)) if _IS_CLAIM.fullmatch(key)]
         )
 
     return sync(keys())

@@ -26,6 +26,7 @@ from sweetgrad.store.access import (
     child_groups,
     ignore_leftovers,
     is_remote,
+    making_sense,
     open_root,
     require_readable,
     with_options,
@@ -75,7 +76,7 @@ def open_store(location: Location, *, storage_options: dict[str, Any] | None = N
     root = open_root(location)
     # Where the root came with consolidated metadata, they are all there is to go by.
     consolidated = root.metadata.consolidated_metadata is not None
-    with ignore_leftovers():
+    with ignore_leftovers(), making_sense(location):
         return xr.open_datatree(root.store, engine="zarr", chunks={}, consolidated=consolidated)  # type: ignore[arg-type]
 
 
@@ -118,9 +119,8 @@ def open_profile(
             profile = xr.open_dataset(ZarrStore(group, mode="r"), chunks=None, mask_and_scale=False)
     except StoreError:
         raise
-    except (
-        ValueError
-    ) as error:  # what xarray raises on arrays that do not go together, and codecs on damaged coordinates
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        # What xarray raises on arrays that do not go together, and codecs on damaged coordinates.
         raise NotAStoreError(
             f"{location}: the arrays of profile {name} cannot be opened ({error}). `sweetgrad verify {location}` says which."
         ) from error
@@ -135,7 +135,10 @@ def open_profile(
 
 def list_profiles(location: Location, *, storage_options: dict[str, Any] | None = None) -> list[str]:
     """Names of all profiles in a store, sorted."""
-    return sorted(_profile_names(open_root(with_options(location, storage_options))))
+    location = with_options(location, storage_options)
+    root = open_root(location)
+    with making_sense(location):
+        return sorted(_profile_names(root))
 
 
 def create_profile(
@@ -193,7 +196,7 @@ def _create_profile(
 ) -> str:
     name = spec.profile_name
     group = _get(root, name, location)
-    # The spec is written last: a group without it is a creation that was cut off.
+    # The spec is written last, in one write with what goes with it: a group without it is a creation that was cut off.
     if isinstance(group, zarr.Group) and "spec" in group.attrs:
         stored = ProfileSpec.from_attrs(dict(group.attrs["spec"]))  # type: ignore[arg-type]
         named = named_archs(group) if may_grow else []
@@ -214,7 +217,7 @@ def _create_profile(
         )
     else:
         group = create_group(root, name, arch, layers, shard_size or DEFAULT_SHARD_SIZE)
-        group.attrs.update({"spec": spec.to_attrs(), "created": _now(), "runs": [], "complete": False})
+        group.update_attributes({"spec": spec.to_attrs(), "created": _now(), "runs": [], "complete": False})
     return name
 
 
@@ -247,7 +250,7 @@ def finalise_profile(location: Location, name: str) -> None:
 def _stamp(group: zarr.Group) -> None:
     status = np.asarray(group["status"][:])  # type: ignore[index]
     digest = np.asarray(group["digest"][:])  # type: ignore[index]
-    group.attrs.update(
+    group.update_attributes(
         {
             "complete": bool((status != STATUS["not run"]).all()),
             "num_ok": int((status == STATUS["ok"]).sum()),

@@ -9,7 +9,15 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from sweetgrad.store.access import Location, check_num_shards, child_groups, is_remote, open_root, with_options
+from sweetgrad.store.access import (
+    Location,
+    check_num_shards,
+    child_groups,
+    is_remote,
+    making_sense,
+    open_root,
+    with_options,
+)
 from sweetgrad.store.accuracy import _load, _selectors
 from sweetgrad.store.profiles import _profile_group, _profile_names
 from sweetgrad.store.schema import STATUS
@@ -146,7 +154,10 @@ def status(location: Location, *, storage_options: dict[str, Any] | None = None)
     """
     location = with_options(location, storage_options)
     root = open_root(location)
-    return [_profile_status(_profile_group(root, name, location), location) for name in sorted(_profile_names(root))]
+    with making_sense(location):
+        return [
+            _profile_status(_profile_group(root, name, location), location) for name in sorted(_profile_names(root))
+        ]
 
 
 def info(location: Location, name: str | None = None, *, storage_options: dict[str, Any] | None = None) -> StoreInfo:
@@ -168,6 +179,11 @@ def info(location: Location, name: str | None = None, *, storage_options: dict[s
     """
     location = with_options(location, storage_options)
     root = open_root(location)
+    with making_sense(location):
+        return _info(root, location, name)
+
+
+def _info(root: zarr.Group, location: Location, name: str | None) -> StoreInfo:
     names = sorted(_profile_names(root)) if name is None else [name]
     profiles = tuple(_profile_info(_profile_group(root, each, location), location) for each in names)
     spaces = [path for path, _ in child_groups(root)] if name is None else [profiles[0].spec.space]

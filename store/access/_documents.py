@@ -51,6 +51,8 @@ def parse_json(raw: bytes, *, where: str) -> Any:
         refuse(where, "nests without end", f"at most {MAX_DEPTH} lists and dictionaries inside each other")
     except ValueError:
         return None
+    if document is None:
+        refuse(where, "is null", "the metadata of a group or an array")
     level, depth = [document], 0
     while level := [each for node in level for each in _inside(node)]:
         depth += 1
@@ -101,6 +103,8 @@ def check_document(document: Any, *, path: str, where: str) -> dict[str, ChunkLi
         return {}
     if not isinstance(document, dict):
         refuse(where, f"is {short(document)}", "the metadata of a group or an array")
+    if document.get("zarr_format") not in (None, 3):
+        refuse(where, f"zarr_format is {short(document['zarr_format'])}", "3")
     found = {}
     if document.get("node_type") == "array" and path:  # a lone array is no store, whatever is in it
         found[path] = check_array(document, where=where)
@@ -123,8 +127,6 @@ def check_array(document: dict[str, Any], *, where: str) -> ChunkLimits:
     Traceback (most recent call last):
     sweetgrad.store.errors.NotAStoreError: a/zarr.json: the codecs are ['bytes', 'numcodecs.pickle']; expected ...
     """
-    if document.get("zarr_format") not in (None, 3):
-        refuse(where, f"zarr_format is {short(document['zarr_format'])}", "3")
     dtype, fill = document.get("data_type"), document.get("fill_value")
     if not isinstance(dtype, str) or dtype not in _DTYPES:
         refuse(where, f"data_type is {short(dtype)}", f"one of {', '.join(_DTYPES)}")

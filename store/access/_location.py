@@ -133,6 +133,24 @@ def child_groups(group: zarr.Group) -> list[tuple[str, zarr.Group]]:
 
 
 @contextmanager
+def making_sense(location: Location) -> Iterator[None]:
+    """Say of metadata that are each well formed, and together make no sense, where they are and what to do.
+
+    zarr, xarray and what we do with attributes raise whatever comes of it: an array in place of a group, a list
+    in place of a number.
+    """
+    try:
+        yield
+    except StoreError:
+        raise
+    except (ValueError, TypeError, LookupError, AttributeError, AssertionError) as error:
+        raise NotAStoreError(
+            f"{location}: expected the groups, arrays and attributes of a sweetgrad store, cannot make sense of those there "
+            f"({type(error).__name__}: {error}). `sweetgrad verify {location}` says which."
+        ) from error
+
+
+@contextmanager
 def ignore_leftovers() -> Iterator[None]:
     """Keep zarr from warning of files of writers beside a ``zarr.json``: their claim, and ``.partial`` ones that a kill left."""
     with warnings.catch_warnings():

@@ -4,7 +4,7 @@ from typing import Any
 
 import zarr
 
-from sweetgrad.store.checks._problem import Problem, ProfileCheck
+from sweetgrad.store.checks._problem import DAMAGE, Problem, ProfileCheck
 from sweetgrad.store.checks._tree import ACCURACY, exists, parse_metadata, read_metadata, read_root
 from sweetgrad.store.profiles import consolidate
 
@@ -26,7 +26,7 @@ def check_consolidated(root: zarr.Group, profiles: list[ProfileCheck], *, repair
         what = f"the copy of all metadata in the root's zarr.json is wrong about {', '.join(wrong[:5])}; --repair makes it anew."
         problems.append(Problem("", None, (), what, True))
         if repair and not specs:
-            consolidate(root)
+            problems += _make_anew(root)
     for name in specs:
         what = (
             "spec: is not what the copy in the root's zarr.json says, so one of the two is damaged. The next `sweetgrad profile` "
@@ -34,6 +34,15 @@ def check_consolidated(root: zarr.Group, profiles: list[ProfileCheck], *, repair
         )
         problems.append(Problem(name, None, (), what, False))
     return problems
+
+
+def _make_anew(root: zarr.Group) -> list[Problem]:
+    try:
+        consolidate(root)
+    except DAMAGE as error:
+        what = f"the copy of all metadata cannot be made anew while other problems remain ({error})"
+        return [Problem("", None, (), what, False)]
+    return []
 
 
 def _differing(root: zarr.Group, copied: Any, profiles: dict[str, ProfileCheck]) -> tuple[list[str], list[str]]:

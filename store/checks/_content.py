@@ -163,8 +163,15 @@ def _check_stamp(profile: ProfileCheck, status: NDArray[np.uint8], digest: NDArr
     stamp = profile.node.attributes
     if "content_digest" not in stamp:
         return
+    counts, sha256 = (stamp.get("num_ok", 0), stamp.get("num_failed", 0)), stamp["content_digest"]
+    if not all(type(count) is int for count in counts) or not isinstance(sha256, str):
+        what = (
+            f"num_ok, num_failed and content_digest are {counts[0]!r}, {counts[1]!r} and {sha256!r}, which say nothing."
+        )
+        profile.add(what, repair=lambda: None)
+        return
     ok, failed = int((status == STATUS["ok"]).sum()), int((status == STATUS["failed"]).sum())
-    stamped_ok, stamped_failed = stamp.get("num_ok", 0), stamp.get("num_failed", 0)
+    stamped_ok, stamped_failed = counts
     if ok + failed < stamped_ok + stamped_failed or ok < stamped_ok:
         holes = np.flatnonzero(status == STATUS["not run"])
         # A digest without a status marks a row that was there; with none left, any hole can be one.
@@ -176,11 +183,7 @@ def _check_stamp(profile: ProfileCheck, status: NDArray[np.uint8], digest: NDArr
             rows=tuple(lost.tolist()),
             repair=lambda: None,
         )
-    elif (
-        agree
-        and (ok, failed) == (stamped_ok, stamped_failed)
-        and profile_digest(digest, status) != stamp["content_digest"]
-    ):
+    elif agree and (ok, failed) == (stamped_ok, stamped_failed) and profile_digest(digest, status) != sha256:
         profile.add(
             "content_digest: rows were replaced after the profile was stamped, though each agrees with its own digest.",
             repair=lambda: None,

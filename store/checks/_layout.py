@@ -49,7 +49,7 @@ def _shard_size(profile: ProfileCheck, arrays: list[dict[str, Any]]) -> int | No
     votes = [
         array["chunk_grid"]["configuration"]["chunk_shape"][0]
         for array in arrays
-        if array and array["chunk_grid"]["name"] == "regular"
+        if array.get("chunk_grid", {}).get("name") == "regular"
     ]
     if not votes:
         return attribute

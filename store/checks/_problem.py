@@ -11,7 +11,7 @@ from sweetgrad.store.checks._tree import Node
 from sweetgrad.store.errors import CorruptShardError, NotAStoreError
 from sweetgrad.store.shards import Shard
 
-DAMAGE = (CorruptShardError, NotAStoreError, ValueError, TypeError, KeyError, IndexError, RuntimeError)
+DAMAGE = (CorruptShardError, NotAStoreError, ValueError, TypeError, LookupError, AttributeError, RuntimeError)
 """What zarr raises on metadata or bytes that make no sense; a full disk or a lost network (OSError) is no damage."""
 
 

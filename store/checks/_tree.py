@@ -46,7 +46,12 @@ def walk(root: zarr.Group, path: str = "") -> Iterator[Node]:
         if name.startswith(ACCURACY) and "/" in child:
             yield Node(child, "accuracy" if name == ACCURACY else "accuracy leftover", attributes, error)
         elif "spec" in attributes or (error and "status" in inside):
-            yield Node(child, "profile", attributes, error)
+            lone = (
+                "zarr.json is that of an array, expected that of a group"
+                if metadata.get("node_type") == "array"
+                else ""
+            )
+            yield Node(child, "profile", attributes, error or lone)
         elif has_rows(root, child):
             yield Node(child, "profile", attributes, "zarr.json has no attribute spec, though rows were written")
         elif "shard_size" in attributes or "status" in inside:

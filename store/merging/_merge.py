@@ -14,6 +14,7 @@ import zarr
 from numpy.typing import NDArray
 
 from sweetgrad.store._accuracy_merge import merge_tables
+from sweetgrad.store._alone import alone
 from sweetgrad.store.access import Location, Progress, child_groups, copy_groups, is_remote, new_folder, open_root
 from sweetgrad.store.accuracy import _load, _replace
 from sweetgrad.store.checks import require_sound
@@ -75,6 +76,8 @@ def merge(sources: Sequence[Location], dest: str | Path, *, progress: Progress |
     ------
     SpecMismatchError
         If a profile was measured with different settings; every differing field is named.
+    ClaimedError
+        If another program is writing ``dest``.
     StoreError
         If rows, scores or accuracies contradict each other, a source has problems, or ``dest`` exists. Nothing is written.
     ValueError
@@ -89,7 +92,7 @@ def merge(sources: Sequence[Location], dest: str | Path, *, progress: Progress |
     plans = [plan_profile(name, [(source, roots[str(source)]) for source in sources]) for name in names]
     _require_no_conflict([problem for plan in plans for problem in plan.problems])
     tables = {space: _unite_accuracies(space, roots, sources) for space in _spaces(roots)}
-    with new_folder(folder, ".merging") as work:
+    with alone(folder), new_folder(folder, ".merging") as work:
         for source in sources:  # each group from the first source that has it
             first = [path for path in paths[str(source)] if not (work / path).exists()]
             copy_groups(roots[str(source)], first, work, progress=progress)
@@ -213,4 +216,4 @@ def _unite_attributes(plan: Plan, work: Path) -> None:
     unique: list[Any] = list({json.dumps(run, sort_keys=True): run for run in runs}.values())
     unique.sort(key=lambda run: str(run.get("started", "")))
     created = min(str(source.attributes.get("created", "")) for source in plan.sources)
-    open_root(work, mode="r+")[plan.name].attrs.update({"runs": unique, "created": created})
+    open_root(work, mode="r+")[plan.name].update_attributes({"runs": unique, "created": created})

@@ -15,6 +15,7 @@ import zarr
 from zarr.errors import ZarrUserWarning
 from zarr.storage import LocalStore
 
+from sweetgrad.store._alone import alone
 from sweetgrad.store.access import Location, Progress, copy_groups, is_remote, new_folder, open_root, with_options
 from sweetgrad.store.checks import require_sound
 from sweetgrad.store.checks.sums import SUMS, files_below, read_sums, sha256_of, write_sums
@@ -92,6 +93,8 @@ def publish(
     ------
     NotAStoreError
         If there is no such store or profile.
+    ClaimedError
+        If another program is writing that folder.
     StoreError
         If a profile is not complete, the store has problems, the folder holds something else than a release, or the disk has
         not enough room.
@@ -108,38 +111,39 @@ def publish(
     _require_complete(location, chosen, allow_incomplete=allow_incomplete)
     spaces = dict.fromkeys(profile.name.partition("/")[0] for profile in chosen)
     paths = [*(p.name for p in chosen), *(f"{space}/accuracy" for space in spaces if f"{space}/accuracy" in root)]
-    _recover(folder)
-    _require_release_or_nothing(folder)
-    require_sound(location, paths, progress=progress)
-    _require_room(location, paths, folder)
-    with new_folder(folder, ".publishing") as work:
-        store = work / f"{name}.zarr"
-        copy_groups(root, paths, store, progress=progress)
-        _consolidate(store, [profile.name for profile in chosen])
-        write_zip(store, work / f"{name}.zarr.zip", progress=progress)
-        found = info(store)
-        digests = content_digests(store, {key: sha256_of(store / key) for key in files_below(store)})
-        release = Release(
-            folder=folder,
-            name=name,
-            number=last_number(folder) + 1,
-            date=dt.datetime.now(dt.UTC).date(),
-            note=note,
-            creators=tuple(creators) or (f"The authors of {name}",),
-            doi=doi,
-            url=url,
-            attributes=found.attributes,
-            profiles=found.profiles,
-            accuracies=found.accuracies,
-            digests=digests,
-            changes=changes(previous_digests(folder), digests),
-            files=_top_files(work),
-        )
-        _write_texts(release, work, before=folder / CHANGELOG)
-        write_sums(work, progress=(lambda done, total: progress("summing", done, total)) if progress else None)
-        release = replace(release, files=_top_files(work))
-        _take_place(work, folder)
-    return release
+    with alone(folder):
+        _recover(folder)
+        _require_release_or_nothing(folder)
+        require_sound(location, paths, progress=progress)
+        _require_room(location, paths, folder)
+        with new_folder(folder, ".publishing") as work:
+            store = work / f"{name}.zarr"
+            copy_groups(root, paths, store, progress=progress)
+            _consolidate(store, [profile.name for profile in chosen])
+            write_zip(store, work / f"{name}.zarr.zip", progress=progress)
+            found = info(store)
+            digests = content_digests(store, {key: sha256_of(store / key) for key in files_below(store)})
+            release = Release(
+                folder=folder,
+                name=name,
+                number=last_number(folder) + 1,
+                date=dt.datetime.now(dt.UTC).date(),
+                note=note,
+                creators=tuple(creators) or (f"The authors of {name}",),
+                doi=doi,
+                url=url,
+                attributes=found.attributes,
+                profiles=found.profiles,
+                accuracies=found.accuracies,
+                digests=digests,
+                changes=changes(previous_digests(folder), digests),
+                files=_top_files(work),
+            )
+            _write_texts(release, work, before=folder / CHANGELOG)
+            write_sums(work, progress=(lambda done, total: progress("summing", done, total)) if progress else None)
+            release = replace(release, files=_top_files(work))
+            _take_place(work, folder)
+        return release
 
 
 def _folder(location: Location, dest: str | Path) -> Path:

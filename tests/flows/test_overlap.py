@@ -3,12 +3,15 @@
 import io
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from types import SimpleNamespace
 
+import distributed
 import pytest
 import xarray as xr
 from rich.console import Console
 
-from sweetgrad.flows import profile
+from sweetgrad.flows import profile, worker
 from sweetgrad.profiling import load_batch, load_space, make_spec, profile_shard
 from sweetgrad.store import (
     FencedError,
@@ -95,3 +98,20 @@ def test_profile__leaves_a_shard_to_the_run_that_holds_it_and_waits_for_it(work,
     assert "The last 1 shards are being written by process" in console.file.getvalue()
     assert verify(store) == []
     xr.testing.assert_identical(measured(store), undisturbed)
+
+
+@pytest.mark.parametrize(("run", "num_done"), [("ours", SHARD_SIZE), ("theirs", 1)])
+def test_run_shard__counts_what_an_attempt_of_its_run_wrote_before_it_died(work, tmp_path, monkeypatch, run, num_done):
+    store = tmp_path / "killed.zarr"
+    planned, _ = create(store, work)
+    written = replace(planned, rows=planned.rows[:2])
+    context = claim_shard(store, NAME, 0, run=run)
+    claim = context.__enter__()  # a kill gives no claim back
+    profile_shard(store, NAME, written, *work, claim=claim)
+    monkeypatch.setattr(
+        distributed, "get_worker", lambda: SimpleNamespace(state=SimpleNamespace(nthreads=1), log_event=print)
+    )
+    monkeypatch.setattr(worker, "_stop_asked", lambda channel: lambda: False)
+    dead = frozenset([claim.holder.attempt])
+    assert worker.run_shard(store, NAME, planned, *work, (), False, run_id="ours", expired=dead) == num_done
+    context.__exit__(None, None, None)

@@ -5,8 +5,10 @@ import pickle
 import boto3
 import pandas as pd
 import pytest
+import s3fs
 
 from sweetgrad.store import (
+    VARIABLES,
     NotAStoreError,
     RemoteStore,
     StoreError,
@@ -132,6 +134,19 @@ def test_open_profile__says_what_was_found_instead_of_a_store(bucket, url, optio
         open_profile(url.format(bucket=bucket), "a/b", storage_options={**IMPATIENT, **options})
     assert words in str(raised.value)
     assert url.format(bucket=bucket) in str(raised.value)
+
+
+def test_create_profile__asks_an_object_store_for_little(bucket, toy, monkeypatch):
+    calls, call = [], s3fs.S3FileSystem._call_s3
+
+    async def counted(self, method, *arguments, **options):
+        calls.append(method)
+        return await call(self, method, *arguments, **options)
+
+    monkeypatch.setattr(s3fs.S3FileSystem, "_call_s3", counted)
+    toy.create_profile(f"{bucket}/a.zarr", toy.make_spec(), arch=toy.ARCHS, layers=toy.LAYERS, shard_size=4)
+    assert calls.count("put_object") < 2 * len(VARIABLES)
+    assert len(calls) < 4 * len(VARIABLES)  # it was 13: each array asked anew for all groups above it
 
 
 def test_create_profile__in_a_bucket_that_is_not_there_says_so(s3, toy):

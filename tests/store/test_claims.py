@@ -41,6 +41,27 @@ def test_claim_shard__is_gone_when_it_is_given_back(store, toy):
     assert list((store / KEY).parent.iterdir()) == []
 
 
+def test_claim_shard__tells_whether_an_earlier_attempt_held_it(store, toy):
+    name = toy.spec().profile_name
+    with claim_shard(store, name, 1, run="ours") as first, claim_shard(store, name, 1, run="ours") as second:
+        assert (first.is_again, second.is_again) == (False, True)
+    put(store, elsewhere())
+    with claim_shard(store, name, 1, run="ours", expired=frozenset(_attempts(store))) as third:
+        assert not third.is_again
+
+
+def _attempts(store):
+    return [holder.attempt for holder in claims(store, "toy/synthetic/bs2-seed0").values()]
+
+
+def test_claims__pass_over_files_that_nobody_of_us_wrote(store, toy):
+    put(store, elsewhere())
+    for name in ("x.json", "-1.json", "1.5.json", "²".join(["", ".json"])):
+        (store / KEY).with_name(name).write_text("{}")
+    assert list(claims(store, toy.spec().profile_name)) == [KEY]
+    assert [problem.shard for problem in verify(store)] == [1]
+
+
 def test_claim_shard__refuses_another_run_and_says_who_holds_it(store, toy):
     name = toy.spec().profile_name
     with (

@@ -109,7 +109,7 @@ def test_create_profile__starts_over_after_a_kill_in_the_very_first_write(tmp_pa
     assert attributes(path)["schema_version"] == 1
 
 
-@pytest.mark.parametrize("k", range(0, 60, 4))
+@pytest.mark.parametrize("k", range(0, 36, 2))
 def test_create_profile__survives_a_kill_at_any_write(tmp_path, toy, monkeypatch, k):
     """A store of which k files were written is completed by the next call."""
 

@@ -12,6 +12,7 @@ import pytest
 import xarray as xr
 
 from sweetgrad.store import (
+    ClaimedError,
     NotAStoreError,
     StoreError,
     create_estimators,
@@ -295,6 +296,31 @@ def test_publish__a_crash_half_way_leaves_the_release_before(store, release, mon
     with pytest.raises(KeyboardInterrupt):
         publish(store, release)
     assert tree(release) == before
+    assert list(release.parent.glob("release.*")) == []
+
+
+def test_publish__two_at_once_into_one_folder_are_told_apart(store, release):
+    said = []
+
+    def second(what, done, total):
+        if what == "copying" and not said:
+            with pytest.raises(
+                ClaimedError, match=rf"is being written by process {os.getpid()} on .*wait for that process"
+            ):
+                publish(store, release)
+            said.append(what)
+
+    assert publish(store, release, progress=second).number == 2
+    assert said == ["copying"]
+    assert verify(release) == []
+    assert list(release.parent.glob("release.*")) == []
+
+
+def test_publish__takes_over_from_a_process_that_was_killed(store, release):
+    code = "import os, pathlib, sys; from sweetgrad.store._alone import alone\nwith alone(pathlib.Path(sys.argv[1])): os._exit(9)"
+    subprocess.run([sys.executable, "-c", code, str(release)], check=False)
+    assert [path.name for path in release.parent.glob("release.*")] == ["release.claim"]
+    assert publish(store, release).number == 2
     assert list(release.parent.glob("release.*")) == []
 
 
