@@ -4,8 +4,9 @@ from sweetgrad.analysis.baselines import LossSummary, loss_summary, params, para
 from sweetgrad.analysis.comparison import compare_estimators, estimator_scores, te_nas, te_nas_nobn
 from sweetgrad.analysis.correlation import RankCorrelation, correlation_by_interval, heatmap, rank_correlation
 from sweetgrad.analysis.counts import interval_bounds, interval_counts
+from sweetgrad.analysis.figures import plot_comparison, plot_heatmap, plot_layers, plot_sweetness
 from sweetgrad.analysis.intervals import Interval, IntervalGrid
-from sweetgrad.analysis.plots import plot_comparison, plot_heatmap, plot_sweetness
+from sweetgrad.analysis.layers import layer_profile
 from sweetgrad.analysis.scores import proportion, score
 from sweetgrad.analysis.sweet import sweet_grad_abs, sweet_grad_norm, sweet_snip
 from sweetgrad.analysis.sweetness import BestInterval, best_interval, sweetness
@@ -23,12 +24,14 @@ __all__ = [
     "heatmap",
     "interval_bounds",
     "interval_counts",
+    "layer_profile",
     "loss_summary",
     "params",
     "params_live",
     "params_weights",
     "plot_comparison",
     "plot_heatmap",
+    "plot_layers",
     "plot_sweetness",
     "proportion",
     "rank_correlation",

@@ -15,7 +15,7 @@ from sweetgrad.analysis.intervals import Interval, IntervalGrid, Intervals, Thre
 from sweetgrad.analysis.scores import DEPTH_LAYERS, chosen_layers, nan_layers_last, proportion
 from sweetgrad.store.schema import STATUS
 
-__all__ = ["BestInterval", "best_interval", "sweetness"]
+__all__ = ["BestInterval", "best_interval", "sweetness", "sweetness_by_arch"]
 
 
 def sweetness(proportion: xr.DataArray) -> xr.DataArray:
@@ -138,16 +138,10 @@ def best_interval(
     pieces = as_intervals(grid)
     if len(pieces) < 2:
         raise ValueError(f"choosing needs at least 2 intervals, got {len(pieces)}: pass an IntervalGrid")
-    chosen = _first_measured(profile, num_archs)
-    if chosen["grad_count"].chunks is None:
-        by_arch = _sweetness_in_blocks(chosen, pieces, kind=kind, layer_types=layer_types)
-    else:  # dask has blocks of its own, and maybe a cluster
-        shares = proportion(chosen, pieces, kind=kind, layer_types=layer_types)
-        by_arch = _sweetness_by_arch(shares).transpose("arch", "interval").values
-    by_arch = by_arch[~np.isnan(by_arch).any(axis=1)]
+    by_arch = sweetness_by_arch(profile, pieces, num_archs=num_archs, kind=kind, layer_types=layer_types).values
     if len(by_arch) < 2:
         raise ValueError(
-            f"{len(by_arch)} of {chosen.sizes['arch']} architectures have 2 layers to compare: need at least 2"
+            f"{len(by_arch)} of the first {num_archs} architectures have 2 layers to compare: need at least 2"
         )
 
     mean = by_arch.mean(axis=0)
@@ -164,6 +158,46 @@ def best_interval(
         num_archs=len(by_arch),
         table=table,
     )
+
+
+def sweetness_by_arch(
+    profile: xr.Dataset,
+    grid: Intervals,
+    *,
+    num_archs: int | None = None,
+    kind: Kind = "weight",
+    layer_types: Collection[str] = DEPTH_LAYERS,
+) -> xr.DataArray:
+    """Sweetness of every architecture by itself: the inner mean of Eq. 3.
+
+    Parameters
+    ----------
+    profile, kind, layer_types
+        As in `best_interval`.
+    grid
+        Intervals.
+    num_archs
+        As in `best_interval`; None: all that were measured.
+
+    Returns
+    -------
+    Dims ``(arch, interval)``, in [-1, 1], in memory: those of the architectures that have 2 layers to compare.
+
+    Raises
+    ------
+    ValueError
+        If fewer than 2 architectures were measured or asked for, or none has 2 layers of these types.
+    """
+    pieces = as_intervals(grid)
+    chosen = _first_measured(profile, profile.sizes["arch"] if num_archs is None else num_archs)
+    if chosen["grad_count"].chunks is None:
+        by_arch = _sweetness_in_blocks(chosen, pieces, kind=kind, layer_types=layer_types)
+    else:  # dask has blocks of its own, and maybe a cluster
+        shares = proportion(chosen, pieces, kind=kind, layer_types=layer_types)
+        by_arch = _sweetness_by_arch(shares).transpose("arch", "interval").values
+    deep = ~np.isnan(by_arch).any(axis=1)
+    coords = {"arch": chosen["arch"].values[deep], **interval_coords(pieces)}
+    return xr.DataArray(by_arch[deep], coords, ("arch", "interval"), name="sweetness", attrs={"units": "1"})
 
 
 def _sweetness_in_blocks(
@@ -230,7 +264,8 @@ def _first_measured(profile: xr.Dataset, num_archs: int) -> xr.Dataset:
     if len(rows) < 2:
         raise ValueError(
             f"sweetness needs at least 2 measured architectures, asked for {num_archs}: "
-            f"{len(measured)} of {profile.sizes['arch']} were measured (status 1)"
+            f"{len(measured)} of {profile.sizes['arch']} were measured (status 1). One network cannot choose; layer_profile "
+            "shows the sweetness that it has in each interval"
         )
     needed = profile[["grad_count", "num_params", "layer_type"]].assign(status=status)
     # A slice is much quicker to read than an index array.

@@ -11,8 +11,9 @@ from sweetgrad.flows.selection import select_archs
 if TYPE_CHECKING:
     from sweetgrad.flows.estimate_run import estimate
     from sweetgrad.flows.run import ProfileSummary, profile
+    from sweetgrad.flows.score import score_network
 
-__all__ = ["ProfileSummary", "estimate", "profile", "select_archs"]
+__all__ = ["ProfileSummary", "estimate", "profile", "score_network", "select_archs"]
 
 # Prefect reads these when it is first imported. They are defaults: what the user has set stays.
 for _name, _value in {
@@ -26,7 +27,7 @@ for _name, _value in {
 
 
 def __getattr__(name: str) -> Any:
-    modules = {"ProfileSummary": "run", "estimate": "estimate_run", "profile": "run"}
+    modules = {"ProfileSummary": "run", "estimate": "estimate_run", "profile": "run", "score_network": "score"}
     if name in modules:
         from importlib import import_module
 

@@ -159,7 +159,7 @@ def artifact_key(what: str, name: str) -> str:
 def profile_command(asked: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
     """The ``sweetgrad profile`` line that asks for the same again, without what is the default.
 
-    Tables (of a cluster, of storage options) are left out: a command line has no room for them, and they may hold secrets.
+    Tables of a cluster and of storage options are left out: a command line has no room for them, and they may hold secrets.
 
     Examples
     --------
@@ -167,6 +167,8 @@ def profile_command(asked: Mapping[str, Any], defaults: Mapping[str, Any]) -> st
     "sweetgrad profile 'my store.zarr' --archs 0:9 --augment"
     """
     words = ["sweetgrad", "profile", str(asked["store"])]
+    for key, value in (asked.get("space_options") or {}).items():
+        words += ["--space-option", f"{key}={value}"]
     for name, value in asked.items():
         if name == "store" or value in (None, [], defaults.get(name)) or isinstance(value, Mapping):
             continue

@@ -42,10 +42,13 @@ machine where the run goes on; absolute ones are best."""
 )
 def profile_deployment(
     store: str = Field(description="Folder or URL of the store; made if it is not there."),
-    space: str = Field("nas-bench-201", description="nas-bench-201, nas-bench-101, or a search space of your own."),
+    space: str = Field(
+        "nas-bench-201", description="nas-bench-201, nas-bench-101, darts, ... or a search space of your own."
+    ),
     dataset: str = Field("digits", description="digits, synthetic, cifar10, cifar100, imagenet16-120, or your own."),
     data_dir: str | None = Field(None, description="Folder with the files of the data set."),
     space_file: str | None = Field(None, description="Table that lists or orders the architectures."),
+    space_options: dict[str, Any] = Field({}, description="Parameters of the search space, e.g. channels."),  # noqa: B008
     archs: str = Field("all", description="all, START:STOP, sample:N (seeded), or an index."),
     batch_size: int = Field(64, description="Images in the one batch that all architectures see."),
     seed: int = Field(42, description="Seed of the batch, the initialisation and the sample."),

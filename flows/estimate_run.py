@@ -84,7 +84,10 @@ def estimate(
     spec = ProfileSpec.from_attrs(data.attrs["spec"])
     _resolve_device(spec.device, remote=scheduler is not None or cluster is not None)
     table = space_file or _find_table(spec.space, data_dir)
-    space = load_space(spec.space, table=table)
+    options = dict(spec.space_options)
+    if table is None and getattr(registry.load("spaces", spec.space), "open_ended", False):
+        options["num_archs"] = data.sizes["arch"]  # as far as the profile has grown
+    space = load_space(spec.space, table=table, options=options)
     batch = load_batch(
         spec.dataset,
         batch_size=spec.batch_size,

@@ -69,6 +69,7 @@ def profile(
     dataset: str = "digits",
     data_dir: str | Path | None = None,
     space_file: str | Path | None = None,
+    space_options: Mapping[str, Any] | None = None,
     archs: str = "all",
     batch_size: int = 64,
     seed: int = 42,
@@ -92,7 +93,9 @@ def profile(
         Folder, URL or `RemoteStore`; made if it is not there.
     space, space_file
         Registered search space, and the file that lists or orders its architectures. Without it,
-        ``benchmarks/<space>.csv.gz`` under ``data_dir`` is taken if it is there.
+        ``benchmarks/<space>.csv.gz`` under ``data_dir`` is taken if it is there (or what the space names in ``tables``).
+    space_options
+        Parameters of the search space, such as ``{"channels": 16, "cells": 8}``.
     dataset, data_dir, download
         Registered data set, the folder of its files, and whether to fetch them.
     archs
@@ -142,15 +145,16 @@ def profile(
     estimators = with_moments(estimators) if moments else estimators
     for estimator in estimators:
         registry.load("estimators", estimator)
-    table = space_file or _find_table(space, data_dir)
-    search_space = load_space(space, table=table)
+    table = space_file or _find_table(space, data_dir, download=download)
+    search_space = load_space(space, table=table, options=space_options)
     rows = select_archs(archs, num_archs=len(search_space), seed=seed)
     folder = None if data_dir is None else Path(data_dir)
     batch = load_batch(dataset, batch_size=batch_size, seed=seed, augment=augment, data_dir=folder, download=download)
     spec = make_spec(search_space, batch, seed=seed, device=device)
     location = absolute(store)
     arch, layers = ArchIds(search_space), search_space.layer_names
-    name = create_profile(location, spec, arch=arch, layers=layers, shard_size=shard_size)
+    may_grow = getattr(search_space, "open_ended", False)
+    name = create_profile(location, spec, arch=arch, layers=layers, shard_size=shard_size, may_grow=may_grow)
     create_estimators(location, name, estimators)
     run = Run(location, name, rows, search_space, batch, spec, tuple(estimators), retry_failed, _command(asked))
     shards = run.shards_to_do()
@@ -212,9 +216,16 @@ def _command(asked: Mapping[str, Any]) -> str:
     return profile_command(asked, {key: each.default for key, each in inspect.signature(profile).parameters.items()})
 
 
-def _find_table(space: str, data_dir: str | Path | None) -> Path | None:
-    found = Path(data_dir or ".") / "benchmarks" / f"{space}.csv.gz"
-    return found if data_dir is not None and found.exists() else None
+def _find_table(space: str, data_dir: str | Path | None, *, download: bool = False) -> Path | None:
+    if data_dir is None:
+        return None
+    make = registry.load("spaces", space)
+    places = [Path(data_dir) / place for place in getattr(make, "tables", (f"benchmarks/{space}.csv.gz",))]
+    found = next((place for place in places if place.exists()), None)
+    fetch = getattr(make, "fetch_table", None)
+    if found is None and download and fetch is not None:
+        return fetch(Path(data_dir))  # type: ignore[no-any-return]
+    return found
 
 
 def _resolve_device(device: str, *, remote: bool) -> str:

@@ -88,6 +88,7 @@ def make_spec(space: SearchSpace, batch: Batch, *, seed: int = 42, device: str =
         batch_sha256=batch.sha256,
         arch_sha256=archs.hexdigest(),
         device=device,
+        space_options=getattr(space, "options", {}),
     )
 
 
@@ -227,7 +228,7 @@ def _do(
         sizes = [rows.sizes[dim] for dim in ("arch", "layer", "kind", "bin")]
         rows = rows.assign({name: (v.dims, np.full(sizes, v.fill, "f4")) for name, v in MOMENT_VARIABLES.items()})
     num_done = 0
-    with _deterministic(spec.threads):
+    with deterministic(spec.threads):
         x, y = to_device(batch, spec.device)
         for row, each in enumerate(work):
             if should_stop():
@@ -295,7 +296,7 @@ def _fill_scores(rows: xr.Dataset, row: int, scores: Mapping[str, Score]) -> Non
 
 
 @contextmanager
-def _deterministic(threads: int) -> Iterator[None]:
+def deterministic(threads: int) -> Iterator[None]:
     """Set what moves last bits, and put it back: threads of one network; cuDNN's choice of algorithm, and its TF32."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Batch", "Images", "draw_batch"]
+__all__ = ["Batch", "Images", "draw_batch", "random_batch"]
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,38 @@ def draw_batch(images: Images, *, batch_size: int, seed: int, augment: bool = Fa
     if augment:
         x = _crop_and_flip(x, random, padding=images.crop_padding)
     return Batch(x, images.y[chosen], images.num_classes, dataset=images.name, source=images.source, augment=augment)
+
+
+def random_batch(shape: tuple[int, int, int], *, num_classes: int, batch_size: int = 64, seed: int = 42) -> Batch:
+    """Draw a batch that carries nothing: standard normal images of any shape, uniform labels.
+
+    Parameters
+    ----------
+    shape
+        Channels, height and width of an image.
+    num_classes, batch_size
+        Classes, and images to draw.
+    seed
+        Seed of the draw; the same seed gives the same batch on every platform.
+
+    Raises
+    ------
+    ValueError
+        If a number is less than 1.
+
+    Examples
+    --------
+    >>> random_batch((1, 2, 2), num_classes=5, batch_size=3, seed=0).y
+    array([4, 0, 3])
+    """
+    if min(*shape, num_classes, batch_size) < 1:
+        raise ValueError(
+            f"shape, num_classes and batch_size must be at least 1, got {shape}, {num_classes} and {batch_size}"
+        )
+    # RandomState, because NumPy promises never to change its stream.
+    random = np.random.RandomState(seed)
+    y = random.randint(0, num_classes, size=batch_size, dtype=np.int64)
+    return Batch(random.standard_normal((batch_size, *shape)).astype(np.float32), y, num_classes, dataset="random")
 
 
 def _crop_and_flip(x: NDArray[np.float32], random: np.random.RandomState, *, padding: int) -> NDArray[np.float32]:

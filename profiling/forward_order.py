@@ -26,6 +26,11 @@ def layers_in_forward_order(module: nn.Module, x: Tensor) -> tuple[Layer, ...]:
     -------
     Layers that hold every parameter once; one that several modules share is in the layer that is reached first.
 
+    Raises
+    ------
+    ValueError
+        If the forward pass raises; the message gives the shape of ``x``, and what was raised.
+
     Examples
     --------
     >>> model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2))
@@ -68,7 +73,13 @@ def _in_order_of_first_call(module: nn.Module, x: Tensor) -> list[str]:
         submodule.register_forward_pre_hook(note(name))
     # Dropout in the trial must not move the generator on: the measured pass draws what it would draw alone.
     with torch.no_grad(), torch.random.fork_rng([x.device] if x.device.type == "cuda" else []):
-        trial(x)
+        try:
+            trial(x)
+        except Exception as error:  # whatever a network raises on what it was not made for
+            raise ValueError(
+                f"the network failed on x of shape {tuple(x.shape)}, {str(x.dtype).removeprefix('torch.')}: "
+                f"{type(error).__name__}: {error}. Give x in the shape that it takes, or fewer images if memory ran out"
+            ) from error
 
     def position(name: str) -> int:
         while name and name not in called:

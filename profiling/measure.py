@@ -103,7 +103,7 @@ def forward_backward(
     if all(parameter.grad is None for parameter in parameters):
         raise ValueError(
             "the loss depends on no parameter that asks for a gradient: the network has no parameters, all are frozen "
-            "(requires_grad=False), or gradients are switched off here (torch.no_grad)"
+            "(requires_grad=False), or gradients are switched off here (torch.no_grad); profile a network that can be trained"
         )
     return logits, loss.item()
 
@@ -167,8 +167,8 @@ def profile_network(
     Raises
     ------
     ValueError
-        If a layer name is not a submodule, a parameter is in no layer or in two, the labels do not fit the logits, or images
-        are not finite.
+        If a layer name is not a submodule, a parameter is in no layer or in two, the network cannot take ``x``, the labels do
+        not fit the logits, or images are not finite.
 
     Examples
     --------
@@ -234,7 +234,7 @@ def _check_logits(logits: object, y: Tensor, label_range: tuple[int, int]) -> No
     if label_range[0] < 0 or label_range[1] >= logits.shape[1]:
         raise ValueError(
             f"labels must be in 0..{logits.shape[1] - 1}, as the network has {logits.shape[1]} outputs; "
-            f"got {label_range[0]}..{label_range[1]}"
+            f"got {label_range[0]}..{label_range[1]}: ask for as many classes as the network has outputs"
         )
 
 

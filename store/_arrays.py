@@ -35,11 +35,15 @@ def create_group(
     }
     for key, values in coords.items():
         group[key][:] = values  # type: ignore[index]
+    write_archs(group, arch)
+    return group
+
+
+def write_archs(group: zarr.Group, arch: Sequence[str]) -> None:
     for start in range(0, len(arch), _COORDINATE_CHUNK):  # a space may have millions of strings
         stop = min(start + _COORDINATE_CHUNK, len(arch))
         group["arch"][start:stop] = np.array(arch[start:stop], dtype=object)  # type: ignore[index]
         group["arch_index"][start:stop] = np.arange(start, stop, dtype="int32")  # type: ignore[index]
-    return group
 
 
 def _create_arrays(group: zarr.Group, *, sizes: Mapping[str, int], shard_size: int) -> None:

@@ -13,33 +13,32 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 import zarr
-from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec
 
-from sweetgrad.store._accuracy_files import Format, read_accuracy_file, tidy
+from sweetgrad.store._accuracy_merge import DIMS, merge_tables, to_arrays
 from sweetgrad.store._arrays import compressor
 from sweetgrad.store.access import Location, child_groups, is_remote, open_root, with_options
+from sweetgrad.store.benchmarks import tidy
 from sweetgrad.store.claims import exclusively
-from sweetgrad.store.errors import CorruptShardError, NotAStoreError, StoreError
+from sweetgrad.store.errors import CorruptShardError, NotAStoreError
 from sweetgrad.store.profiles import _create_root, _profile_names, consolidate
 from sweetgrad.store.schema import Variable
 
 __all__ = [
     "ACCURACY_VARIABLES",
-    "Format",
     "ImportReport",
     "import_accuracy",
+    "list_archs",
+    "open_accuracies",
     "open_accuracy",
-    "read_accuracy_file",
     "recover_accuracy",
 ]
 
-_DIMS = ("arch", "dataset", "split", "epochs")
 _TABLE = (
     Variable(
-        "accuracy", _DIMS, "float64", "%", "Accuracy after training, in [0, 100]; NaN where the table has none.", np.nan
+        "accuracy", DIMS, "float64", "%", "Accuracy after training, in [0, 100]; NaN where the table has none.", np.nan
     ),
-    Variable("train_seconds", _DIMS, "float64", "s", "Time that the training took; NaN where unknown.", np.nan),
+    Variable("train_seconds", DIMS, "float64", "s", "Time that the training took; NaN where unknown.", np.nan),
     Variable("arch", ("arch",), "str", "", "Canonical architecture string of the search space.", "", "coord"),
     Variable("dataset", ("dataset",), "str", "", "Data set that the network was trained and judged on.", "", "coord"),
     Variable("split", ("split",), "str", "", "Part of the data set that the accuracy is of.", "", "coord"),
@@ -155,8 +154,8 @@ def _import(
             f"{source}: no row matches an architecture of {space}, which has e.g. {', '.join(axis[:2])}; "
             f"the table has e.g. {', '.join(dict.fromkeys(unmatched[:2])) or 'no accuracy at all'}"
         )
-    new = _to_arrays(table, axis, source)
-    merged, added, unchanged, changed = _merge(stored, new, axis, space=space, source=source)
+    new = to_arrays(table, axis, source)
+    merged, added, unchanged, changed = merge_tables(stored, new, axis, space=space, source=source)
     if changed:
         entry = {
             "source": source,
@@ -178,6 +177,37 @@ def _import(
         selectors=tuple(_selectors(merged)),
         changed=changed,
     )
+
+
+def open_accuracies(location: Location, space: str, *, storage_options: dict[str, Any] | None = None) -> xr.Dataset:
+    """The whole table of a space, in memory.
+
+    Parameters
+    ----------
+    location, storage_options
+        As in `open_store`.
+    space
+        Search space, e.g. ``nas-bench-201``.
+
+    Returns
+    -------
+    ``accuracy`` in % and ``train_seconds``, dims (arch, dataset, split, epochs); NaN where the table has none.
+
+    Raises
+    ------
+    NotAStoreError
+        If the store has no accuracies of the space.
+    """
+    location = with_options(location, storage_options)
+    root = open_root(location)
+    table = _load(root, location, space)
+    if table is None:
+        have = [path for path, child in child_groups(root) if "accuracy" in child]
+        raise NotAStoreError(
+            f"{location} has no accuracies of {space!r} (it has those of: {', '.join(have) or 'no space'}): "
+            f"`sweetgrad accuracy import {location} --space {space} --from FILE` adds them."
+        )
+    return table
 
 
 def open_accuracy(
@@ -205,15 +235,7 @@ def open_accuracy(
     NotAStoreError
         If the store has no accuracies of the space.
     """
-    location = with_options(location, storage_options)
-    root = open_root(location)
-    table = _load(root, location, space)
-    if table is None:
-        have = [path for path, child in child_groups(root) if "accuracy" in child]
-        raise NotAStoreError(
-            f"{location} has no accuracies of {space!r} (it has those of: {', '.join(have) or 'no space'}): "
-            f"`sweetgrad accuracy import {location} --space {space} --from FILE` adds them."
-        )
+    table = open_accuracies(location, space, storage_options=storage_options)
     there = list(_selectors(table))
     longest = {name.rpartition("/")[0]: name for name in there}  # epochs ascend, so the last one stays
     full = longest.get(selector, selector)
@@ -222,6 +244,20 @@ def open_accuracy(
         raise ValueError(f"no accuracies {selector!r} of {space}; there are {', '.join(near)}")
     dataset, split, epochs = full.rsplit("/", 2)
     return table["accuracy"].sel(dataset=dataset, split=split, epochs=int(epochs))
+
+
+def list_archs(location: Location, space: str, *, storage_options: dict[str, Any] | None = None) -> list[str]:
+    """Architectures of a space that a store knows: those of its profiles, then those that have accuracies.
+
+    A surrogate is asked for these. Empty if the store has none, or is not there.
+    """
+    location = with_options(location, storage_options)
+    try:
+        root = open_root(location)
+    except NotAStoreError:
+        return []
+    stored = _load(root, location, space)
+    return list(dict.fromkeys([*_profile_archs(root, space), *(stored["arch"].values.tolist() if stored else ())]))
 
 
 def recover_accuracy(location: Location, space: str) -> None:
@@ -257,7 +293,7 @@ def _load(root: zarr.Group, location: Location, space: str) -> xr.Dataset | None
             raise CorruptShardError(
                 f"{location}: {space}/{name} cannot be read ({error}). Delete that folder and import its tables again."
             ) from error
-        coords = {key: data.pop(key) for key in _DIMS}
+        coords = {key: data.pop(key) for key in DIMS}
         coords["arch"] = (
             ("arch",),
             coords["arch"][1].astype(object),
@@ -289,78 +325,6 @@ def _with_arch(table: pd.DataFrame, order: list[str], source: str) -> tuple[pd.D
     inside = table["index"] < len(order)
     placed = table[inside].assign(arch=lambda rows: [order[i] for i in rows["index"]])
     return placed, [f"index {i}" for i in table["index"][~inside]]
-
-
-def _to_arrays(table: pd.DataFrame, axis: list[str], source: str) -> xr.Dataset:
-    """Dense arrays of a tidy table; rows with equal keys must agree."""
-    keys = list(_DIMS)
-    groups = table.groupby(keys, sort=False)
-    for column, name in (("accuracy", "accuracy"), ("seconds", "train_seconds")):
-        spread = groups[column].agg(["min", "max"])
-        _require_equal(spread["min"].to_numpy(), spread["max"].to_numpy(), name, list(spread.index), source, source)
-    # first() takes the first value that is not NaN, so a repeated row may add the seconds that another one lacks.
-    rows = groups[["accuracy", "seconds"]].first()
-    coords: dict[str, Any] = {"arch": axis, **{key: sorted(table[key].unique().tolist()) for key in keys[1:]}}
-    shape = tuple(len(coords[key]) for key in keys)
-    position = tuple(pd.Index(coords[key]).get_indexer(rows.index.get_level_values(key)) for key in keys)
-    data = {}
-    for column, name in (("accuracy", "accuracy"), ("seconds", "train_seconds")):
-        values = np.full(shape, np.nan)
-        values[position] = rows[column].to_numpy()
-        data[name] = (_DIMS, values)
-    return xr.Dataset(data, coords=coords)
-
-
-def _merge(
-    stored: xr.Dataset | None, new: xr.Dataset, axis: list[str], *, space: str, source: str
-) -> tuple[xr.Dataset, int, int, bool]:
-    """The union of both tables, the number of accuracies added and unchanged, and whether anything differs from ``stored``."""
-    num_new = int(new["accuracy"].notnull().sum())
-    if stored is None:
-        return new, num_new, 0, True
-    coords: dict[str, Any] = {"arch": axis}
-    for key in _DIMS[1:]:
-        coords[key] = sorted({*stored[key].values.tolist(), *new[key].values.tolist()})
-    before, after = stored.reindex(coords), new.reindex(coords)
-    stacked_keys = None
-    for name in ("accuracy", "train_seconds"):
-        a, b = before[name].values, after[name].values
-        differ = _differ(a, b)
-        if differ.any():
-            at = np.argwhere(differ)
-            stacked_keys = [tuple(coords[key][i] for key, i in zip(_DIMS, row, strict=True)) for row in at[:3]]
-            _require_equal(
-                a[differ][:3], b[differ][:3], name, stacked_keys, f"the table of {space} in the store", source, len(at)
-            )
-    merged = before.fillna(after)
-    unchanged = int((before["accuracy"].notnull() & after["accuracy"].notnull()).sum())
-    return merged, num_new - unchanged, unchanged, not merged.identical(stored)
-
-
-def _differ(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Where two values of one key are both there and differ by more than text files with six decimals lose."""
-    return ~np.isnan(a) & ~np.isnan(b) & ~np.isclose(a, b, rtol=1e-9, atol=1e-6)
-
-
-def _require_equal(
-    a: np.ndarray,
-    b: np.ndarray,
-    name: str,
-    keys: list[tuple[Any, ...]],
-    where_a: str,
-    where_b: str,
-    total: int | None = None,
-) -> None:
-    """Raise with examples if two values of one key differ."""
-    differ = np.flatnonzero(_differ(a, b))
-    if differ.size:
-        lines = "\n".join(f"  {'/'.join(str(part) for part in keys[i])}: {a[i]} and {b[i]}" for i in differ[:3])
-        first, second = ("two rows", f"of {where_a}") if where_a == where_b else (where_a, f"and {where_b}")
-        raise StoreError(
-            f"{first} {second} disagree on {name} for {total or differ.size} of (arch/dataset/split/epochs):\n{lines}\n"
-            "Two versions of a benchmark would be mixed. Keep one: remove the other rows, give them another split name, or "
-            "import into another store."
-        )
 
 
 def _replace(root: zarr.Group, location: Location, space: str, table: xr.Dataset) -> None:

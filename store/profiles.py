@@ -5,6 +5,7 @@ import difflib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from zarr.errors import ZarrUserWarning
 
 from sweetgrad.store._arrays import create_group
 from sweetgrad.store._digest import profile_digest
+from sweetgrad.store._growth import grow, named_archs
 from sweetgrad.store.access import (
     Location,
     check_profile,
@@ -146,6 +148,7 @@ def create_profile(
     arch: Sequence[str],
     layers: Sequence[str],
     shard_size: int | None = None,
+    may_grow: bool = False,
 ) -> str:
     """Create an empty profile with a row for every architecture, or check that the one there has this spec.
 
@@ -159,6 +162,9 @@ def create_profile(
         Architecture strings of the whole space, in index order, and layer names from input to output.
     shard_size
         Architectures in a shard; None: that of the profile found, or `DEFAULT_SHARD_SIZE`.
+    may_grow
+        Whether the space is an endless list, of which ``arch`` is a beginning: then a profile that is there gets rows at its end
+        if ``arch`` is longer, and is taken as it is if ``arch`` is shorter.
 
     Returns
     -------
@@ -176,7 +182,7 @@ def create_profile(
     if not is_remote(location) and Path(str(location)).is_file():
         raise NotAStoreError(f"{location} is a file: expected a folder of a zarr store, or a new path.")
     with exclusively(location):
-        return _create_profile(_create_root(location), location, spec, arch, layers, shard_size)
+        return _create_profile(_create_root(location), location, spec, arch, layers, shard_size, may_grow)
 
 
 def _create_profile(
@@ -186,17 +192,24 @@ def _create_profile(
     arch: Sequence[str],
     layers: Sequence[str],
     shard_size: int | None,
+    may_grow: bool,
 ) -> str:
     name = spec.profile_name
     group = _get(root, name, location)
     # The spec is written last, in one write with what goes with it: a group without it is a creation that was cut off.
     if isinstance(group, zarr.Group) and "spec" in group.attrs:
-        spec.require_equal(ProfileSpec.from_attrs(dict(group.attrs["spec"])), where=f"profile {name} in {location}")  # type: ignore[arg-type]
+        stored = ProfileSpec.from_attrs(dict(group.attrs["spec"]))  # type: ignore[arg-type]
+        named = named_archs(group) if may_grow else []
+        is_list = may_grow and all(a == b for a, b in zip(named, arch, strict=False))
+        asked = replace(spec, arch_sha256=stored.arch_sha256) if is_list else spec
+        asked.require_equal(stored, where=f"profile {name} in {location}")
         if shard_size not in (None, group.attrs["shard_size"]):
             raise StoreError(
                 f"profile {name} in {location} has shards of {group.attrs['shard_size']} architectures, asked {shard_size}: "
                 "leave --shard-size out to continue it."
             )
+        if is_list and len(arch) >= len(named) < max(len(arch), int(group["status"].shape[0])):  # type: ignore[union-attr]
+            grow(group, spec, arch)
     elif has_rows(root, name):
         raise StoreError(
             f"profile {name} in {location} holds rows, but its spec cannot be read ({name}/zarr.json). Copy that file from a "

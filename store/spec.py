@@ -1,7 +1,8 @@
 """What a profile was measured with: two profiles with equal specs hold equal numbers."""
 
 import json
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
 from sweetgrad.store.errors import SpecMismatchError
@@ -27,6 +28,8 @@ class ProfileSpec:
         SHA-256 of the architecture strings of the space, in order, each ended by a newline.
     init, loss, dtype, memory_format, thresholds
         Initialisation, loss, precision, memory format, and the set of bin edges.
+    space_options
+        Parameters of the search space, such as channels and cells; empty for a space that has none.
     device, threads
         Type of device that computed the gradients (``cpu`` or ``cuda``), and CPU threads of one network: both move last bits.
     """
@@ -48,6 +51,7 @@ class ProfileSpec:
     thresholds: str = "fractions-1-to-10-of-1e-10-to-10"
     device: str = "cpu"
     threads: int = 1
+    space_options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def profile_name(self) -> str:
@@ -58,7 +62,9 @@ class ProfileSpec:
 
     def to_attrs(self) -> dict[str, Any]:
         """JSON-ready form for the attributes of a profile."""
-        return {**asdict(self), "input_shape": list(self.input_shape)}
+        attrs = {**asdict(self), "input_shape": list(self.input_shape)}
+        # Where there are none, the attributes are those that older versions wrote and can read.
+        return attrs if self.space_options else {k: v for k, v in attrs.items() if k != "space_options"}
 
     @classmethod
     def from_attrs(cls, attrs: dict[str, Any]) -> Self:
@@ -67,7 +73,7 @@ class ProfileSpec:
 
     def require_equal(self, other: Self, *, where: str) -> None:
         """Raise `SpecMismatchError` that names every field in which ``other`` (found in the store) differs from this spec."""
-        mine, theirs = self.to_attrs(), other.to_attrs()
+        mine, theirs = asdict(self), asdict(other)
         differing = [f.name for f in fields(self) if mine[f.name] != theirs[f.name]]
         if differing:
             lines = "\n".join(

@@ -60,7 +60,16 @@ def test_docs__python_of_a_page_runs(page: Path, store: Path, tmp_path: Path, mo
 
 def test_docs__every_how_to_page_on_python_is_tested() -> None:
     tested = {page.stem for page in PAGES}
-    assert {"add-a-search-space", "own-network", "reanalyse", "import-accuracies", "resume"} <= tested
+    assert {
+        "add-a-search-space",
+        "figures",
+        "import-accuracies",
+        "own-network",
+        "reanalyse",
+        "resume",
+        "score-a-network",
+        "search",
+    } <= tested
 
 
 def test_add_a_search_space__registers_by_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,14 +82,16 @@ def test_add_a_search_space__registers_by_entry_point(tmp_path: Path, monkeypatc
     _install(tomllib.loads(found[1])["project"], tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
 
-    space = load_space("plain")
+    space = load_space("residual")
 
-    assert len(space) == 81
+    assert len(space) == 256
     assert space.arch_id(0) == "1-1-1-1"
-    network = space.build("1-3-3-5", in_channels=3, num_classes=10)
-    # 3*16*1 + 16*16*(9 + 9 + 25) weights of convolutions, 4*32 of norms, 16*10 + 10 of the head
-    assert sum(p.numel() for p in network.module.parameters()) == 48 + 256 * 43 + 128 + 170
-    with pytest.raises(ValueError, match="expected 4 kernels of 1, 3, 5"):
+    network = space.build("3-1-5-7", in_channels=3, num_classes=10)
+    # Stem; for every cell its entrance and its block; norms; head.
+    weights = 9 * 3 * 16 + (9 + 9) * 16 * 16 + 9 * 16 * 32 + 32 * 32 + (9 + 25) * 32 * 32 + 9 * 32 * 64 + 49 * 64 * 64
+    norms = 2 * (16 + 2 * (16 + 32 + 32 + 64))
+    assert sum(p.numel() for p in network.module.parameters()) == weights + norms + 64 * 10 + 10
+    with pytest.raises(ValueError, match="expected four kernels of 1, 3, 5 or 7"):
         space.build("1-3", in_channels=3, num_classes=10)
 
 

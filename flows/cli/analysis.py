@@ -28,17 +28,25 @@ from sweetgrad.analysis import (
     rank_correlation,
     score,
 )
-from sweetgrad.analysis.comparison import TABLE_1
-from sweetgrad.flows.cli.common import ProfileArgument, StorageOption, StoreArgument, locate, open_selected, plain_table
+from sweetgrad.analysis.reproduction import TABLE_1
+from sweetgrad.flows.cli.common import (
+    MaxOption,
+    MinOption,
+    ProfileArgument,
+    SplitOption,
+    StorageOption,
+    StoreArgument,
+    locate,
+    open_selected,
+    parse_interval,
+    plain_table,
+)
 from sweetgrad.flows.cli.terminal import Terminal
 from sweetgrad.store.accuracy import open_accuracy
 from sweetgrad.store.estimators import MOMENTS, open_estimators, open_moments
 
 __all__ = ["correlate", "intervals"]
 
-MaxOption = Annotated[str, typer.Option("--max", help="Largest threshold.")]
-MinOption = Annotated[str, typer.Option("--min", help="Smallest threshold.")]
-SplitOption = Annotated[int, typer.Option(help="Parts of each order of magnitude; 1 to 10 are exact.")]
 _BAR = 24
 
 
@@ -124,8 +132,8 @@ def correlate(
         table.add_row(escape(label), f"{result.correlation:.3f}", f"{result.low:.3f} to {result.high:.3f}")
     console.print(table)
     if estimators or plot is not None:
-        chosen = _parse_interval(interval) if interval is not None else best_interval(data, grid)
-        published = TABLE_1.get(accuracy.partition("/")[0], {}) if space == "nas-bench-201" else {}
+        chosen = parse_interval(interval) if interval is not None else best_interval(data, grid)
+        published = TABLE_1.get(space, {}).get(accuracy.partition("/")[0], {})
         stored = open_estimators(location, name)
         # A threshold inside a bin leaves no sum of a part of it.
         has_moments = MOMENTS in stored["estimator"].values and not _is_estimated(data, chosen)
@@ -153,7 +161,7 @@ def _scores(
     """Everything to correlate, by the name it is shown under."""
     scores: dict[str, xr.DataArray] = {}
     if interval is not None:
-        asked = _parse_interval(interval)
+        asked = parse_interval(interval)
         scores[f"sweet gradient {asked}"] = score(data, asked)
         if _is_estimated(data, asked):
             console.print(
@@ -168,13 +176,6 @@ def _scores(
 
 def _is_estimated(data: xr.Dataset, interval: Interval | BestInterval) -> bool:
     return bool(interval_counts(data.isel(arch=[0]), interval, level="network")["estimated"].any())
-
-
-def _parse_interval(text: str) -> Interval:
-    lower, comma, upper = text.partition(",")
-    if not comma:
-        raise ValueError(f"an interval is LOWER,UPPER such as 1e-4,5e-4 or 1e-4,inf; got {text!r}")
-    return Interval(lower.strip(), upper.strip())
 
 
 def _method(method: str) -> Literal["spearman", "kendall"]:

@@ -10,8 +10,12 @@ from rich.markup import escape
 
 from sweetgrad.flows.cli.analysis import correlate, intervals
 from sweetgrad.flows.cli.estimate import estimate
+from sweetgrad.flows.cli.figures import figure, report
 from sweetgrad.flows.cli.profile import profile
 from sweetgrad.flows.cli.release import merge, publish
+from sweetgrad.flows.cli.reproduce import reproduce
+from sweetgrad.flows.cli.score import score
+from sweetgrad.flows.cli.search import search
 from sweetgrad.flows.cli.serve import serve
 from sweetgrad.flows.cli.store import accuracy_import, info, status, verify
 from sweetgrad.flows.cli.terminal import Terminal
@@ -30,10 +34,15 @@ accuracy = typer.Typer(help="Tables of trained accuracies, to compare scores wit
 
 app.command(rich_help_panel="Measure")(profile)
 app.command(rich_help_panel="Measure")(estimate)
+app.command(rich_help_panel="Measure")(score)
 app.command(rich_help_panel="Measure")(status)
 app.command(rich_help_panel="Measure")(serve)
 app.command(rich_help_panel="Ask")(intervals)
 app.command(rich_help_panel="Ask")(correlate)
+app.command(rich_help_panel="Ask")(search)
+app.command(rich_help_panel="Ask")(reproduce)
+app.command(rich_help_panel="Ask")(figure)
+app.command(rich_help_panel="Ask")(report)
 app.command(rich_help_panel="Look after the store")(info)
 app.command(rich_help_panel="Look after the store")(verify)
 app.command(rich_help_panel="Share the store")(publish)

@@ -7,20 +7,27 @@ from typing import Annotated, Any
 import typer
 import xarray as xr
 from rich import box
+from rich.markup import escape
 from rich.table import Table
 
+from sweetgrad.analysis import Interval
 from sweetgrad.flows.selection import select_archs
 from sweetgrad.store import Location, NotAStoreError, list_profiles, open_profile
 from sweetgrad.store.access import with_options
 
 __all__ = [
+    "MaxOption",
+    "MinOption",
     "ProfileArgument",
+    "SplitOption",
     "StorageOption",
     "StoreArgument",
     "locate",
     "only_profile",
     "open_selected",
+    "parse_interval",
     "plain_table",
+    "read_options",
 ]
 
 StoreArgument = Annotated[str, typer.Argument(help="Path or URL of the store.", show_default=False)]
@@ -37,6 +44,10 @@ StorageOption = Annotated[
     ),
 ]
 
+MaxOption = Annotated[str, typer.Option("--max", help="Largest threshold.")]
+MinOption = Annotated[str, typer.Option("--min", help="Smallest threshold.")]
+SplitOption = Annotated[int, typer.Option(help="Parts of each order of magnitude; 1 to 10 are exact.")]
+
 
 def locate(store: str, options: Sequence[str] | None) -> Location:
     """The store that a command names, with its storage options; a value that is JSON is taken as such.
@@ -46,14 +57,28 @@ def locate(store: str, options: Sequence[str] | None) -> Location:
     >>> locate("s3://bucket/nb201.zarr", ["anon=true", 'client_kwargs={"region_name": "eu-west-1"}']).storage_options
     {'anon': True, 'client_kwargs': {'region_name': 'eu-west-1'}}
     """
+    # A key that is made of digits is text all the same.
+    found = read_options(
+        options, what="a storage option", example="endpoint_url=http://127.0.0.1:9000", text=("key", "secret", "token")
+    )
+    return with_options(store, found)
+
+
+def read_options(options: Sequence[str] | None, *, what: str, example: str, text: Sequence[str] = ()) -> dict[str, Any]:
+    """``KEY=VALUE`` options as a dictionary; a value that is JSON is taken as such, but for the keys in ``text``.
+
+    Examples
+    --------
+    >>> read_options(["channels=16", "form=cifar"], what="a space option", example="channels=16")
+    {'channels': 16, 'form': 'cifar'}
+    """
     found: dict[str, Any] = {}
     for option in options or ():
         key, equals, value = option.partition("=")
         if not key or not equals:
-            raise ValueError(f"a storage option is KEY=VALUE, e.g. endpoint_url=http://127.0.0.1:9000; got {option!r}")
-        # A key that is made of digits is text all the same.
-        found[key] = value if key in ("key", "secret", "token") else _json_or_text(value)
-    return with_options(store, found)
+            raise ValueError(f"{what} is KEY=VALUE, e.g. {example}; got {option!r}")
+        found[key] = value if key in text else _json_or_text(value)
+    return found
 
 
 def _json_or_text(value: str) -> Any:
@@ -89,5 +114,13 @@ def plain_table(*columns: str) -> Table:
     """A table with a rule under its header, numbers to the right of the first column."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number else "left", no_wrap=True)
+        table.add_column(escape(column), justify="right" if number else "left", no_wrap=True)
     return table
+
+
+def parse_interval(text: str) -> Interval:
+    """``LOWER,UPPER`` as a command line has it, e.g. ``1e-4,5e-4`` or ``1e-4,inf``."""
+    lower, comma, upper = text.partition(",")
+    if not comma:
+        raise ValueError(f"an interval is LOWER,UPPER such as 1e-4,5e-4 or 1e-4,inf; got {text!r}")
+    return Interval(lower.strip(), upper.strip())

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from sweetgrad.flows.cli.common import StorageOption, locate
+from sweetgrad.flows.cli.common import StorageOption, locate, read_options
 from sweetgrad.flows.cli.terminal import Terminal
 
 __all__ = ["profile"]
@@ -17,10 +17,10 @@ def profile(
         str, typer.Argument(help="Folder or URL of the store; made if it is not there.", show_default=False)
     ],
     space: Annotated[
-        str, typer.Option(help="Search space: nas-bench-201, nas-bench-101, or one of your own.")
+        str, typer.Option(help="Search space: nas-bench-201, nas-bench-101, darts, nds-pnas, ... or one of your own.")
     ] = "nas-bench-201",
     dataset: Annotated[
-        str, typer.Option(help="digits, synthetic, cifar10, cifar100, imagenet16-120, or your own.")
+        str, typer.Option(help="digits, synthetic, cifar10, cifar100, imagenet16-120, imagenet, or your own.")
     ] = "digits",
     data_dir: Annotated[
         Path | None, typer.Option(help="Folder with the files of the data set.", show_default=False)
@@ -29,6 +29,14 @@ def profile(
         Path | None,
         typer.Option(
             help="Table that lists or orders the architectures; found under DATA_DIR/benchmarks by itself.",
+            show_default=False,
+        ),
+    ] = None,
+    space_option: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="KEY=VALUE for a space that has parameters, e.g. channels=16 for darts. Again for more.",
+            metavar="KEY=VALUE",
             show_default=False,
         ),
     ] = None,
@@ -66,7 +74,10 @@ def profile(
     ] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run architectures that failed again.")] = False,
     download: Annotated[
-        bool, typer.Option("--download", help="Fetch CIFAR from its official address into DATA_DIR.")
+        bool,
+        typer.Option(
+            "--download", help="Fetch CIFAR, or the table of an NDS space, from its official address into DATA_DIR."
+        ),
     ] = False,
     storage_option: StorageOption = None,
 ) -> None:
@@ -83,6 +94,7 @@ def profile(
         dataset=dataset,
         data_dir=data_dir,
         space_file=space_file,
+        space_options=read_options(space_option, what="a space option", example="channels=16"),
         archs=archs,
         batch_size=batch_size,
         seed=seed,

@@ -1,7 +1,7 @@
 """``sweetgrad status``, ``info``, ``verify`` and ``accuracy import``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 from rich.markup import escape
@@ -10,10 +10,11 @@ from rich.table import Table
 
 from sweetgrad.flows.cli.common import StorageOption, StoreArgument, locate, plain_table
 from sweetgrad.flows.cli.terminal import Terminal
-from sweetgrad.store import import_accuracy, read_accuracy_file
+from sweetgrad.store import import_accuracy, list_archs, read_accuracy_file
 from sweetgrad.store import info as read_info
 from sweetgrad.store import status as read_status
 from sweetgrad.store import verify as check_store
+from sweetgrad.store.benchmarks import Format
 
 __all__ = ["accuracy_import", "info", "status", "verify"]
 
@@ -98,13 +99,28 @@ def verify(
 def accuracy_import(
     store: StoreArgument,
     space: Annotated[str, typer.Option(help="Search space that the table is about.", show_default=False)],
-    from_: Annotated[Path, typer.Option("--from", help="CSV (also .gz) or Parquet file.", show_default=False)],
-    format: Annotated[str, typer.Option(help="auto, tidy, nas-bench-201 or nas-bench-101.")] = "auto",  # noqa: A002
+    from_: Annotated[
+        Path,
+        typer.Option(
+            "--from", help="Table (CSV, also .gz, or Parquet), or a benchmark's own file or folder.", show_default=False
+        ),
+    ],
+    format: Annotated[str, typer.Option(help=f"One of {', '.join(get_args(Format))}.")] = "auto",  # noqa: A002
     storage_option: StorageOption = None,
 ) -> None:
     """Add trained accuracies to a store, refusing a table that contradicts what is there."""
-    table = read_accuracy_file(from_, space=space, format=format)  # type: ignore[arg-type]  # it checks
-    report = import_accuracy(locate(store, storage_option), space=space, table=table, source=from_.name)
+    location = locate(store, storage_option)
+    errors = Terminal(stderr=True)
+    with Progress(console=errors, transient=True, disable=not errors.is_terminal) as bar:
+        task = bar.add_task(f"reading {from_.name}", total=None)
+        table = read_accuracy_file(
+            from_,
+            space=space,
+            format=format,  # type: ignore[arg-type]  # it checks
+            archs=list_archs(location, space),
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    report = import_accuracy(location, space=space, table=table, source=from_.name)
     console = Terminal()
     console.print(str(report), markup=False)
     console.print(f"Now in the store for {space}: {', '.join(report.selectors)}", markup=False)

@@ -1,13 +1,19 @@
 """Fetch an archive from its publisher: resumed where it broke off, checked against its MD5, extracted safely."""
 
 import hashlib
+import shutil
 import tarfile
 import tempfile
+import zipfile
+import zlib
 from pathlib import Path
 
 import httpx
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from sweetgrad.store.access import check_members
+from sweetgrad.store.errors import StoreError
 
 __all__ = ["fetch"]
 
@@ -16,8 +22,8 @@ _MAX_EXTRACTED_BYTES = 4 << 30
 _MAX_MEMBERS = 10_000
 
 
-def fetch(url: str, md5: str, destination: Path) -> Path:
-    """Download a tar archive into a folder and extract it there.
+def fetch(url: str, md5: str | None, destination: Path) -> Path:
+    """Download a tar or zip archive into a folder and extract it there.
 
     The download grows in ``NAME.part``; a rerun asks the server for the rest, and starts again if the server does not do that.
     The archive gets its name only after its checksum was found right, and stays, so that a rerun only extracts it.
@@ -27,7 +33,8 @@ def fetch(url: str, md5: str, destination: Path) -> Path:
     url
         Address of the archive.
     md5
-        Its MD5 in hexadecimal, as its publisher states it: it guards against damage, not against malice.
+        Its MD5 in hexadecimal, as its publisher states it: it guards against damage, not against malice. None if none is stated;
+        a zip archive has checksums of its own for every file in it.
     destination
         Folder; made if it does not exist.
 
@@ -45,14 +52,17 @@ def fetch(url: str, md5: str, destination: Path) -> Path:
     destination.mkdir(parents=True, exist_ok=True)
     archive = destination / httpx.URL(url).path.rpartition("/")[2]
     if archive.exists():
-        if (got := _md5(archive)) != md5:
+        if md5 is not None and (got := _md5(archive)) != md5:
             raise ValueError(f"{archive} has MD5 {got}, expected {md5}: delete or move it, then run this again")
     else:
         part = archive.with_name(archive.name + ".part")
         _download(url, part)
-        if (got := _md5(part)) != md5:
+        if md5 is not None and (got := _md5(part)) != md5:
             part.unlink()
             raise ValueError(f"{url}: expected MD5 {md5}, got {got}. Deleted {part}; run this again to fetch it anew")
+        if md5 is None and archive.suffix == ".zip" and not zipfile.is_zipfile(part):
+            part.unlink()
+            raise ValueError(f"{url}: what came is no zip archive. Deleted {part}; run this again to fetch it anew")
         part.rename(archive)
     _extract(archive, destination)
     return archive
@@ -122,10 +132,13 @@ def _extract(archive: Path, destination: Path) -> None:
     """Extract beside the destination's content, then move file by file: an interrupted extraction leaves no half file."""
     with tempfile.TemporaryDirectory(prefix=".extracting-", dir=destination) as folder:
         try:
-            with tarfile.open(archive) as tar:
-                _check_members(tar, archive)
-                tar.extractall(folder, filter="data")
-        except tarfile.TarError as error:
+            if archive.suffix == ".zip":
+                _extract_zip(archive, Path(folder))
+            else:
+                with tarfile.open(archive) as tar:
+                    _check_members(tar, archive)
+                    tar.extractall(folder, filter="data")
+        except (tarfile.TarError, zipfile.BadZipFile, zlib.error, StoreError) as error:
             raise ValueError(f"{archive} cannot be extracted safely: {error}") from error
         for path in sorted(Path(folder).rglob("*")):
             target = destination / path.relative_to(folder)
@@ -133,3 +146,23 @@ def _extract(archive: Path, destination: Path) -> None:
                 target.mkdir(exist_ok=True)
             else:
                 path.replace(target)
+
+
+def _extract_zip(archive: Path, folder: Path) -> None:
+    with zipfile.ZipFile(archive) as file:
+        members = file.infolist()
+        check_members(members, where=str(archive), archive_bytes=archive.stat().st_size)
+        total = sum(member.file_size for member in members)
+        if total > _MAX_EXTRACTED_BYTES or len(members) > _MAX_MEMBERS:
+            raise ValueError(
+                f"{archive} cannot be extracted safely: expected at most {_MAX_MEMBERS:,} files with {_MAX_EXTRACTED_BYTES:,} "
+                f"bytes, got {len(members):,} with {total:,}"
+            )
+        for member in members:
+            target = folder / member.filename
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if member.is_dir():
+                target.mkdir(exist_ok=True)
+            else:
+                with file.open(member) as source, target.open("wb") as out:
+                    shutil.copyfileobj(source, out)

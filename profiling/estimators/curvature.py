@@ -71,14 +71,17 @@ def _by_own_layers(probe: Probe) -> float | None:
             return partial(_run_layer, m, pass_)
         return partial(_run_norm, m) if isinstance(m, BatchNorm) else None
 
-    with patched_forward(module, replacement):
-        loss = F.cross_entropy(module(probe.x), probe.y)
-    outside = torch.autograd.grad(loss, [pass_.anchor, *weights], create_graph=True, allow_unused=True)[1:]
-    if any(grad is not None for grad in outside):
-        return None
-    squares = [(grad * grad.detach()).sum() for grad in pass_.gradients()]
-    torch.autograd.grad(torch.stack([pass_.anchor.to(probe.x), *squares]).sum(), pass_.anchor)
-    return float(pass_.total)
+    try:
+        with patched_forward(module, replacement):
+            loss = F.cross_entropy(module(probe.x), probe.y)
+        outside = torch.autograd.grad(loss, [pass_.anchor, *weights], create_graph=True, allow_unused=True)[1:]
+        if any(grad is not None for grad in outside):
+            return None
+        squares = [(grad * grad.detach()).sum() for grad in pass_.gradients()]
+        torch.autograd.grad(torch.stack([pass_.anchor.to(probe.x), *squares]).sum(), pass_.anchor)
+        return float(pass_.total)
+    finally:
+        pass_.release()
 
 
 class _Pass:
@@ -88,6 +91,10 @@ class _Pass:
         self.anchor = torch.zeros((), requires_grad=True)  # lets the graph begin at the first layer
         self.total = torch.zeros((), dtype=torch.float64, device=x.device)
         self._gradients: dict[Tensor, Tensor] = {}
+
+    def release(self) -> None:
+        """Let go of the graph, which holds this object in turn: a cycle through C++, which Python's collector cannot see."""
+        self._gradients.clear()
 
     def gradients(self) -> list[Tensor]:
         return list(self._gradients.values())

@@ -7,6 +7,8 @@ from a lower to a higher number, so the upper triangle of the adjacency matrix, 
 from dataclasses import dataclass
 from itertools import combinations
 
+from sweetgrad.store.benchmarks.nas_bench_101 import Edges, live_edges
+
 __all__ = [
     "KERNEL_SIZES",
     "MAX_EDGES",
@@ -26,8 +28,6 @@ CELLS_PER_STACK = 3
 
 KERNEL_SIZES: dict[str, int | None] = {"conv1x1": 1, "conv3x3": 3, "maxpool3x3": None}
 """Operations and the kernel size of their convolution (followed by BatchNorm and ReLU); the pool has no parameters."""
-
-Edges = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def read_edges(adjacency: str) -> tuple[int, Edges]:
         )
     num_vertices = by_length[len(adjacency)]
     pairs = combinations(range(num_vertices), 2)
-    edges = _live_edges([pair for pair, digit in zip(pairs, adjacency, strict=True) if digit == "1"], num_vertices - 1)
+    edges = live_edges([pair for pair, digit in zip(pairs, adjacency, strict=True) if digit == "1"], num_vertices - 1)
     if not edges:
         raise ValueError(f"no path leads from the input to the output in {adjacency!r}")
     if len(edges) > MAX_EDGES:
@@ -157,19 +157,6 @@ def read_ops(listed: str, *, num_ops: int) -> tuple[str, ...]:
         if op not in KERNEL_SIZES:
             raise ValueError(f"operations must be among {', '.join(KERNEL_SIZES)}, got {op!r}")
     return ops
-
-
-def _live_edges(edges: list[tuple[int, int]], output: int) -> Edges:
-    """Edges that lie on a path from vertex 0 to ``output``."""
-    reached = {0}
-    for source, target in edges:  # sorted by source, so one pass is enough
-        if source in reached:
-            reached.add(target)
-    leading = {output}
-    for source, target in reversed(edges):
-        if target in leading:
-            leading.add(source)
-    return tuple((source, target) for source, target in edges if source in reached and target in leading)
 
 
 def cell_widths() -> tuple[tuple[int, int], ...]:

@@ -79,7 +79,12 @@ class SearchSpace(Protocol):
     """A set of architectures that can be built as networks.
 
     A space is registered in the entry-point group ``sweetgrad.spaces`` as a callable ``space(table=None)``, where ``table`` is
-    the path of a file that lists or orders the architectures, for spaces that need one. Spaces travel to workers by pickle.
+    the path of a file that lists or orders the architectures, for spaces that need one. Its keyword-only parameters are options
+    of the space (``--space-option``). Spaces travel to workers by pickle.
+
+    A space may also have ``options``, its parameters by name as the spec of a profile records them; ``open_ended = True``, if it
+    is an endless list of which ``num_archs``, one of its options, are taken: a profile of it can grow; and ``tables``, relative
+    paths under ``--data-dir`` where its table may lie.
 
     Attributes
     ----------

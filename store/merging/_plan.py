@@ -99,10 +99,10 @@ def plan_profile(name: str, stores: Sequence[tuple[Location, zarr.Group]]) -> Pl
 
 def _require_equal_specs(name: str, a: Source, b: Source) -> None:
     first, second = (ProfileSpec.from_attrs(source.attributes["spec"]).to_attrs() for source in (a, b))
-    differing = [key for key in first if first[key] != second[key]]
+    differing = [key for key in first | second if first.get(key) != second.get(key)]
     if differing:
         lines = "\n".join(
-            f"  {key}: {first[key]!r} in {a.location}, {second[key]!r} in {b.location}" for key in differing
+            f"  {key}: {first.get(key)!r} in {a.location}, {second.get(key)!r} in {b.location}" for key in differing
         )
         raise SpecMismatchError(
             f"{name} was measured with different settings:\n{lines}\n"

@@ -1,13 +1,33 @@
-"""Small profiles in memory, and an obvious twin that counts them bin by bin."""
+"""Small profiles in memory, an obvious twin that counts them bin by bin, and a store that reports are made of."""
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
+import zarr
 
-from sweetgrad.store import EDGES, LAYER_TYPES, NUM_BINS, empty_rows
+from sweetgrad.store import (
+    EDGES,
+    LAYER_TYPES,
+    NUM_BINS,
+    ProfileSpec,
+    create_estimators,
+    create_profile,
+    empty_rows,
+    finalise_profile,
+    import_accuracy,
+    plan_shards,
+    record_run,
+    write_shard,
+)
+
+HOSTILE = "<img src=http://127.0.0.1/x onerror=alert(1)> $\\frac{$ & 'quoted'"
+"""Text as it could come with somebody's store: HTML that would load something, and mathematics that does not parse."""
 
 
 def make_profile(
@@ -55,7 +75,7 @@ def profile() -> xr.Dataset:
     return make_profile()
 
 
-@pytest.fixture(name="make_profile")
+@pytest.fixture(name="make_profile", scope="session")
 def make_profile_fixture() -> Callable[..., xr.Dataset]:
     return make_profile
 
@@ -68,3 +88,54 @@ def complete_fixture() -> Callable[[xr.Dataset], xr.Dataset]:
 @pytest.fixture(name="literal_count")
 def literal_count_fixture() -> Callable[..., int]:
     return literal_count
+
+
+def make_store(path: Path) -> Path:
+    """Three profiles of one space: two batch sizes, two seeds; 12 architectures of which one failed and two were not run."""
+    names = [f"arch{i}" for i in range(12)]
+    digest = sha256("".join(f"{name}\n" for name in names).encode()).hexdigest()
+    for number, (batch_size, seed) in enumerate(((64, 0), (64, 1), (128, 0))):
+        profile = make_profile(12, status=[1] * 5 + [2] + [1] * 4 + [0] * 2, seed=number)
+        # A batch of its own for every setting, as it is in truth.
+        spec = ProfileSpec(
+            space="toy",
+            dataset="digits",
+            batch_size=batch_size,
+            seed=seed,
+            num_classes=10,
+            input_shape=(3, 32, 32),
+            batch_sha256=str(number) * 64,
+            arch_sha256=digest,
+        )
+        layers = ["stem", HOSTILE, *profile.layer.values.tolist()[2:]]
+        profile = profile.assign_coords(arch=names, layer=layers)
+        profile.message.values[5] = f"ValueError: {HOSTILE}"
+        name = create_profile(path, spec, arch=names, layers=layers, shard_size=12)
+        record_run(path, name, {"git_commit": "c0ffee", "note": HOSTILE})
+        (shard,) = plan_shards(path, name, range(10))
+        write_shard(path, name, shard, profile.isel(arch=list(shard.rows)))
+        create_estimators(path, name, ["snip"])
+        estimator = zarr.open_group(path, mode="r+", use_consolidated=False)[f"{name}/estimators/snip"]
+        estimator["score"][:10], estimator["seconds"][:10], estimator["status"][:10] = np.arange(10.0), 0.5, 1
+        finalise_profile(path, name)
+    accuracy = np.random.RandomState(1).uniform(10, 95, len(names))
+    columns = {"arch": names, "dataset": "digits", "split": "test", "epochs": 200, "accuracy": accuracy}
+    import_accuracy(path, space="toy", table=pd.DataFrame(columns), source="made up")
+    zarr.open_group(path, mode="r+", use_consolidated=False).attrs["title"] = HOSTILE
+    finalise_profile(path, name)
+    return path
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_store(tmp_path_factory.mktemp("figures") / "toy.zarr")
+
+
+@pytest.fixture(name="make_store", scope="session")
+def make_store_fixture() -> Callable[[Path], Path]:
+    return make_store
+
+
+@pytest.fixture(scope="session")
+def hostile() -> str:
+    return HOSTILE

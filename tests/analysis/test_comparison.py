@@ -15,7 +15,7 @@ from sweetgrad.analysis import (
     te_nas,
     te_nas_nobn,
 )
-from sweetgrad.analysis.comparison import TABLE_1
+from sweetgrad.analysis.reproduction import TABLE_1
 
 INTERVAL = ("1e-4", "5e-4")
 TE_NAS = ["te_nas_condition", "te_nas_condition_nobn", "te_nas_regions", "te_nas_regions_nobn"]
@@ -79,7 +79,7 @@ def test_compare_estimators__is_scipy_for_each_best_first(make_profile):
     stored.score[:4, 3] = np.nan
     stored.score[4, 3] = -np.inf
     scores = estimator_scores(profile, stored, INTERVAL)
-    table = compare_estimators(scores, accuracy, published=TABLE_1["cifar10"], bootstrap=30)
+    table = compare_estimators(scores, accuracy, published=TABLE_1["nas-bench-201"]["cifar10"], bootstrap=30)
     names = table.estimator.values.tolist()
     assert names[0] == "good"
     assert names[-2:] == ["bad", "empty"]
@@ -97,14 +97,14 @@ def test_compare_estimators__is_scipy_for_each_best_first(make_profile):
 
 
 def test_table_1__has_the_figures_of_the_paper():
-    assert {dataset: figures["sweetimator"] for dataset, figures in TABLE_1.items()} == {
+    assert {dataset: figures["sweetimator"] for dataset, figures in TABLE_1["nas-bench-201"].items()} == {
         "cifar10": 0.888,
         "cifar100": 0.859,
         "imagenet16-120": 0.835,
     }
-    assert TABLE_1["cifar100"]["gradsign"] == 0.792
+    assert TABLE_1["nas-bench-201"]["cifar100"]["gradsign"] == 0.792
     with pytest.raises(TypeError):
-        TABLE_1["cifar10"]["snip"] = 1  # type: ignore[index]
+        TABLE_1["nas-bench-201"]["cifar10"]["snip"] = 1  # type: ignore[index]
 
 
 def test_plot_comparison__draws_a_bar_for_each_estimator_that_has_scores(make_profile, tmp_path):

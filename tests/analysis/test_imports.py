@@ -14,6 +14,7 @@ class Block:
 sys.meta_path.insert(0, Block())
 import sweetgrad.store
 import sweetgrad.analysis as analysis
+import sweetgrad.analysis.search
 
 heavy = {"matplotlib", "scipy.stats", "dask.array"} & set(sys.modules)
 assert not heavy, f"imported too early: {heavy}"
@@ -35,6 +36,8 @@ def test_analysis__works_without_torch_and_prefect() -> None:
 
 def test_analysis__lists_its_public_names_sorted() -> None:
     import sweetgrad.analysis as analysis
+    import sweetgrad.analysis.search as search
 
-    assert sorted(analysis.__all__) == analysis.__all__
-    assert all(hasattr(analysis, name) for name in analysis.__all__)
+    for module in (analysis, search):
+        assert sorted(module.__all__) == module.__all__
+        assert all(hasattr(module, name) for name in module.__all__)

@@ -48,11 +48,25 @@ def run(monkeypatch):
 def test_help__names_every_command(run):
     code, out = run("--help")
     assert code == 0
-    for command in ("profile", "estimate", "status", "verify", "info", "accuracy", "intervals", "correlate"):
+    for command in (
+        "profile",
+        "estimate",
+        "status",
+        "verify",
+        "info",
+        "accuracy",
+        "intervals",
+        "correlate",
+        "reproduce",
+        "search",
+    ):
         assert command in out
 
 
-@pytest.mark.parametrize("command", ["profile", "estimate", "status", "verify", "info", "intervals", "correlate"])
+@pytest.mark.parametrize(
+    "command",
+    ["profile", "estimate", "score", "status", "verify", "info", "intervals", "correlate", "reproduce", "search"],
+)
 def test_help__of_every_command(command, run):
     code, out = run(command, "--help")
     assert code == 0
@@ -124,6 +138,8 @@ def test_accuracy_import_then_correlate(store, run, tmp_path):
     assert "<svg" in picture.read_text()
     code, out = run("correlate", store, "--accuracy", "cifar10/test", "--interval", "1e-4,3.1e-4", "--bootstrap", "0")
     assert "no edge of the bins" in out
+    with pytest.raises(ValueError, match="expected a profile with trained accuracies of its data set"):
+        run("reproduce", store)  # profiled on digits, trained on cifar10
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweetgrad.profiling.batches import Batch, Images, draw_batch
+from sweetgrad.profiling.batches import Batch, Images, draw_batch, random_batch
 
 
 def _images(num=20, *, channels=3, size=4, padding=1):
@@ -110,3 +110,17 @@ def test_batch__names_the_first_image_that_is_not_finite(value):
 def test_batch__says_what_arrays_it_needs(x, y, message):
     with pytest.raises(ValueError, match=message):
         Batch(x, y, num_classes=2)
+
+
+def test_random_batch__follows_the_stream_of_random_state():
+    batch = random_batch((2, 3, 5), num_classes=4, batch_size=6, seed=9)
+    random = np.random.RandomState(9)
+    np.testing.assert_array_equal(batch.y, random.randint(0, 4, size=6))
+    np.testing.assert_array_equal(batch.x, random.standard_normal((6, 2, 3, 5)).astype("float32"))
+    assert (batch.dataset, batch.num_classes) == ("random", 4)
+
+
+@pytest.mark.parametrize("wrong", [{"shape": (3, 0, 4)}, {"num_classes": 0}, {"batch_size": -1}])
+def test_random_batch__refuses_nothing(wrong):
+    with pytest.raises(ValueError, match="must be at least 1, got"):
+        random_batch(**{"shape": (3, 4, 4), "num_classes": 2, "batch_size": 3, **wrong})

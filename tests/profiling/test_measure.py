@@ -464,6 +464,17 @@ def test_profile_network__explains_a_model_that_cannot_be_copied() -> None:
         profile_network(model, torch.randn(8, 6), LABELS)
 
 
+def test_profile_network__explains_images_that_the_network_cannot_take() -> None:
+    with pytest.raises(
+        ValueError, match=r"failed on x of shape \(8, 7\), float32: RuntimeError: .*Give x in the shape"
+    ):
+        profile_network(mlp(), torch.randn(8, 7), LABELS)
+    with pytest.raises(
+        ValueError, match=r"failed on x of shape \(1, 3, 1, 1\), float32: ValueError: Expected more than 1"
+    ):
+        profile_network(nn.Sequential(nn.BatchNorm2d(3), nn.Flatten()), torch.randn(1, 3, 1, 1), LABELS[:1])
+
+
 def test_fill_row__refuses_more_layers_than_the_space_names() -> None:
     module = mlp()
     network = Network(module, (Layer("a", "cell", (module[0],)), Layer("b", "cell", (module[2],))))

@@ -23,7 +23,7 @@ def third_party(monkeypatch):
 
 
 def test_names__lists_what_is_built_in():
-    assert set(registered("spaces")) >= {"nas-bench-101", "nas-bench-201"}
+    assert set(registered("spaces")) >= {"darts", "nas-bench-101", "nas-bench-201", "nds-pnas"}
     assert set(registered("datasets")) >= {"cifar10", "cifar100", "digits", "imagenet16-120", "synthetic"}
     assert set(registered("estimators")) >= {"grad_norm", "snip"}
 
@@ -34,11 +34,11 @@ def test_names__lists_what_is_built_in():
         (
             "spaces",
             "nasbench201",
-            r"no search space named 'nasbench201'\. Did you mean 'nas-bench-201' or 'nas-bench-101'\?",
+            r"no search space named 'nasbench201'\. Did you mean 'nas-bench-201' or 'nas-bench-\d01'\?",
         ),
         ("spaces", "NAS-Bench-201", r"no search space named .* Did you mean 'nas-bench-201'"),
         ("datasets", "cifar-10", r"no data set named 'cifar-10'\. Did you mean 'cifar10'"),
-        ("datasets", "imagenet", r"no data set named 'imagenet'\. Did you mean 'imagenet16-120'"),
+        ("datasets", "imagenet-16", r"no data set named 'imagenet-16'\. Did you mean 'imagenet"),
         (
             "estimators",
             "gradnorm",
@@ -54,6 +54,17 @@ def test_load__names_the_nearest(group, name, message):
 def test_load__lists_all_names_where_none_is_near():
     with pytest.raises(ValueError, match=r"no estimator named 'qqq'\. Registered: (?!.*Did you mean).*grad_norm"):
         registry.load("estimators", "qqq")
+
+
+def test_load_space__hands_options_over_and_names_those_there_are():
+    space = load_space("darts", options={"channels": 8, "cells": 3})
+    assert (space.variant, len(space.layer_names)) == ("c8-n3", 5)
+    with pytest.raises(
+        ValueError, match=r"'darts' has no option 'width'; its options: channels, cells, num_archs, max_mul"
+    ):
+        load_space("darts", options={"width": 8})
+    with pytest.raises(ValueError, match=r"'nas-bench-101' has no option 'channels'; its options: none"):
+        load_space("nas-bench-101", options={"channels": 8})
 
 
 def test_load_space__and_load_images_give_the_same_errors():

@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +14,7 @@ from sweetgrad.store import (
     accuracy,
     import_accuracy,
     info,
+    open_accuracies,
     open_accuracy,
     open_store,
     read_accuracy_file,
@@ -168,6 +170,22 @@ def test_import__without_a_profile_takes_the_architectures_of_the_table(tmp_path
     assert found.to_series().to_dict() == {"a": 90.5, "b": 10.0}
     assert found.attrs["units"] == "%"
     assert verify(tmp_path / "s.zarr") == []
+
+
+def test_open_accuracies__is_the_whole_table(tmp_path):
+    path = tmp_path / "s.zarr"
+    put(path, table())
+    put(path, table(epochs=12).assign(accuracy=[50.0, 60.0], seconds=[3.5, 4.5]))
+    found = open_accuracies(path, "toy")
+    assert found.accuracy.dims == found.train_seconds.dims == ("arch", "dataset", "split", "epochs")
+    assert found.epochs.values.tolist() == [12, 200]
+    short = found.sel(dataset="cifar10", split="test", epochs=12)
+    assert (short.accuracy.values.tolist(), short.train_seconds.values.tolist()) == ([50.0, 60.0], [3.5, 4.5])
+    xr.testing.assert_equal(
+        found.accuracy.sel(dataset="cifar10", split="test", epochs=200), open_accuracy(path, "toy", "cifar10/test")
+    )
+    with pytest.raises(NotAStoreError, match="no accuracies of 'other'"):
+        open_accuracies(path, "other")
 
 
 def test_import__takes_the_architectures_of_the_profile(tmp_path, toy):

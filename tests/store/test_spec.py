@@ -16,6 +16,12 @@ def test_to_attrs__survives_json(toy):
     assert ProfileSpec.from_attrs(json.loads(json.dumps(spec.to_attrs()))) == spec
 
 
+def test_to_attrs__options_of_the_space_are_there_if_it_has_any(toy):
+    assert "space_options" not in toy.spec().to_attrs()
+    spec = toy.spec(space_options={"channels": 16, "max_multiply_adds": 6e8})
+    assert ProfileSpec.from_attrs(json.loads(json.dumps(spec.to_attrs()))) == spec
+
+
 def test_from_attrs__refuses_fields_that_it_does_not_know(toy):
     with pytest.raises(TypeError, match="gravity"):
         ProfileSpec.from_attrs({**toy.spec().to_attrs(), "gravity": 9.81})
@@ -28,9 +34,9 @@ def test_require_equal__is_silent_for_equal_specs(toy):
 @pytest.mark.parametrize("field", [f.name for f in fields(ProfileSpec)])
 def test_require_equal__names_any_field_that_differs_with_both_values(toy, field):
     old = getattr(toy.spec(), field)
-    new = {bool: lambda v: not v, int: lambda v: v + 1, str: lambda v: v + "x", tuple: lambda v: (*v[:2], 99)}[
-        type(old)
-    ](old)
+    change = {bool: lambda v: not v, int: lambda v: v + 1, str: lambda v: v + "x", tuple: lambda v: (*v[:2], 99)}
+    change[dict] = lambda v: {**v, "channels": 16}
+    new = change[type(old)](old)
     with pytest.raises(SpecMismatchError) as raised:
         toy.spec(**{field: new}).require_equal(toy.spec(), where="the profile")
     message = str(raised.value)

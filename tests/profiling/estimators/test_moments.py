@@ -7,7 +7,7 @@ import torch.nn.functional as F  # noqa: N812
 
 from sweetgrad.analysis import Interval, sweet_grad_abs, sweet_grad_norm, sweet_snip
 from sweetgrad.profiling import load_batch, load_space, make_spec, profile_architectures
-from sweetgrad.profiling.architectures import _deterministic, profile_shard
+from sweetgrad.profiling.architectures import deterministic, profile_shard
 from sweetgrad.profiling.building import Builder
 from sweetgrad.profiling.measure import to_device
 from sweetgrad.store import (
@@ -43,7 +43,7 @@ def literal(setting, index):
     space, batch, spec = setting
     network = Builder(space, space.arch_id(index), spec).network()
     x, y = to_device(batch, "cpu")
-    with _deterministic(spec.threads):  # another number of threads moves last bits, and with them weights at an edge
+    with deterministic(spec.threads):  # another number of threads moves last bits, and with them weights at an edge
         F.cross_entropy(network.module(x), y).backward()
     for row, parameters in enumerate(network.layer_parameters()):
         for p in parameters:

@@ -1,6 +1,8 @@
 """No estimator changes the histogram or another's score, whatever it does and wherever it fails."""
 
+import gc
 import math
+import weakref
 from contextlib import contextmanager
 
 import numpy as np
@@ -220,6 +222,22 @@ def test_run_estimators__runs_no_pass_where_none_is_needed(probe_of, conv_net, m
     assert calls == []
     run_estimators(probe_of(module, x, y), {**names, "snip": snip, "fisher": fisher, "jacob_cov": jacob_cov}, seed=0)
     assert calls == [1]
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_estimators__let_go_of_the_network(name, probe_of, conv_net):
+    make = probe_of(*conv_net())
+    seen = []
+
+    def probe():
+        made = make()
+        seen.extend(weakref.ref(module) for module in made.network.module.modules())
+        return made
+
+    run_estimators(probe, {name: registry.load("estimators", name)}, seed=0)
+    gc.collect()
+    assert seen
+    assert not any(module() for module in seen)
 
 
 def test_run_estimators__seeds_each_of_them(probe_of, conv_net):

@@ -292,7 +292,7 @@ def test_publish__a_crash_half_way_leaves_the_release_before(store, release, mon
     def interrupt(*args, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sys.modules["sweetgrad.store.release.publish"], "write_zip", interrupt)
+    monkeypatch.setattr(sys.modules["sweetgrad.store.release._publish"], "write_zip", interrupt)
     with pytest.raises(KeyboardInterrupt):
         publish(store, release)
     assert tree(release) == before

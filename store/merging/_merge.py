@@ -13,9 +13,10 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
+from sweetgrad.store._accuracy_merge import merge_tables
 from sweetgrad.store._alone import alone
 from sweetgrad.store.access import Location, Progress, child_groups, copy_groups, is_remote, new_folder, open_root
-from sweetgrad.store.accuracy import _load, _merge, _replace
+from sweetgrad.store.accuracy import _load, _replace
 from sweetgrad.store.checks import require_sound
 from sweetgrad.store.errors import CorruptShardError, StoreError
 from sweetgrad.store.estimators import ESTIMATOR_VARIABLES, create_estimators
@@ -153,7 +154,7 @@ def _unite_accuracies(
     (_, first), *rest = tables.items()
     merged, changed = first, False
     for where, table in rest:
-        merged, _, _, differs = _merge(merged, table, axis, space=space, source=f"that in {where}")
+        merged, _, _, differs = merge_tables(merged, table, axis, space=space, source=f"that in {where}")
         changed |= differs
     entries = [entry for table in tables.values() for entry in table.attrs.get("sources", ())]
     known = {entry.get("sha256"): entry for entry in reversed(entries)}

@@ -1,0 +1,209 @@
+"""What a picture or a report asks of one profile of a store, each read and computed once."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from sweetgrad.analysis.comparison import compare_estimators, estimator_scores
+from sweetgrad.analysis.correlation import heatmap
+from sweetgrad.analysis.counts import interval_counts
+from sweetgrad.analysis.figures.settings import choice_by_setting
+from sweetgrad.analysis.intervals import Interval, IntervalGrid
+from sweetgrad.analysis.reproduction import TABLE_1
+from sweetgrad.analysis.scores import score
+from sweetgrad.analysis.sweetness import BestInterval, best_interval
+from sweetgrad.store import CorruptShardError, Location, ProfileSpec, StoreInfo, info, open_accuracy, open_profile
+from sweetgrad.store.estimators import MOMENTS, open_estimators, open_moments
+from sweetgrad.store.schema import STATUS
+
+__all__ = ["Source", "open_source"]
+
+_IN_MEMORY_BYTES = 1 << 28
+
+_SPLITS = ("test", "ori-test", "x-test", "x-valid", "valid")
+"""Splits that the accuracy is taken from where none is named, the most wanted first."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One profile of a store and the questions that are put to it.
+
+    Attributes
+    ----------
+    location, store
+        The store, and what it says about itself.
+    name, spec
+        The profile, and what it was measured with.
+    accuracy_name
+        ``dataset/split`` of the trained accuracy that scores are compared with; None where there is none.
+    grid, interval
+        Intervals to choose from, and the one to use instead of the best of them.
+    bootstrap
+        Resamples wherever something is resampled.
+    """
+
+    location: Location
+    store: StoreInfo
+    name: str
+    spec: ProfileSpec
+    accuracy_name: str | None
+    grid: IntervalGrid
+    interval: Interval | None
+    bootstrap: int
+
+    @cached_property
+    def profile(self) -> xr.Dataset:
+        """Rows of the profile that were measured: in memory where they are few, else xarray's own lazy arrays.
+
+        Raises ``CorruptShardError`` where something that is read into memory is damaged.
+        """
+        profile = open_profile(self.location, self.name, chunks=None).isel(arch=self._rows)
+        if profile.nbytes > _IN_MEMORY_BYTES:
+            return profile
+        try:
+            return profile.load()
+        except (ValueError, RuntimeError) as error:  # what codecs raise on bytes that they cannot decode
+            raise CorruptShardError(
+                f"{self.location}: {self.name} cannot be decoded ({error}). `sweetgrad verify {self.location}` says more."
+            ) from error
+
+    @cached_property
+    def _rows(self) -> slice | NDArray[np.int64]:
+        """Where they stand; a slice, which is read much faster, where nothing lies between."""
+        status = open_profile(self.location, self.name, chunks=None)["status"].values
+        rows = np.flatnonzero(status == STATUS["ok"])
+        without_gaps = rows.size > 0 and rows[-1] - rows[0] + 1 == rows.size
+        return slice(int(rows[0]), int(rows[-1]) + 1) if without_gaps else rows
+
+    @cached_property
+    def accuracy(self) -> xr.DataArray:
+        """Trained accuracy; raises ``ValueError`` where the store has none."""
+        if self.accuracy_name is None:
+            raise ValueError(
+                f"{self.name} needs trained accuracies to compare with, and the store has none of {self.spec.space} on "
+                f"{self.spec.dataset}. `sweetgrad accuracy import` adds a table; --accuracy names one of another data set. "
+                f"In the store: {', '.join(self._selectors()) or 'none'}"
+            )
+        return open_accuracy(self.location, self.spec.space, self.accuracy_name)
+
+    @cached_property
+    def best(self) -> BestInterval:
+        """The best interval of the grid (Algorithm 1)."""
+        return best_interval(self.profile, self.grid, bootstrap=self.bootstrap)
+
+    @property
+    def chosen(self) -> Interval:
+        """The interval asked for, or the best."""
+        return self.interval or self.best.interval
+
+    @property
+    def chosen_or_none(self) -> Interval | None:
+        """The same, or None where there is too little to choose by: networks of one layer, one architecture."""
+        try:
+            return self.chosen
+        except ValueError:
+            return None
+
+    @cached_property
+    def score(self) -> xr.DataArray:
+        """Score in that interval (Eq. 1)."""
+        return score(self.profile, self.chosen)
+
+    @cached_property
+    def heatmap(self) -> xr.DataArray:
+        """Rank correlation for every pair of thresholds."""
+        return heatmap(self.profile, self.accuracy, self.grid)
+
+    @cached_property
+    def comparison(self) -> xr.Dataset:
+        """Rank correlation of every estimator, the published one beside it."""
+        dataset = (self.accuracy_name or "").partition("/")[0]
+        published = TABLE_1.get(self.spec.space, {}).get(dataset, {})
+        stored = open_estimators(self.location, self.name).isel(arch=self._rows)
+        # A threshold inside a bin leaves no sum of a part of it.
+        estimated = bool(interval_counts(self.profile.isel(arch=[0]), self.chosen, level="network")["estimated"].any())
+        has_moments = MOMENTS in stored["estimator"].values and not estimated
+        moments = open_moments(self.location, self.name).isel(arch=self._rows) if has_moments else None
+        scores = estimator_scores(self.profile, stored, self.chosen, moments=moments)
+        return compare_estimators(
+            scores, self.accuracy, published=published, bootstrap=self.bootstrap, methods=("spearman",)
+        )
+
+    def siblings(self, field: str) -> dict[str, "Source"]:
+        """Profiles that differ in one field of the spec alone (and in the batch drawn), by its value, ascending."""
+        found = {}
+        for each in self.store.profiles:
+            if each.status.num_ok and _without(each.spec, field) == _without(self.spec, field):
+                found[getattr(each.spec, field)] = replace(self, name=each.status.name, spec=each.spec)
+        return {str(value): found[value] for value in sorted(found)}
+
+    def by_setting(self, field: str) -> xr.Dataset:
+        """`choice_by_setting` over the siblings; raises ``ValueError`` where there are none."""
+        siblings = self.siblings(field)
+        if len(siblings) < 2:
+            raise ValueError(
+                f"the store holds one {field.replace('_', ' ')} of {self.spec.space} on {self.spec.dataset}: {self.name}. "
+                f"Profile with another --{field.replace('_', '-')} into the same store first."
+            )
+        profiles = {value: each.profile for value, each in siblings.items()}
+        accuracy = self.accuracy if self.accuracy_name is not None else None
+        return choice_by_setting(profiles, self.grid, accuracy=accuracy, bootstrap=self.bootstrap)
+
+    def _selectors(self) -> tuple[str, ...]:
+        return _selectors(self.store, self.spec.space)
+
+
+def open_source(
+    location: Location,
+    name: str,
+    *,
+    store: StoreInfo | None = None,
+    accuracy: str | None = None,
+    grid: IntervalGrid = IntervalGrid(),  # noqa: B008  (frozen)
+    interval: Interval | None = None,
+    bootstrap: int = 1000,
+) -> Source:
+    """Open one profile for pictures.
+
+    Parameters
+    ----------
+    location, name
+        As in `open_profile`.
+    store
+        What `info` says, where it was asked already.
+    accuracy
+        As the selector of `open_accuracy`; None: that of the profile's own data set where the store has it, the test split first.
+    grid, interval, bootstrap
+        As in `Source`.
+
+    Raises
+    ------
+    NotAStoreError
+        If there is no such store or profile.
+    """
+    open_profile(location, name, chunks=None)  # says which profiles there are where there is no such one
+    store = store or info(location)
+    spec = next(each.spec for each in store.profiles if each.status.name == name)
+    accuracy = accuracy or _own_accuracy(_selectors(store, spec.space), spec.dataset)
+    return Source(location, store, name, spec, accuracy, grid, interval, bootstrap)
+
+
+def _selectors(store: StoreInfo, space: str) -> tuple[str, ...]:
+    return next((each.selectors for each in store.accuracies if each.space == space), ())
+
+
+def _own_accuracy(selectors: tuple[str, ...], dataset: str) -> str | None:
+    """``dataset/split`` of a data set: the most wanted split that there is."""
+    have = [selector.split("/")[1] for selector in selectors if selector.split("/")[0] == dataset]
+    wanted = [split for split in _SPLITS if split in have] or have
+    return f"{dataset}/{wanted[0]}" if wanted else None
+
+
+def _without(spec: ProfileSpec, field: str) -> ProfileSpec:
+    """The spec with a field, and the batch that follows from it, taken out of the comparison."""
+    changed: dict[str, Any] = {field: -1, "batch_sha256": ""}
+    return replace(spec, **changed)

@@ -1,0 +1,247 @@
+"""What a report says, as plain data: computed from the store, and rendered elsewhere."""
+
+import datetime as dt
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from io import StringIO
+from typing import Any
+
+import numpy as np
+
+from sweetgrad.analysis.baselines import LossSummary, loss_summary
+from sweetgrad.analysis.correlation import RankCorrelation, correlation_by_interval, rank_correlation
+from sweetgrad.analysis.figures import FIGURES, Source, figure, open_source
+from sweetgrad.analysis.figures.style import save
+from sweetgrad.analysis.intervals import IntervalGrid
+from sweetgrad.analysis.sweetness import BestInterval
+from sweetgrad.store import CorruptShardError, Location, NotAStoreError, ProfileInfo, StoreError, StoreInfo, info
+
+__all__ = ["Picture", "ProfileReport", "StoreReport", "collect"]
+
+Progress = Callable[[str, int, int], None]
+"""Told what is being done, how much is done, and of how much."""
+
+_SETTINGS = ("batch-size", "seed")
+_OF_A_PROFILE = tuple(name for name in FIGURES if name not in _SETTINGS)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of a report: its title, and the drawing as SVG, or why there is none."""
+
+    name: str
+    title: str
+    paper: str
+    svg: str = ""
+    missing: str = ""
+
+
+@dataclass(frozen=True)
+class ProfileReport:
+    """What a report says about one profile.
+
+    Attributes
+    ----------
+    info
+        How far it is, what it was measured with, its runs and estimators.
+    accuracy_name
+        Trained accuracy that it is compared with; None where the store has none of its data set.
+    best, loss, correlation
+        The best interval, the loss at initialisation, and the rank correlation of the score in that interval; None where there is
+        too little for them.
+    intervals
+        A row for every interval: its name, sweetness, share of the resamples won, and rank correlation (NaN without accuracy).
+    estimators
+        A row for every estimator: name, Spearman correlation, its low and high end, published one, seconds, architectures.
+    pictures
+        By name.
+    damage
+        What cannot be read, where something cannot; the other fields are empty then.
+    """
+
+    info: ProfileInfo
+    accuracy_name: str | None
+    best: BestInterval | None
+    loss: LossSummary | None
+    correlation: RankCorrelation | None
+    intervals: tuple[dict[str, Any], ...]
+    estimators: tuple[dict[str, Any], ...]
+    pictures: dict[str, Picture]
+    damage: str = ""
+
+    @property
+    def parameters(self) -> float | None:
+        """Rank correlation of the number of parameters, which every estimator has to beat."""
+        return next((row["spearman"] for row in self.estimators if row["estimator"] == "params"), None)
+
+
+@dataclass(frozen=True)
+class StoreReport:
+    """All that a report says; ``settings`` are pictures over several profiles, with what they have in common."""
+
+    store: StoreInfo
+    profiles: tuple[ProfileReport, ...]
+    settings: tuple[tuple[str, Picture], ...]
+    grid: IntervalGrid
+    bootstrap: int
+    made: str
+    sweetgrad: str
+
+
+def collect(
+    location: Location,
+    *,
+    profiles: Sequence[str] | None = None,
+    accuracy: str | None = None,
+    grid: IntervalGrid = IntervalGrid(),  # noqa: B008  (frozen)
+    bootstrap: int = 1000,
+    progress: Progress | None = None,
+) -> StoreReport:
+    """Compute everything that a report of a store says.
+
+    Parameters
+    ----------
+    location
+        As in `open_store`.
+    profiles
+        Names of those to report on; None: all.
+    accuracy, grid, bootstrap
+        As in `open_source`.
+    progress
+        Called before every picture.
+
+    Raises
+    ------
+    NotAStoreError
+        If there is no such store, or it holds no such profile.
+    """
+    tell = progress or (lambda what, done, total: None)
+    store = info(location)
+    have = [each.status.name for each in store.profiles]
+    unknown = [name for name in profiles or () if name not in have]
+    if unknown or not have:
+        raise NotAStoreError(f"{location} has no profile {', '.join(unknown)}; it has {', '.join(have) or 'none yet'}")
+    chosen = sorted((each for each in store.profiles if profiles is None or each.status.name in profiles), key=_place)
+    sources = [
+        open_source(location, each.status.name, store=store, accuracy=accuracy, grid=grid, bootstrap=bootstrap)
+        for each in chosen
+    ]
+    total = len(chosen) * len(_OF_A_PROFILE)
+    reports = []
+    for number, (each, source) in enumerate(zip(chosen, sources, strict=True)):
+        done = number * len(_OF_A_PROFILE)
+        reports.append(_profile_report(each, source, lambda name, i, done=done: tell(name, done + i, total)))  # type: ignore[misc]
+    tell("settings", total, total)
+    return StoreReport(
+        store=store,
+        profiles=tuple(reports),
+        settings=tuple(_over_settings(sources)),
+        grid=grid,
+        bootstrap=bootstrap,
+        made=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        sweetgrad=version("sweetgrad"),
+    )
+
+
+def _place(profile: ProfileInfo) -> tuple[str, str, int, int, str]:
+    """Where a profile stands among the others: batch 64 before batch 128, which their names do not give."""
+    spec = profile.spec
+    return spec.space, spec.dataset, spec.batch_size, spec.seed, profile.status.name
+
+
+def _profile_report(profile: ProfileInfo, source: Source, tell: Callable[[str, int], None]) -> ProfileReport:
+    name = profile.status.name
+    if not profile.status.num_ok:
+        return ProfileReport(profile, source.accuracy_name, None, None, None, (), (), {})
+    try:
+        source.profile  # noqa: B018  (read once, for all that follows)
+    except CorruptShardError as error:
+        return ProfileReport(profile, source.accuracy_name, None, None, None, (), (), {}, damage=str(error))
+    pictures = {}
+    for number, kind in enumerate(_OF_A_PROFILE):
+        tell(f"{name}: {kind}", number)
+        pictures[kind] = _picture(kind, source)
+    best = _or_none(lambda: source.best)
+    compared = _or_none(lambda: source.comparison) if source.accuracy_name else None
+    return ProfileReport(
+        info=profile,
+        accuracy_name=source.accuracy_name,
+        best=best,
+        loss=_or_none(lambda: loss_summary(source.profile)),
+        correlation=_or_none(lambda: rank_correlation(source.score, source.accuracy, bootstrap=source.bootstrap)),
+        intervals=_interval_rows(best, source) if best else (),
+        estimators=tuple(
+            {"estimator": str(one["estimator"].item()), **{key: float(value) for key, value in one.data_vars.items()}}
+            for one in (compared.isel(estimator=i) for i in range(compared.sizes["estimator"]))
+        )
+        if compared is not None
+        else (),
+        pictures=pictures,
+    )
+
+
+def _interval_rows(best: BestInterval, source: Source) -> tuple[dict[str, Any], ...]:
+    by_interval = _or_none(lambda: correlation_by_interval(source.profile, source.accuracy, source.grid))
+    table = best.table
+    correlation = by_interval.values if by_interval is not None else np.full(table.sizes["interval"], np.nan)
+    columns = (table["interval"].values, table["sweetness"].values, table["share"].values, correlation)
+    names = ("interval", "sweetness", "share", "correlation")
+    return tuple(dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True))
+
+
+def _over_settings(sources: Sequence[Source]) -> list[tuple[str, Picture]]:
+    """A picture for every group of profiles that differ in batch size or in seed alone; each group once."""
+    found: list[tuple[str, Picture]] = []
+    seen: set[tuple[str, ...]] = set()
+    for source in sources:
+        for kind in _SETTINGS:
+            group = tuple(each.name for each in source.siblings(kind.replace("-", "_")).values())
+            if len(group) > 1 and group not in seen:
+                seen.add(group)
+                fixed = f"seed {source.spec.seed}" if kind == "batch-size" else f"batch size {source.spec.batch_size}"
+                found.append((f"{source.spec.space}, {source.spec.dataset}, {fixed}", _picture(kind, source)))
+    return found
+
+
+def _picture(name: str, source: Source) -> Picture:
+    kind = FIGURES[name]
+    try:
+        drawn = figure(name, source)
+    except (ValueError, StoreError) as error:
+        return Picture(name, kind.title, kind.paper, missing=str(error))
+    file = StringIO()
+    save(drawn, file, format="svg")
+    return Picture(name, kind.title, kind.paper, svg=_inner_svg(file.getvalue(), prefix=f"{source.name}-{name}"))
+
+
+_THEMED = {
+    "#2b2f36": "var(--ink)",
+    "#0072b2": "var(--blue)",
+    "#000000": "var(--ink)",
+    "#ffffff": "var(--paper)",
+    "#c9ced6": "var(--bar)",
+}
+
+
+def _inner_svg(text: str, *, prefix: str) -> str:
+    """An SVG to stand in a page: no prologue, no metadata, ids of its own, and the page's colours for ink and paper."""
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    prefix = re.sub(r"\W+", "-", prefix)
+    text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", text)
+    for colour, variable in _THEMED.items():
+        text = text.replace(colour, variable)
+    # The page scales it: the size in points would be a fixed one.
+    return re.sub(
+        r'<svg (.*?)width="[^"]*"', r"<svg \1", re.sub(r'(<svg .*?)height="[^"]*"', r"\1", text, count=1), count=1
+    )
+
+
+def _or_none(compute: Callable[[], Any]) -> Any:
+    """The result, or None where there is too little in the store for it."""
+    try:
+        return compute()
+    except (ValueError, StoreError):
+        return None

@@ -1,0 +1,93 @@
+"""The page: a template in which every text is escaped, since names and messages may come from anybody's store."""
+
+import math
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from sweetgrad.analysis.intervals import IntervalGrid
+from sweetgrad.analysis.report.content import Picture, Progress, StoreReport, collect
+from sweetgrad.store import Location
+
+__all__ = ["render", "report"]
+
+_NONE, _MINUS, _TIMES = "\N{EN DASH}", "\N{MINUS SIGN}", " \N{MULTIPLICATION SIGN} "
+
+
+def report(
+    location: Location,
+    out: str | Path = "report.html",
+    *,
+    profiles: Sequence[str] | None = None,
+    accuracy: str | None = None,
+    grid: IntervalGrid = IntervalGrid(),  # noqa: B008  (frozen)
+    bootstrap: int = 1000,
+    progress: Progress | None = None,
+) -> Path:
+    """Write one HTML file about a store that needs nothing else to be viewed: no network, no script, no font.
+
+    Parameters
+    ----------
+    location, profiles, accuracy, grid, bootstrap, progress
+        As in `collect`.
+    out
+        The file.
+
+    Returns
+    -------
+    Its path.
+
+    Raises
+    ------
+    NotAStoreError
+        As in `collect`.
+    ImportError
+        If matplotlib or jinja2 is missing.
+    """
+    content = collect(location, profiles=profiles, accuracy=accuracy, grid=grid, bootstrap=bootstrap, progress=progress)
+    path = Path(out)
+    path.write_text(render(content), encoding="utf-8")
+    return path
+
+
+def render(content: StoreReport) -> str:
+    """The page as text."""
+    try:
+        from jinja2 import Environment, StrictUndefined
+        from markupsafe import Markup
+    except ImportError as error:
+        raise ImportError("a report needs jinja2: pip install 'sweetgrad[plot]'") from error
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+
+    def drawing(picture: Picture) -> Markup:
+        # Drawn by matplotlib, which escapes every text in it; the policy of the page forbids scripts besides.
+        return Markup(picture.svg)
+
+    environment.filters |= {"drawing": drawing, "number": _number, "shown": _shown}
+    template = resources.files("sweetgrad.analysis.report").joinpath("page.html.j2").read_text(encoding="utf-8")
+    style = resources.files("sweetgrad.analysis.report").joinpath("page.css").read_text(encoding="utf-8")
+    return environment.from_string(template).render(report=content, style=Markup(style))
+
+
+def _number(value: float | None, form: str = ".3f") -> str:
+    """A number, or a dash where there is none.
+
+    Examples
+    --------
+    >>> _number(0.88777), _number(float("nan")) == _NONE, _number(1234, ",.0f")
+    ('0.888', True, '1,234')
+    """
+    if value is None or math.isnan(value):
+        return _NONE
+    return format(value, form).replace("-", _MINUS)
+
+
+def _shown(value: Any) -> str:
+    """A value of a spec or of a run, as a person writes it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        is_shape = all(isinstance(part, int) for part in value)
+        return (_TIMES if is_shape else ", ").join(str(part) for part in value) or _NONE
+    return _NONE if value in ("", None) else str(value)

@@ -1,0 +1,294 @@
+"""The page of the paper's tables beside our own, in Markdown: everything in it comes from stores and from `published`."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+import xarray as xr
+
+from sweetgrad.analysis.baselines import loss_summary
+from sweetgrad.analysis.comparison import compare_estimators, estimator_scores
+from sweetgrad.analysis.reproduction.published import (
+    BATCH_SIZES,
+    INITIAL_LOSS,
+    KENDALL_BATCH_128,
+    NAS_BENCH_201_ARCHS,
+    REMARKS,
+    SPLITS,
+    TABLE_1,
+)
+from sweetgrad.analysis.reproduction.search import search_section
+from sweetgrad.analysis.reproduction.tables import Ranking, difference, markdown_table, rank_sweet_gradient
+from sweetgrad.analysis.sweetness import best_interval
+from sweetgrad.store import (
+    Location,
+    ProfileInfo,
+    info,
+    open_accuracies,
+    open_accuracy,
+    open_estimators,
+    open_moments,
+    open_profile,
+)
+from sweetgrad.store.estimators import MOMENTS
+
+__all__ = ["reproduction_page"]
+
+_TITLES = {"nas-bench-101": "NAS-Bench-101", "nas-bench-201": "NAS-Bench-201", "darts": "DARTS space"}
+_DATASETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet16-120": "ImageNet16-120"}
+_NUM_ARCHS = (100, 150, 200, 300)
+_SEED, _BATCH_SIZE = 42, 64
+
+_INTRODUCTION = """# Reproduction
+
+What sweetgrad measured, beside what the paper reports (Yang et al. 2023). `sweetgrad reproduce` writes this page from stores;
+nothing in it is typed. Brackets hold 95 % bootstrap intervals over architectures. A difference is *inside* when the paper's
+figure lies in ours, and **outside** otherwise. The best interval is the one that sweetness chooses from the first 100
+architectures, without any accuracy. No setting was tuned towards the paper: the definition decides."""
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """A profile with an accuracy table of its space."""
+
+    store: Location
+    info: ProfileInfo
+    selector: str
+
+    @property
+    def name(self) -> str:
+        return self.info.status.name
+
+    @property
+    def dataset(self) -> str:
+        return self.info.spec.dataset
+
+    def open(self) -> tuple[xr.Dataset, xr.DataArray]:
+        profile = open_profile(self.store, self.name)
+        return profile, open_accuracy(self.store, self.info.spec.space, self.selector)
+
+
+def reproduction_page(stores: Iterable[Location], *, bootstrap: int = 1000) -> str:
+    """Write the page of all tables that the profiles of some stores can answer.
+
+    Parameters
+    ----------
+    stores
+        Paths or URLs. A profile counts whose space has an accuracy for the profile's data set.
+    bootstrap
+        Resamples behind every interval.
+
+    Returns
+    -------
+    Markdown.
+
+    Raises
+    ------
+    ValueError
+        If no profile has an accuracy to be compared with.
+    """
+    stores = list(stores)
+    measured = list(chain.from_iterable(_measured(store) for store in stores))
+    if not measured:
+        raise ValueError(
+            f"expected a profile with trained accuracies of its data set, and there is none in {', '.join(map(str, stores))}: "
+            "run `sweetgrad accuracy import` first"
+        )
+    blocks = [_INTRODUCTION, _profiles(measured)]
+    for space in dict.fromkeys(each.info.spec.space for each in measured):
+        blocks += _space([each for each in measured if each.info.spec.space == space], bootstrap=bootstrap)
+    return "\n\n".join(blocks) + "\n"
+
+
+def _measured(store: Location) -> Iterator[_Measured]:
+    found = info(store)
+    selectors = {table.space: table.selectors for table in found.accuracies}
+    for profile in found.profiles:
+        selector = _selector(selectors.get(profile.spec.space, ()), profile.spec.dataset)
+        if selector is not None and profile.status.num_ok > 1:
+            yield _Measured(store, profile, selector)
+
+
+def _selector(selectors: Sequence[str], dataset: str) -> str | None:
+    """The accuracy to compare with: on the test images of the data set if there is one, after the longest training."""
+    splits = {each.split("/")[1] for each in selectors if each.startswith(f"{dataset}/")}
+    found = min(splits, key=lambda split: (not split.startswith("test"), len(split)), default=None)
+    return f"{dataset}/{found}" if found else None
+
+
+def _space(measured: list[_Measured], *, bootstrap: int) -> Iterator[str]:
+    space = measured[0].info.spec.space
+    yield f"## {_TITLES.get(space, space)}"
+    for dataset in dict.fromkeys(each.dataset for each in measured):
+        of_dataset = [each for each in measured if each.dataset == dataset]
+        yield from _table_1(_default(of_dataset), bootstrap=bootstrap)
+        if space == "nas-bench-201":
+            yield from _table_5(of_dataset, bootstrap=bootstrap)
+    if space == "nas-bench-201":
+        yield from _initial_loss(measured)
+        yield from _searches([each for each in measured if each.dataset == "cifar10"])
+
+
+def _default(measured: list[_Measured]) -> _Measured:
+    """The profile of the paper's setting, else the largest."""
+
+    def order(each: _Measured) -> tuple[bool, bool, int]:
+        spec = each.info.spec
+        return spec.batch_size == _BATCH_SIZE, spec.seed == _SEED, each.info.status.num_ok
+
+    return max(measured, key=order)
+
+
+def _profiles(measured: list[_Measured]) -> str:
+    rows = []
+    for each in measured:
+        run = each.info.runs[-1] if each.info.runs else {}
+        seconds = float(np.nanmedian(each.open()[0]["profile_seconds"].to_numpy()))
+        rows.append(
+            [
+                f"`{each.name}`",
+                f"{each.info.status.num_ok:,}",
+                str(run.get("data_source", "")),
+                f"`{each.info.spec.batch_sha256[:8]}`",
+                f"`{each.info.content_digest[:8]}`" if each.info.content_digest else "run not ended",
+                f"{seconds:.2f}",
+                f"{run.get('device_name', '')}, torch {run.get('torch', '')}",
+            ]
+        )
+    header = ["profile", "archs", "images", "batch SHA-256", "content digest", "s/arch", "machine"]
+    return "## What was measured\n\n" + markdown_table(header, rows)
+
+
+def _table_1(measured: _Measured, *, bootstrap: int) -> Iterator[str]:
+    profile, accuracy = measured.open()
+    spec = measured.info.spec
+    best = best_interval(profile, bootstrap=bootstrap)
+    stored = open_estimators(measured.store, measured.name)
+    moments = open_moments(measured.store, measured.name) if MOMENTS in stored["estimator"].values else None
+    published = TABLE_1.get(spec.space, {}).get(spec.dataset, {})
+    scores = estimator_scores(profile, stored, best, moments=moments)
+    compared = compare_estimators(scores, accuracy, published=published, bootstrap=bootstrap)
+    runner_up = rank_sweet_gradient(profile, accuracy, bootstrap=bootstrap).runner_up
+
+    yield f"### Table 1: {_DATASETS.get(spec.dataset, spec.dataset)}, batch {spec.batch_size}"
+    yield (
+        f"Best interval {best.interval}, with sweetness {best.sweetness:.3f}, best in {best.confidence:.0%} of resamples; "
+        f"runner-up {best.runner_up} with {best.runner_up_sweetness:.3f}, best in {best.runner_up_confidence:.0%}, "
+        f"which ranks with {runner_up.correlation:.3f} ({runner_up.low:.3f} to {runner_up.high:.3f}). "
+        f"Correlated with `{measured.selector}`."
+    )
+    rows, outside = [], []
+    for name in map(str, compared["estimator"].values):
+        row = {key: float(value) for key, value in compared.sel(estimator=name).data_vars.items()}
+        figures = [row[key] for key in ("spearman", "spearman_low", "spearman_high", "published")]
+        beside = ["", ""] if np.isnan(row["published"]) else [f"{row['published']:.3f}", difference(*figures)]
+        if beside[1].endswith("**"):
+            outside.append(name)
+        rows.append(
+            [
+                f"**{name}**" if name == "sweetimator" else name,
+                _with_interval(*figures[:3]),
+                *beside,
+                _with_interval(*(row[key] for key in ("kendall", "kendall_low", "kendall_high"))),
+                f"{row['seconds']:.3f}",
+                f"{row['num_archs']:,.0f}",
+            ]
+        )
+    yield markdown_table(["estimator", "Spearman", "paper", "difference", "Kendall", "s/arch", "archs"], rows)
+    if outside:
+        yield "Where the paper's figure lies outside:\n\n" + "\n".join(f"* {_remark(name)}" for name in outside)
+    if spec.space == "nas-bench-201" and measured.info.status.num_ok < NAS_BENCH_201_ARCHS:
+        yield (
+            f"The paper's figures rest on all {NAS_BENCH_201_ARCHS:,} architectures and an augmented batch; ours on "
+            f"{measured.info.status.num_ok:,} of them and a batch that is {'' if spec.augment else 'not '}augmented."
+        )
+
+
+def _remark(name: str) -> str:
+    return f"`{name}`: {REMARKS.get(name, 'not explained.')}"
+
+
+def _table_5(measured: list[_Measured], *, bootstrap: int) -> Iterator[str]:
+    default = _default(measured)
+    profile, accuracy = default.open()
+    paper = default.dataset == "cifar10"
+    title = _DATASETS.get(default.dataset, default.dataset)
+
+    splits = {split: rank_sweet_gradient(profile, accuracy, split=split, bootstrap=bootstrap) for split in range(2, 6)}
+    yield f"### Table 5: {title}, intervals in a decade"
+    yield _rankings("split", splits, SPLITS if paper else {})
+
+    counts = [count for count in _NUM_ARCHS if count <= default.info.status.num_ok]
+    choices = {count: rank_sweet_gradient(profile, accuracy, num_archs=count, bootstrap=bootstrap) for count in counts}
+    if choices:
+        yield f"### Table 5: {title}, number of architectures that choose the interval"
+        yield _rankings("architectures", choices, {})
+
+    of_seed = {each.info.spec.batch_size: each for each in measured if each.info.spec.seed == _SEED}
+    if len(of_seed) > 1:
+        sizes = {size: rank_sweet_gradient(*of_seed[size].open(), bootstrap=bootstrap) for size in sorted(of_seed)}
+        yield f"### Table 5: {title}, batch size"
+        yield _rankings("batch", sizes, BATCH_SIZES if paper else {})
+    if 128 in of_seed:
+        tau = rank_sweet_gradient(*of_seed[128].open(), method="kendall", bootstrap=bootstrap)
+        yield f"### Table 6: {title}, Kendall's tau at batch 128"
+        yield _rankings("batch", {128: tau}, {128: KENDALL_BATCH_128} if paper else {})
+    of_batch = {each.info.spec.seed: each for each in measured if each.info.spec.batch_size == _BATCH_SIZE}
+    if len(of_batch) > 1:
+        seeds = {seed: rank_sweet_gradient(*of_batch[seed].open(), bootstrap=bootstrap) for seed in sorted(of_batch)}
+        yield f"### {title}, seed of the batch and of the initialisation"
+        yield _rankings("seed", seeds, {})
+
+
+def _rankings(of: str, rankings: dict[int, Ranking], published: Mapping[int, float]) -> str:
+    rows = []
+    for key, each in rankings.items():
+        found = each.correlation
+        figures = (found.correlation, found.low, found.high)
+        rows.append(
+            [
+                str(key),
+                str(each.best.interval),
+                f"{each.best.confidence:.0%}",
+                _with_interval(*figures),
+                *([f"{published[key]:.3f}", difference(*figures, published[key])] if key in published else ["", ""]),
+                str(each.best.runner_up),
+                f"{each.best.runner_up_confidence:.0%}",
+                _with_interval(each.runner_up.correlation, each.runner_up.low, each.runner_up.high),
+                f"{found.num_archs:,}",
+            ]
+        )
+    method = next(iter(rankings.values())).correlation.method.capitalize()
+    header = [of, "best interval", "best in", method, "paper", "difference", "runner-up", "best in", method, "archs"]
+    return markdown_table(header, rows)
+
+
+def _initial_loss(measured: list[_Measured]) -> Iterator[str]:
+    rows = []
+    for each in (
+        _default([m for m in measured if m.dataset == name]) for name in dict.fromkeys(m.dataset for m in measured)
+    ):
+        found = loss_summary(open_profile(each.store, each.name))
+        paper = INITIAL_LOSS.get(each.dataset)
+        rows.append(
+            [
+                _DATASETS.get(each.dataset, each.dataset),
+                f"{found.mean:.3f} ± {found.sd:.3f}",
+                f"{paper[0]:.3f} ± {paper[1]:.3f}" if paper else "",
+                f"{found.num_archs:,}",
+            ]
+        )
+    yield "### Appendix A: initial loss"
+    yield markdown_table(["data set", "mean ± standard deviation, nats", "paper", "archs"], rows)
+
+
+def _searches(measured: list[_Measured]) -> Iterator[str]:
+    if measured:
+        default = _default(measured)
+        stored = open_estimators(default.store, default.name)
+        yield from search_section(default.open()[0], stored, open_accuracies(default.store, default.info.spec.space))
+
+
+def _with_interval(value: float, low: float, high: float) -> str:
+    return "" if np.isnan(value) else f"{value:.3f} ({low:.3f} to {high:.3f})"

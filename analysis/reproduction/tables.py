@@ -1,0 +1,85 @@
+"""How well Sweet Gradient ranks, under one choice of interval: a row of the paper's ablations (Tables 5 and 6)."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import xarray as xr
+
+from sweetgrad.analysis.correlation import Method, RankCorrelation, rank_correlation
+from sweetgrad.analysis.intervals import IntervalGrid
+from sweetgrad.analysis.scores import score
+from sweetgrad.analysis.sweetness import BestInterval, best_interval
+
+__all__ = ["Ranking", "difference", "markdown_table", "rank_sweet_gradient"]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The interval that sweetness chose, and how the Sweet Gradient in it, and in the runner-up, ranks architectures."""
+
+    best: BestInterval
+    correlation: RankCorrelation
+    runner_up: RankCorrelation
+
+
+def rank_sweet_gradient(
+    profile: xr.Dataset,
+    accuracy: xr.DataArray,
+    *,
+    split: int = 2,
+    num_archs: int = 100,
+    method: Method = "spearman",
+    bootstrap: int = 1000,
+) -> Ranking:
+    """Choose the interval by sweetness, score in it, and correlate with accuracy.
+
+    Parameters
+    ----------
+    profile
+        A profile as from `open_profile`.
+    accuracy
+        Dims ``(arch,)``, per cent, as from `open_accuracy`.
+    split
+        Intervals in a decade, as in `IntervalGrid`.
+    num_archs
+        Architectures, from the first, that choose the interval.
+    method, bootstrap
+        As in `rank_correlation`.
+
+    Returns
+    -------
+    `Ranking`. Ties in the score count as in scipy.
+    """
+    best = best_interval(profile, IntervalGrid(split=split), num_archs=num_archs, bootstrap=bootstrap)
+    chosen, runner_up = (
+        rank_correlation(score(profile, interval), accuracy, method=method, bootstrap=bootstrap)
+        for interval in (best.interval, best.runner_up)
+    )
+    return Ranking(best, chosen, runner_up)
+
+
+def difference(ours: float, low: float, high: float, published: float) -> str:
+    """Say where a published figure lies: in our interval, or how far beyond it.
+
+    Examples
+    --------
+    >>> difference(0.883, 0.867, 0.896, 0.888)
+    '-0.005, inside'
+    >>> difference(0.868, 0.85, 0.88, 0.251)
+    '+0.617, **outside**'
+    """
+    return f"{ours - published:+.3f}, " + ("inside" if low <= published <= high else "**outside**")
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    r"""A table in Markdown.
+
+    Examples
+    --------
+    >>> print(markdown_table(["a", "b"], [["1", "x|y"]]))
+    | a | b |
+    | --- | --- |
+    | 1 | x\|y |
+    """
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

@@ -1,0 +1,115 @@
+"""``sweetgrad figure`` and ``sweetgrad report``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from sweetgrad.analysis.figures import FIGURES, open_source
+from sweetgrad.analysis.figures import figure as draw
+from sweetgrad.analysis.intervals import IntervalGrid
+from sweetgrad.analysis.report import report as write_report
+from sweetgrad.flows.cli.common import (
+    MaxOption,
+    MinOption,
+    ProfileArgument,
+    SplitOption,
+    StorageOption,
+    StoreArgument,
+    locate,
+    only_profile,
+    parse_interval,
+    plain_table,
+)
+from sweetgrad.flows.cli.terminal import Terminal
+
+__all__ = ["figure", "report"]
+
+AccuracyOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Trained accuracy: DATASET/SPLIT[/EPOCHS] [default: test accuracy on the profile's data set].",
+        show_default=False,
+    ),
+]
+BootstrapOption = Annotated[int, typer.Option(help="Resamples of the architectures for every range.")]
+
+
+def figure(
+    name: Annotated[str, typer.Argument(help="Which one; `list` says what there is.", show_default=False)],
+    store: Annotated[str | None, typer.Argument(help="Path or URL of the store.", show_default=False)] = None,
+    profile: ProfileArgument = None,
+    out: Annotated[
+        Path | None, typer.Option(help="File: .png, .svg, .pdf [default: NAME.png].", show_default=False)
+    ] = None,
+    accuracy: AccuracyOption = None,
+    interval: Annotated[
+        str | None, typer.Option(help="LOWER,UPPER [default: the best interval of the grid].", show_default=False)
+    ] = None,
+    max_: MaxOption = "10",
+    min_: MinOption = "1e-10",
+    split: SplitOption = 2,
+    bootstrap: BootstrapOption = 1000,
+    storage_option: StorageOption = None,
+) -> None:
+    """Draw a figure of the paper from a store; `sweetgrad figure list` says which there are."""
+    console = Terminal()
+    if name == "list":
+        table = plain_table("figure", "of the paper", "shows")
+        for column in table.columns:
+            column.justify = "left"
+        table.columns[-1].no_wrap = False
+        for kind in FIGURES.values():
+            table.add_row(kind.name, kind.paper, kind.title)
+        console.print(table)
+        return
+    if name not in FIGURES:
+        raise ValueError(f"there is no figure {name!r}; there are {', '.join(FIGURES)}")
+    if store is None:
+        raise ValueError(f"say which store: sweetgrad figure {name} STORE [PROFILE] --out FILE")
+    location = locate(store, storage_option)
+    source = open_source(
+        location,
+        profile or only_profile(location),
+        accuracy=accuracy,
+        grid=IntervalGrid(max_, min_, split),
+        interval=None if interval is None else parse_interval(interval),
+        bootstrap=bootstrap,
+    )
+    path = out or Path(f"{name}.png")
+    draw(name, source, path=path)
+    console.print(f"{escape(source.name)}: {FIGURES[name].title}. Picture in {escape(str(path))}", soft_wrap=True)
+
+
+def report(
+    store: StoreArgument,
+    out: Annotated[Path, typer.Option(help="The HTML file.")] = Path("report.html"),
+    profiles: Annotated[
+        str | None, typer.Option(help="Profiles to report on, separated by commas [default: all].", show_default=False)
+    ] = None,
+    accuracy: AccuracyOption = None,
+    max_: MaxOption = "10",
+    min_: MinOption = "1e-10",
+    split: SplitOption = 2,
+    bootstrap: BootstrapOption = 1000,
+    storage_option: StorageOption = None,
+) -> None:
+    """Write one HTML file that says what a store holds and what follows from it; it loads nothing from anywhere."""
+    chosen = None if profiles is None else [part.strip() for part in profiles.split(",") if part.strip()]
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    errors = Terminal(stderr=True)
+    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
+        task = bar.add_task("reading", total=None)
+        path = write_report(
+            locate(store, storage_option),
+            out,
+            profiles=chosen,
+            accuracy=accuracy,
+            grid=IntervalGrid(max_, min_, split),
+            bootstrap=bootstrap,
+            progress=lambda what, done, total: bar.update(task, description=escape(what), completed=done, total=total),
+        )
+    size = path.stat().st_size / 1e6
+    Terminal().print(f"Report in {escape(str(path))} ({size:.1f} MB)", soft_wrap=True)

@@ -1,0 +1,160 @@
+"""The network that a genotype stands for: a stem, cells of two kinds one after another, a linear layer.
+
+No auxiliary head and no drop path, which are there for training.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from sweetgrad.profiling.spaces._darts_genotype import Edges, Genotype
+from sweetgrad.profiling.spaces._operations import FactorizedReduction, operation, relu_conv_bn
+from sweetgrad.profiling.spaces.protocol import Layer, Network
+
+__all__ = ["STEM_CHANNELS", "CellPlan", "Form", "build_cell_network", "plan_cells"]
+
+Form = Literal["cifar", "imagenet"]
+"""``cifar``: a 3x3 convolution before the cells; ``imagenet``: three with stride 2."""
+
+STEM_CHANNELS = 3
+"""Channels of the ``cifar`` stem, in those of the first cell."""
+
+
+@dataclass(frozen=True)
+class CellPlan:
+    """What one cell is made for.
+
+    Attributes
+    ----------
+    before, last
+        Channels of the output of the cell before the last one, and of the last one.
+    channels
+        Channels of its nodes.
+    reduces, follows_reduction
+        Whether it halves the resolution, and whether the last one did.
+    """
+
+    before: int
+    last: int
+    channels: int
+    reduces: bool
+    follows_reduction: bool
+
+
+def plan_cells(genotype: Genotype, *, form: Form, channels: int, num_cells: int) -> list[CellPlan]:
+    """Widths of all cells: a reduction cell at one third and at two thirds of the depth doubles them."""
+    before = last = STEM_CHANNELS * channels if form == "cifar" else channels
+    follows = form == "imagenet"
+    plans = []
+    for place in range(num_cells):
+        reduces = place in (num_cells // 3, 2 * num_cells // 3)
+        channels *= 2 if reduces else 1
+        plans.append(CellPlan(before, last, channels, reduces, follows))
+        before, last, follows = last, channels * len(_cell(genotype, reduces=reduces)[1]), reduces
+    return plans
+
+
+def build_cell_network(
+    genotype: Genotype,
+    *,
+    form: Form,
+    channels: int,
+    num_cells: int,
+    in_channels: int,
+    num_classes: int,
+    names: tuple[str, ...],
+) -> Network:
+    """Build the network with PyTorch's default initialisation; ``names`` are those of its layers, from the stem on."""
+    plans = plan_cells(genotype, form=form, channels=channels, num_cells=num_cells)
+    module = _CellNetwork(
+        genotype, plans, form=form, channels=channels, in_channels=in_channels, num_classes=num_classes
+    )
+    layers = (
+        Layer(names[0], "stem", (module.stem,)),
+        *(
+            Layer(name, "reduction" if plan.reduces else "cell", (cell,))
+            for name, plan, cell in zip(names[1:], plans, module.cells, strict=False)
+        ),
+        Layer(names[num_cells + 1], "head", (module.classifier,)),
+    )
+    return Network(module, layers)
+
+
+class _Cell(nn.Module):
+    """Two inputs, brought to one shape; nodes that are sums of two operations each; some of them joined."""
+
+    def __init__(self, genotype: Genotype, plan: CellPlan) -> None:
+        super().__init__()
+        edges, self.concat = _cell(genotype, reduces=plan.reduces)
+        self.sources = tuple(source for _, source in edges)
+        first = FactorizedReduction if plan.follows_reduction else relu_conv_bn
+        self.inputs = nn.ModuleList([first(plan.before, plan.channels), relu_conv_bn(plan.last, plan.channels)])
+        self.edges = nn.ModuleList(
+            operation(name, plan.channels, 2 if plan.reduces and source < 2 else 1) for name, source in edges
+        )
+
+    def forward(self, before: Tensor, last: Tensor) -> Tensor:
+        values = [self.inputs[0](before), self.inputs[1](last)]
+        for place in range(0, len(self.sources), 2):
+            first, second = (self.edges[edge](values[self.sources[edge]]) for edge in (place, place + 1))
+            values.append(first + second)
+        return torch.cat([values[node] for node in self.concat], dim=1)
+
+
+class _CellNetwork(nn.Module):
+    def __init__(
+        self,
+        genotype: Genotype,
+        plans: list[CellPlan],
+        *,
+        form: Form,
+        channels: int,
+        in_channels: int,
+        num_classes: int,
+    ) -> None:
+        super().__init__()
+        self.stem = _cifar_stem(in_channels, channels) if form == "cifar" else _imagenet_stem(in_channels, channels)
+        self.cells = nn.ModuleList(_Cell(genotype, plan) for plan in plans)
+        width = plans[-1].channels * len(_cell(genotype, reduces=plans[-1].reduces)[1])
+        self.classifier = nn.Linear(width, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (N, C, H, W) to logits (N, num_classes)."""
+        before = x
+        for stage in self.stem:
+            before, x = x, stage(x)
+        before = x if len(self.stem) == 1 else before
+        for cell in self.cells:
+            before, x = x, cell(before, x)
+        return self.classifier(x.mean((2, 3)))  # type: ignore[no-any-return]
+
+
+def _cifar_stem(in_channels: int, channels: int) -> nn.ModuleList:
+    width = STEM_CHANNELS * channels
+    return nn.ModuleList([nn.Sequential(_conv(in_channels, width), nn.BatchNorm2d(width))])
+
+
+def _imagenet_stem(in_channels: int, channels: int) -> nn.ModuleList:
+    """Two stages, which are the two inputs of the first cell."""
+    if channels % 2:
+        raise ValueError(f"the stem for ImageNet needs an even number of channels, got {channels}")
+    half = channels // 2
+    first = (
+        _conv(in_channels, half, 2),
+        nn.BatchNorm2d(half),
+        nn.ReLU(),
+        _conv(half, channels, 2),
+        nn.BatchNorm2d(channels),
+    )
+    second = (nn.ReLU(), _conv(channels, channels, 2), nn.BatchNorm2d(channels))
+    return nn.ModuleList([nn.Sequential(*first), nn.Sequential(*second)])
+
+
+def _conv(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
+
+
+def _cell(genotype: Genotype, *, reduces: bool) -> tuple[Edges, tuple[int, ...]]:
+    return (genotype.reduce, genotype.reduce_concat) if reduces else (genotype.normal, genotype.normal_concat)

@@ -1,0 +1,160 @@
+"""Operations of cells that have two inputs a node (DARTS, NASNet and their kin), for a number of channels and a stride.
+
+Every convolution is described once, in `CONVOLUTIONS`: modules are built from it, and parameters and multiply-adds counted.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+__all__ = ["CONVOLUTIONS", "DARTS_OPERATIONS", "OPERATIONS", "Conv", "FactorizedReduction", "operation", "relu_conv_bn"]
+
+
+class Conv(NamedTuple):
+    """A convolution without bias that keeps channels and, at stride 1, the size of the image."""
+
+    kernel: tuple[int, int]
+    depthwise: bool = False
+    dilation: int = 1
+
+
+Block = tuple[Conv, ...]
+"""ReLU, convolutions one after another, BatchNorm."""
+
+
+def _separable(kernel: int, dilation: int = 1) -> Block:
+    return (Conv((kernel, kernel), depthwise=True, dilation=dilation), Conv((1, 1)))
+
+
+CONVOLUTIONS: dict[str, tuple[Block, ...]] = {
+    "conv_1x1": ((Conv((1, 1)),),),
+    "conv_3x3": ((Conv((3, 3)),),),
+    "conv_3x1_1x3": ((Conv((1, 3)), Conv((3, 1))),),
+    "conv_7x1_1x7": ((Conv((1, 7)), Conv((7, 1))),),
+    "sep_conv_3x3": (_separable(3), _separable(3)),
+    "sep_conv_5x5": (_separable(5), _separable(5)),
+    "sep_conv_7x7": (_separable(7), _separable(7)),
+    "dil_conv_3x3": (_separable(3, dilation=2),),
+    "dil_conv_5x5": (_separable(5, dilation=2),),
+    "dil_sep_conv_3x3": (_separable(3, dilation=2), _separable(3, dilation=2)),
+}
+"""Operation to its blocks; a stride is that of the first block."""
+
+_POOLS = (
+    "avg_pool_2x2",
+    "avg_pool_3x3",
+    "avg_pool_5x5",
+    "max_pool_2x2",
+    "max_pool_3x3",
+    "max_pool_5x5",
+    "max_pool_7x7",
+)
+
+DARTS_OPERATIONS = (
+    "max_pool_3x3",
+    "avg_pool_3x3",
+    "skip_connect",
+    "sep_conv_3x3",
+    "sep_conv_5x5",
+    "dil_conv_3x3",
+    "dil_conv_5x5",
+)
+"""What a cell of the DARTS space chooses from; ``none``, which some tables have, can be built as well."""
+
+OPERATIONS = frozenset({"none", "skip_connect", *_POOLS, *CONVOLUTIONS})
+"""Every operation that can be built."""
+
+
+def operation(name: str, channels: int, stride: int) -> nn.Module:
+    """Build one of `OPERATIONS`; with stride 2 it halves height and width, rounded up."""
+    if name in CONVOLUTIONS:
+        modules: list[nn.Module] = []
+        for place, block in enumerate(CONVOLUTIONS[name]):
+            modules += _block(block, channels, stride if place == 0 else 1)
+        return nn.Sequential(*modules)
+    if name == "skip_connect":
+        return nn.Identity() if stride == 1 else FactorizedReduction(channels, channels)
+    if name == "none":
+        return _Zero(stride)
+    kind, size = name.split("_")[0], int(name[-1])
+    if size % 2 == 0:
+        return _EvenPool(kind, size, stride)
+    if kind == "avg":
+        return nn.AvgPool2d(size, stride=stride, padding=size // 2, count_include_pad=False)
+    return nn.MaxPool2d(size, stride=stride, padding=size // 2)
+
+
+def relu_conv_bn(in_channels: int, out_channels: int) -> nn.Sequential:
+    """ReLU, 1x1 convolution without bias, BatchNorm."""
+    conv = nn.Conv2d(in_channels, out_channels, 1, bias=False)
+    return nn.Sequential(nn.ReLU(), conv, nn.BatchNorm2d(out_channels))
+
+
+def _block(block: Block, channels: int, stride: int) -> list[nn.Module]:
+    convs: list[nn.Module] = []
+    for place, (kernel, depthwise, dilation) in enumerate(block):
+        # Of a pair such as 1x7 and 7x1, each strides along its own kernel; of any other, the first does.
+        along = [
+            stride if (size > 1 or kernel == (1, 1)) and (place == 0 or kernel[0] != kernel[1]) else 1
+            for size in kernel
+        ]
+        padding = [dilation * (size - 1) // 2 for size in kernel]
+        groups = channels if depthwise else 1
+        convs.append(
+            nn.Conv2d(channels, channels, kernel, tuple(along), tuple(padding), dilation, groups=groups, bias=False)  # type: ignore[arg-type]
+        )
+    return [nn.ReLU(), *convs, nn.BatchNorm2d(channels)]
+
+
+class _Zero(nn.Module):
+    """Zeros that stay in the graph, so that what feeds them gets a gradient of exactly 0."""
+
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x if self.stride == 1 else x[:, :, :: self.stride, :: self.stride]).mul(0.0)
+
+
+class _EvenPool(nn.Module):
+    """Pool over a window of even size, which reaches one pixel more to the right and down; padding is not counted."""
+
+    def __init__(self, kind: str, size: int, stride: int) -> None:
+        super().__init__()
+        self.kind, self.size, self.stride = kind, size, stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        before, after = (self.size - 1) // 2, self.size // 2
+        pad = (before, after, before, after)
+        if self.kind == "max":
+            return functional.max_pool2d(functional.pad(x, pad, value=float("-inf")), self.size, self.stride)
+        sums = functional.avg_pool2d(functional.pad(x, pad), self.size, self.stride)
+        shares = functional.avg_pool2d(functional.pad(torch.ones_like(x[:1, :1]), pad), self.size, self.stride)
+        return sums / shares
+
+
+class FactorizedReduction(nn.Module):
+    """Halve the resolution: ReLU, two 1x1 convolutions with stride 2, one of them a pixel further, joined; BatchNorm."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        if out_channels % 2:
+            raise ValueError(f"a reduction by two halves needs an even number of channels, got {out_channels}")
+        self.relu = nn.ReLU()
+        self.convs = nn.ModuleList(nn.Conv2d(in_channels, out_channels // 2, 1, stride=2, bias=False) for _ in range(2))
+        self.norm = nn.BatchNorm2d(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Shape (N, C, H, W) to (N, out_channels, H / 2, W / 2), rounded up."""
+        x = self.relu(x)
+        height, width = x.shape[2:]
+        # An odd size has no pixel after the last: zeros stand for it.
+        further = (
+            functional.pad(x, (0, width % 2, 0, height % 2))[:, :, 1:, 1:]
+            if height % 2 or width % 2
+            else x[:, :, 1:, 1:]
+        )
+        return self.norm(torch.cat([self.convs[0](x), self.convs[1](further)], dim=1))  # type: ignore[no-any-return]

@@ -1,0 +1,264 @@
+"""The DARTS space (Liu et al., ICLR 2019): uniform draws of its 10^18 genotypes, or those of a table, and their networks."""
+
+import itertools
+import math
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from torch import nn
+
+from sweetgrad.profiling.spaces._cell_costs import Costs, count_costs
+from sweetgrad.profiling.spaces._cell_network import Form, build_cell_network
+from sweetgrad.profiling.spaces._darts_genotype import (
+    Genotype,
+    check_genotype,
+    drawn_genotype,
+    genotype_at,
+    parse_genotype,
+)
+from sweetgrad.profiling.spaces._operations import DARTS_OPERATIONS
+from sweetgrad.profiling.spaces.protocol import Network
+from sweetgrad.store._tables import open_table
+
+__all__ = ["Darts", "DartsImageNet", "NasBench301", "check_whole", "genotype_at", "parse_genotype"]
+
+_NUM_NODES = 4
+_OPERATIONS = frozenset({"none", *DARTS_OPERATIONS})
+_COLUMN = "genotype"
+_DEFAULT_NUM_ARCHS = 10_000
+_MAX_CHANNELS, _MAX_CELLS, _MAX_NUM_ARCHS = 4096, 1000, 10_000_000
+_MAX_REFUSED = 100_000
+
+
+class Darts:
+    """Cells of four nodes, two inputs a node, in the network that DARTS trains on CIFAR-10.
+
+    Without a table, row ``i`` is the ``i``-th of an endless list of uniform draws, the same everywhere: a profile of it can
+    grow. With a table, rows are those of the table, in its order.
+
+    Parameters
+    ----------
+    table
+        csv (also ``.gz``) with a column ``genotype``: any form of `parse_genotype`. ``none`` as an operation and a node with the
+        same input twice are taken, as published tables have them, but never drawn.
+    channels, cells
+        Channels of the nodes of the first cell; cells.
+    num_archs
+        Rows, where no table is given.
+    max_multiply_adds
+        Leave out networks with more multiply-adds for an image of `input_size`, such as 600e6, the limit for ImageNet.
+
+    Raises
+    ------
+    ValueError
+        If a parameter makes no sense, or the table cannot be read; file, row and edge are named.
+
+    Examples
+    --------
+    >>> space = Darts(channels=16, cells=8)
+    >>> len(space), space.variant
+    (10000, 'c16-n8')
+    >>> network = space.build(space.arch_id(0), in_channels=3, num_classes=10)
+    >>> sum(p.numel() for p in network.module.parameters()) == space.costs(space.arch_id(0)).params
+    True
+    """
+
+    name = "darts"
+    init = "pytorch-default"
+    input_size = 32
+    tables: tuple[str, ...] = ()
+    open_ended = True
+    form: Form = "cifar"
+    num_classes = 10
+    default_channels = 36
+    default_cells = 20
+
+    def __init__(
+        self,
+        table: Path | str | None = None,
+        *,
+        channels: int | None = None,
+        cells: int | None = None,
+        num_archs: int | None = None,
+        max_multiply_adds: float | None = None,
+    ) -> None:
+        self.channels = check_whole("channels", channels, default=self.default_channels, most=_MAX_CHANNELS)
+        self.cells = check_whole("cells", cells, default=self.default_cells, most=_MAX_CELLS)
+        if self.form == "imagenet" and self.channels % 2:
+            raise ValueError(f"channels must be even, since the stem begins with half of them, got {self.channels}")
+        if max_multiply_adds is not None and not (
+            isinstance(max_multiply_adds, int | float) and 0 < max_multiply_adds < math.inf
+        ):
+            raise ValueError(f"max_multiply_adds must be a number above 0, such as 600e6, got {max_multiply_adds!r}")
+        if table is not None and num_archs is not None:
+            raise ValueError(f"num_archs is for the list of draws; {table} has the rows that it has")
+        self.max_multiply_adds = max_multiply_adds
+        self.layer_names = ("stem", *(f"cell{place}" for place in range(self.cells)), "head")
+        self.open_ended = table is None
+        self._num_archs = check_whole("num_archs", num_archs, default=_DEFAULT_NUM_ARCHS, most=_MAX_NUM_ARCHS)
+        self._places: list[int] | None = None
+        self._listed: tuple[str, ...] | None = None
+        if table is not None:
+            self._listed = tuple(arch for arch in _read_table(Path(table)) if self._fits(parse_genotype(arch)))
+            if not self._listed:
+                raise ValueError(f"{table}: none of its networks has at most {max_multiply_adds:g} multiply-adds")
+        elif max_multiply_adds is not None:
+            self._places = self._first_that_fit()
+
+    @property
+    def order(self) -> str:
+        """How the rows are ordered, in words."""
+        return "uniform draws" if self._listed is None else "file"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Parameters that shape the network or the choice of architectures; recorded in the spec of a profile."""
+        limit = {} if self.max_multiply_adds is None else {"max_multiply_adds": self.max_multiply_adds}
+        return {"channels": self.channels, "cells": self.cells, **limit}
+
+    @property
+    def variant(self) -> str:
+        """Empty for the network of the paper, else such as ``c16-n8``."""
+        standard = (self.channels, self.cells) == (self.default_channels, self.default_cells)
+        size = [] if standard else [f"c{self.channels}", f"n{self.cells}"]
+        limit = [] if self.max_multiply_adds is None else [f"max{self.max_multiply_adds / 1e6:g}M"]
+        return "-".join([*size, *limit])
+
+    def __len__(self) -> int:
+        """Rows."""
+        return self._num_archs if self._listed is None else len(self._listed)
+
+    def arch_id(self, index: int) -> str:
+        """Genotype in row ``index``, as a string.
+
+        Raises
+        ------
+        IndexError
+            If there is no such row.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(f"architecture index must be in 0..{len(self) - 1}, got {index}")
+        if self._listed is not None:
+            return self._listed[index]
+        return str(drawn_genotype(index if self._places is None else self._places[index]))
+
+    def build(self, arch_id: str, *, in_channels: int = 3, num_classes: int = 10) -> Network:
+        """Build the network of any genotype of the space, listed or not.
+
+        Raises
+        ------
+        ValueError
+            As `parse_genotype`, and if the genotype has an unknown operation, an edge from a later node, or not two inputs for
+            each of four nodes.
+        """
+        return self._build(arch_id, self.channels, self.cells, in_channels, num_classes)
+
+    def build_thin(self, arch_id: str, *, in_channels: int = 3, num_classes: int = 10) -> nn.Module:
+        """Build a network of 4 channels and 3 cells, in which TE-NAS can count linear regions."""
+        return self._build(arch_id, 4, 3, in_channels, num_classes).module
+
+    def costs(self, arch_id: str, *, in_channels: int = 3, num_classes: int | None = None) -> Costs:
+        """Parameters and multiply-adds of the network for an image of `input_size`, without building it."""
+        classes = self.num_classes if num_classes is None else num_classes
+        return self._costs(_read(arch_id), in_channels, classes)
+
+    def _build(self, arch_id: str, channels: int, cells: int, in_channels: int, num_classes: int) -> Network:
+        return build_cell_network(
+            _read(arch_id),
+            form=self.form,
+            channels=channels,
+            num_cells=cells,
+            in_channels=in_channels,
+            num_classes=num_classes,
+            names=self.layer_names if cells == self.cells else ("stem", *map(str, range(cells)), "head"),
+        )
+
+    def _costs(self, genotype: Genotype, in_channels: int, num_classes: int) -> Costs:
+        return count_costs(
+            genotype,
+            form=self.form,
+            channels=self.channels,
+            num_cells=self.cells,
+            in_channels=in_channels,
+            num_classes=num_classes,
+            size=self.input_size,
+        )
+
+    def _fits(self, genotype: Genotype) -> bool:
+        limit = self.max_multiply_adds
+        return limit is None or self._costs(genotype, 3, self.num_classes).multiply_adds <= limit
+
+    def _first_that_fit(self) -> list[int]:
+        places: list[int] = []
+        refused = 0
+        for place in itertools.count():
+            if self._fits(drawn_genotype(place)):
+                places.append(place)
+                if len(places) == self._num_archs:
+                    return places
+                refused = 0
+            elif (refused := refused + 1) == _MAX_REFUSED:
+                raise ValueError(
+                    f"none of {_MAX_REFUSED:,} draws in a row has at most {self.max_multiply_adds:g} multiply-adds with "
+                    f"{self.channels} channels and {self.cells} cells; raise max_multiply_adds"
+                )
+        raise AssertionError("the list of draws has no end")
+
+
+class DartsImageNet(Darts):
+    """The DARTS space in the network for ImageNet: three convolutions with stride 2 before 14 cells, from 48 channels on."""
+
+    name = "darts-imagenet"
+    input_size = 224
+    form: Form = "imagenet"
+    num_classes = 1000
+    default_channels = 48
+    default_cells = 14
+
+
+class NasBench301(Darts):
+    """The DARTS space in the network that NAS-Bench-301 trains on CIFAR-10: 8 cells, from 32 channels on."""
+
+    name = "nas-bench-301"
+    default_channels = 32
+    default_cells = 8
+
+
+def check_whole(name: str, value: int | None, *, default: int, most: int) -> int:
+    """Give the default for None, and refuse what is no whole number in 1..most."""
+    if value is None:
+        return default
+    if type(value) is not int or not 1 <= value <= most:
+        raise ValueError(f"{name} must be a whole number in 1..{most}, got {value!r}")
+    return value
+
+
+def _read(arch_id: str) -> Genotype:
+    return check_genotype(parse_genotype(arch_id), operations=_OPERATIONS, num_nodes=_NUM_NODES)
+
+
+def _read_table(path: Path) -> list[str]:
+    expected = f"expected a csv (also .gz) with a column {_COLUMN}, one genotype a row"
+    try:
+        with open_table(path) as file:
+            frame = pd.read_csv(file, dtype=str, na_filter=False)
+    except FileNotFoundError:
+        raise ValueError(f"no such file: {path}; {expected}") from None
+    except (OSError, EOFError, zlib.error, ValueError) as error:
+        raise ValueError(f"{path} cannot be read ({error}); {expected}") from error
+    if _COLUMN not in frame.columns:
+        raise ValueError(f"{path} has the columns {', '.join(map(str, frame.columns[:20]))}; {expected}")
+    first_row: dict[str, int] = {}
+    for row, text in enumerate(frame[_COLUMN].tolist()):
+        where = f"{path}, row {row} (counted from 0, below the header)"
+        try:
+            arch = str(_read(text))
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
+        if first_row.setdefault(arch, row) != row:
+            raise ValueError(f"{where}: the same genotype as row {first_row[arch]}; remove one")
+    if not first_row:
+        raise ValueError(f"{path} has no rows; {expected}")
+    return list(first_row)

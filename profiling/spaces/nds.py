@@ -1,0 +1,267 @@
+"""NDS (Radosavovic et al., ICCV 2019): the trained networks of five spaces of cells, as the authors' JSON files list them.
+
+An entry says what its network is: a genotype, a width and a depth, so networks of one space differ in their number of layers.
+"""
+
+import json
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal, get_args
+
+from torch import nn
+
+from sweetgrad.profiling.spaces._cell_costs import Costs, count_costs
+from sweetgrad.profiling.spaces._cell_network import Form, build_cell_network
+from sweetgrad.profiling.spaces._darts_genotype import Genotype, check_genotype, parse_genotype
+from sweetgrad.profiling.spaces._operations import OPERATIONS
+from sweetgrad.profiling.spaces.protocol import Network
+from sweetgrad.store._tables import open_table
+
+__all__ = ["URL", "Nds", "NdsAmoeba", "NdsDarts", "NdsEnas", "NdsNasnet", "NdsPnas"]
+
+URL = "https://dl.fbaipublicfiles.com/nds/data.zip"
+"""The official archive; its folder ``nds_data`` holds one JSON file for each space."""
+
+Invalid = Literal["refuse", "skip"]
+
+_FOLDER = "nds_data"
+_LISTS = ("top", "mid")
+_MAX_WIDTH, _MAX_DEPTH = 4096, 1000
+
+
+class Nds:
+    """The networks of one file, in its order; a network that is in it twice is profiled once.
+
+    An architecture string holds genotype, width and depth, ``Genotype(...);width=16;depth=8``, so `build` also takes networks
+    that the file does not list.
+
+    Parameters
+    ----------
+    table
+        JSON (also ``.gz``): a list of entries, or a dictionary of two lists, ``top`` and ``mid``, one after the other. Of an
+        entry only ``net`` is read (``genotype``, ``width``, ``depth``), and ``params``, if it is there; ``aux`` says that
+        training used an auxiliary head, which has no place here. Networks are those for ImageNet if the file's name ends in
+        ``_in``.
+    invalid
+        What becomes of an entry of which no network can be built: ``refuse`` it, or ``skip`` it with a warning.
+
+    Raises
+    ------
+    ValueError
+        Without a table, or if it cannot be read; file, entry and edge are named.
+    """
+
+    name = ""
+    variant = ""
+    init = "pytorch-default"
+    input_size = 32
+    file: ClassVar[str] = ""
+    tables: tuple[str, ...] = ()
+
+    def __init__(self, table: Path | str | None = None, *, invalid: Invalid = "refuse") -> None:
+        if invalid not in get_args(Invalid):
+            raise ValueError(f"invalid must be one of {', '.join(get_args(Invalid))}, got {invalid!r}")
+        if table is None:
+            raise ValueError(
+                f"{self.name} has no built-in list of networks: it comes from the file {self.file} of NDS ({URL}). Name it with "
+                f"--space-file FILE ({self.tables[0]} under --data-dir is found by itself, and fetched there with --download)"
+            )
+        path = Path(table)
+        self.form: Form = "imagenet" if path.name.split(".")[0].endswith("_in") else "cifar"
+        self.invalid = invalid
+        self.published_params: dict[str, int] = {}
+        self._archs = self._read(path)
+        self._depth = max(int(arch.rpartition("=")[2]) for arch in self._archs)
+        self.input_size = 32 if self.form == "cifar" else 224
+        self.layer_names = ("stem", *(f"layer{place}" for place in range(1, self._depth + 2)))
+
+    @classmethod
+    def fetch_table(cls, folder: Path) -> Path:
+        """Fetch the official archive into a folder, unpack it there, and give the file of this space."""
+        from sweetgrad.profiling.datasets.download import fetch
+
+        fetch(URL, None, folder)
+        return folder / cls.tables[0]
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the spec of a profile records: nothing unless it is other than usual."""
+        return {} if self.invalid == "refuse" else {"invalid": self.invalid}
+
+    @property
+    def order(self) -> str:
+        """How the rows are ordered, in words."""
+        return "file"
+
+    def __len__(self) -> int:
+        """Different networks in the file."""
+        return len(self._archs)
+
+    def arch_id(self, index: int) -> str:
+        """String of the network in row ``index``.
+
+        Raises
+        ------
+        IndexError
+            If there is no such row.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(f"architecture index must be in 0..{len(self) - 1}, got {index}")
+        return self._archs[index]
+
+    def build(self, arch_id: str, *, in_channels: int = 3, num_classes: int = 10) -> Network:
+        """Build a network, listed or not, if it is no deeper than the deepest of the file.
+
+        Raises
+        ------
+        ValueError
+            If the string is malformed, or the genotype is none of a cell.
+        """
+        genotype, width, depth = _parse(arch_id)
+        if depth > self._depth:
+            raise ValueError(
+                f"a network of {depth} cells is deeper than the deepest of the file, {self._depth}: {arch_id[-40:]}"
+            )
+        return self._network(genotype, width, depth, in_channels, num_classes)
+
+    def build_thin(self, arch_id: str, *, in_channels: int = 3, num_classes: int = 10) -> nn.Module:
+        """Build a network of 4 channels and 3 cells, in which TE-NAS can count linear regions."""
+        return self._network(_parse(arch_id)[0], 4, 3, in_channels, num_classes).module
+
+    def costs(self, arch_id: str, *, in_channels: int = 3, num_classes: int = 10) -> Costs:
+        """Parameters and multiply-adds of a network for an image of `input_size`, without building it."""
+        genotype, width, depth = _parse(arch_id)
+        return count_costs(
+            genotype,
+            form=self.form,
+            channels=width,
+            num_cells=depth,
+            in_channels=in_channels,
+            num_classes=num_classes,
+            size=self.input_size,
+        )
+
+    def _network(self, genotype: Genotype, width: int, depth: int, in_channels: int, num_classes: int) -> Network:
+        return build_cell_network(
+            genotype,
+            form=self.form,
+            channels=width,
+            num_cells=depth,
+            in_channels=in_channels,
+            num_classes=num_classes,
+            names=("stem", *(f"layer{place}" for place in range(1, depth + 2))),
+        )
+
+    def _read(self, path: Path) -> tuple[str, ...]:
+        entries = _entries(path)
+        archs: dict[str, int] = {}
+        skipped: list[str] = []
+        num_repeated = 0
+        for number, entry in enumerate(entries):
+            try:
+                arch = _arch_of(entry)
+            except ValueError as error:
+                message = f"{path}, entry {number} (counted from 0): {error}"
+                if self.invalid == "refuse":
+                    raise ValueError(f"{message}. --space-option invalid=skip leaves such entries out") from None
+                skipped.append(message)
+                continue
+            num_repeated += arch in archs
+            archs.setdefault(arch, number)
+            if type(entry.get("params")) is int:
+                self.published_params[arch] = entry["params"]
+        if skipped:
+            warnings.warn(
+                f"{len(skipped)} of {len(entries)} entries are left out; the first: {skipped[0]}", stacklevel=3
+            )
+        if num_repeated:
+            warnings.warn(
+                f"{path}: {num_repeated} of {len(entries)} entries repeat the network of another; it is profiled once",
+                stacklevel=3,
+            )
+        if not archs:
+            raise ValueError(f"{path}: no network can be built of any of its {len(entries)} entries")
+        return tuple(archs)
+
+
+class NdsDarts(Nds):
+    """NDS, DARTS: 5,000 networks."""
+
+    name = "nds-darts"
+    file = "DARTS.json"
+    tables = (f"{_FOLDER}/DARTS.json", "DARTS.json")
+
+
+class NdsEnas(Nds):
+    """NDS, ENAS: 4,999 networks."""
+
+    name = "nds-enas"
+    file = "ENAS.json"
+    tables = (f"{_FOLDER}/ENAS.json", "ENAS.json")
+
+
+class NdsPnas(Nds):
+    """NDS, PNAS: 4,999 networks."""
+
+    name = "nds-pnas"
+    file = "PNAS.json"
+    tables = (f"{_FOLDER}/PNAS.json", "PNAS.json")
+
+
+class NdsNasnet(Nds):
+    """NDS, NASNet: 4,846 networks."""
+
+    name = "nds-nasnet"
+    file = "NASNet.json"
+    tables = (f"{_FOLDER}/NASNet.json", "NASNet.json")
+
+
+class NdsAmoeba(Nds):
+    """NDS, AmoebaNet: 4,983 networks."""
+
+    name = "nds-amoeba"
+    file = "Amoeba.json"
+    tables = (f"{_FOLDER}/Amoeba.json", "Amoeba.json")
+
+
+def _entries(path: Path) -> list[Any]:
+    expected = (
+        f"expected a list of entries, or a dictionary of the lists {' and '.join(_LISTS)}, as the files of NDS are"
+    )
+    try:
+        with open_table(path) as file:
+            content = json.load(file)
+    except FileNotFoundError:
+        raise ValueError(f"no such file: {path}; {expected}") from None
+    except (OSError, EOFError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path} cannot be read as JSON ({error}); {expected}") from error
+    if isinstance(content, dict) and all(isinstance(content.get(name), list) for name in _LISTS):
+        content = [entry for name in _LISTS for entry in content[name]]
+    if not isinstance(content, list) or not content:
+        raise ValueError(f"{path} is something else: {expected}")
+    return content
+
+
+def _arch_of(entry: Any) -> str:
+    net = entry.get("net") if isinstance(entry, dict) else None
+    if not isinstance(net, dict):
+        raise ValueError("it has no net")
+    if not isinstance(net.get("genotype"), Mapping):
+        raise ValueError(f"its net has no genotype, but {', '.join(map(str, list(net)[:5])) or 'nothing'}")
+    genotype = check_genotype(parse_genotype(net["genotype"]), operations=OPERATIONS)
+    for part, most in (("width", _MAX_WIDTH), ("depth", _MAX_DEPTH)):
+        if type(net.get(part)) is not int or not 1 <= net[part] <= most:
+            raise ValueError(f"its {part} must be a whole number in 1..{most}, got {net.get(part)!r}")
+    return f"{genotype};width={net['width']};depth={net['depth']}"
+
+
+def _parse(arch_id: str) -> tuple[Genotype, int, int]:
+    match = re.fullmatch(r"(.*);width=(\d{1,4});depth=(\d{1,4})", arch_id, flags=re.DOTALL)
+    if match is None:
+        raise ValueError(f"not a network of NDS: {arch_id[:80]!r}; expected Genotype(...);width=16;depth=8")
+    width, depth = int(match[2]), int(match[3])
+    if not (1 <= width <= _MAX_WIDTH and 1 <= depth <= _MAX_DEPTH):
+        raise ValueError(f"width must be in 1..{_MAX_WIDTH} and depth in 1..{_MAX_DEPTH}, got {width} and {depth}")
+    return check_genotype(parse_genotype(match[1]), operations=OPERATIONS), width, depth

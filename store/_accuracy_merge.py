@@ -1,0 +1,86 @@
+"""Tables of accuracies as dense arrays, and their union: one key never has two values."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from sweetgrad.store.errors import StoreError
+
+__all__ = ["DIMS", "merge_tables", "to_arrays"]
+
+DIMS = ("arch", "dataset", "split", "epochs")
+
+
+def to_arrays(table: pd.DataFrame, axis: list[str], source: str) -> xr.Dataset:
+    """Dense arrays of a tidy table; rows with equal keys must agree."""
+    keys = list(DIMS)
+    groups = table.groupby(keys, sort=False)
+    for column, name in (("accuracy", "accuracy"), ("seconds", "train_seconds")):
+        spread = groups[column].agg(["min", "max"])
+        _require_equal(spread["min"].to_numpy(), spread["max"].to_numpy(), name, list(spread.index), source, source)
+    # first() takes the first value that is not NaN, so a repeated row may add the seconds that another one lacks.
+    rows = groups[["accuracy", "seconds"]].first()
+    coords: dict[str, Any] = {"arch": axis, **{key: sorted(table[key].unique().tolist()) for key in keys[1:]}}
+    shape = tuple(len(coords[key]) for key in keys)
+    position = tuple(pd.Index(coords[key]).get_indexer(rows.index.get_level_values(key)) for key in keys)
+    data = {}
+    for column, name in (("accuracy", "accuracy"), ("seconds", "train_seconds")):
+        values = np.full(shape, np.nan)
+        values[position] = rows[column].to_numpy()
+        data[name] = (DIMS, values)
+    return xr.Dataset(data, coords=coords)
+
+
+def merge_tables(
+    stored: xr.Dataset | None, new: xr.Dataset, axis: list[str], *, space: str, source: str
+) -> tuple[xr.Dataset, int, int, bool]:
+    """The union of both tables, the number of accuracies added and unchanged, and whether anything differs from ``stored``."""
+    num_new = int(new["accuracy"].notnull().sum())
+    if stored is None:
+        return new, num_new, 0, True
+    coords: dict[str, Any] = {"arch": axis}
+    for key in DIMS[1:]:
+        coords[key] = sorted({*stored[key].values.tolist(), *new[key].values.tolist()})
+    before, after = stored.reindex(coords), new.reindex(coords)
+    stacked_keys = None
+    for name in ("accuracy", "train_seconds"):
+        a, b = before[name].values, after[name].values
+        differ = _differ(a, b)
+        if differ.any():
+            at = np.argwhere(differ)
+            stacked_keys = [tuple(coords[key][i] for key, i in zip(DIMS, row, strict=True)) for row in at[:3]]
+            _require_equal(
+                a[differ][:3], b[differ][:3], name, stacked_keys, f"the table of {space} in the store", source, len(at)
+            )
+    merged = before.fillna(after)
+    unchanged = int((before["accuracy"].notnull() & after["accuracy"].notnull()).sum())
+    return merged, num_new - unchanged, unchanged, not merged.identical(stored)
+
+
+def _differ(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Where two values of one key are both there and differ by more than text files with six decimals lose."""
+    return ~np.isnan(a) & ~np.isnan(b) & ~np.isclose(a, b, rtol=1e-9, atol=1e-6)
+
+
+def _require_equal(
+    a: np.ndarray,
+    b: np.ndarray,
+    name: str,
+    keys: list[tuple[Any, ...]],
+    where_a: str,
+    where_b: str,
+    total: int | None = None,
+) -> None:
+    """Raise with examples if two values of one key differ."""
+    differ = np.flatnonzero(_differ(a, b))
+    if differ.size:
+        lines = "\n".join(f"  {'/'.join(str(part) for part in keys[i])}: {a[i]} and {b[i]}" for i in differ[:3])
+        first, second = ("two rows", f"of {where_a}") if where_a == where_b else (where_a, f"and {where_b}")
+        raise StoreError(
+            f"{first} {second} disagree on {name} for {total or differ.size} of (arch/dataset/split/epochs):\n{lines}\n"
+            "Two versions of a benchmark would be mixed. Keep one: remove the other rows, give them another split name, or "
+            "import into another store."
+        )

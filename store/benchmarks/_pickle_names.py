@@ -1,0 +1,100 @@
+"""What a pickle that is read as a stream may name, and what stands in its place. Nothing is imported."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from sweetgrad.store.unpickle import UnsafePickleError, _Dtype, _encode, _scalar
+
+__all__ = ["DROPPED", "MAX_NUMBER", "check_key", "find", "make"]
+
+MAX_NUMBER = 64
+"""Bytes of one number."""
+
+_ATOMS = (str, int, float, bool, type(None), np.generic)
+
+
+class _Dropped:
+    """Stands for all that was passed over."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "DROPPED"
+
+
+DROPPED = _Dropped()
+"""In the place of an object that was passed over, or of one that holds no numbers of interest."""
+
+
+def _ordered() -> dict[Any, Any]:
+    return {}
+
+
+def _encoded(text: str, encoding: str | bytes) -> Any:
+    return _encode(text, encoding) if len(text) <= MAX_NUMBER else DROPPED
+
+
+class _Name:
+    """A function that the pickle names; ``None`` makes what is dropped."""
+
+    __slots__ = ("function",)
+
+    def __init__(self, function: Callable[..., Any] | None = None) -> None:
+        self.function = function
+
+
+_INERT = _Name()
+_EMPTY = _Name(_ordered)
+_TORCH = {"_utils": ("_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_parameter"), "storage": ("_load_from_bytes",)}
+_STORAGES = ("Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool", "Untyped", "Typed")
+_NAMES: dict[tuple[str, str], _Name] = {
+    ("collections", "OrderedDict"): _EMPTY,
+    ("collections", "defaultdict"): _Name(lambda *_factory: {}),
+    ("_codecs", "encode"): _Name(_encoded),
+    ("numpy", "dtype"): _Name(_Dtype),
+    ("numpy", "ndarray"): _INERT,
+    **{(f"{module}.multiarray", "scalar"): _Name(_scalar) for module in ("numpy.core", "numpy._core")},
+    **{(f"{module}.multiarray", "_reconstruct"): _INERT for module in ("numpy.core", "numpy._core")},
+    **{(f"{module}.numeric", "_frombuffer"): _INERT for module in ("numpy.core", "numpy._core")},
+    **{
+        (module, name): _INERT for module in ("__builtin__", "builtins") for name in ("set", "frozenset", "list", "int")
+    },
+    **{(f"torch.{module}", name): _INERT for module, names in _TORCH.items() for name in names},
+    **{(module, f"{kind}Storage"): _INERT for module in ("torch", "torch.storage", "torch.cuda") for kind in _STORAGES},
+    **{("torch", name): _INERT for name in ("Size", "device", "float32", "float64", "int64")},
+    ("torch.nn.parameter", "Parameter"): _INERT,
+}
+
+
+def find(module: Any, name: Any) -> _Name:
+    """What a name stands for.
+
+    Raises
+    ------
+    UnsafePickleError
+        If it is none that data needs.
+    """
+    try:
+        return _NAMES[module, name]
+    except (KeyError, TypeError):
+        raise UnsafePickleError(
+            f"the pickle wants {module}.{name}, which data has no need of: refused, and nothing was executed. "
+            "Do not open this file in another program; get the data from its publisher."
+        ) from None
+
+
+def make(name: Any, args: Any) -> Any:
+    """What a call of a named function gives: a number, an empty dictionary, or `DROPPED`."""
+    if not isinstance(name, _Name) or type(args) is not tuple:
+        raise UnsafePickleError("the pickle calls what is no function: refused")
+    if name.function is None or any(argument is DROPPED for argument in args):
+        return DROPPED
+    return name.function(*args)
+
+
+def check_key(key: Any) -> None:
+    """Raise UnsafePickleError unless a key is a number, a text or a tuple of them: others could take for ever to be hashed."""
+    if not isinstance(key, _ATOMS) and not (type(key) is tuple and all(isinstance(part, _ATOMS) for part in key)):
+        raise UnsafePickleError(f"the pickle has a {type(key).__name__} as a key: refused")

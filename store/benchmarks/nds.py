@@ -1,0 +1,131 @@
+"""NDS (Radosavovic et al. 2019): trained networks of the DARTS, ENAS, PNAS, NASNet and Amoeba spaces, in JSON.
+
+A file (also compressed, ``.json.gz``) is a list of entries, or a dictionary of two lists, ``top`` and ``mid``. Of an entry are
+read ``net``, with ``genotype`` (normal, normal_concat, reduce, reduce_concat), ``width`` and ``depth``, and ``test_ep_top1``, the
+errors on the test set after each epoch, in %. Its label is 100 minus the last.
+
+An entry has no name. `nds_id` makes one from what determines the network: genotype, width and depth. (The auxiliary head is used
+in training only, and is not part of it.)
+"""
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sweetgrad.store._tables import DAMAGED, open_table
+from sweetgrad.store.benchmarks.archives import Progress
+from sweetgrad.store.benchmarks.genotypes import parse_genotype
+from sweetgrad.store.benchmarks.tidy import COLUMNS
+
+__all__ = ["is_json", "nds_id", "read_entries"]
+
+_LISTS = ("top", "mid")
+
+
+def is_json(path: Path) -> bool:
+    """Whether a file, compressed or not, begins as JSON."""
+    try:
+        with open_table(path) as file:
+            return file.read(64).lstrip()[:1] in (b"[", b"{")
+    except (ValueError, OSError, *DAMAGED):
+        return False
+
+
+def nds_id(net: Mapping[str, Any]) -> str:
+    """Architecture string of the ``net`` of an entry.
+
+    Raises
+    ------
+    ValueError
+        If its genotype, width or depth are missing or make no sense.
+
+    Examples
+    --------
+    >>> cell = {name: [["skip_connect", 0], ["skip_connect", 1]] for name in ("normal", "reduce")}
+    >>> nds_id({"genotype": {**cell, "normal_concat": [2], "reduce_concat": [2]}, "width": 16, "depth": 8})[-21:]
+    '[2]);width=16;depth=8'
+    """
+    genotype = net.get("genotype")
+    if not isinstance(genotype, dict):
+        raise ValueError(
+            f"its net has no genotype, but {', '.join(map(str, list(net)[:5]))}. Networks of blocks (ResNet) are not read"
+        )
+    for name in ("width", "depth"):
+        if type(net.get(name)) is not int or not 0 < net[name] < 1 << 16:
+            raise ValueError(f"its {name} must be a whole number from 1, got {net.get(name)!r}")
+    return f"{parse_genotype(genotype)};width={net['width']};depth={net['depth']}"
+
+
+def read_entries(path: Path, progress: Progress | None = None) -> pd.DataFrame:
+    """Read the accuracies on the test set after the last epoch; entries of one network are averaged.
+
+    Returns
+    -------
+    Tidy table in the order of the file; NaN for entries without a label. The data set is imagenet if the name of the file ends in
+    ``_in``, as the publishers name theirs, and cifar10 otherwise.
+
+    Raises
+    ------
+    ValueError
+        If the file is no such JSON, or an entry makes no sense; its number is named.
+    """
+    found: dict[tuple[str, int], list[float]] = defaultdict(list)
+    entries = _entries(path)
+    for number, entry in enumerate(entries):
+        try:
+            net = entry.get("net") if isinstance(entry, dict) else None
+            if not isinstance(net, dict):
+                raise ValueError("it has no net")
+            found[nds_id(net), _num_epochs(entry)].append(_label(entry))
+        except ValueError as error:
+            raise ValueError(f"{path}, entry {number} (counted from 0): {error}") from error
+        if progress is not None and (number % 256 == 0 or number + 1 == len(entries)):
+            progress(number + 1, len(entries))
+    dataset = "imagenet" if path.name.split(".")[0].endswith("_in") else "cifar10"
+    rows = [(arch, dataset, "test", epochs, _mean(values), math.nan) for (arch, epochs), values in found.items()]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _entries(path: Path) -> list[Any]:
+    try:
+        with open_table(path) as file:
+            content = json.load(file)
+    except (ValueError, RecursionError, OSError, *DAMAGED) as error:
+        raise ValueError(f"{path} cannot be read as JSON ({error}): get the file again") from error
+    if isinstance(content, dict) and all(isinstance(content.get(name), list) for name in _LISTS):
+        content = [entry for name in _LISTS for entry in content[name]]
+    if not isinstance(content, list) or not content:
+        raise ValueError(
+            f"{path}: expected a list of entries, or a dictionary of the lists {' and '.join(_LISTS)}, as NDS has"
+        )
+    return content
+
+
+def _num_epochs(entry: dict[str, Any]) -> int:
+    """Epochs of the schedule: those that were run, or, for an entry without a label, those that were planned."""
+    errors = entry.get("test_ep_top1")
+    if isinstance(errors, list) and errors:
+        return len(errors)
+    optim = entry.get("optim")
+    planned = optim.get("max_ep") if isinstance(optim, dict) else None
+    return planned if type(planned) is int and planned >= 0 else 0
+
+
+def _label(entry: dict[str, Any]) -> float:
+    errors = entry.get("test_ep_top1")
+    if errors is None or errors == []:
+        return math.nan
+    last = errors[-1] if isinstance(errors, list) else errors
+    if type(last) not in (int, float) or not (math.isnan(last) or 0 <= last <= 100):
+        raise ValueError(f"its last test error must be a number of % from 0 to 100, got {last!r}")
+    return 100.0 - float(last)
+
+
+def _mean(values: list[float]) -> float:
+    known = [value for value in values if not math.isnan(value)]
+    return math.fsum(known) / len(known) if known else math.nan

@@ -1,0 +1,333 @@
+"""A pickle read opcode by opcode, of which only what is wanted becomes objects.
+
+The archives of NAS-Bench-201 and NATS-Bench are pickles of gigabytes, nearly all of it losses and times of single epochs, or the
+weights of trained networks. `load_pickle` would make an object of every number, tens of gigabytes of them. Here whatever stands
+under a key of no interest is passed over, weights that the pickle only refers to are not looked at, and a part that is complete
+is summed up at once, by a function of ours.
+
+Nothing is imported or called that the pickle names: a name is in a table, whole, or it is refused, as in
+`sweetgrad.store.unpickle`. Nothing here grows with the length of the file but a table of the numbered objects, eight bytes each,
+in which only texts are kept.
+"""
+
+import re
+import struct
+from collections.abc import Callable, Mapping, Sized
+from typing import Any, BinaryIO, NoReturn
+
+import numpy as np
+
+from sweetgrad.store.benchmarks._pickle_names import DROPPED, MAX_NUMBER, check_key, find, make
+from sweetgrad.store.unpickle import UnsafePickleError, _Dtype
+
+__all__ = ["DROPPED", "PickleStream"]
+
+_CHUNK = 1 << 20
+_MAX_TEXT = 1 << 16
+_MAX_TEXTS = 1 << 28
+_MAX_DEPTH = 256
+_MAX_STACK = 1 << 22
+_MAX_KEPT = 1 << 23
+_MAX_NUMBERED = 1 << 27
+
+# Runs of (epoch, number) and (remembered text, number): most of the bytes of an archive.
+_EPOCHS = re.compile(rb"(?:K.G.{8}){4,}", re.DOTALL)
+_EPOCH = np.dtype([("k", "u1"), ("epoch", "u1"), ("g", "u1"), ("number", ">f8")])
+_REMEMBERED = re.compile(rb"(?:(?:h.|j.{4})G.{8}){4,}", re.DOTALL)
+
+
+class PickleStream:
+    """Pickles of protocol 2 to 5, one after the other, from a file that is read forwards only.
+
+    Parameters
+    ----------
+    file
+        Open for reading bytes.
+    where
+        Names the file in errors.
+    drop
+        Keys of dictionaries whose value, if it is a container or an array, is passed over: `DROPPED` stands in its place.
+    collapse
+        Key to a function of the value under it, whose result is kept instead. All containers that the pickle has numbered until
+        then are forgotten, so that a collapsed part leaves nothing behind.
+    progress
+        Called for every MiB that was read.
+
+    Examples
+    --------
+    >>> import io, pickle
+    >>> data = pickle.dumps({"weights": [0.5] * 100, "losses": {0: 2.3, 1: 1.9}}, protocol=2)
+    >>> PickleStream(io.BytesIO(data), where="data", drop={"weights"}, collapse={"losses": min}).load()
+    {'weights': DROPPED, 'losses': 0}
+    """
+
+    def __init__(
+        self,
+        file: BinaryIO,
+        *,
+        where: str,
+        drop: frozenset[str] | set[str] = frozenset(),
+        collapse: Mapping[str, Callable[[Any], Any]] | None = None,
+        progress: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._file, self._where, self._drop, self._collapse = file, where, frozenset(drop), collapse or {}
+        self._progress = progress
+        self._data, self._at, self._taken = b"", 0, 0
+        self._texts: dict[str, str] = {}
+        self._texts_bytes = 0
+
+    def load(self) -> Any:
+        """The next pickle of the file.
+
+        Raises
+        ------
+        UnsafePickleError
+            If it names something that data has no need of, or asks for more memory than such files need.
+        ValueError
+            If it is truncated, damaged, or of another kind.
+        """
+        try:
+            return self._load()
+        except UnsafePickleError as error:
+            raise UnsafePickleError(f"{self._where}: {error}") from None
+        except OSError:
+            raise
+        except Exception as error:  # damaged bytes mean whatever they happen to mean
+            raise ValueError(
+                f"{self._where} cannot be read as a pickle of plain data ({type(error).__name__}: {error}). "
+                "If it is truncated or damaged, get the file again."
+            ) from error
+
+    def _load(self) -> Any:
+        stack: list[Any] = []
+        marks: list[list[Any]] = []
+        memo: list[Any] = []
+        forgotten = kept = kept_before = 0
+        dropping = False  # whether what comes belongs to a container that is passed over
+        data, at = self._data, self._at
+        while True:
+            if len(data) - at < 16:
+                self._data, self._at = data, at
+                self._refill(16)
+                data, at = self._data, self._at
+                if sum(map(len, marks)) + len(stack) > _MAX_STACK or kept > _MAX_KEPT or len(memo) > _MAX_NUMBERED:
+                    self._refuse("holds more objects at a time than a file of accuracies")
+            op = data[at]
+            at += 1
+            # Most frequent first; the names of the opcodes are those of the module pickle.
+            if op == 0x4B:  # BININT1
+                run = _EPOCHS.match(data, at - 1)
+                if run is None:
+                    stack.append(data[at])
+                    at += 1
+                else:
+                    if not dropping:
+                        pairs = np.frombuffer(data, _EPOCH, (run.end() - run.start()) // _EPOCH.itemsize, run.start())
+                        both = zip(pairs["epoch"].tolist(), pairs["number"].tolist(), strict=True)
+                        stack.extend(value for pair in both for value in pair)
+                    at = run.end()
+            elif op == 0x47:  # BINFLOAT
+                stack.append(struct.unpack_from(">d", data, at)[0])
+                at += 8
+            elif op in (0x68, 0x6A):  # BINGET, LONG_BINGET
+                run = _REMEMBERED.match(data, at - 1) if dropping else None
+                if run is not None:
+                    at = run.end()
+                else:
+                    size = 1 if op == 0x68 else 4
+                    stack.append(memo[int.from_bytes(data[at : at + size], "little")])
+                    at += size
+            elif op in (0x71, 0x72, 0x94):  # BINPUT, LONG_BINPUT, MEMOIZE
+                size = {0x71: 1, 0x72: 4, 0x94: 0}[op]
+                number = int.from_bytes(data[at : at + size], "little") if size else len(memo)
+                at += size
+                if number > self._taken:
+                    self._refuse(f"numbers an object {number:,} after {self._taken:,} bytes")
+                if number == len(memo):
+                    memo.append(stack[-1])
+                else:
+                    memo.extend([DROPPED] * (number + 1 - len(memo)))
+                    memo[number] = stack[-1]
+                kept += type(stack[-1]) in (dict, list)  # which lives on, even if it is passed over
+            elif op in (0x58, 0x8C, 0x8D):  # BINUNICODE, SHORT_BINUNICODE, BINUNICODE8
+                size = {0x58: 4, 0x8C: 1, 0x8D: 8}[op]
+                length = int.from_bytes(data[at : at + size], "little")
+                if length > _MAX_TEXT:
+                    self._refuse(f"holds a text of {length:,} bytes")
+                at += size
+                if len(data) - at < length:
+                    self._data, self._at = data, at
+                    self._refill(length)
+                    data, at = self._data, self._at
+                stack.append(self._text(data[at : at + length]))
+                at += length
+            elif op == 0x28:  # MARK
+                if len(marks) >= _MAX_DEPTH:
+                    self._refuse(f"nests deeper than {_MAX_DEPTH}")
+                dropping = bool(stack) and stack[-1] is DROPPED
+                marks.append(stack)
+                stack = []
+            elif op in (0x73, 0x75):  # SETITEM, SETITEMS
+                if op == 0x73:
+                    value, key = stack.pop(), stack.pop()
+                    items = [key, value]
+                else:
+                    items, stack = stack, marks.pop()
+                    dropping = _is_inside_dropped(marks)
+                target = stack[-1]
+                if target is not DROPPED:
+                    if type(target) is not dict or len(items) % 2:
+                        raise ValueError(f"items are set on a {type(target).__name__}")
+                    for key, value in zip(items[::2], items[1::2], strict=True):
+                        check_key(key)
+                        if type(key) is str and key in self._collapse and value is not DROPPED:
+                            value = self._collapse[key](value)
+                            for number in range(forgotten, len(memo)):
+                                if isinstance(memo[number], dict | list):
+                                    memo[number] = DROPPED
+                            kept_before += 1 + (len(value) if isinstance(value, Sized) else 0)
+                            forgotten, kept = len(memo), kept_before
+                        target[key] = value
+                    kept += len(items)
+            elif op in (0x7D, 0x5D):  # EMPTY_DICT, EMPTY_LIST
+                stack.append(DROPPED if dropping or self._is_dropped(stack) else {} if op == 0x7D else [])
+            elif op in (0x61, 0x65):  # APPEND, APPENDS
+                if op == 0x61:
+                    items = [stack.pop()]
+                else:
+                    items, stack = stack, marks.pop()
+                    dropping = _is_inside_dropped(marks)
+                if stack[-1] is not DROPPED:
+                    stack[-1].extend(items) if type(stack[-1]) is list else self._refuse("appends to what is no list")
+                    kept += len(items)
+            elif op in (0x85, 0x86, 0x87):  # TUPLE1, TUPLE2, TUPLE3
+                size = op - 0x84
+                if len(stack) < size:
+                    raise IndexError("a tuple of more than there is")
+                stack[-size:] = [tuple(stack[-size:])]
+                kept += 1 + size
+            elif op == 0x74:  # TUPLE
+                made, stack = tuple(stack), marks.pop()
+                dropping = _is_inside_dropped(marks)
+                stack.append(made)
+                kept += 1 + len(made)
+            elif op == 0x29:  # EMPTY_TUPLE
+                stack.append(())
+            elif op in (0x4A, 0x4D):  # BININT, BININT2
+                size = 4 if op == 0x4A else 2
+                stack.append(int.from_bytes(data[at : at + size], "little", signed=op == 0x4A))
+                at += size
+            elif op == 0x8A:  # LONG1
+                length = data[at]
+                if len(data) - at - 1 < length:
+                    self._data, self._at = data, at
+                    self._refill(length + 1)
+                    data, at = self._data, self._at
+                stack.append(int.from_bytes(data[at + 1 : at + 1 + length], "little", signed=True))
+                at += 1 + length
+            elif op in (0x4E, 0x88, 0x89):  # NONE, NEWTRUE, NEWFALSE
+                stack.append({0x4E: None, 0x88: True, 0x89: False}[op])
+            elif op in (0x43, 0x42, 0x8E, 0x96):  # SHORT_BINBYTES, BINBYTES, BINBYTES8, BYTEARRAY8
+                size = {0x43: 1, 0x42: 4}.get(op, 8)
+                length = int.from_bytes(data[at : at + size], "little")
+                self._data, self._at = data, at + size
+                stack.append(self._bytes(length))
+                data, at = self._data, self._at
+            elif op in (0x63, 0x93):  # GLOBAL, STACK_GLOBAL
+                if op == 0x93:
+                    name, module = stack.pop(), stack.pop()
+                else:
+                    self._data, self._at = data, at
+                    module, name = self._line(), self._line()
+                    data, at = self._data, self._at
+                stack.append(find(module, name))
+            elif op in (0x52, 0x81):  # REDUCE, NEWOBJ
+                args, name = stack.pop(), stack.pop()
+                made = make(name, args)
+                stack.append(DROPPED if type(made) is dict and (dropping or self._is_dropped(stack)) else made)
+            elif op == 0x62:  # BUILD
+                state, target = stack.pop(), stack[-1]
+                if isinstance(target, _Dtype):
+                    target.__setstate__(state)
+                elif target is not DROPPED and type(target) is not dict:
+                    self._refuse(f"sets the state of a {type(target).__name__}")
+            elif op == 0x51:  # BINPERSID: a storage of torch, which lies elsewhere in the file
+                stack[-1] = DROPPED
+            elif op == 0x8F:  # EMPTY_SET
+                stack.append(DROPPED)
+            elif op in (0x90, 0x91):  # ADDITEMS, FROZENSET
+                stack = marks.pop()
+                dropping = _is_inside_dropped(marks)
+                if op == 0x91:
+                    stack.append(DROPPED)
+            elif op == 0x80:  # PROTO
+                if not 2 <= data[at] <= 5:
+                    raise ValueError(f"protocol {data[at]}, expected 2 to 5")
+                at += 1
+            elif op == 0x95:  # FRAME
+                at += 8
+            elif op == 0x2E:  # STOP
+                self._data, self._at = data, at
+                return stack.pop()
+            else:
+                raise ValueError(
+                    f"opcode 0x{op:02x} at byte {self._taken - len(data) + at - 1:,} is none that data needs"
+                )
+
+    def _is_dropped(self, stack: list[Any]) -> bool:
+        """Whether the container that comes now stands under a key of no interest."""
+        return bool(stack) and type(stack[-1]) is str and stack[-1] in self._drop
+
+    def _refill(self, num_bytes: int) -> None:
+        """Have at least that many bytes before us, if the file has them."""
+        have = len(self._data) - self._at
+        if have >= num_bytes:
+            return
+        parts = [self._data[self._at :]]
+        while have < num_bytes and (part := self._file.read(_CHUNK)):
+            parts.append(part)
+            have += len(part)
+            self._taken += len(part)
+        self._data, self._at = b"".join(parts), 0
+        self._progress()
+
+    def _text(self, raw: bytes) -> str:
+        """One object for equal texts, whatever the pickle says."""
+        text = raw.decode("utf-8", "surrogatepass")
+        known = self._texts.setdefault(text, text)
+        if known is text:
+            self._texts_bytes += len(raw) + 64
+            if self._texts_bytes > _MAX_TEXTS:
+                self._refuse(f"holds more than {_MAX_TEXTS:,} bytes of different texts")
+        return known
+
+    def _bytes(self, length: int) -> Any:
+        """The bytes of one number, as NumPy has them; more are weights, and are passed over."""
+        if length <= MAX_NUMBER:
+            self._refill(length)
+            self._at += length
+            if self._at > len(self._data):
+                raise EOFError("the file ends inside some bytes")
+            return self._data[self._at - length : self._at]
+        while length:
+            self._refill(1)
+            step = min(length, len(self._data) - self._at)
+            if not step:
+                raise EOFError("the file ends inside some bytes")
+            self._at += step
+            length -= step
+        return DROPPED
+
+    def _line(self) -> str:
+        self._refill(512)
+        end = self._data.index(b"\n", self._at, self._at + 512)
+        line = self._data[self._at : end].decode("ascii")
+        self._at = end + 1
+        return line
+
+    def _refuse(self, what: str) -> NoReturn:
+        raise UnsafePickleError(f"the pickle {what}: refused")
+
+
+def _is_inside_dropped(marks: list[list[Any]]) -> bool:
+    return bool(marks) and bool(marks[-1]) and marks[-1][-1] is DROPPED

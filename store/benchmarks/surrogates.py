@@ -1,0 +1,224 @@
+"""Accuracies that a model predicts: NAS-Bench-301 has no table of its 10^18 networks, but surrogates that were fitted to 60,000.
+
+Whatever takes genotypes and gives accuracies is a `Surrogate`. `OnnxSurrogate` is the neural one of YAHPO; the authors' own take
+six lines:
+
+.. code-block:: python
+
+    class Official:
+        epochs = 100
+
+        def __init__(self, ensemble):  # nasbench301.load_ensemble("xgb_v1.0")
+            self.ensemble = ensemble
+
+        def predict(self, genotypes):
+            found = [namedtuple_of(parse_genotype(g)) for g in genotypes]
+            return np.array([self.ensemble.predict(config=g, representation="genotype", with_noise=False) for g in found])
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from sweetgrad.store.benchmarks.archives import Progress
+from sweetgrad.store.benchmarks.genotypes import CONFIG_PREFIX, NODES, Genotype, parse_genotype
+
+__all__ = ["OnnxSurrogate", "Surrogate", "predict_accuracies", "read_surrogate", "to_config"]
+
+_MAX_KEYS_BYTES = 1 << 20
+_MAX_MODEL_BYTES = 1 << 30
+_BATCH = 1024
+_ABSENT = "#na#"
+
+
+@runtime_checkable
+class Surrogate(Protocol):
+    """A model of a benchmark.
+
+    Attributes
+    ----------
+    epochs
+        Length of the training whose outcome it predicts.
+    """
+
+    epochs: int
+
+    def predict(self, genotypes: Sequence[str]) -> NDArray[np.float64]:
+        """Validation accuracy of each genotype in %; NaN for one outside the space that the model was fitted to."""
+        ...
+
+
+def predict_accuracies(
+    surrogate: Surrogate, archs: Sequence[str], *, dataset: str = "cifar10", split: str = "valid-surrogate"
+) -> pd.DataFrame:
+    """A tidy table of what a surrogate predicts.
+
+    Parameters
+    ----------
+    surrogate
+        The model.
+    archs
+        Genotypes, each the canonical string of its architecture.
+    dataset, split
+        Names in the store. The split says that these are predictions: they are never mixed with trained accuracies.
+
+    Raises
+    ------
+    ValueError
+        If an architecture is no genotype, or the model returns another number of values.
+    """
+    values = np.asarray(surrogate.predict(list(archs)), dtype=np.float64)
+    if values.shape != (len(archs),):
+        raise ValueError(f"a surrogate returns one accuracy for each of {len(archs)} genotypes, got {values.shape}")
+    return pd.DataFrame(
+        {"arch": list(archs), "dataset": dataset, "split": split, "epochs": surrogate.epochs, "accuracy": values}
+    )
+
+
+class OnnxSurrogate:
+    """The surrogate of NAS-Bench-301 in YAHPO: an ONNX model, and beside it, as JSON, the codes of its inputs.
+
+    Parameters
+    ----------
+    model
+        File ``.onnx`` with the inputs ``x_cat`` (int32, one column for each key) and ``x_cont`` (float, the epoch), whose first
+        output is the validation accuracy as a fraction.
+    keys
+        JSON of the keys in the order of ``x_cat``: key to value to code. None: the file of the same name with ``.json``.
+    epochs
+        Epoch that is predicted, 1 to 98.
+
+    Raises
+    ------
+    ImportError
+        If onnxruntime is not installed.
+    ValueError
+        If a file is missing, or holds something else.
+    """
+
+    def __init__(self, model: str | Path, keys: str | Path | None = None, *, epochs: int = 98) -> None:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise ImportError(f"reading {model} needs onnxruntime: pip install 'sweetgrad[surrogate]'") from error
+        if not 1 <= epochs <= 98:
+            raise ValueError(f"the surrogate knows epochs 1 to 98, got {epochs}")
+        self.epochs = epochs
+        self._path = Path(model)
+        self._codes = _read_codes(Path(keys) if keys is not None else self._path.with_suffix(".json"))
+        if not self._path.is_file() or self._path.stat().st_size > _MAX_MODEL_BYTES:
+            raise ValueError(f"{model}: expected a file of at most {_MAX_MODEL_BYTES:,} bytes")
+        try:
+            # As bytes: a model given by its path could ask for other files beside it.
+            session = onnxruntime.InferenceSession(self._path.read_bytes(), providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime has an exception for every way in which a file can be none
+            raise ValueError(f"{model} cannot be read as an ONNX model ({error})") from error
+        inputs = {each.name: (each.type, each.shape[-1]) for each in session.get_inputs()}
+        if inputs != {"x_cat": ("tensor(int32)", len(self._codes)), "x_cont": ("tensor(float)", 1)}:
+            raise ValueError(
+                f"{model} has the inputs {inputs}; expected x_cat (int32, {len(self._codes)} columns, as {keys or 'its .json'} "
+                "has) and x_cont (float, one column)"
+            )
+        self._session = session
+
+    def predict(self, genotypes: Sequence[str]) -> NDArray[np.float64]:
+        """Validation accuracy after `epochs` in %; NaN for a genotype with an operation or inputs that NAS-Bench-301 lacks."""
+        values = np.full(len(genotypes), np.nan)
+        codes = [self._encode(parse_genotype(genotype)) for genotype in genotypes]
+        inside = [place for place, code in enumerate(codes) if code is not None]
+        for start in range(0, len(inside), _BATCH):
+            places = inside[start : start + _BATCH]
+            x_cat = np.array([codes[place] for place in places], dtype=np.int32)
+            x_cont = np.full((len(places), 1), self.epochs, dtype=np.float32)
+            values[places] = 100 * self._session.run(None, {"x_cat": x_cat, "x_cont": x_cont})[0][:, 0]
+        # Single precision: what follows the third decimal differs between machines, and would look like another version.
+        return values.round(3)
+
+    def _encode(self, genotype: Genotype) -> list[int] | None:
+        try:
+            config = to_config(genotype)
+        except ValueError:
+            return None
+        if any(config[key] not in self._codes.get(key, {}) for key in config):
+            return None
+        return [codes[config.get(key, _ABSENT)] for key, codes in self._codes.items()]
+
+
+def to_config(genotype: Genotype) -> dict[str, str]:
+    """The dictionary of NAS-Bench-301's ConfigSpace: the operation of every edge there is, and the inputs of nodes 3, 4 and 5.
+
+    Edges are numbered by their node and then by their input: 0 and 1 lead to node 2, 2 to 4 to node 3, and so on.
+
+    Raises
+    ------
+    ValueError
+        If the genotype has other nodes, or one with two equal inputs.
+
+    Examples
+    --------
+    >>> cell = tuple(("skip_connect", i) for i in (0, 1, 0, 2, 1, 3, 0, 4))
+    >>> config = to_config(Genotype(cell, (2, 3, 4, 5), cell, (2, 3, 4, 5)))
+    >>> {key.rpartition(":")[2]: value for key, value in config.items() if "normal_4" in key or "normal_5" in key}
+    {'edge_normal_4': 'skip_connect', 'inputs_node_normal_4': '1_3', 'inputs_node_normal_5': '0_4'}
+    """
+    config: dict[str, str] = {}
+    for cell in ("normal", "reduce"):
+        pairs = getattr(genotype, cell)
+        if len(pairs) != 2 * len(NODES) or getattr(genotype, f"{cell}_concat") != NODES:
+            raise ValueError(f"the {cell} cell must have two inputs for each of the nodes 2 to 5, all joined")
+        first_edge = 0
+        for place, node in enumerate(NODES):
+            two = sorted(pairs[2 * place : 2 * place + 2], key=lambda pair: pair[1])
+            low, high = two[0][1], two[1][1]
+            if not low < high < node:
+                raise ValueError(
+                    f"node {node} of the {cell} cell must have two different earlier inputs, got {low} and {high}"
+                )
+            config |= {f"{CONFIG_PREFIX}edge_{cell}_{first_edge + source}": op for op, source in two}
+            if node > NODES[0]:
+                config[f"{CONFIG_PREFIX}inputs_node_{cell}_{node}"] = f"{low}_{high}"
+            first_edge += node
+    return config
+
+
+def read_surrogate(path: Path, archs: Sequence[str] | None, progress: Progress | None = None) -> pd.DataFrame:
+    """Table of what the ONNX model in a file predicts for these architectures.
+
+    Raises
+    ------
+    ValueError
+        If there are no architectures: a surrogate has no list of its own.
+    """
+    if not archs:
+        raise ValueError(
+            f"{path} is a surrogate: it predicts for architectures, and there are none. Profile the space first, or give archs="
+        )
+    table = predict_accuracies(OnnxSurrogate(path), archs)
+    if progress is not None:
+        progress(len(archs), len(archs))
+    return table
+
+
+def _read_codes(path: Path) -> dict[str, dict[str, int]]:
+    expected = "expected a dictionary of keys, each with a dictionary of values and codes"
+    if not path.is_file() or path.stat().st_size > _MAX_KEYS_BYTES:
+        raise ValueError(
+            f"no file {path} of at most {_MAX_KEYS_BYTES:,} bytes, which says how inputs are coded: {expected}"
+        )
+    try:
+        content: Any = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} cannot be read as JSON ({error}): {expected}") from error
+    if not isinstance(content, Mapping) or not all(_is_coded(codes) for codes in content.values()):
+        raise ValueError(f"{path}: {expected}, {_ABSENT!r} among the values")
+    return {re.sub("_COLON_", ":", str(key)): dict(codes) for key, codes in content.items()}
+
+
+def _is_coded(codes: Any) -> bool:
+    return isinstance(codes, dict) and _ABSENT in codes and all(type(code) is int for code in codes.values())

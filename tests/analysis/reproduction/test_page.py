@@ -1,0 +1,124 @@
+import hashlib
+import re
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sweetgrad.analysis import best_interval, loss_summary, rank_correlation, score
+from sweetgrad.analysis.reproduction import rank_sweet_gradient, reproduction_page
+from sweetgrad.analysis.reproduction.tables import difference
+from sweetgrad.store import (
+    ProfileSpec,
+    create_profile,
+    finalise_profile,
+    import_accuracy,
+    open_accuracy,
+    open_profile,
+    plan_shards,
+    write_shard,
+)
+
+NUM_ARCHS = 120
+SPEC = ProfileSpec(
+    space="nas-bench-201",
+    dataset="cifar10",
+    batch_size=64,
+    seed=42,
+    num_classes=10,
+    input_shape=(3, 32, 32),
+    batch_sha256="0" * 64,
+    arch_sha256=hashlib.sha256("".join(f"a{i}\n" for i in range(NUM_ARCHS)).encode()).hexdigest(),
+)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory, make_profile):
+    """Profiles at two batch sizes and two seeds, one of a data set without accuracies, and accuracies of two lengths."""
+    path = tmp_path_factory.mktemp("reproduction") / "s.zarr"
+    specs = [SPEC, replace(SPEC, batch_size=128), replace(SPEC, seed=1), replace(SPEC, dataset="cifar100")]
+    for seed, spec in enumerate(specs):
+        rows = make_profile(NUM_ARCHS, seed=seed)
+        rows.profile_seconds[:] = 0.5
+        name = create_profile(path, spec, arch=rows.arch.values.tolist(), layers=rows.layer.values.tolist())
+        (shard,) = plan_shards(path, name, range(NUM_ARCHS))
+        write_shard(path, name, shard, rows)
+        finalise_profile(path, name)
+    accuracy = np.random.RandomState(0).permutation(NUM_ARCHS) / 2
+    parts = [
+        pd.DataFrame(
+            {"arch": rows.arch.values, "dataset": "cifar10", "split": split, "epochs": epochs, "accuracy": values}
+        )
+        for split, epochs, values in (("test", 200, accuracy), ("test", 12, -accuracy), ("valid", 200, -accuracy))
+    ]
+    table = pd.concat(parts)
+    import_accuracy(path, space=SPEC.space, table=table.assign(accuracy=table.accuracy / 4 + 70), source="made up")
+    return path
+
+
+@pytest.fixture(scope="module")
+def page(path):
+    return reproduction_page([path], bootstrap=20)
+
+
+def section(page, title):
+    """Rows of the table under a heading, as lists of cells."""
+    body = re.split(r"^#+ ", page.split(f" {title}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
+    lines = [line for line in body.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[2:]]
+
+
+def test_rank_sweet_gradient__is_the_best_interval_its_score_and_the_correlation(path):
+    profile, accuracy = open_profile(path, SPEC.profile_name), open_accuracy(path, SPEC.space, "cifar10/test")
+    found = rank_sweet_gradient(profile, accuracy, bootstrap=10)
+    best = best_interval(profile, bootstrap=10)
+    assert found.best == best
+    assert found.correlation == rank_correlation(score(profile, best), accuracy, bootstrap=10)
+    assert found.runner_up == rank_correlation(score(profile, best.runner_up), accuracy, bootstrap=10)
+
+
+def test_page__table_1_has_our_figure_beside_the_papers(path, page):
+    rows = {row[0].strip("*"): row for row in section(page, "Table 1: CIFAR-10, batch 64")}
+    profile, accuracy = open_profile(path, SPEC.profile_name), open_accuracy(path, SPEC.space, "cifar10/test/200")
+    ours = rank_correlation(score(profile, best_interval(profile)), accuracy, bootstrap=20)
+    _, spearman, paper, verdict, kendall, _, archs = rows["sweetimator"]
+    assert spearman == f"{ours.correlation:.3f} ({ours.low:.3f} to {ours.high:.3f})"
+    assert (paper, archs) == ("0.888", "120")
+    assert verdict == difference(ours.correlation, ours.low, ours.high, 0.888)
+    assert kendall
+    assert rows["params_live"][2:4] == ["", ""]  # the paper has none
+    assert "* `sweetimator`: " in page
+    assert "`cifar10/test`" in page
+    assert "rest on all 15,625 architectures" in page
+
+
+def test_page__ablations_use_the_profile_of_that_setting(path, page):
+    title = "Table 5: CIFAR-10, batch size"
+    assert [(row[0], row[4]) for row in section(page, title)] == [("64", "0.888"), ("128", "0.908")]
+    assert [row[0] for row in section(page, "CIFAR-10, seed of the batch and of the initialisation")] == ["1", "42"]
+    accuracy = open_accuracy(path, SPEC.space, "cifar10/test")
+    other = rank_sweet_gradient(open_profile(path, replace(SPEC, batch_size=128).profile_name), accuracy, bootstrap=20)
+    assert section(page, title)[1][3].startswith(f"{other.correlation.correlation:.3f} (")
+    (tau,) = section(page, "Table 6: CIFAR-10, Kendall's tau at batch 128")
+    assert tau[4] == "0.736"
+    assert [row[0] for row in section(page, "Table 5: CIFAR-10, intervals in a decade")] == ["2", "3", "4", "5"]
+    counts = section(page, "Table 5: CIFAR-10, number of architectures that choose the interval")
+    assert [row[0] for row in counts] == ["100"]  # there are fewer than 150
+
+
+def test_page__initial_loss(path, page):
+    (row,) = section(page, "Appendix A: initial loss")
+    loss = loss_summary(open_profile(path, SPEC.profile_name))
+    assert row == ["CIFAR-10", f"{loss.mean:.3f} ± {loss.sd:.3f}", "2.343 ± 0.043", "120"]
+
+
+def test_page__leaves_out_what_has_no_accuracy(page):
+    assert "cifar100" not in page
+
+
+def test_page__without_any_accuracy_says_what_to_do(tmp_path):
+    empty = tmp_path / "empty.zarr"
+    create_profile(empty, SPEC, arch=[f"a{i}" for i in range(NUM_ARCHS)], layers=["layer"])
+    with pytest.raises(ValueError, match=r"none in .*empty\.zarr: run `sweetgrad accuracy import` first"):
+        reproduction_page([empty])

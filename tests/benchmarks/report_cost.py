@@ -1,0 +1,79 @@
+"""How long the full report of a store of 15,625 architectures with estimators takes; prints one JSON line.
+
+``python tests/benchmarks/report_cost.py [--estimators 15] [--folder DIR]``. Goal: under 60 s, in one cold process.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+
+def main() -> None:
+    """Make the store once, then report on it in a fresh process."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--estimators", type=int, default=15)
+    parser.add_argument("--folder", type=Path, help="where to keep the store (default: in the temporary directory)")
+    parser.add_argument("--report", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.report:
+        print(json.dumps(write(options.report)))
+        return
+    folder = options.folder or Path(tempfile.gettempdir()) / f"sweetgrad-report-{options.estimators}"
+    if not (folder / "complete").exists():
+        maker = Path(__file__).with_name("_synthetic_store.py")
+        folder.mkdir(parents=True, exist_ok=True)
+        subprocess.run([sys.executable, str(maker), str(folder), "--distinct-shards", "4"], check=True)
+        add_estimators(folder, options.estimators)
+        (folder / "complete").touch()
+    load = os.getloadavg()[0]
+    command = [sys.executable, __file__, "--report", str(folder)]
+    started = time.time()
+    found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    wall = round(time.time() - started, 1)
+    print(json.dumps({"wall_seconds": wall, **found, "estimators": options.estimators, "load_before": load}))
+
+
+def add_estimators(folder: Path, num: int) -> None:
+    """The accuracy that belongs to the store, and scores that follow it the less the later they come."""
+    import numpy as np
+    import pandas as pd
+    import zarr
+
+    from sweetgrad.store import create_estimators, finalise_profile, import_accuracy, list_profiles
+
+    store, table = folder / "store.zarr", np.load(folder / "accuracy.npz")
+    (name,) = list_profiles(store)
+    accuracy = np.clip(table["accuracy"], 0, 100)
+    columns = {"arch": table["arch"], "dataset": "synthetic", "split": "test", "epochs": 200, "accuracy": accuracy}
+    import_accuracy(store, space=name.split("/")[0], table=pd.DataFrame(columns), source="synthetic")
+    names = [f"estimator{i}" for i in range(num)]
+    create_estimators(store, name, names)
+    random = np.random.RandomState(0)
+    group = zarr.open_group(store, mode="r+", use_consolidated=False)[f"{name}/estimators"]
+    for number, estimator in enumerate(names):
+        arrays = group[estimator]
+        arrays["score"][:] = accuracy + random.normal(size=len(accuracy)) * (number + 1)
+        arrays["seconds"][:], arrays["status"][:] = 0.1, 1
+    finalise_profile(store, name)
+
+
+def write(folder: Path) -> dict[str, object]:
+    """Write the report, and say what it cost."""
+    from sweetgrad.analysis.report import report
+
+    path = report(folder / "store.zarr", folder / "report.html")
+    peak = int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1000
+    return {
+        "cpu_seconds": round(time.process_time(), 1),
+        "peak_rss_mb": round(peak),
+        "megabytes": round(path.stat().st_size / 1e6, 2),
+    }
+
+
+if __name__ == "__main__":
+    main()
