@@ -41,6 +41,7 @@ from sweetgrad.flows.cli.common import (
     parse_interval,
     plain_table,
 )
+from sweetgrad.flows.cli.terminal import Terminal
 from sweetgrad.store.accuracy import open_accuracy
 from sweetgrad.store.estimators import MOMENTS, open_estimators, open_moments
 
@@ -69,14 +70,16 @@ def intervals(
     name, data = open_selected(locate(store, storage_option), profile, archs=archs)
     num_archs = 100 if archs is None else data.sizes["arch"]
     best = best_interval(data, IntervalGrid(max_, min_, split), num_archs=num_archs, bootstrap=bootstrap)
-    console = Console(highlight=False)
-    console.print(f"[bold]{name}[/], {best.num_archs} architectures, split {split}")
+    console = Terminal()
+    console.print(f"[bold]{escape(name)}[/], {best.num_archs} architectures, split {split}")
     console.print(_sweetness_table(best))
     console.print(
-        f"Best interval [bold]{best.interval}[/]: sweetness {best.sweetness:.3f}, best in {best.confidence:.0%} of resamples."
+        f"Best interval [bold]{escape(str(best.interval))}[/]: sweetness {best.sweetness:.3f}, best in {best.confidence:.0%} of "
+        "resamples."
     )
     console.print(
-        f"Runner-up {best.runner_up}: sweetness {best.runner_up_sweetness:.3f}, best in {best.runner_up_confidence:.0%}."
+        f"Runner-up {escape(str(best.runner_up))}: sweetness {best.runner_up_sweetness:.3f}, best in "
+        f"{best.runner_up_confidence:.0%}."
     )
     if plot is not None:
         plot_sweetness(best, path=plot)
@@ -116,17 +119,17 @@ def correlate(
     space = data.attrs["spec"]["space"]
     labels = open_accuracy(location, space, accuracy)
     grid = IntervalGrid(max_, min_, split)
-    console = Console(highlight=False)
+    console = Terminal()
     scores = _scores(data, interval=interval, grid=grid, console=console)
     results = {
         label: rank_correlation(values, labels, method=_method(method), bootstrap=bootstrap)
         for label, values in scores.items()
     }
     num_archs = max(result.num_archs for result in results.values())
-    console.print(f"[bold]{name}[/] against {space} {accuracy}, {num_archs:,} architectures")
+    console.print(f"[bold]{escape(name)}[/] against {escape(space)} {escape(accuracy)}, {num_archs:,} architectures")
     table = plain_table("score", method, "95 % interval")
     for label, result in results.items():
-        table.add_row(label, f"{result.correlation:.3f}", f"{result.low:.3f} to {result.high:.3f}")
+        table.add_row(escape(label), f"{result.correlation:.3f}", f"{result.low:.3f} to {result.high:.3f}")
     console.print(table)
     if estimators or plot is not None:
         chosen = parse_interval(interval) if interval is not None else best_interval(data, grid)
@@ -199,7 +202,7 @@ def _comparison_table(compared: xr.Dataset) -> Table:
         intervals = [f"{values[f'{m}_low']:.3f} to {values[f'{m}_high']:.3f}" for m in ("spearman", "kendall")]
         published = f"{values['published']:.3f}" if values["published"] == values["published"] else ""
         table.add_row(
-            *(each["estimator"].item(), f"{values['spearman']:.3f}", intervals[0], published),
+            *(escape(each["estimator"].item()), f"{values['spearman']:.3f}", intervals[0], published),
             *(f"{values['kendall']:.3f}", intervals[1], f"{values['seconds']:.3f}", f"{values['num_archs']:,.0f}"),
         )
     return table

@@ -6,7 +6,7 @@ from importlib.metadata import version
 from typing import Annotated
 
 import typer
-from rich.console import Console
+from rich.markup import escape
 
 from sweetgrad.flows.cli.analysis import correlate, intervals
 from sweetgrad.flows.cli.estimate import estimate
@@ -18,6 +18,7 @@ from sweetgrad.flows.cli.score import score
 from sweetgrad.flows.cli.search import search
 from sweetgrad.flows.cli.serve import serve
 from sweetgrad.flows.cli.store import accuracy_import, info, status, verify
+from sweetgrad.flows.cli.terminal import Terminal
 from sweetgrad.store import StoreError
 
 __all__ = ["app", "main"]
@@ -70,7 +71,7 @@ def main() -> None:
     try:
         app()
     except (StoreError, ValueError, OSError, ImportError, RuntimeError) as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[bold red]error:[/] {_escape(_text(error))}")
+        Terminal(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {escape(_text(error))}")
         sys.exit(1)
 
 
@@ -80,9 +81,3 @@ def _text(error: BaseException) -> str:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
         return f"{error}. What was written before is safe: make room, then run the same command again to continue."
     return str(error) or type(error).__name__
-
-
-def _escape(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)

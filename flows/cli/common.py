@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 import xarray as xr
 from rich import box
+from rich.markup import escape
 from rich.table import Table
 
 from sweetgrad.analysis import Interval
@@ -113,7 +114,7 @@ def plain_table(*columns: str) -> Table:
     """A table with a rule under its header, numbers to the right of the first column."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number else "left", no_wrap=True)
+        table.add_column(escape(column), justify="right" if number else "left", no_wrap=True)
     return table
 
 

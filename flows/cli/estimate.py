@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+from rich.markup import escape
 
 from sweetgrad.flows.cli.common import ProfileArgument, StoreArgument, only_profile
+from sweetgrad.flows.cli.terminal import Terminal
 
 __all__ = ["estimate"]
 
@@ -44,7 +45,7 @@ def estimate(
     """
     from sweetgrad.flows.estimate_run import estimate as run_estimate
 
-    console = Console(stderr=True, highlight=False)
+    console = Terminal(stderr=True)
     summary = run_estimate(
         store,
         profile or only_profile(store),
@@ -69,5 +70,5 @@ def estimate(
         console.print(f"All {summary.num_asked} architectures have these scores already.")
     failed = f" For {summary.num_failed} an estimator failed; the store holds why." if summary.num_failed else ""
     console.print(
-        f"Scores of [bold]{summary.name}[/] in {store}.{failed} Next: [bold]sweetgrad correlate --estimators[/]"
+        f"Scores of [bold]{escape(summary.name)}[/] in {store}.{failed} Next: [bold]sweetgrad correlate --estimators[/]"
     )

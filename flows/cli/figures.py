@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
@@ -24,6 +23,7 @@ from sweetgrad.flows.cli.common import (
     parse_interval,
     plain_table,
 )
+from sweetgrad.flows.cli.terminal import Terminal
 
 __all__ = ["figure", "report"]
 
@@ -55,7 +55,7 @@ def figure(
     storage_option: StorageOption = None,
 ) -> None:
     """Draw a figure of the paper from a store; `sweetgrad figure list` says which there are."""
-    console = Console(highlight=False)
+    console = Terminal()
     if name == "list":
         table = plain_table("figure", "of the paper", "shows")
         for column in table.columns:
@@ -99,7 +99,7 @@ def report(
     """Write one HTML file that says what a store holds and what follows from it; it loads nothing from anywhere."""
     chosen = None if profiles is None else [part.strip() for part in profiles.split(",") if part.strip()]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    errors = Console(stderr=True)
+    errors = Terminal(stderr=True)
     with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
         task = bar.add_task("reading", total=None)
         path = write_report(
@@ -112,4 +112,4 @@ def report(
             progress=lambda what, done, total: bar.update(task, description=escape(what), completed=done, total=total),
         )
     size = path.stat().st_size / 1e6
-    Console(highlight=False).print(f"Report in {escape(str(path))} ({size:.1f} MB)", soft_wrap=True)
+    Terminal().print(f"Report in {escape(str(path))} ({size:.1f} MB)", soft_wrap=True)

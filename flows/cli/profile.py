@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+from rich.markup import escape
 
 from sweetgrad.flows.cli.common import StorageOption, locate, read_options
+from sweetgrad.flows.cli.terminal import Terminal
 
 __all__ = ["profile"]
 
@@ -86,7 +87,7 @@ def profile(
     """
     from sweetgrad.flows.run import profile as run_profile
 
-    console = Console(stderr=True, highlight=False)
+    console = Terminal(stderr=True)
     summary = run_profile(
         locate(store, storage_option),
         space=space,
@@ -119,4 +120,6 @@ def profile(
     else:
         console.print(f"All {summary.num_asked} architectures are in the store already.")
     failed = f", {summary.num_failed} failed (see `sweetgrad status {store}`)" if summary.num_failed else ""
-    console.print(f"Profile [bold]{summary.name}[/] in {store}{failed}. Next: [bold]sweetgrad intervals {store}[/]")
+    console.print(
+        f"Profile [bold]{escape(summary.name)}[/] in {store}{failed}. Next: [bold]sweetgrad intervals {store}[/]"
+    )

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from sweetgrad.flows.cli.common import StorageOption, StoreArgument, locate, plain_table
+from sweetgrad.flows.cli.terminal import Terminal
 from sweetgrad.store import Location, Release
 from sweetgrad.store import merge as merge_stores
 from sweetgrad.store import publish as publish_store
@@ -66,7 +66,7 @@ def merge(
     *stores, dest = sources
     with _progress() as report:
         found = merge_stores([_locate(store, storage_option) for store in stores], dest, progress=report)
-    console = Console(highlight=False, soft_wrap=True)
+    console = Terminal(soft_wrap=True)
     console.print(str(found), markup=False)
     console.print(f"Written to {dest}. `sweetgrad status {dest}` says what is left to run.", markup=False)
 
@@ -77,7 +77,7 @@ def _locate(store: str, options: list[str] | None) -> Location:
 
 
 def _show(release: Release, dest: Path, *, named: bool) -> None:
-    console = Console(highlight=False, soft_wrap=True)
+    console = Terminal(soft_wrap=True)
     console.print(f"[bold]Release {release.number}[/] of {escape(release.name)} in {escape(str(dest))}")
     table = plain_table("file", "size")
     for file in release.files:
@@ -98,7 +98,7 @@ def _show(release: Release, dest: Path, *, named: bool) -> None:
 def _progress() -> Iterator[Report]:
     """A bar that starts anew with each thing that is done."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
+    console = Terminal(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("starting", total=None)
         stage = ""

@@ -15,6 +15,7 @@ from rich.table import Table
 from sweetgrad.analysis import IntervalGrid, plot_layers
 from sweetgrad.analysis.layers import SWEET_INTERVAL
 from sweetgrad.flows.cli.common import MaxOption, MinOption, SplitOption, parse_interval, plain_table
+from sweetgrad.flows.cli.terminal import Terminal
 
 __all__ = ["score"]
 
@@ -90,7 +91,7 @@ def score(
     if json_:
         typer.echo(json.dumps(_as_json(layers), indent=2, allow_nan=False))
         return
-    console = Console(highlight=False)
+    console = Terminal()
     _print_head(console, layers)
     console.print(_layer_table(layers))
     _print_sweetness(console, layers)

@@ -8,6 +8,7 @@ import numpy as np
 import typer
 import xarray as xr
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from sweetgrad.analysis import IntervalGrid
@@ -32,6 +33,7 @@ from sweetgrad.flows.cli.common import (
     parse_interval,
     plain_table,
 )
+from sweetgrad.flows.cli.terminal import Terminal
 from sweetgrad.store import open_accuracies
 from sweetgrad.store.estimators import open_estimators
 
@@ -94,8 +96,8 @@ def search(
         among_scored=among_scored,
     )
     published = _published(spec["space"], spec["dataset"])
-    console = Console(highlight=False)
-    console.print(f"[bold]{name}[/], {len(inputs.benchmark):,} architectures, {runs} runs, seed {seed}")
+    console = Terminal()
+    console.print(f"[bold]{escape(name)}[/], {len(inputs.benchmark):,} architectures, {runs} runs, seed {seed}")
     selected = run_selections(
         inputs.benchmark, scores=inputs.charged, num_archs=_numbers(samples), num_runs=runs, seed=seed
     )
@@ -149,7 +151,7 @@ def _show(found: xr.Dataset, console: Console, *, seconds: str) -> None:
         one = found.sel(algorithm=algorithm)
         cells = [text for split in found["split"].values for text in _cells(one.sel(dataset=datasets[0], split=split))]
         spent = [*(f"{float(one['num_trained']):.1f}" for _ in trained), f"{float(one['seconds']):,.0f}"]
-        table.add_row(algorithm, *cells, *spent)
+        table.add_row(escape(algorithm), *cells, *spent)
     console.print(table)
     if datasets[1:]:
         console.print(_others(found, datasets[1:]))
@@ -160,7 +162,9 @@ def _others(found: xr.Dataset, datasets: list[str]) -> Table:
     table = plain_table("algorithm", *(f"{dataset} {split}" for dataset, split in pairs))
     for algorithm in map(str, found["algorithm"].values):
         one = found.sel(algorithm=algorithm)
-        table.add_row(algorithm, *(_cells(one.sel(dataset=dataset, split=split))[0] for dataset, split in pairs))
+        table.add_row(
+            escape(algorithm), *(_cells(one.sel(dataset=dataset, split=split))[0] for dataset, split in pairs)
+        )
     return table
 
 

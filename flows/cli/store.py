@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Annotated, get_args
 
 import typer
-from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
 from sweetgrad.flows.cli.common import StorageOption, StoreArgument, locate, plain_table
+from sweetgrad.flows.cli.terminal import Terminal
 from sweetgrad.store import import_accuracy, list_archs, read_accuracy_file
 from sweetgrad.store import info as read_info
 from sweetgrad.store import status as read_status
@@ -20,7 +21,7 @@ __all__ = ["accuracy_import", "info", "status", "verify"]
 
 def status(store: StoreArgument, storage_option: StorageOption = None) -> None:
     """Say what is done and what is left, profile by profile."""
-    console = Console(highlight=False)
+    console = Terminal()
     profiles = read_status(locate(store, storage_option))
     if not profiles:
         console.print(f"{store} holds no profile yet. `sweetgrad profile {store} …` makes one.")
@@ -29,7 +30,7 @@ def status(store: StoreArgument, storage_option: StorageOption = None) -> None:
     for profile in profiles:
         shards = f"{profile.num_shards_complete} of {profile.num_shards}"
         table.add_row(
-            profile.name, f"{profile.num_ok:,}", f"{profile.num_failed:,}", f"{profile.num_not_run:,}", shards
+            escape(profile.name), f"{profile.num_ok:,}", f"{profile.num_failed:,}", f"{profile.num_not_run:,}", shards
         )
     console.print(table)
     for profile in profiles:
@@ -41,28 +42,32 @@ def status(store: StoreArgument, storage_option: StorageOption = None) -> None:
 
 def info(store: StoreArgument, storage_option: StorageOption = None) -> None:
     """Say what a store holds, how it was measured, and its digests."""
-    console = Console(highlight=False)
+    console = Terminal()
     found = read_info(locate(store, storage_option))
     size = "" if found.num_bytes is None else f", {found.num_bytes / 1e6:,.1f} MB"
-    console.print(f"[bold]{found.location}[/]: format {found.attributes['schema_version']}{size}")
+    console.print(f"[bold]{escape(found.location)}[/]: format {found.attributes['schema_version']}{size}")
     for profile in found.profiles:
-        console.print(f"\n[bold]{profile.status.name}[/]")
+        console.print(f"\n[bold]{escape(profile.status.name)}[/]")
         grid = Table.grid(padding=(0, 2))
         grid.add_row("measured", f"{profile.status.num_ok:,} of {profile.status.num_archs:,} architectures")
         if profile.bytes_per_arch is not None:
             grid.add_row("size", f"{profile.bytes_per_arch:,.0f} bytes an architecture")
-        grid.add_row("layers", f"{len(profile.layers)}: {', '.join(profile.layers[:3])} … {profile.layers[-1]}")
-        grid.add_row("content", profile.content_digest or "not stamped yet")
+        grid.add_row(
+            "layers", escape(f"{len(profile.layers)}: {', '.join(profile.layers[:3])} … {''.join(profile.layers[-1:])}")
+        )
+        grid.add_row("content", escape(str(profile.content_digest or "not stamped yet")))
         for key, value in profile.spec.to_attrs().items():
-            grid.add_row(key, str(value))
+            grid.add_row(escape(key), escape(str(value)))
         for run in profile.runs[-1:]:
             for key, value in run.items():
-                grid.add_row(key, str(value))
+                grid.add_row(escape(key), escape(str(value)))
         for estimator in profile.estimators:
-            grid.add_row(f"estimator {estimator.name}", f"{estimator.num_ok:,} ok, {estimator.num_failed:,} failed")
+            grid.add_row(
+                escape(f"estimator {estimator.name}"), f"{estimator.num_ok:,} ok, {estimator.num_failed:,} failed"
+            )
         console.print(grid)
     for accuracy in found.accuracies:
-        console.print(f"\n[bold]{accuracy.space}/accuracy[/]: {', '.join(accuracy.selectors)}")
+        console.print(f"\n[bold]{escape(accuracy.space)}/accuracy[/]: {escape(', '.join(accuracy.selectors))}")
 
 
 def verify(
@@ -73,9 +78,9 @@ def verify(
     storage_option: StorageOption = None,
 ) -> None:
     """Check all that a store or a release promises: layout, checksums, digests, sums. Exit status 1 if something is wrong."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Terminal(soft_wrap=True)
     location = locate(store, storage_option)
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    with Progress(console=Terminal(stderr=True), transient=True) as bar:
         task = bar.add_task("verifying", total=None)
         problems = check_store(
             location, repair=repair, progress=lambda done, total: bar.update(task, completed=done, total=total)
@@ -105,7 +110,7 @@ def accuracy_import(
 ) -> None:
     """Add trained accuracies to a store, refusing a table that contradicts what is there."""
     location = locate(store, storage_option)
-    errors = Console(stderr=True)
+    errors = Terminal(stderr=True)
     with Progress(console=errors, transient=True, disable=not errors.is_terminal) as bar:
         task = bar.add_task(f"reading {from_.name}", total=None)
         table = read_accuracy_file(
@@ -116,6 +121,6 @@ def accuracy_import(
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     report = import_accuracy(location, space=space, table=table, source=from_.name)
-    console = Console(highlight=False)
+    console = Terminal()
     console.print(str(report), markup=False)
-    console.print(f"Now in the store for {space}: {', '.join(report.selectors)}")
+    console.print(f"Now in the store for {space}: {', '.join(report.selectors)}", markup=False)

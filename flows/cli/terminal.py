@@ -1,0 +1,26 @@
+"""What the program writes to: a console on which text from a store is text, and nothing that a terminal obeys."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+
+__all__ = ["Terminal"]
+
+# Escape sequences can hide lines, set titles, or type; marks of direction can show a name as another one.
+_CONTROLS = [*range(9), *range(11, 32), *range(0x7F, 0xA0)]
+_DIRECTIONS = [0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
+_VISIBLE = str.maketrans(dict.fromkeys((*_CONTROLS, *_DIRECTIONS), "�"))
+
+
+class Terminal(Console):
+    """A `rich.console.Console` that shows control characters in what it prints instead of passing them on."""
+
+    def __init__(self, *, stderr: bool = False, soft_wrap: bool = False, **options: Any) -> None:
+        super().__init__(stderr=stderr, soft_wrap=soft_wrap, highlight=False, **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Segments of a renderable; rich's own controls, of bars for example, are segments apart."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(segment.text.translate(_VISIBLE), segment.style)

@@ -1,0 +1,66 @@
+"""Names, messages and attributes of a stranger's store are shown as text: neither a terminal nor rich obeys them."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from rich.progress import Progress
+from typer.testing import CliRunner
+
+from sweetgrad.flows.cli import app as cli
+from sweetgrad.flows.cli.terminal import Terminal
+
+GOLDEN = Path(__file__).parents[1] / "data" / "format-1.zarr"
+EVIL = "\x1b]0;owned\x07\x1b[2J[red]a[/red][/]\x9b31m\u202e"
+FORBIDDEN = ("\x1b", "\x07", "\x9b", "\u202e")
+
+
+@pytest.fixture
+def store(tmp_path):
+    """The store of another person: evil in the name of a profile, in its settings and in the notes of its runs."""
+    store = tmp_path / "s.zarr"
+    shutil.copytree(GOLDEN, store)
+    profile = (store / "toy/synthetic/bs4-seed42").rename(store / f"toy/synthetic/{EVIL.replace('/', '')}")
+    document = json.loads((profile / "zarr.json").read_text())
+    document["attributes"]["spec"]["dataset"] = EVIL
+    del document["attributes"]["created"]  # something for `verify` to report
+    document["attributes"]["runs"] = [{EVIL: EVIL}]
+    (profile / "zarr.json").write_text(json.dumps(document))
+    return store
+
+
+@pytest.mark.parametrize("command", ["status", "info", "verify"])
+def test_command__passes_no_control_character_on(store, monkeypatch, command):
+    monkeypatch.setenv("COLUMNS", "200")
+    result = CliRunner().invoke(cli.app, [command, str(store)])
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    assert "]0;owned" in result.stdout
+    assert "[red]a[red]" in result.stdout
+    assert not any(each in result.stdout for each in FORBIDDEN)
+
+
+def test_error__passes_no_control_character_on(store, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["sweetgrad", "intervals", str(store), "toy/synthetic/none"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    shown = capsys.readouterr().err
+    assert "it holds" in shown
+    assert "]0;owned" in shown
+    assert not any(each in shown for each in FORBIDDEN)
+
+
+def test_terminal__keeps_colours_and_bars(tmp_path):
+    """Its own escape sequences are those of rich."""
+    shown = {}
+    for kind in (Console, Terminal):
+        with (tmp_path / kind.__name__).open("w+") as file:
+            console = kind(file=file, force_terminal=True, width=80, color_system="standard")
+            console.print("[bold red]error:[/] nothing")
+            with Progress(console=console, transient=True, auto_refresh=False) as bar:
+                bar.update(bar.add_task("verifying", total=2), completed=1)
+            file.seek(0)
+            shown[kind] = file.read()
+    assert "\x1b[" in shown[Terminal]
+    assert shown[Terminal] == shown[Console]
