@@ -206,7 +206,7 @@ def _table_1(measured: _Measured, *, bootstrap: int) -> Iterator[str]:
 
 
 def _remark(name: str) -> str:
-    return f"`{name}`: {REMARKS.get(name, 'not explained.')}"
+    return f"`{name}`: {REMARKS.get(name, 'we have no explanation.')}"
 
 
 def _table_5(measured: list[_Measured], *, bootstrap: int) -> Iterator[str]:

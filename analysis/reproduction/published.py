@@ -94,18 +94,24 @@ The validation accuracy of BOHB stands here as printed; it is above that of the 
 NAS_BENCH_201_ARCHS = 15_625
 """Architectures that the paper's figures for NAS-Bench-201 rest on: all."""
 
+_ONE_BATCH = "it depends on the pictures and labels of one batch, and ours are not the paper's (see the images above)."
+_WHICH_NASWOT = (
+    "the paper's column does not say whether it is NASWOT's kernel or its first version, `jacob_cov`: the same figure stands "
+    "beside both."
+)
+_NOTHING_RANDOM = "nothing is random in it: the architectures measured here are not all of the space."
+
 REMARKS: Mapping[str, str] = _frozen(
     {
-        "naswot": "the paper's column does not say whether it is NASWOT's kernel or its first version, `jacob_cov`: the same "
-        "figure stands beside both.",
-        "jacob_cov": "the paper's column does not say whether it is NASWOT's kernel or its first version, `jacob_cov`: the same "
-        "figure stands beside both. Networks whose output does not depend on the images have no score here, and are left out.",
+        "sweetimator": f"{_ONE_BATCH} Where two intervals are nearly as sweet, the batch decides which of them it is.",
+        **dict.fromkeys(("snip", "grad_norm", "grasp", "fisher", "gradsign"), _ONE_BATCH),
+        "naswot": _WHICH_NASWOT,
+        "jacob_cov": f"{_WHICH_NASWOT} Networks whose output does not depend on the images have no score here, and are left out.",
         "zen_score_nobn": "we compute it in double precision. Without BatchNorm, features grow from layer to layer, and those "
         "of the largest networks overflow single precision. Were these networks scored 0, the correlation would fall steeply. "
         "Whether the published figure has this in it, we do not know.",
         "te_nas_nobn": "a difference of two quantities on different scales, of few architectures.",
-        "params": "nothing is random in it: the architectures drawn here differ from all of the space.",
-        "flops": "nothing is random in it: the architectures drawn here differ from all of the space.",
+        **dict.fromkeys(("params", "flops", "synflow"), _NOTHING_RANDOM),
     }
 )
 """Why an estimator may differ from the paper's figure: said beside it where it does."""
