@@ -88,7 +88,8 @@ def estimator_scores(
     -------
     ``score`` and ``seconds``, dims ``(arch, estimator)``; NaN where there is no score. Scores are as stored: infinite ones stay,
     since a logarithm of 0 has its rank, and of condition numbers the smaller one is the better. ``seconds`` of what the histogram
-    holds (``sweetimator``, and the counts of parameters unless they are stored) are ``profile_seconds``: all that was computed.
+    holds (``sweetimator``, and the counts of parameters unless they are stored) are ``profile_seconds``: building, one
+    forward and backward pass, counting.
     """
     own = {
         "sweetimator": score(profile, interval).reset_coords(drop=True),

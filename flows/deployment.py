@@ -118,7 +118,8 @@ def serve(*, name: str = DEPLOYMENT_NAME, limit: int = 1, console: Console | Non
 
 async def _serve(runner: Runner, asked: threading.Event) -> None:
     serving = asyncio.create_task(runner.start())
-    while not asked.is_set() and not serving.done():
+    # A runner that has not started yet cannot be stopped.
+    while not (asked.is_set() and runner.started) and not serving.done():
         await asyncio.sleep(0.2)
     if not serving.done():
         await runner.astop()

@@ -233,11 +233,9 @@ def _do(
         for row, each in enumerate(work):
             if should_stop():
                 break
-            start = time.perf_counter()
             builder = Builder(space, archs[row], spec)
             scores = _profile_one(rows, row, each, builder, x, y, functions)
             _fill_scores(rows, row, scores)
-            rows["profile_seconds"].values[row] = time.perf_counter() - start
             num_done += 1
             on_done(each.index)
     return rows.isel(arch=slice(num_done))
@@ -249,15 +247,20 @@ def _profile_one(
     def make() -> Probe:
         return Probe(builder.network(), x, y, build=builder.whole, build_thin=builder.thin)
 
-    def count(network: Network, loss: float) -> None:
+    def count(network: Network, loss: float, seconds: float) -> None:
+        counting = time.perf_counter()
         fill_row(rows, row, network, count_network(network, loss))
+        # Not what estimators took: each has seconds of its own.
+        rows["profile_seconds"].values[row] = seconds + time.perf_counter() - counting
 
+    start = time.perf_counter()
     try:
         chosen = {name: functions[name] for name in work.estimators}
         return run_estimators(make, chosen, seed=builder.spec.seed, on_gradients=count if work.counts else None)
     except Exception as error:  # one network must not end the others; what it raised is kept
         message = f"{type(error).__name__}: {error}"
         if work.counts:
+            rows["profile_seconds"].values[row] = time.perf_counter() - start
             rows["status"].values[row] = STATUS["failed"]
             rows["message"].values[row] = message
             return {}

@@ -86,7 +86,8 @@ _TABLE = (
         ("arch",),
         "float32",
         "s",
-        "Wall time spent on the architecture; the only variable that differs between two runs of one profile.",
+        "Wall time of building, forward and backward pass and counting (of a failed one: until it failed); estimators have their "
+        "own. The only variable that differs between two runs of one profile.",
         np.nan,
     ),
     Variable("message", ("arch",), "str", "", "Why the architecture failed; empty unless status is 2.", ""),

@@ -61,7 +61,7 @@ def search_inputs(
     Returns
     -------
     `SearchInputs`. The cost of a score is the wall time of the machine that measured it. Of what the histogram holds it is
-    ``profile_seconds``, in which estimators of the same run are contained.
+    ``profile_seconds``, in which the calls of estimators are not contained.
 
     Raises
     ------

@@ -36,7 +36,7 @@ def run_estimators(
     estimators: Mapping[str, Estimator],
     *,
     seed: int,
-    on_gradients: Callable[[Network, float], None] | None = None,
+    on_gradients: Callable[[Network, float, float], None] | None = None,
 ) -> dict[str, Score]:
     """Score one network.
 
@@ -49,8 +49,8 @@ def run_estimators(
     seed
         Seed of each estimator's own random numbers, so that a score does not depend on what ran before.
     on_gradients
-        Called with the network and the loss as soon as the gradients of the shared pass are in place. None, and no estimator that
-        needs them: no pass is run.
+        Called with the network, the loss, and the seconds that building and the shared pass took without the calls of estimators,
+        as soon as the gradients of the pass are in place. None, and no estimator that needs them: no pass is run.
 
     Returns
     -------
@@ -62,12 +62,15 @@ def run_estimators(
         Whatever the network raises in the shared pass; what an estimator raises is never let through.
     """
     scores: dict[str, Score] = {}
-    seen: dict[str, Any] = {}
+    seen: Mapping[str, Any] = {}
+    start = time.perf_counter()
     probe = make()
+    built = time.perf_counter() - start
     if on_gradients is not None or any(_need(each) != "network" for each in estimators.values()):
-        probe, loss, seen = _shared_pass(make, probe, estimators, scores, seed=seed)
+        shared = _shared_pass(make, probe, estimators, scores, seed=seed)
+        probe, seen = shared.probe, shared.seen
         if on_gradients is not None:
-            on_gradients(probe.network, loss)
+            on_gradients(probe.network, shared.loss, built + shared.seconds)
     left = {name: each for name, each in estimators.items() if name not in scores}
     # Our own leave the network as it is, which tests show; what others do to it is put back, for the next one.
     foreign = {name for name, each in left.items() if not _is_ours(each)}
@@ -79,6 +82,16 @@ def run_estimators(
     return {name: scores[name] for name in estimators}
 
 
+@dataclass(frozen=True)
+class _Pass:
+    """The probe after a pass, its loss, what was seen, and what it took without the calls of estimators."""
+
+    probe: Probe
+    loss: float
+    seen: Mapping[str, Any]
+    seconds: float
+
+
 def _shared_pass(
     make: Callable[[], Probe],
     probe: Probe,
@@ -86,8 +99,8 @@ def _shared_pass(
     scores: dict[str, Score],
     *,
     seed: int,
-) -> tuple[Probe, float, dict[str, Any]]:
-    """Run the one pass with everything that looks on or needs its graph; returns the probe after it, the loss, and what was seen.
+) -> _Pass:
+    """Run the one pass with everything that looks on or needs its graph.
 
     If it raises, the network is tried alone; if that works, each that looked on is given a network and a pass of its own, to find
     out which it was.
@@ -99,33 +112,40 @@ def _shared_pass(
         if not guests:
             raise
         scores.clear()
+    alone = _one_pass(make(), {}, scores, seed=seed)
     seen: dict[str, Any] = {}
-    probe, loss, _ = _one_pass(make(), {}, scores, seed=seed)
     for name, each in guests.items():
         start = time.perf_counter()
         try:
-            seen |= _one_pass(make(), {name: each}, scores, seed=seed)[2]
+            seen |= _one_pass(make(), {name: each}, scores, seed=seed).seen
         except Exception as error:
             scores[name] = _failure(error, start)
-    return probe, loss, seen
+    return replace(alone, seen=seen)
 
 
-def _one_pass(
-    probe: Probe, guests: Mapping[str, Estimator], scores: dict[str, Score], *, seed: int
-) -> tuple[Probe, float, dict[str, Any]]:
+def _one_pass(probe: Probe, guests: Mapping[str, Estimator], scores: dict[str, Score], *, seed: int) -> _Pass:
     on_graph = {name: each for name, each in guests.items() if _need(each) == "graph"}
     watches = {name: watch for name, each in guests.items() if (watch := _watch(each))}
 
+    seconds_of_guests = 0.0
+
     def with_graph(x: Tensor, logits: Tensor) -> None:
+        nonlocal seconds_of_guests
+        if x.is_cuda:  # what the forward pass has still to do there is its own time
+            torch.cuda.synchronize(x.device)
+        start = time.perf_counter()
         state = torch.get_rng_state()
         for name, each in on_graph.items():
             scores[name] = _score(each, replace(probe, x=x, logits=logits, seen=seen.get(name)), seed=seed)
         torch.set_rng_state(state)
+        seconds_of_guests = time.perf_counter() - start
 
+    start = time.perf_counter()
     with ExitStack() as stack:
         seen = {name: stack.enter_context(watch(probe.network)) for name, watch in watches.items()}
         logits, loss = forward_backward(probe.network, probe.x, probe.y, on_graph=with_graph if on_graph else None)
-    return replace(probe, logits=logits), loss, seen
+    seconds = time.perf_counter() - start - seconds_of_guests
+    return _Pass(replace(probe, logits=logits), loss, seen, seconds)
 
 
 def _score(function: Estimator, probe: Probe, *, seed: int) -> Score:

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from sweetgrad.profiling.spaces._cell_network import STEM_CHANNELS, CellPlan, Form, plan_cells
-from sweetgrad.profiling.spaces._darts_genotype import Genotype
 from sweetgrad.profiling.spaces._operations import CONVOLUTIONS
+from sweetgrad.store import Genotype
 
 __all__ = ["Costs", "count_costs"]
 

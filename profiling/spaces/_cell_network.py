@@ -9,9 +9,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from sweetgrad.profiling.spaces._darts_genotype import Edges, Genotype
 from sweetgrad.profiling.spaces._operations import FactorizedReduction, operation, relu_conv_bn
 from sweetgrad.profiling.spaces.protocol import Layer, Network
+from sweetgrad.store import Genotype
+from sweetgrad.store.benchmarks.genotypes import CellEdges
 
 __all__ = ["STEM_CHANNELS", "CellPlan", "Form", "build_cell_network", "plan_cells"]
 
@@ -156,5 +157,5 @@ def _conv(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
 
 
-def _cell(genotype: Genotype, *, reduces: bool) -> tuple[Edges, tuple[int, ...]]:
+def _cell(genotype: Genotype, *, reduces: bool) -> tuple[CellEdges, tuple[int, ...]]:
     return (genotype.reduce, genotype.reduce_concat) if reduces else (genotype.normal, genotype.normal_concat)

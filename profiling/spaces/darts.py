@@ -11,18 +11,13 @@ from torch import nn
 
 from sweetgrad.profiling.spaces._cell_costs import Costs, count_costs
 from sweetgrad.profiling.spaces._cell_network import Form, build_cell_network
-from sweetgrad.profiling.spaces._darts_genotype import (
-    Genotype,
-    check_genotype,
-    drawn_genotype,
-    genotype_at,
-    parse_genotype,
-)
+from sweetgrad.profiling.spaces._darts_genotype import check_genotype, drawn_genotype, genotype_at
 from sweetgrad.profiling.spaces._operations import DARTS_OPERATIONS
 from sweetgrad.profiling.spaces.protocol import Network
+from sweetgrad.store import Genotype, parse_genotype
 from sweetgrad.store._tables import open_table
 
-__all__ = ["Darts", "DartsImageNet", "NasBench301", "check_whole", "genotype_at", "parse_genotype"]
+__all__ = ["Darts", "DartsImageNet", "NasBench301", "check_whole", "genotype_at"]
 
 _NUM_NODES = 4
 _OPERATIONS = frozenset({"none", *DARTS_OPERATIONS})

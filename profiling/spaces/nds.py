@@ -6,7 +6,6 @@ An entry says what its network is: a genotype, a width and a depth, so networks 
 import json
 import re
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
@@ -14,10 +13,12 @@ from torch import nn
 
 from sweetgrad.profiling.spaces._cell_costs import Costs, count_costs
 from sweetgrad.profiling.spaces._cell_network import Form, build_cell_network
-from sweetgrad.profiling.spaces._darts_genotype import Genotype, check_genotype, parse_genotype
+from sweetgrad.profiling.spaces._darts_genotype import check_genotype
 from sweetgrad.profiling.spaces._operations import OPERATIONS
 from sweetgrad.profiling.spaces.protocol import Network
+from sweetgrad.store import Genotype, parse_genotype
 from sweetgrad.store._tables import open_table
+from sweetgrad.store.benchmarks.nds import nds_id
 
 __all__ = ["URL", "Nds", "NdsAmoeba", "NdsDarts", "NdsEnas", "NdsNasnet", "NdsPnas"]
 
@@ -248,17 +249,14 @@ def _arch_of(entry: Any) -> str:
     net = entry.get("net") if isinstance(entry, dict) else None
     if not isinstance(net, dict):
         raise ValueError("it has no net")
-    if not isinstance(net.get("genotype"), Mapping):
-        raise ValueError(f"its net has no genotype, but {', '.join(map(str, list(net)[:5])) or 'nothing'}")
-    genotype = check_genotype(parse_genotype(net["genotype"]), operations=OPERATIONS)
-    for part, most in (("width", _MAX_WIDTH), ("depth", _MAX_DEPTH)):
-        if type(net.get(part)) is not int or not 1 <= net[part] <= most:
-            raise ValueError(f"its {part} must be a whole number in 1..{most}, got {net.get(part)!r}")
-    return f"{genotype};width={net['width']};depth={net['depth']}"
+    # The string under which `import_accuracy` files the accuracy of the same entry.
+    arch_id = nds_id(net)
+    _parse(arch_id)
+    return arch_id
 
 
 def _parse(arch_id: str) -> tuple[Genotype, int, int]:
-    match = re.fullmatch(r"(.*);width=(\d{1,4});depth=(\d{1,4})", arch_id, flags=re.DOTALL)
+    match = re.fullmatch(r"(.*);width=(\d{1,5});depth=(\d{1,5})", arch_id, flags=re.DOTALL)
     if match is None:
         raise ValueError(f"not a network of NDS: {arch_id[:80]!r}; expected Genotype(...);width=16;depth=8")
     width, depth = int(match[2]), int(match[3])

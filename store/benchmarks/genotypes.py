@@ -1,41 +1,47 @@
-"""Genotypes of DARTS-like spaces, in the form that benchmarks write them."""
+"""Genotypes of DARTS-like spaces: two cells, each node of which takes two earlier ones through an operation each."""
 
 import ast
 import itertools
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["CONFIG_PREFIX", "NODES", "Genotype", "parse_genotype"]
+__all__ = ["CONFIG_PREFIX", "NODES", "CellEdges", "Genotype", "parse_genotype"]
 
 _MAX_CHARACTERS = 8192
 _CELLS = ("normal", "reduce")
 _FIELDS = ("normal", "normal_concat", "reduce", "reduce_concat")
 _EXPECTED = "Genotype(normal=[('op', input), …], normal_concat=[…], reduce=[…], reduce_concat=[…])"
-_ABSENT = (None, "#na#")
+_ABSENT = "#na#"
+_CELL_KEY = re.compile(r"(edge|inputs_node)_|(normal|reduce)(_concat)?$")
 
 CONFIG_PREFIX = "NetworkSelectorDatasetInfo:darts:"
 """What the keys of NAS-Bench-301's ConfigSpace begin with."""
 NODES = (2, 3, 4, 5)
 """Nodes of a cell of the DARTS space, after the two inputs."""
 
-Pairs = tuple[tuple[str, int], ...]
+CellEdges = tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True)
 class Genotype:
-    """Two cells: (operation, input) of every edge, two for each node, and the nodes that are joined in the output.
+    """Operation and input of each edge, two edges for each node, and the nodes whose values the cell joins.
 
-    Its text is the canonical string of the architecture, the one that the tables hold:
+    Nodes 0 and 1 are the outputs of the two cells before. The string of a genotype is the name of its architecture, the same that
+    published tables use; the order of the two inputs of a node is kept.
 
-    >>> str(Genotype((("skip_connect", 0), ("sep_conv_3x3", 1)), (2,), (("max_pool_3x3", 0), ("none", 1)), (2,)))[:75]
-    "Genotype(normal=[('skip_connect', 0), ('sep_conv_3x3', 1)], normal_concat=["
+    Examples
+    --------
+    >>> edges = (("skip_connect", 0), ("max_pool_3x3", 1))
+    >>> str(Genotype(edges, (2,), edges, (2,)))[:77]
+    "Genotype(normal=[('skip_connect', 0), ('max_pool_3x3', 1)], normal_concat=[2]"
     """
 
-    normal: Pairs
+    normal: CellEdges
     normal_concat: tuple[int, ...]
-    reduce: Pairs
+    reduce: CellEdges
     reduce_concat: tuple[int, ...]
 
     def __str__(self) -> str:
@@ -44,7 +50,7 @@ class Genotype:
 
 
 def parse_genotype(form: str | Mapping[str, Any]) -> Genotype:
-    """Read the text of a genotype, or a dictionary (as from JSON) with the same four entries.
+    """Read a genotype in any of the forms that are in use; nothing of it is evaluated.
 
     Parameters
     ----------
@@ -56,7 +62,8 @@ def parse_genotype(form: str | Mapping[str, Any]) -> Genotype:
     Raises
     ------
     ValueError
-        If it is neither; what is wrong is named. Which operations and inputs there are is for the space to say.
+        If it is none of these, or says more than these: what is wrong is named. Which operations and inputs there are is for the
+        space to say.
 
     Examples
     --------
@@ -73,30 +80,48 @@ def parse_genotype(form: str | Mapping[str, Any]) -> Genotype:
         missing = [name for name in _FIELDS if name not in fields]
         if missing:
             raise ValueError(f"it lacks {', '.join(missing)}")
-        pairs = {name: tuple(_pair(pair) for pair in fields[name]) for name in _CELLS}
-        joined = {f"{name}_concat": tuple(_node(node) for node in fields[f"{name}_concat"]) for name in _CELLS}
+        unknown = [str(name) for name in fields if name not in _FIELDS]
+        if unknown:
+            raise ValueError(f"it has a part {unknown[0]!r}")
+        return Genotype(
+            tuple(_edge(edge) for edge in _list(fields, "normal")),
+            tuple(_node(node) for node in _list(fields, "normal_concat")),
+            tuple(_edge(edge) for edge in _list(fields, "reduce")),
+            tuple(_node(node) for node in _list(fields, "reduce_concat")),
+        )
     except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError) as error:
-        raise ValueError(f"not a genotype: {str(form)[:80]!r}: {error}. Expected {_EXPECTED}") from None
-    return Genotype(pairs["normal"], joined["normal_concat"], pairs["reduce"], joined["reduce_concat"])
+        raise ValueError(f"not a genotype: {_short(form)}: {error}. Expected {_EXPECTED}") from None
 
 
 def _read_text(text: str) -> Any:
     if len(text) > _MAX_CHARACTERS:
         raise ValueError(f"it has {len(text):,} characters, expected at most {_MAX_CHARACTERS:,}")
     if text.lstrip().startswith("{"):
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_unique)
     call = ast.parse(text.strip(), mode="eval").body
     if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.func.id != "Genotype" or call.args:
         raise ValueError("it is no Genotype(…) with named parts")
-    return {str(part.arg): _value(part.value) for part in call.keywords}
+    return _unique([(str(part.arg), _value(part.value)) for part in call.keywords])
+
+
+def _unique(parts: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in parts:
+        if name in found:
+            raise ValueError(f"it has {name!r} twice")
+        found[name] = value
+    return found
 
 
 def _from_config(config: Mapping[str, Any]) -> Genotype:
     """Of a configuration: an operation on each edge that there is, and the inputs of nodes 3, 4 and 5."""
-    values = {str(key).replace("_COLON_", ":").removeprefix(CONFIG_PREFIX): value for key, value in config.items()}
-    cells: list[Pairs] = []
+    values = _unique(
+        [(str(key).replace("_COLON_", ":").removeprefix(CONFIG_PREFIX), value) for key, value in config.items()]
+    )
+    used: set[str] = set()
+    cells: list[CellEdges] = []
     for cell in _CELLS:
-        pairs: list[tuple[str, int]] = []
+        edges: list[tuple[str, int]] = []
         first_edge = 0
         for node in NODES:
             key = f"inputs_node_{cell}_{node}"
@@ -104,14 +129,25 @@ def _from_config(config: Mapping[str, Any]) -> Genotype:
             possible = {f"{low}_{high}": (low, high) for low, high in itertools.combinations(range(node), 2)}
             if inputs not in possible:
                 raise ValueError(f"{key} must be one of {', '.join(possible)}, got {inputs!r}")
+            used.add(key)
             for source in possible[inputs]:
                 name = f"edge_{cell}_{first_edge + source}"
-                if values.get(name) in _ABSENT:
+                if _is_absent(values.get(name)):
                     raise ValueError(f"{key} is {inputs}, but {name} has no operation")
-                pairs.append(_pair((values[name], source)))
+                used.add(name)
+                edges.append(_edge((values[name], source)))
             first_edge += node
-        cells.append(tuple(pairs))
+        cells.append(tuple(edges))
+    # The configurations that NAS-Bench-301 publishes also say how the network was trained: what is not of a cell is left alone.
+    of_cells = [key for key, value in values.items() if _CELL_KEY.match(key) and not _is_absent(value)]
+    unused = [key for key in of_cells if key not in used]
+    if unused:
+        raise ValueError(f"it has {unused[0]!r}, which its inputs leave out")
     return Genotype(cells[0], NODES, cells[1], NODES)
+
+
+def _is_absent(value: Any) -> bool:
+    return value is None or value == _ABSENT or value != value  # NaN, where a configuration was a row of a table
 
 
 def _value(node: ast.expr) -> Any:
@@ -123,13 +159,25 @@ def _value(node: ast.expr) -> Any:
     return ast.literal_eval(node)
 
 
-def _pair(pair: Any) -> tuple[str, int]:
-    if not isinstance(pair, list | tuple) or len(pair) != 2 or not isinstance(pair[0], str):
-        raise ValueError(f"expected (operation, input), got {pair!r}")
-    return pair[0], _node(pair[1])
+def _list(fields: Mapping[str, Any], name: str) -> Sequence[Any]:
+    value = fields[name]
+    if not isinstance(value, list | tuple | range):
+        raise ValueError(f"{name} must be a list, got {value!r}")
+    return value
+
+
+def _edge(edge: Any) -> tuple[str, int]:
+    if not isinstance(edge, list | tuple) or len(edge) != 2 or not isinstance(edge[0], str):
+        raise ValueError(f"expected an edge (operation, input), got {edge!r}")
+    return edge[0], _node(edge[1])
 
 
 def _node(node: Any) -> int:
     if type(node) is not int or node < 0:
         raise ValueError(f"expected the number of a node, got {node!r}")
-    return int(node)
+    return node
+
+
+def _short(form: object) -> str:
+    text = str(form)
+    return repr(text if len(text) <= 100 else text[:97] + "…")

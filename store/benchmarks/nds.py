@@ -53,7 +53,8 @@ def nds_id(net: Mapping[str, Any]) -> str:
     genotype = net.get("genotype")
     if not isinstance(genotype, dict):
         raise ValueError(
-            f"its net has no genotype, but {', '.join(map(str, list(net)[:5]))}. Networks of blocks (ResNet) are not read"
+            f"its net has no genotype, but {', '.join(map(str, list(net)[:5])) or 'nothing'}. "
+            "Networks of blocks (ResNet) are not read"
         )
     for name in ("width", "depth"):
         if type(net.get(name)) is not int or not 0 < net[name] < 1 << 16:

@@ -54,7 +54,7 @@ def loops_of(arch: str, batch: Batch, names: list[str]) -> dict[str, Callable[[]
             lambda: Probe(network, x, y, build=builder.whole, build_thin=builder.thin),
             {name: functions[name] for name in chosen},
             seed=42,
-            on_gradients=count_network if counted else None,
+            on_gradients=(lambda network, loss, _: count_network(network, loss)) if counted else None,
         )
 
     loops: dict[str, Callable[[], object]] = {

@@ -136,6 +136,8 @@ def test_profile__leaves_a_full_queue_and_withdraws_its_jobs(number, batch_syste
         env={**command, "PATH": os.environ["PATH"]},
         text=True,
         start_new_session=True,
+        # A shell lets what it starts in the background ignore Ctrl-C, and the tests may run there.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     said = ""
     while "Waiting for a first worker" not in said:

@@ -1,11 +1,13 @@
 """What Prefect is told of a run, and runs that Prefect starts: asked of a server as its UI asks."""
 
+import asyncio
 import errno
 import io
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from importlib.metadata import version
 
@@ -192,6 +194,24 @@ def test_serve__says_that_it_needs_a_server(monkeypatch):
         pytest.raises(ValueError, match="no Prefect server is configured: start one with `prefect server start`"),
     ):
         deployment.serve()
+
+
+def test_serve__stops_when_told_so_before_it_has_started():
+    class Runner:
+        started = False
+
+        async def start(self):
+            await asyncio.sleep(0.01)
+            self.started, self.stopped = True, asyncio.Event()
+            await self.stopped.wait()
+
+        async def astop(self):
+            assert self.started
+            self.stopped.set()
+
+    asked = threading.Event()
+    asked.set()
+    asyncio.run(asyncio.wait_for(deployment._serve(Runner(), asked), 60))
 
 
 def fail_first(monkeypatch, errors):

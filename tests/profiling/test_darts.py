@@ -15,10 +15,11 @@ from sweetgrad.profiling import Batch, make_spec, profile_architectures
 from sweetgrad.profiling.datasets import load_batch
 from sweetgrad.profiling.spaces._cell_costs import count_costs
 from sweetgrad.profiling.spaces._cell_network import build_cell_network
-from sweetgrad.profiling.spaces._darts_genotype import Genotype, drawn_genotype, genotype_at
+from sweetgrad.profiling.spaces._darts_genotype import drawn_genotype, genotype_at
 from sweetgrad.profiling.spaces._operations import OPERATIONS, operation
 from sweetgrad.profiling.spaces.darts import Darts, DartsImageNet, NasBench301
 from sweetgrad.profiling.spaces.protocol import SearchSpace
+from sweetgrad.store import Genotype, read_accuracy_file
 
 DARTS_V2 = (
     "Genotype(normal=[('sep_conv_3x3', 0), ('sep_conv_3x3', 1), ('sep_conv_3x3', 0), ('sep_conv_3x3', 1), "
@@ -335,6 +336,14 @@ def test_table__errors_name_file_and_row(tmp_path: Path, content: str | None, me
 def test_table__takes_no_number_of_rows(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="num_archs is for the list of draws"):
         Darts(write_table(tmp_path / "table.csv", DARTS_V2), num_archs=3)
+
+
+def test_table__names_architectures_as_the_importer_does(tmp_path: Path) -> None:
+    spelt = (DARTS_V2.replace(" ", ""), uniform("none").replace("[2, 3, 4, 5]", "range(2, 6)"))
+    path = write_table(tmp_path / "table.csv", *spelt)
+    space = Darts(path)
+    assert [space.arch_id(i) for i in range(2)] == read_accuracy_file(path, space="darts")["arch"].tolist()
+    assert [space.arch_id(i) for i in range(2)] == [DARTS_V2, uniform("none")]
 
 
 @pytest.mark.shared_data

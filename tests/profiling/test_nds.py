@@ -12,11 +12,10 @@ import pytest
 
 from sweetgrad.profiling import Batch, load_batch, make_spec, profile_architectures
 from sweetgrad.profiling.spaces import nds
-from sweetgrad.profiling.spaces._darts_genotype import parse_genotype
 from sweetgrad.profiling.spaces._operations import OPERATIONS
 from sweetgrad.profiling.spaces.nds import Nds, NdsAmoeba, NdsDarts, NdsEnas, NdsNasnet, NdsPnas
 from sweetgrad.profiling.spaces.protocol import SearchSpace
-from sweetgrad.store import LAYER_TYPES
+from sweetgrad.store import LAYER_TYPES, parse_genotype, read_accuracy_file
 
 SPACES = (NdsAmoeba, NdsDarts, NdsEnas, NdsNasnet, NdsPnas)
 
@@ -71,6 +70,15 @@ def test_nds__reads_a_list_and_a_dictionary_of_two_alike(tmp_path: Path) -> None
     assert len(one) == 3
     assert one.arch_id(1).endswith(";width=6;depth=3")
     assert parse_genotype(one.arch_id(0).partition(";")[0]) == parse_genotype(entries[0]["net"]["genotype"])
+
+
+def test_nds__names_networks_as_the_importer_does(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "PNAS.json", [entry(width=4), entry(operations=("max_pool_5x5", "conv_1x1")), entry(depth=5)]
+    )
+    space = NdsPnas(path)
+    table = read_accuracy_file(path, space="nds-pnas")
+    assert [space.arch_id(index) for index in range(len(space))] == table["arch"].tolist()
 
 
 def test_nds__an_entry_without_a_label_or_the_rest_is_a_network_all_the_same(tmp_path: Path) -> None:
@@ -158,7 +166,8 @@ def broken(**changes: Any) -> dict[str, Any]:
         ({}, "it has no net"),
         (7, "it has no net"),
         ({"net": {"block_type": "res_basic_block", "ds": [1]}}, "no genotype, but block_type, ds"),
-        (broken(width=0), r"width must be a whole number in 1\.\.4096, got 0"),
+        (broken(width=0), "width must be a whole number from 1, got 0"),
+        (broken(width=4097), r"width must be in 1\.\.4096 and depth in 1\.\.1000, got 4097 and 3"),
         (broken(depth=None), "depth must be a whole number"),
         (broken(width=16.5), "width must be a whole number"),
         (broken(parts={"normal": [["sep_conv_9x9", 0], ["none", 1]]}), "unknown operation 'sep_conv_9x9'"),
@@ -166,6 +175,7 @@ def broken(**changes: Any) -> dict[str, Any]:
         (broken(parts={"normal": [["none", 0]]}), "1 edges; expected an even number"),
         (broken(parts={"reduce_concat": [9]}), r"joins the nodes \[9\]"),
         (broken(parts={"normal": "x"}), "must be a list"),
+        (broken(parts={"spare": [2]}), "a part 'spare'"),
     ],
 )
 def test_nds__a_bad_entry_is_named_and_refused_or_left_out(bad: Any, message: str, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ SHORT = {"tries": 4, "pause": 0.01, "connect_timeout": 2, "read_timeout": 0.3}
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_store__written_through_a_network_that_fails_is_the_same(s3, bucket, servers, toy, tmp_path):
     name = toy.make_store(tmp_path / "disk.zarr")
-    with servers.fault_proxy(s3, servers.seeded_plan(seed=1, share=0.15), slow_s=1.0) as proxy:
+    with servers.fault_proxy(s3, servers.seeded_plan(seed=1, share=0.2), slow_s=1.0) as proxy:
         store = RemoteStore(f"{bucket}/toy.zarr", {"endpoint_url": proxy.url, **SHORT, "read_timeout": 0.5, "tries": 8})
         toy.create_profile(store, toy.make_spec(), arch=toy.ARCHS, layers=toy.LAYERS, shard_size=10)
         toy.run_rows(store, name, range(10))

@@ -186,7 +186,7 @@ def test_run_estimators__leaves_the_others_and_the_counts_alone(probe_of, conv_n
     def run(names):
         grads = []
 
-        def keep(network, loss):
+        def keep(network, loss, seconds):
             grads.extend([loss, *(p.grad.clone() for p in network.module.parameters() if p.grad is not None)])
 
         return run_estimators(probe_of(*conv_net()), names, seed=0, on_gradients=keep), grads

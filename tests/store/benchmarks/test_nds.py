@@ -4,9 +4,8 @@ import json
 import numpy as np
 import pytest
 
-from sweetgrad.store import detect_format, import_accuracy, open_accuracy, parse_genotype, read_accuracy_file
+from sweetgrad.store import detect_format, import_accuracy, open_accuracy, read_accuracy_file
 from sweetgrad.store.benchmarks.nds import nds_id
-from sweetgrad.store.benchmarks.surrogates import to_config
 
 
 def entry(op="sep_conv_3x3", *, width=32, depth=14, errors=(60.0, 10.0, 6.5), aux=False, **more):
@@ -127,39 +126,3 @@ def test_read__names_a_file_of_something_else(write, content):
 
 def test_read__a_diverged_training_has_no_label(write):
     assert np.isnan(read(write(json.dumps([entry(errors=[90.0, float("nan")])])))["accuracy"]).all()
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["Genotype()", "Genotype([1])", "os.system('x')", "Genotype(normal=__import__('os'))", "(" * 5000, "x" * 9000],
-)
-def test_parse_genotype__evaluates_nothing(text):
-    with pytest.raises(ValueError, match="not a genotype"):
-        parse_genotype(text)
-
-
-def test_parse_genotype__round_trips_and_reads_other_forms(genotype):
-    text = genotype()
-    found = parse_genotype(text)
-    assert str(found) == text
-    assert parse_genotype(text.replace("[2, 3, 4, 5]", "range(2, 6)").replace(" ", "")) == found
-    as_json = json.dumps(
-        {name: getattr(found, name) for name in ("normal", "normal_concat", "reduce", "reduce_concat")}
-    )
-    assert parse_genotype(json.loads(as_json)) == parse_genotype(as_json) == found
-
-
-def test_parse_genotype__reads_configurations_of_nas_bench_301(genotype):
-    found = parse_genotype(genotype())
-    config = to_config(found)
-    assert parse_genotype(config) == found
-    absent = {f"NetworkSelectorDatasetInfo_COLON_darts_COLON_edge_normal_{edge}": "#na#" for edge in range(14)}
-    other = absent | {key.replace(":", "_COLON_"): value for key, value in config.items()}
-    assert parse_genotype(json.dumps(other)) == found
-    for key, value, message in (
-        ("inputs_node_normal_4", "3_1", "inputs_node_normal_4 must be one of 0_1, .*got '3_1'"),
-        ("inputs_node_reduce_5", None, "inputs_node_reduce_5 must be one of"),
-        ("edge_reduce_1", "#na#", "inputs_node_reduce_2 is 0_1, but edge_reduce_1 has no operation"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            parse_genotype(config | {f"NetworkSelectorDatasetInfo:darts:{key}": value})
