@@ -109,6 +109,16 @@ def test_create_profile__starts_over_after_a_kill_in_the_very_first_write(tmp_pa
     assert attributes(path)["schema_version"] == 1
 
 
+def test_list_profiles__says_nothing_of_an_array_that_is_being_made(tmp_path, toy):
+    """Another process makes the profile: a folder is there, its metadata are not yet."""
+    name = create(tmp_path / "s.zarr", toy)
+    document = json.loads((tmp_path / "s.zarr" / name / "zarr.json").read_text())
+    del document["attributes"]["spec"]
+    (tmp_path / "s.zarr" / name / "zarr.json").write_text(json.dumps(document))
+    (tmp_path / "s.zarr" / name / "loss" / "zarr.json").unlink()
+    assert list_profiles(tmp_path / "s.zarr") == []  # warnings are errors here
+
+
 @pytest.mark.parametrize("k", range(0, 36, 2))
 def test_create_profile__survives_a_kill_at_any_write(tmp_path, toy, monkeypatch, k):
     """A store of which k files were written is completed by the next call."""
