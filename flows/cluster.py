@@ -117,6 +117,7 @@ def _wait_for_a_worker(client: Client, console: Console, hint: str) -> None:
     """Wait for the first worker, which may take hours in a queue; others may join while the run goes on."""
     if client.scheduler_info(n_workers=1)["workers"]:
         return
+    logging.getLogger("tornado.application").addFilter(_is_no_failed_cancel)
     with _terminated_as_interrupted():
         console.print(f"Waiting for a first worker; others may join later. {hint}")
         while True:
@@ -125,6 +126,11 @@ def _wait_for_a_worker(client: Client, console: Console, hint: str) -> None:
             except TimeoutError:
                 continue
             return
+
+
+def _is_no_failed_cancel(record: logging.LogRecord) -> bool:
+    """Distributed fails to cancel what it waits for if Ctrl-C comes before that has begun; there is nothing to cancel then."""
+    return "sync.<locals>.cancel" not in record.getMessage()
 
 
 def local_workers(device: str, num_workers: int | None, *, num_shards: int) -> dict[int, dict[str, Any]]:

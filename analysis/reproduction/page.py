@@ -95,7 +95,12 @@ def reproduction_page(stores: Iterable[Location], *, bootstrap: int = 1000) -> s
             f"expected a profile with trained accuracies of its data set, and there is none in {', '.join(map(str, stores))}: "
             "run `sweetgrad accuracy import` first"
         )
-    blocks = [_INTRODUCTION, _profiles(measured)]
+    names = " ".join(str(store).rstrip("/").rpartition("/")[2] for store in stores)
+    blocks = [
+        _INTRODUCTION,
+        f"```console\n$ sweetgrad reproduce {names} --out reproduction.md\n```",
+        _profiles(measured),
+    ]
     for space in dict.fromkeys(each.info.spec.space for each in measured):
         blocks += _space([each for each in measured if each.info.spec.space == space], bootstrap=bootstrap)
     return "\n\n".join(blocks) + "\n"
