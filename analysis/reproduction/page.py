@@ -32,6 +32,7 @@ from sweetgrad.store import (
     open_profile,
 )
 from sweetgrad.store.estimators import MOMENTS
+from sweetgrad.store.schema import STATUS
 
 __all__ = ["reproduction_page"]
 
@@ -110,16 +111,26 @@ def _measured(store: Location) -> Iterator[_Measured]:
     found = info(store)
     selectors = {table.space: table.selectors for table in found.accuracies}
     for profile in found.profiles:
-        selector = _selector(selectors.get(profile.spec.space, ()), profile.spec.dataset)
+        selector = _selector(store, profile, selectors.get(profile.spec.space, ()))
         if selector is not None and profile.status.num_ok > 1:
             yield _Measured(store, profile, selector)
 
 
-def _selector(selectors: Sequence[str], dataset: str) -> str | None:
-    """The accuracy to compare with: on the test images of the data set if there is one, after the longest training."""
-    splits = {each.split("/")[1] for each in selectors if each.startswith(f"{dataset}/")}
-    found = min(splits, key=lambda split: (not split.startswith("test"), len(split)), default=None)
-    return f"{dataset}/{found}" if found else None
+def _selector(store: Location, profile: ProfileInfo, selectors: Sequence[str]) -> str | None:
+    """The accuracy to compare with, after the longest training: on test images if there is one, of the most architectures."""
+    spec = profile.spec
+    splits = {each.split("/")[1] for each in selectors if each.startswith(f"{spec.dataset}/")}
+    if len(splits) < 2:
+        return f"{spec.dataset}/{splits.pop()}" if splits else None
+    measured = open_profile(store, profile.status.name)["status"]
+    archs = measured["arch"].values[measured.values == STATUS["ok"]]
+
+    def order(split: str) -> tuple[bool, int, int]:
+        accuracy = open_accuracy(store, spec.space, f"{spec.dataset}/{split}")
+        num = int(accuracy.reindex(arch=archs).notnull().sum())
+        return split.startswith("test") and num > 1, num, -len(split)
+
+    return f"{spec.dataset}/{max(splits, key=order)}"
 
 
 def _space(measured: list[_Measured], *, bootstrap: int) -> Iterator[str]:
