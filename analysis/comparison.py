@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,12 +10,14 @@ import xarray as xr
 
 from sweetgrad.analysis.baselines import params, params_live, params_weights
 from sweetgrad.analysis.correlation import Method, RankCorrelation, rank_correlation
+from sweetgrad.analysis.counts import is_estimated
 from sweetgrad.analysis.intervals import Intervals
 from sweetgrad.analysis.scores import score
 from sweetgrad.analysis.sweet import sweet_grad_norm, sweet_snip
-from sweetgrad.store.estimators import MOMENTS
+from sweetgrad.store import Location
+from sweetgrad.store.estimators import MOMENTS, open_estimators, open_moments
 
-__all__ = ["compare_estimators", "estimator_scores", "te_nas", "te_nas_nobn"]
+__all__ = ["compare_estimators", "estimator_scores", "open_estimator_scores", "te_nas", "te_nas_nobn"]
 
 
 def te_nas(scores: xr.DataArray) -> xr.DataArray:
@@ -108,6 +111,27 @@ def estimator_scores(
             seconds[name] = stored["seconds"].sel(estimator=list(parts)).sum("estimator", skipna=False)
     names = xr.Variable("estimator", np.array(list(own), dtype=object))
     return xr.Dataset({"score": _side_by_side(own, names), "seconds": _side_by_side(seconds, names)})
+
+
+def open_estimator_scores(
+    location: Location, name: str, profile: xr.Dataset, interval: Intervals, *, rows: Any = slice(None)
+) -> xr.Dataset:
+    """`estimator_scores` with all that the store holds of a profile, moments too unless ``interval`` cuts a bin.
+
+    Parameters
+    ----------
+    location, name
+        As in `open_profile`.
+    profile, interval
+        As in `estimator_scores`.
+    rows
+        Positions of the architectures of ``profile`` among those stored; all by default.
+    """
+    stored = open_estimators(location, name).isel(arch=rows)
+    # A threshold inside a bin leaves no sum of a part of it.
+    has_moments = MOMENTS in stored["estimator"].values and not is_estimated(profile, interval)
+    moments = open_moments(location, name).isel(arch=rows) if has_moments else None
+    return estimator_scores(profile, stored, interval, moments=moments)
 
 
 def compare_estimators(

@@ -16,7 +16,7 @@ from sweetgrad.analysis.intervals import Interval, Intervals, Threshold, as_inte
 from sweetgrad.store.bins import EDGES, NUM_BINS, threshold_bin
 from sweetgrad.store.schema import KINDS
 
-__all__ = ["interval_bounds", "interval_counts"]
+__all__ = ["interval_bounds", "interval_counts", "is_estimated"]
 
 Kind: TypeAlias = Literal["weight", "other", "all"]
 Level: TypeAlias = Literal["layer", "network"]
@@ -86,6 +86,11 @@ def interval_counts(
     """
     pieces = as_intervals(intervals)
     return _counts_between(profile, pieces, *_cuts(pieces, exact=exact), kind=kind, level=level)
+
+
+def is_estimated(profile: xr.Dataset, interval: Intervals) -> bool:
+    """Whether a threshold lies inside a bin, so that counts between are estimated; by one architecture, which tells for all."""
+    return bool(interval_counts(profile.isel(arch=[0]), interval, level="network")["estimated"].any())
 
 
 def interval_bounds(

@@ -8,16 +8,14 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from sweetgrad.analysis.comparison import compare_estimators, estimator_scores
+from sweetgrad.analysis.comparison import compare_estimators, open_estimator_scores
 from sweetgrad.analysis.correlation import heatmap
-from sweetgrad.analysis.counts import interval_counts
 from sweetgrad.analysis.figures.settings import choice_by_setting
 from sweetgrad.analysis.intervals import Interval, IntervalGrid
 from sweetgrad.analysis.reproduction import TABLE_1
 from sweetgrad.analysis.scores import score
 from sweetgrad.analysis.sweetness import BestInterval, best_interval
 from sweetgrad.store import CorruptShardError, Location, ProfileSpec, StoreInfo, info, open_accuracy, open_profile
-from sweetgrad.store.estimators import MOMENTS, open_estimators, open_moments
 from sweetgrad.store.schema import STATUS
 
 __all__ = ["Source", "open_source"]
@@ -123,12 +121,7 @@ class Source:
         """Rank correlation of every estimator, the published one beside it."""
         dataset = (self.accuracy_name or "").partition("/")[0]
         published = TABLE_1.get(self.spec.space, {}).get(dataset, {})
-        stored = open_estimators(self.location, self.name).isel(arch=self._rows)
-        # A threshold inside a bin leaves no sum of a part of it.
-        estimated = bool(interval_counts(self.profile.isel(arch=[0]), self.chosen, level="network")["estimated"].any())
-        has_moments = MOMENTS in stored["estimator"].values and not estimated
-        moments = open_moments(self.location, self.name).isel(arch=self._rows) if has_moments else None
-        scores = estimator_scores(self.profile, stored, self.chosen, moments=moments)
+        scores = open_estimator_scores(self.location, self.name, self.profile, self.chosen, rows=self._rows)
         return compare_estimators(
             scores, self.accuracy, published=published, bootstrap=self.bootstrap, methods=("spearman",)
         )

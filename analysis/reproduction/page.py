@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from sweetgrad.analysis.baselines import loss_summary
-from sweetgrad.analysis.comparison import compare_estimators, estimator_scores
+from sweetgrad.analysis.comparison import compare_estimators, open_estimator_scores
 from sweetgrad.analysis.reproduction.published import (
     BATCH_SIZES,
     INITIAL_LOSS,
@@ -20,7 +20,6 @@ from sweetgrad.analysis.reproduction.published import (
 )
 from sweetgrad.analysis.reproduction.search import search_section
 from sweetgrad.analysis.reproduction.tables import Ranking, difference, markdown_table, rank_sweet_gradient
-from sweetgrad.analysis.sweetness import best_interval
 from sweetgrad.store import (
     Location,
     ProfileInfo,
@@ -28,10 +27,8 @@ from sweetgrad.store import (
     open_accuracies,
     open_accuracy,
     open_estimators,
-    open_moments,
     open_profile,
 )
-from sweetgrad.store.estimators import MOMENTS
 from sweetgrad.store.schema import STATUS
 
 __all__ = ["reproduction_page"]
@@ -179,13 +176,11 @@ def _profiles(measured: list[_Measured]) -> str:
 def _table_1(measured: _Measured, *, bootstrap: int) -> Iterator[str]:
     profile, accuracy = measured.open()
     spec = measured.info.spec
-    best = best_interval(profile, bootstrap=bootstrap)
-    stored = open_estimators(measured.store, measured.name)
-    moments = open_moments(measured.store, measured.name) if MOMENTS in stored["estimator"].values else None
+    ranking = rank_sweet_gradient(profile, accuracy, bootstrap=bootstrap)
+    best, runner_up = ranking.best, ranking.runner_up
     published = TABLE_1.get(spec.space, {}).get(spec.dataset, {})
-    scores = estimator_scores(profile, stored, best, moments=moments)
+    scores = open_estimator_scores(measured.store, measured.name, profile, best)
     compared = compare_estimators(scores, accuracy, published=published, bootstrap=bootstrap)
-    runner_up = rank_sweet_gradient(profile, accuracy, bootstrap=bootstrap).runner_up
 
     yield f"### Table 1: {_DATASETS.get(spec.dataset, spec.dataset)}, batch {spec.batch_size}"
     yield (

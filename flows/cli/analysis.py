@@ -16,9 +16,7 @@ from sweetgrad.analysis import (
     best_interval,
     compare_estimators,
     correlation_by_interval,
-    estimator_scores,
     heatmap,
-    interval_counts,
     params,
     params_live,
     params_weights,
@@ -28,6 +26,8 @@ from sweetgrad.analysis import (
     rank_correlation,
     score,
 )
+from sweetgrad.analysis.comparison import open_estimator_scores
+from sweetgrad.analysis.counts import is_estimated
 from sweetgrad.analysis.reproduction import TABLE_1
 from sweetgrad.flows.cli.common import (
     MaxOption,
@@ -43,7 +43,6 @@ from sweetgrad.flows.cli.common import (
 )
 from sweetgrad.flows.cli.terminal import Terminal
 from sweetgrad.store.accuracy import open_accuracy
-from sweetgrad.store.estimators import MOMENTS, open_estimators, open_moments
 
 __all__ = ["correlate", "intervals"]
 
@@ -120,7 +119,8 @@ def correlate(
     labels = open_accuracy(location, space, accuracy)
     grid = IntervalGrid(max_, min_, split)
     console = Terminal()
-    scores = _scores(data, interval=interval, grid=grid, console=console)
+    chosen = parse_interval(interval) if interval is not None else best_interval(data, grid)
+    scores = _scores(data, chosen, console=console)
     results = {
         label: rank_correlation(values, labels, method=_method(method), bootstrap=bootstrap)
         for label, values in scores.items()
@@ -132,13 +132,8 @@ def correlate(
         table.add_row(escape(label), f"{result.correlation:.3f}", f"{result.low:.3f} to {result.high:.3f}")
     console.print(table)
     if estimators or plot is not None:
-        chosen = parse_interval(interval) if interval is not None else best_interval(data, grid)
         published = TABLE_1.get(space, {}).get(accuracy.partition("/")[0], {})
-        stored = open_estimators(location, name)
-        # A threshold inside a bin leaves no sum of a part of it.
-        has_moments = MOMENTS in stored["estimator"].values and not _is_estimated(data, chosen)
-        moments = open_moments(location, name) if has_moments else None
-        everything = estimator_scores(data, stored, chosen, moments=moments)
+        everything = open_estimator_scores(location, name, data, chosen)
         compared = compare_estimators(everything, labels, published=published, bootstrap=bootstrap)
         console.print(_comparison_table(compared))
         if plot is not None:
@@ -151,31 +146,21 @@ def correlate(
         console.print(f"Picture in {heatmap_}")
 
 
-def _scores(
-    data: xr.Dataset,
-    *,
-    interval: str | None,
-    grid: IntervalGrid,
-    console: Console,
-) -> dict[str, xr.DataArray]:
+def _scores(data: xr.Dataset, chosen: Interval | BestInterval, *, console: Console) -> dict[str, xr.DataArray]:
     """Everything to correlate, by the name it is shown under."""
     scores: dict[str, xr.DataArray] = {}
-    if interval is not None:
-        asked = parse_interval(interval)
-        scores[f"sweet gradient {asked}"] = score(data, asked)
-        if _is_estimated(data, asked):
+    if isinstance(chosen, Interval):
+        scores[f"sweet gradient {chosen}"] = score(data, chosen)
+        if is_estimated(data, chosen):
             console.print(
-                f"{asked} has a threshold that is no edge of the bins: its score is estimated (log-linear inside a bin)."
+                f"{chosen} has a threshold that is no edge of the bins: its score is estimated (log-linear inside a bin)."
             )
     else:
-        best = best_interval(data, grid)
-        scores[f"sweet gradient {best.interval}, best in {best.confidence:.0%}"] = score(data, best)
-        scores[f"runner-up {best.runner_up}, best in {best.runner_up_confidence:.0%}"] = score(data, best.runner_up)
+        scores[f"sweet gradient {chosen.interval}, best in {chosen.confidence:.0%}"] = score(data, chosen)
+        scores[f"runner-up {chosen.runner_up}, best in {chosen.runner_up_confidence:.0%}"] = score(
+            data, chosen.runner_up
+        )
     return scores | {"params": params(data), "params_weights": params_weights(data), "params_live": params_live(data)}
-
-
-def _is_estimated(data: xr.Dataset, interval: Interval | BestInterval) -> bool:
-    return bool(interval_counts(data.isel(arch=[0]), interval, level="network")["estimated"].any())
 
 
 def _method(method: str) -> Literal["spearman", "kendall"]:

@@ -13,7 +13,7 @@ from sweetgrad.profiling.spaces._cell_costs import Costs, count_costs
 from sweetgrad.profiling.spaces._cell_network import Form, build_cell_network
 from sweetgrad.profiling.spaces._darts_genotype import check_genotype, drawn_genotype, genotype_at
 from sweetgrad.profiling.spaces._operations import DARTS_OPERATIONS
-from sweetgrad.profiling.spaces.protocol import Network
+from sweetgrad.profiling.spaces.protocol import Network, check_index
 from sweetgrad.store import Genotype, parse_genotype
 from sweetgrad.store._tables import open_table
 
@@ -133,8 +133,7 @@ class Darts:
         IndexError
             If there is no such row.
         """
-        if not 0 <= index < len(self):
-            raise IndexError(f"architecture index must be in 0..{len(self) - 1}, got {index}")
+        check_index(index, len(self))
         if self._listed is not None:
             return self._listed[index]
         return str(drawn_genotype(index if self._places is None else self._places[index]))

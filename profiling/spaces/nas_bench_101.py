@@ -20,7 +20,7 @@ from sweetgrad.profiling.spaces._nb101_graph import (
     read_graph,
     read_ops,
 )
-from sweetgrad.profiling.spaces.protocol import Layer, Network
+from sweetgrad.profiling.spaces.protocol import Layer, Network, check_index
 from sweetgrad.store._tables import open_table
 
 __all__ = ["NasBench101", "num_params"]
@@ -83,8 +83,7 @@ class NasBench101:
         IndexError
             If there is no such row.
         """
-        if not 0 <= index < len(self):
-            raise IndexError(f"architecture index must be in 0..{len(self) - 1}, got {index}")
+        check_index(index, len(self))
         return self._arch_ids[index]
 
     def build(self, arch_id: str, *, in_channels: int, num_classes: int) -> Network:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 from torch import Tensor, nn
 
-from sweetgrad.profiling.spaces.protocol import Layer, Network
+from sweetgrad.profiling.spaces.protocol import Layer, Network, check_index
 from sweetgrad.store._tables import open_table
 
 __all__ = ["EDGES", "OPERATIONS", "Cell", "NasBench201", "NasBench201Network", "num_params", "parse_arch"]
@@ -176,8 +176,7 @@ class NasBench201:
         IndexError
             If there is no such architecture.
         """
-        if not 0 <= index < len(self):
-            raise IndexError(f"architecture index must be in 0..{len(self) - 1}, got {index}")
+        check_index(index, len(self))
         return self._archs[index]
 
     def build(self, arch_id: str, *, in_channels: int = 3, num_classes: int = 10) -> Network:

@@ -15,7 +15,7 @@ from sweetgrad.profiling.spaces._cell_costs import Costs, count_costs
 from sweetgrad.profiling.spaces._cell_network import Form, build_cell_network
 from sweetgrad.profiling.spaces._darts_genotype import check_genotype
 from sweetgrad.profiling.spaces._operations import OPERATIONS
-from sweetgrad.profiling.spaces.protocol import Network
+from sweetgrad.profiling.spaces.protocol import Network, check_index
 from sweetgrad.store import Genotype, parse_genotype
 from sweetgrad.store._tables import open_table
 from sweetgrad.store.benchmarks.nds import nds_id
@@ -108,8 +108,7 @@ class Nds:
         IndexError
             If there is no such row.
         """
-        if not 0 <= index < len(self):
-            raise IndexError(f"architecture index must be in 0..{len(self) - 1}, got {index}")
+        check_index(index, len(self))
         return self._archs[index]
 
     def build(self, arch_id: str, *, in_channels: int = 3, num_classes: int = 10) -> Network:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from sweetgrad.store import KINDS, LAYER_TYPES
 
-__all__ = ["Layer", "Network", "SearchSpace", "kind_of"]
+__all__ = ["Layer", "Network", "SearchSpace", "check_index", "kind_of"]
 
 
 @dataclass(frozen=True)
@@ -123,6 +123,12 @@ class SearchSpace(Protocol):
             If the string is malformed or not in the space.
         """
         ...
+
+
+def check_index(index: int, num_archs: int) -> None:
+    """Raise ``IndexError`` unless a space of so many architectures has that row; negative ones do not count from the end."""
+    if not 0 <= index < num_archs:
+        raise IndexError(f"architecture index must be in 0..{num_archs - 1}, got {index}")
 
 
 def kind_of(parameter: Tensor) -> str:

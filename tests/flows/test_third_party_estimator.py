@@ -1,10 +1,7 @@
 """Another package's estimator, registered by its entry point alone: scheduled, stored, resumed, and correlated."""
 
 import io
-import os
 import re
-import tomllib
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,29 +13,14 @@ from sweetgrad.flows.cli import app as cli
 from sweetgrad.profiling import load_batch, load_space, make_spec, profile_architectures, registered
 from sweetgrad.store import info, open_estimators
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "add-an-estimator.md"
 NAME = "nas-bench-201/digits/bs8-seed42"
 SETTINGS = {"dataset": "digits", "batch_size": 8, "device": "cpu", "workers": 1}
 
 
 @pytest.fixture
-def installed(tmp_path, monkeypatch):
-    """What pip would leave of the page's package, here and in every process that starts from here."""
-    page, folder = PAGE.read_text(encoding="utf-8"), tmp_path / "site"
-    code = re.search(r'^```python title="gradient_balance.py"\n(.*?)^```$', page, re.MULTILINE | re.DOTALL)
-    toml = re.search(r'^```toml title="pyproject.toml"\n(.*?)^```$', page, re.MULTILINE | re.DOTALL)
-    assert code
-    assert toml
-    assert len(code[1].strip().splitlines()) < 12
-    project = tomllib.loads(toml[1])["project"]
-    made = folder / f"gradient_balance-{project['version']}.dist-info"
-    made.mkdir(parents=True)
-    (folder / "gradient_balance.py").write_text(code[1])
-    (made / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
-    ((group, entries),) = project["entry-points"].items()
-    (made / "entry_points.txt").write_text(f"[{group}]\n" + "".join(f"{k} = {v}\n" for k, v in entries.items()))
-    monkeypatch.syspath_prepend(str(folder))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]))
+def installed(install_page):
+    code = install_page("add-an-estimator", "gradient_balance")
+    assert len(code.strip().splitlines()) < 12
 
 
 def test_third_party_estimator__goes_all_the_way(installed, tmp_path, prefect_api):

@@ -1,10 +1,7 @@
 """Another package's search space, registered by its entry point alone: checked, profiled, resumed, and correlated."""
 
 import io
-import os
 import re
-import tomllib
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,28 +14,13 @@ from sweetgrad.profiling import load_batch, load_space, make_spec, profile_archi
 from sweetgrad.profiling.testing import check_space
 from sweetgrad.store import open_profile, verify
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "add-a-search-space.md"
 NAME = "residual/digits/bs8-seed42"
 
 
 @pytest.fixture
-def installed(tmp_path, monkeypatch):
-    """What pip would leave of the page's package, here and in every process that starts from here."""
-    page, folder = PAGE.read_text(encoding="utf-8"), tmp_path / "site"
-    code = re.search(r'^```python title="residual_space.py"\n(.*?)^```$', page, re.MULTILINE | re.DOTALL)
-    toml = re.search(r'^```toml title="pyproject.toml"\n(.*?)^```$', page, re.MULTILINE | re.DOTALL)
-    assert code
-    assert toml
-    assert len(code[1].strip().splitlines()) < 40
-    project = tomllib.loads(toml[1])["project"]
-    made = folder / f"residual_space-{project['version']}.dist-info"
-    made.mkdir(parents=True)
-    (folder / "residual_space.py").write_text(code[1])
-    (made / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
-    ((group, entries),) = project["entry-points"].items()
-    (made / "entry_points.txt").write_text(f"[{group}]\n" + "".join(f"{k} = {v}\n" for k, v in entries.items()))
-    monkeypatch.syspath_prepend(str(folder))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]))
+def installed(install_page):
+    code = install_page("add-a-search-space", "residual_space")
+    assert len(code.strip().splitlines()) < 40
 
 
 def test_third_party_space__goes_all_the_way(installed, tmp_path, prefect_api):
