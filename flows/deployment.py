@@ -49,7 +49,7 @@ def profile_deployment(
     data_dir: str | None = Field(None, description="Folder with the files of the data set."),
     space_file: str | None = Field(None, description="Table that lists or orders the architectures."),
     space_options: dict[str, Any] = Field({}, description="Parameters of the search space, e.g. channels."),  # noqa: B008
-    archs: str = Field("all", description="all, START:STOP, sample:N (seeded), or an index."),
+    archs: str = Field("all", description="all, START:STOP, sample:N (uniform, always the same), or an index."),
     batch_size: int = Field(64, description="Images in the one batch that all architectures see."),
     seed: int = Field(42, description="Seed of the batch, the initialisation and the sample."),
     augment: bool = Field(False, description="Random crop and flip of the batch, seeded."),

@@ -98,7 +98,7 @@ def estimate(
     made = make_spec(space, batch, seed=spec.seed, device=spec.device)
     made.require_equal(spec, where=f"profile {profile} in {location}")
     measured = data["status"].values == STATUS["ok"]
-    rows = [row for row in select_archs(archs, num_archs=len(space), seed=spec.seed) if measured[row]]
+    rows = [row for row in select_archs(archs, num_archs=len(space)) if measured[row]]
     if not rows:
         raise ValueError(f"none of the architectures asked for ({archs}) is measured in {profile}: profile them first")
     create_estimators(location, profile, names)

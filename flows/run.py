@@ -101,7 +101,7 @@ def profile(
     archs
         ``all``, ``START:STOP``, ``sample:N`` or an index (`select_archs`).
     batch_size, seed, augment
-        Images in the batch; seed of the batch, the initialisation and the sample; random crop and flip.
+        Images in the batch; seed of the batch and the initialisation; random crop and flip.
     shard_size
         Architectures in a shard of a new profile (default 625).
     device
@@ -147,7 +147,7 @@ def profile(
         registry.load("estimators", estimator)
     table = space_file or _find_table(space, data_dir, download=download)
     search_space = load_space(space, table=table, options=space_options)
-    rows = select_archs(archs, num_archs=len(search_space), seed=seed)
+    rows = select_archs(archs, num_archs=len(search_space))
     folder = None if data_dir is None else Path(data_dir)
     batch = load_batch(dataset, batch_size=batch_size, seed=seed, augment=augment, data_dir=folder, download=download)
     spec = make_spec(search_space, batch, seed=seed, device=device)

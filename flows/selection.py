@@ -7,19 +7,19 @@ import numpy as np
 
 __all__ = ["select_archs"]
 
+_SAMPLE_SEED = 42
 
-def select_archs(selection: str, *, num_archs: int, seed: int = 42) -> Sequence[int]:
+
+def select_archs(selection: str, *, num_archs: int) -> Sequence[int]:
     """Indices that a selection stands for, ascending: a `range` wherever they are one, since a space may have millions.
 
     Parameters
     ----------
     selection
-        ``all``; ``START:STOP`` (STOP excluded; either may be left out); ``sample:N``, a seeded uniform sample without
-        replacement, of which a smaller sample with the same seed is a part; or one index.
+        ``all``; ``START:STOP`` (STOP excluded; either may be left out); ``sample:N``, a uniform sample without
+        replacement, always the same, of which a smaller one is a part; or one index.
     num_archs
         Architectures in the space.
-    seed
-        Seed of the sample.
 
     Raises
     ------
@@ -37,8 +37,9 @@ def select_archs(selection: str, *, num_archs: int, seed: int = 42) -> Sequence[
         size = int(match[1])
         if not 1 <= size <= num_archs:
             raise ValueError(f"a sample must have 1 to {num_archs} architectures (the size of the space), got {size}")
+        # One seed for all profiles: those of several batches and seeds can be compared architecture by architecture.
         # RandomState, because NumPy promises never to change its stream.
-        return sorted(np.random.RandomState(seed).permutation(num_archs)[:size].tolist())
+        return sorted(np.random.RandomState(_SAMPLE_SEED).permutation(num_archs)[:size].tolist())
     if match := re.fullmatch(r"(\d*):(\d*)", selection):
         start, stop = int(match[1] or 0), int(match[2] or num_archs)
         if not 0 <= start < stop <= num_archs:

@@ -40,7 +40,9 @@ def profile(
             show_default=False,
         ),
     ] = None,
-    archs: Annotated[str, typer.Option(help="all, START:STOP, sample:N (seeded), or an index.")] = "all",
+    archs: Annotated[
+        str, typer.Option(help="all, START:STOP, sample:N (uniform, always the same), or an index.")
+    ] = "all",
     batch_size: Annotated[int, typer.Option(help="Images in the one batch that all architectures see.")] = 64,
     seed: Annotated[int, typer.Option(help="Seed of the batch, the initialisation and the sample.")] = 42,
     augment: Annotated[bool, typer.Option("--augment", help="Random crop and flip of the batch, seeded.")] = False,

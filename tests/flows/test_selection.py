@@ -18,17 +18,12 @@ def test_select_archs__understands_every_form():
 def test_select_archs__a_smaller_sample_is_part_of_a_larger_one(num_archs, data):
     large = data.draw(st.integers(1, num_archs))
     small = data.draw(st.integers(1, large))
-    big = select_archs(f"sample:{large}", num_archs=num_archs, seed=7)
+    big = select_archs(f"sample:{large}", num_archs=num_archs)
     assert len(set(big)) == large
     assert big == sorted(big)
     assert big[0] >= 0
     assert big[-1] < num_archs
-    assert set(select_archs(f"sample:{small}", num_archs=num_archs, seed=7)) <= set(big)
-
-
-def test_select_archs__samples_by_seed():
-    samples = {tuple(select_archs("sample:5", num_archs=1000, seed=seed)) for seed in range(4)}
-    assert len(samples) == 4
+    assert set(select_archs(f"sample:{small}", num_archs=num_archs)) <= set(big)
 
 
 @pytest.mark.parametrize(

@@ -20,13 +20,14 @@ from sweetgrad.store import (
     merge,
     open_accuracy,
     open_estimators,
+    open_moments,
     open_profile,
     plan_shards,
     record_run,
     verify,
     write_shard,
 )
-from sweetgrad.store.estimators import ESTIMATOR_VARIABLES
+from sweetgrad.store.estimators import ESTIMATOR_VARIABLES, MOMENT_VARIABLES, MOMENTS
 from sweetgrad.store.shards import write_estimators
 
 
@@ -48,8 +49,16 @@ def score_rows(path, name, toy, scores: dict[int, float], *, estimator="snip") -
             key: (("arch", "estimator"), np.array(values.get(key, [1] * len(inside)), variable.dtype)[:, None])
             for key, variable in ESTIMATOR_VARIABLES.items()
         }
+        if estimator == MOMENTS:
+            data |= {each.name: (each.dims, moments_of(path, name, inside)) for each in MOMENT_VARIABLES.values()}
         coords = {"arch": [toy.archs[i] for i in inside], "arch_index": ("arch", inside), "estimator": [estimator]}
         write_estimators(path, name, shard, xr.Dataset(data, coords=coords))
+
+
+def moments_of(path, name, rows) -> np.ndarray:
+    """Sums that tell rows, layers, kinds and bins apart."""
+    shape = open_profile(path, name, chunks=None)["grad_count"].shape[1:]
+    return np.stack([np.arange(np.prod(shape), dtype=np.float32).reshape(shape) + row for row in rows])
 
 
 def rows_of(path: Path, name: str) -> xr.Dataset:
@@ -158,6 +167,19 @@ def test_merge__unites_scores_of_estimators(paths, toy):
     assert np.isnan(snip[[3, 4, 6, 7, 8, 9]]).all()
     assert scores["status"].sel(estimator="snip").values.tolist() == [1, 1, 1, 0, 0, 1, 0, 0, 0, 0]
     assert scores["score"].sel(estimator="grad_norm").values[5] == 7.0
+    assert verify(merged) == []
+
+
+def test_merge__unites_moments(paths, toy):
+    a, b, merged = paths
+    name = half(a, toy, range(10))
+    half(b, toy, [1, 2, 5], shard_size=3)
+    score_rows(b, name, toy, {1: 1.0, 5: 1.0}, estimator=MOMENTS)
+    merge([a, b], merged)
+    moments = open_moments(merged, name)
+    for each in MOMENT_VARIABLES:
+        np.testing.assert_array_equal(moments[each].values[[1, 5]], moments_of(merged, name, [1, 5]))
+        assert np.isnan(moments[each].values[[0, 2, 3, 4, 6, 7, 8, 9]]).all()
     assert verify(merged) == []
 
 
