@@ -12,6 +12,7 @@ from sweetgrad.analysis.comparison import compare_estimators, open_estimator_sco
 from sweetgrad.analysis.correlation import heatmap
 from sweetgrad.analysis.figures.settings import choice_by_setting
 from sweetgrad.analysis.intervals import Interval, IntervalGrid
+from sweetgrad.analysis.labels import own_accuracy, selectors_of
 from sweetgrad.analysis.reproduction import TABLE_1
 from sweetgrad.analysis.scores import score
 from sweetgrad.analysis.sweetness import BestInterval, best_interval
@@ -21,9 +22,6 @@ from sweetgrad.store.schema import STATUS
 __all__ = ["Source", "open_source"]
 
 _IN_MEMORY_BYTES = 1 << 28
-
-_SPLITS = ("test", "ori-test", "x-test", "x-valid", "valid")
-"""Splits that the accuracy is taken from where none is named, the most wanted first."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +82,7 @@ class Source:
             raise ValueError(
                 f"{self.name} needs trained accuracies to compare with, and the store has none of {self.spec.space} on "
                 f"{self.spec.dataset}. `sweetgrad accuracy import` adds a table; --accuracy names one of another data set. "
-                f"In the store: {', '.join(self._selectors()) or 'none'}"
+                f"In the store: {', '.join(selectors_of(self.store, self.spec.space)) or 'none'}"
             )
         return open_accuracy(self.location, self.spec.space, self.accuracy_name)
 
@@ -146,9 +144,6 @@ class Source:
         accuracy = self.accuracy if self.accuracy_name is not None else None
         return choice_by_setting(profiles, self.grid, accuracy=accuracy, bootstrap=self.bootstrap)
 
-    def _selectors(self) -> tuple[str, ...]:
-        return _selectors(self.store, self.spec.space)
-
 
 def open_source(
     location: Location,
@@ -169,7 +164,7 @@ def open_source(
     store
         What `info` says, where it was asked already.
     accuracy
-        As the selector of `open_accuracy`; None: that of the profile's own data set where the store has it, the test split first.
+        As the selector of `open_accuracy`; None: `own_accuracy`.
     grid, interval, bootstrap
         As in `Source`.
 
@@ -180,20 +175,9 @@ def open_source(
     """
     open_profile(location, name, chunks=None)  # says which profiles there are where there is no such one
     store = store or info(location)
-    spec = next(each.spec for each in store.profiles if each.status.name == name)
-    accuracy = accuracy or _own_accuracy(_selectors(store, spec.space), spec.dataset)
-    return Source(location, store, name, spec, accuracy, grid, interval, bootstrap)
-
-
-def _selectors(store: StoreInfo, space: str) -> tuple[str, ...]:
-    return next((each.selectors for each in store.accuracies if each.space == space), ())
-
-
-def _own_accuracy(selectors: tuple[str, ...], dataset: str) -> str | None:
-    """``dataset/split`` of a data set: the most wanted split that there is."""
-    have = [selector.split("/")[1] for selector in selectors if selector.split("/")[0] == dataset]
-    wanted = [split for split in _SPLITS if split in have] or have
-    return f"{dataset}/{wanted[0]}" if wanted else None
+    profile = next(each for each in store.profiles if each.status.name == name)
+    accuracy = accuracy or own_accuracy(location, store, profile)
+    return Source(location, store, name, profile.spec, accuracy, grid, interval, bootstrap)
 
 
 def _without(spec: ProfileSpec, field: str) -> ProfileSpec:

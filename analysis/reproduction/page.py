@@ -1,6 +1,6 @@
 """The page of the paper's tables beside our own, in Markdown: everything in it comes from stores and from `published`."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 
@@ -9,6 +9,7 @@ import xarray as xr
 
 from sweetgrad.analysis.baselines import loss_summary
 from sweetgrad.analysis.comparison import compare_estimators, open_estimator_scores
+from sweetgrad.analysis.labels import own_accuracy
 from sweetgrad.analysis.reproduction.published import (
     BATCH_SIZES,
     INITIAL_LOSS,
@@ -19,7 +20,13 @@ from sweetgrad.analysis.reproduction.published import (
     TABLE_1,
 )
 from sweetgrad.analysis.reproduction.search import search_section
-from sweetgrad.analysis.reproduction.tables import Ranking, difference, markdown_table, rank_sweet_gradient
+from sweetgrad.analysis.reproduction.tables import (
+    Ranking,
+    choice_remark,
+    difference,
+    markdown_table,
+    rank_sweet_gradient,
+)
 from sweetgrad.store import (
     Location,
     ProfileInfo,
@@ -29,7 +36,6 @@ from sweetgrad.store import (
     open_estimators,
     open_profile,
 )
-from sweetgrad.store.schema import STATUS
 
 __all__ = ["reproduction_page"]
 
@@ -37,6 +43,7 @@ _TITLES = {"nas-bench-101": "NAS-Bench-101", "nas-bench-201": "NAS-Bench-201", "
 _DATASETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet16-120": "ImageNet16-120"}
 _NUM_ARCHS = (100, 150, 200, 300)
 _SEED, _BATCH_SIZE = 42, 64
+_OUTSIDE = "Where the paper's figure lies outside:"
 
 _INTRODUCTION = """# Reproduction
 
@@ -106,28 +113,10 @@ def reproduction_page(stores: Iterable[Location], *, bootstrap: int = 1000) -> s
 
 def _measured(store: Location) -> Iterator[_Measured]:
     found = info(store)
-    selectors = {table.space: table.selectors for table in found.accuracies}
     for profile in found.profiles:
-        selector = _selector(store, profile, selectors.get(profile.spec.space, ()))
+        selector = own_accuracy(store, found, profile)
         if selector is not None and profile.status.num_ok > 1:
             yield _Measured(store, profile, selector)
-
-
-def _selector(store: Location, profile: ProfileInfo, selectors: Sequence[str]) -> str | None:
-    """The accuracy to compare with, after the longest training: on test images if there is one, of the most architectures."""
-    spec = profile.spec
-    splits = {each.split("/")[1] for each in selectors if each.startswith(f"{spec.dataset}/")}
-    if len(splits) < 2:
-        return f"{spec.dataset}/{splits.pop()}" if splits else None
-    measured = open_profile(store, profile.status.name)["status"]
-    archs = measured["arch"].values[measured.values == STATUS["ok"]]
-
-    def order(split: str) -> tuple[bool, int, int]:
-        accuracy = open_accuracy(store, spec.space, f"{spec.dataset}/{split}")
-        num = int(accuracy.reindex(arch=archs).notnull().sum())
-        return split.startswith("test") and num > 1, num, -len(split)
-
-    return f"{spec.dataset}/{max(splits, key=order)}"
 
 
 def _space(measured: list[_Measured], *, bootstrap: int) -> Iterator[str]:
@@ -208,7 +197,7 @@ def _table_1(measured: _Measured, *, bootstrap: int) -> Iterator[str]:
         )
     yield markdown_table(["estimator", "Spearman", "paper", "difference", "Kendall", "s/arch", "archs"], rows)
     if outside:
-        yield "Where the paper's figure lies outside:\n\n" + "\n".join(f"* {_remark(name)}" for name in outside)
+        yield f"{_OUTSIDE}\n\n" + "\n".join(f"* {_remark(name)}" for name in outside)
     if spec.space == "nas-bench-201" and measured.info.status.num_ok < NAS_BENCH_201_ARCHS:
         yield (
             f"The paper's figures rest on all {NAS_BENCH_201_ARCHS:,} architectures and an augmented batch; ours on "
@@ -272,7 +261,12 @@ def _rankings(of: str, rankings: dict[int, Ranking], published: Mapping[int, flo
         )
     method = next(iter(rankings.values())).correlation.method.capitalize()
     header = [of, "best interval", "best in", method, "paper", "difference", "runner-up", "best in", method, "archs"]
-    return markdown_table(header, rows)
+    outside = [
+        f"* {of} {key}: {choice_remark(rankings[key], figure)}"
+        for key, figure in published.items()
+        if key in rankings and not rankings[key].correlation.low <= figure <= rankings[key].correlation.high
+    ]
+    return "\n\n".join([markdown_table(header, rows), *([f"{_OUTSIDE}\n\n" + "\n".join(outside)] if outside else [])])
 
 
 def _initial_loss(measured: list[_Measured]) -> Iterator[str]:

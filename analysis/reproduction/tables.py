@@ -7,10 +7,11 @@ import xarray as xr
 
 from sweetgrad.analysis.correlation import Method, RankCorrelation, rank_correlation
 from sweetgrad.analysis.intervals import IntervalGrid
+from sweetgrad.analysis.reproduction.published import REMARKS
 from sweetgrad.analysis.scores import score
 from sweetgrad.analysis.sweetness import BestInterval, best_interval
 
-__all__ = ["Ranking", "difference", "markdown_table", "rank_sweet_gradient"]
+__all__ = ["Ranking", "choice_remark", "difference", "markdown_table", "rank_sweet_gradient"]
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,17 @@ def difference(ours: float, low: float, high: float, published: float) -> str:
     '+0.617, **outside**'
     """
     return f"{ours - published:+.3f}, " + ("inside" if low <= published <= high else "**outside**")
+
+
+def choice_remark(ranking: Ranking, published: float) -> str:
+    """Why a row may differ from the paper's: the interval that our batch chose, or the batch alone."""
+    best, other = ranking.best, ranking.runner_up
+    if other.low <= published <= other.high:
+        return (
+            f"the paper's figure is that of our runner-up, {best.runner_up}, which is best in {best.runner_up_confidence:.0%} of "
+            "resamples: which of two nearly equally sweet intervals is chosen depends on the batch."
+        )
+    return REMARKS["sweetimator"]
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from sweetgrad.analysis import best_interval, loss_summary, rank_correlation, score
 from sweetgrad.analysis.reproduction import rank_sweet_gradient, reproduction_page
-from sweetgrad.analysis.reproduction.tables import difference
+from sweetgrad.analysis.reproduction.tables import choice_remark, difference
 from sweetgrad.store import (
     ProfileSpec,
     create_profile,
@@ -105,6 +105,23 @@ def test_page__ablations_use_the_profile_of_that_setting(path, page):
     assert [row[0] for row in section(page, "Table 5: CIFAR-10, intervals in a decade")] == ["2", "3", "4", "5"]
     counts = section(page, "Table 5: CIFAR-10, number of architectures that choose the interval")
     assert [row[0] for row in counts] == ["100"]  # there are fewer than 150
+
+
+def test_page__says_why_a_row_of_table_5_differs(page):
+    body = page.split(" Table 5: CIFAR-10, intervals in a decade\n", 1)[1].split("\n### ", 1)[0]
+    outside = [row[0] for row in section(page, "Table 5: CIFAR-10, intervals in a decade") if "outside" in row[5]]
+    assert outside  # the profile is made up
+    assert [line.split(":")[0] for line in body.splitlines() if line.startswith("* split")] == [
+        f"* split {s}" for s in outside
+    ]
+
+
+@pytest.mark.parametrize(("published", "said"), [(0.9, "that of our runner-up"), (0.1, "one batch")])
+def test_choice_remark__names_the_runner_up_where_its_figure_is_the_papers(path, published, said):
+    profile, accuracy = open_profile(path, SPEC.profile_name), open_accuracy(path, SPEC.space, "cifar10/test")
+    found = rank_sweet_gradient(profile, accuracy, bootstrap=10)
+    runner_up = replace(found.runner_up, low=0.8, high=0.95)
+    assert said in choice_remark(replace(found, runner_up=runner_up), published)
 
 
 def test_page__initial_loss(path, page):

@@ -1,0 +1,43 @@
+"""Which trained accuracy of a store a profile is compared with where nobody says."""
+
+from collections.abc import Sequence
+
+from sweetgrad.store import Location, ProfileInfo, StoreInfo, open_accuracy, open_profile
+from sweetgrad.store.schema import STATUS
+
+__all__ = ["own_accuracy", "selectors_of"]
+
+
+def selectors_of(store: StoreInfo, space: str) -> Sequence[str]:
+    """``dataset/split/epochs`` of every accuracy that a store has of a search space."""
+    return next((each.selectors for each in store.accuracies if each.space == space), ())
+
+
+def own_accuracy(location: Location, store: StoreInfo, profile: ProfileInfo) -> str | None:
+    """The accuracy to compare a profile with: on test images if there is one, of the most architectures.
+
+    Parameters
+    ----------
+    location, store
+        The store, and what `info` says of it.
+    profile
+        One of its profiles.
+
+    Returns
+    -------
+    ``dataset/split``, of the profile's own data set, which stands for the longest training; None if the store has none. A test
+    split with an accuracy of a single measured architecture, which correlates with nothing, counts as no test split.
+    """
+    dataset, space = profile.spec.dataset, profile.spec.space
+    splits = {each.split("/")[1] for each in selectors_of(store, space) if each.startswith(f"{dataset}/")}
+    if len(splits) < 2:
+        return f"{dataset}/{splits.pop()}" if splits else None
+    measured = open_profile(location, profile.status.name, chunks=None)["status"]
+    archs = measured["arch"].values[measured.values == STATUS["ok"]]
+
+    def order(split: str) -> tuple[bool, int, int, str]:
+        accuracy = open_accuracy(location, space, f"{dataset}/{split}")
+        num = int(accuracy.reindex(arch=archs).notnull().sum())
+        return "test" in split and num > 1, num, -len(split), split
+
+    return f"{dataset}/{max(splits, key=order)}"
