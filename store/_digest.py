@@ -1,7 +1,8 @@
 """Digests of what was measured: per row, and of a profile as the digest of its rows."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -20,7 +21,7 @@ def row_digests(rows: xr.Dataset) -> NDArray[np.uint64]:
     return np.array(digests, dtype=np.uint64)
 
 
-def array_digests(arch: Sequence[object], values: NDArray[np.generic]) -> NDArray[np.uint64]:
+def array_digests(arch: Iterable[object], values: NDArray[Any]) -> NDArray[np.uint64]:
     """Digest of every row of one array alone, shape (arch,), made as `row_digests` are."""
     ids = [str(name).encode() for name in arch]
     rows = _as_bytes(xr.DataArray(values))

@@ -71,7 +71,8 @@ class _Seen:
 def _histogram(output: Tensor) -> NDArray[np.int64]:
     """Counts of absolute values, shape (B,); in single precision, as gradients are compared."""
     magnitude = in_memory_order(output.detach()).abs().float()
-    return count_gradients(magnitude, np.array([magnitude.numel()], dtype=np.int64))[0]
+    counts: NDArray[np.int64] = count_gradients(magnitude, np.array([magnitude.numel()], dtype=np.int64))[0]
+    return counts
 
 
 @contextmanager

@@ -82,7 +82,7 @@ class Estimator(Protocol):
         ...
 
 
-F = TypeVar("F", bound=Callable[..., float])
+F = TypeVar("F", bound=Callable[..., float | Detailed])
 
 
 def estimator(*, needs: Need = "gradients", watch: Watch | None = None) -> Callable[[F], F]:
