@@ -15,7 +15,7 @@ from sweetgrad.analysis.intervals import Intervals
 from sweetgrad.analysis.scores import score
 from sweetgrad.analysis.sweet import sweet_grad_norm, sweet_snip
 from sweetgrad.store import Location
-from sweetgrad.store.estimators import MOMENTS, open_estimators, open_moments
+from sweetgrad.store.estimators import DETAILS, MOMENTS, open_estimators, open_moments
 
 __all__ = ["compare_estimators", "estimator_scores", "open_estimator_scores", "te_nas", "te_nas_nobn"]
 
@@ -101,7 +101,7 @@ def estimator_scores(
     }
     if moments is not None:
         own |= {each.__name__: each(moments, interval) for each in (sweet_grad_norm, sweet_snip)}
-    stored = stored.sel(estimator=[name for name in stored["estimator"].values if name != MOMENTS])
+    stored = stored.sel(estimator=[name for name in stored["estimator"].values if name not in DETAILS])
     seconds = {name: profile["profile_seconds"].astype(np.float64) for name in own}
     own |= {str(name): stored["score"].sel(estimator=name, drop=True) for name in stored["estimator"].values}
     seconds |= {str(name): stored["seconds"].sel(estimator=name, drop=True) for name in stored["estimator"].values}

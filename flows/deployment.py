@@ -61,6 +61,7 @@ def profile_deployment(
     # Prefect takes a parameter with a default factory for one that must be given.
     estimators: list[str] = Field([], description="Estimators to store as well: snip, synflow, naswot, ..."),  # noqa: B008
     moments: bool = Field(False, description="Store the sums of gradients in every bin as well."),
+    activations: bool = Field(False, description="Store histograms of what every cell puts out as well."),
     retry_failed: bool = Field(False, description="Run architectures that failed again."),
     download: bool = Field(False, description="Fetch CIFAR from its official address into data_dir."),
 ) -> Any:

@@ -10,10 +10,11 @@ from rich.console import Console
 from sweetgrad.flows.cluster_config import read_cluster_config
 from sweetgrad.flows.handout import Run
 from sweetgrad.flows.provenance import provenance
-from sweetgrad.flows.run import ProfileSummary, _find_table, _resolve_device, _run_shards, with_moments
+from sweetgrad.flows.run import ProfileSummary, _find_table, _resolve_device, _run_shards, check_details, with_details
 from sweetgrad.flows.selection import select_archs
 from sweetgrad.profiling import load_batch, load_space, make_spec, registry
-from sweetgrad.store import MOMENTS, STATUS, ProfileSpec, create_estimators, open_estimators, open_profile, record_run
+from sweetgrad.store import STATUS, ProfileSpec, create_estimators, open_estimators, open_profile, record_run
+from sweetgrad.store.estimators import DETAILS
 
 __all__ = ["estimate"]
 
@@ -30,6 +31,7 @@ def estimate(
     scheduler: str | None = None,
     cluster: str | Path | Mapping[str, Any] | None = None,
     moments: bool = False,
+    activations: bool = False,
     retry_failed: bool = False,
     console: Console | None = None,
 ) -> ProfileSummary:
@@ -42,13 +44,15 @@ def estimate(
     store, profile
         Store, and name of a profile in it.
     estimators
-        Registered estimators, or ``["all"]`` (but moments).
+        Registered estimators, or ``["all"]`` (but moments and activations).
     archs
         Which of the measured architectures; as in `profile`, sampled with the profile's seed.
     data_dir, space_file, workers, scheduler, cluster
         As in `profile`.
     moments
         Whether to keep sums of gradients in every bin (`sweetgrad.store.open_moments`).
+    activations
+        Whether to keep histograms of what every cell puts out (`sweetgrad.store.open_activations`).
     retry_failed
         Whether estimators that failed for an architecture run again.
     console
@@ -69,9 +73,9 @@ def estimate(
     """
     start = time.monotonic()
     console = console or Console(stderr=True)
-    every = [name for name in registry.names("estimators") if name != MOMENTS]
+    every = [name for name in registry.names("estimators") if name not in DETAILS]
     names = every if list(estimators) == ["all"] else list(dict.fromkeys(estimators))
-    names = with_moments(names) if moments else names
+    names = with_details(names, moments=moments, activations=activations)
     if not names:
         raise ValueError(f"name the estimators to compute; registered are {', '.join(every)}")
     for name in names:
@@ -101,6 +105,7 @@ def estimate(
     rows = [row for row in select_archs(archs, num_archs=len(space)) if measured[row]]
     if not rows:
         raise ValueError(f"none of the architectures asked for ({archs}) is measured in {profile}: profile them first")
+    check_details(space, rows, spec, names)
     create_estimators(location, profile, names)
     run = Run(location, profile, tuple(rows), space, batch, spec, tuple(names), retry_failed)
     shards = run.shards_to_do()

@@ -21,9 +21,13 @@ from sweetgrad.flows.selection import select_archs
 from sweetgrad.flows.server import prefect_server, wait_until_up
 from sweetgrad.profiling import load_batch, load_space, make_spec, registry
 from sweetgrad.profiling.architectures import ArchIds
+from sweetgrad.profiling.estimators.activations import cells_of
+from sweetgrad.profiling.spaces.protocol import SearchSpace
 from sweetgrad.store import (
+    ACTIVATIONS,
     MOMENTS,
     Location,
+    ProfileSpec,
     Shard,
     create_estimators,
     create_profile,
@@ -81,6 +85,7 @@ def profile(
     cluster: str | Path | Mapping[str, Any] | None = None,
     estimators: Sequence[str] = (),
     moments: bool = False,
+    activations: bool = False,
     retry_failed: bool = False,
     download: bool = False,
     console: Console | None = None,
@@ -115,6 +120,8 @@ def profile(
         Registered estimators to store beside the histogram.
     moments
         Whether to keep sums of gradients in every bin (`sweetgrad.store.open_moments`).
+    activations
+        Whether to keep histograms of what every cell puts out (`sweetgrad.store.open_activations`).
     retry_failed
         Whether architectures that failed before run again.
     console
@@ -142,7 +149,7 @@ def profile(
         )
     config = None if cluster is None else read_cluster_config(cluster, num_workers=workers)
     device = _resolve_device(device, remote=scheduler is not None or cluster is not None)
-    estimators = with_moments(estimators) if moments else estimators
+    estimators = with_details(estimators, moments=moments, activations=activations)
     for estimator in estimators:
         registry.load("estimators", estimator)
     table = space_file or _find_table(space, data_dir, download=download)
@@ -151,6 +158,7 @@ def profile(
     folder = None if data_dir is None else Path(data_dir)
     batch = load_batch(dataset, batch_size=batch_size, seed=seed, augment=augment, data_dir=folder, download=download)
     spec = make_spec(search_space, batch, seed=seed, device=device)
+    check_details(search_space, rows, spec, estimators)
     location = absolute(store)
     arch, layers = ArchIds(search_space), search_space.layer_names
     may_grow = getattr(search_space, "open_ended", False)
@@ -175,9 +183,17 @@ def profile(
     return ProfileSummary(name, len(rows), num_done, num_left, num_failed, time.monotonic() - start)
 
 
-def with_moments(estimators: Sequence[str]) -> list[str]:
-    """Estimators, and the sums of gradients that are computed and stored as one of them."""
-    return [*estimators, *([] if MOMENTS in estimators else [MOMENTS])]
+def with_details(estimators: Sequence[str], *, moments: bool, activations: bool) -> list[str]:
+    """Estimators, and what is computed and stored as one of them: sums of gradients, histograms of activations."""
+    asked = [name for name, wanted in ((MOMENTS, moments), (ACTIVATIONS, activations)) if wanted]
+    return list(dict.fromkeys([*estimators, *asked]))
+
+
+def check_details(space: SearchSpace, rows: Sequence[int], spec: ProfileSpec, estimators: Sequence[str]) -> None:
+    """Refuse activations of a space whose networks do not say what their cells are, before anything is written."""
+    if ACTIVATIONS in estimators and len(rows):
+        shape = {"in_channels": spec.input_shape[0], "num_classes": spec.num_classes}
+        cells_of(space.build(space.arch_id(rows[0]), **shape))
 
 
 def _run_shards(

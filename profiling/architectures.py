@@ -21,13 +21,12 @@ from sweetgrad.profiling.estimators.running import Score, run_estimators
 from sweetgrad.profiling.measure import count_network, fill_row, to_device
 from sweetgrad.profiling.spaces.protocol import Network, SearchSpace
 from sweetgrad.store import (
-    MOMENT_VARIABLES,
-    MOMENTS,
     STATUS,
     Claim,
     Location,
     ProfileSpec,
     Shard,
+    Variable,
     empty_rows,
     read_estimator_status,
     read_shard,
@@ -35,6 +34,8 @@ from sweetgrad.store import (
     write_estimators,
     write_shard,
 )
+from sweetgrad.store.estimators import DETAILS
+from sweetgrad.store.schema import full
 
 __all__ = ["ArchIds", "make_spec", "profile_architectures", "profile_shard"]
 
@@ -130,8 +131,8 @@ def profile_architectures(
     Returns
     -------
     Dataset with the row variables of a profile, one row for each architecture done, and with ``score``, ``seconds``,
-    ``estimator_status`` and ``estimator_message``, dims (arch, estimator); and, if ``moments`` is among the estimators,
-    `MOMENT_VARIABLES`. An architecture that raised (or ran out of memory) has
+    ``estimator_status`` and ``estimator_message``, dims (arch, estimator); and, if ``moments`` or ``activations`` are among the
+    estimators, `MOMENT_VARIABLES` or ``activation_count``. An architecture that raised (or ran out of memory) has
     ``status`` 2 and its ``message``; the others go on.
 
     Raises
@@ -201,7 +202,7 @@ def profile_shard(
     if measured.size:
         write_shard(location, name, shard, rows.isel(arch=measured), claim=claim)
     if estimators:
-        arrays = [name for name in MOMENT_VARIABLES if name in rows]
+        arrays = [key for name in estimators for key in _details(name) if key in rows]
         scores = rows[["score", "seconds", *arrays]]
         scores = scores.assign(status=rows["estimator_status"], message=rows["estimator_message"])
         write_estimators(location, name, shard, scores, claim=claim)
@@ -224,9 +225,9 @@ def _do(
         raise ValueError(f"{space.name} has architectures 0 to {len(space) - 1}, got {outside[0]}")
     archs = [space.arch_id(index) for index in indices]
     rows = empty_rows(archs, indices, layers=space.layer_names).assign(_empty_scores(len(work), list(functions)))
-    if MOMENTS in functions:
-        sizes = [rows.sizes[dim] for dim in ("arch", "layer", "kind", "bin")]
-        rows = rows.assign({name: (v.dims, np.full(sizes, v.fill, "f4")) for name, v in MOMENT_VARIABLES.items()})
+    details = [variable for name in functions for variable in _details(name).values()]
+    sizes = {str(dim): size for dim, size in rows.sizes.items()}
+    rows = rows.assign({variable.name: (variable.dims, full(variable, sizes)) for variable in details})
     num_done = 0
     with deterministic(spec.threads):
         x, y = to_device(batch, spec.device)
@@ -274,6 +275,11 @@ def _functions(estimators: Sequence[str] | Mapping[str, Estimator]) -> Mapping[s
     return {name: registry.load("estimators", name) for name in estimators}
 
 
+def _details(estimator: str) -> dict[str, Variable]:
+    """Arrays that an estimator fills beside its score; its digests are filled in where they are written."""
+    return {key: variable for key, variable in DETAILS.get(estimator, {}).items() if key != "digest"}
+
+
 def _empty_scores(num_archs: int, estimators: Sequence[str]) -> xr.Dataset:
     shape, dims = (num_archs, len(estimators)), ("arch", "estimator")
     scores = {
@@ -294,7 +300,7 @@ def _fill_scores(rows: xr.Dataset, row: int, scores: Mapping[str, Score]) -> Non
         rows["estimator_status"].values[row, column] = score.status
         rows["estimator_message"].values[row, column] = score.message
         for key, array in score.arrays.items():
-            rows[key].values[row] = 0  # padding has no parameters
+            rows[key].values[row] = 0  # padding has no parameters and puts nothing out
             rows[key].values[row, : len(array)] = array
 
 

@@ -1,4 +1,4 @@
-"""Count gradients in bins, exactly: one table look-up and one comparison for each gradient, whatever the number of bins.
+"""Count gradients, or activations, in bins, exactly: one table look-up and one comparison each, whatever the number of bins.
 
 Shape legend: P = gradients, S = segments (layer x kind), B = bins.
 """
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sweetgrad.store import NUM_BINS, edges_f32
 
-__all__ = ["count_gradients", "find_bins"]
+__all__ = ["count_gradients", "find_bins", "in_memory_order"]
 
 
 def count_gradients(magnitude_P: Tensor, segments_S: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -70,6 +70,13 @@ def find_bins(magnitude_P: NDArray[np.float32]) -> NDArray[np.uint16]:
     bins = np.take(first_bin, key, mode="clip")
     bins += magnitude_P >= np.take(threshold, key, mode="clip")
     return bins
+
+
+def in_memory_order(values: Tensor) -> Tensor:
+    """All values of a tensor, shape (P,): a histogram does not care for the order, and a view spares the copy of reshape."""
+    if values.ndim == 4 and values.is_contiguous(memory_format=torch.channels_last):
+        return values.permute(0, 2, 3, 1).reshape(-1)
+    return values.reshape(-1)
 
 
 def _count_by_bucketize(magnitude_P: Tensor, segments_S: NDArray[np.int64]) -> NDArray[np.int64]:

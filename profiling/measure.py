@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from sweetgrad.profiling.batches import Batch
-from sweetgrad.profiling.counting import count_gradients
+from sweetgrad.profiling.counting import count_gradients, in_memory_order
 from sweetgrad.profiling.forward_order import layers_in_forward_order
 from sweetgrad.profiling.spaces.protocol import Layer, Network, kind_of
 from sweetgrad.store import KINDS, LAYER_TYPES, STATUS, bin_bounds, empty_rows
@@ -245,16 +245,9 @@ def _magnitudes(parameters: Iterable[Tensor], *, size: int, device: torch.device
     for parameter in parameters:
         end = start + parameter.numel()
         if parameter.grad is not None:
-            torch.abs(_flat(parameter.grad).float(), out=magnitude[start:end])
+            torch.abs(in_memory_order(parameter.grad).float(), out=magnitude[start:end])
         start = end
     return magnitude
-
-
-def _flat(grad: Tensor) -> Tensor:
-    # A histogram does not care for the order, and a view in memory order spares the copy that reshape would make.
-    if grad.ndim == 4 and grad.is_contiguous(memory_format=torch.channels_last):
-        return grad.permute(0, 2, 3, 1).reshape(-1)
-    return grad.reshape(-1)
 
 
 def _sums(magnitude: Tensor) -> tuple[float, float]:

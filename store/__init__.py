@@ -32,10 +32,13 @@ from sweetgrad.store.errors import (
     UnreachableStoreError,
 )
 from sweetgrad.store.estimators import (
+    ACTIVATION_VARIABLES,
+    ACTIVATIONS,
     MOMENT_VARIABLES,
     MOMENTS,
     create_estimators,
     list_estimators,
+    open_activations,
     open_estimators,
     open_moments,
 )
@@ -75,6 +78,8 @@ from sweetgrad.store.status import (
 
 __all__ = [
     "ACCURACY_VARIABLES",
+    "ACTIVATIONS",
+    "ACTIVATION_VARIABLES",
     "EDGES",
     "FORMAT_VERSION",
     "KINDS",
@@ -129,6 +134,7 @@ __all__ = [
     "merge",
     "open_accuracies",
     "open_accuracy",
+    "open_activations",
     "open_estimators",
     "open_moments",
     "open_profile",

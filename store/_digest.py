@@ -1,6 +1,8 @@
 """Digests of what was measured: per row, and of a profile as the digest of its rows."""
 
 import hashlib
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -17,6 +19,13 @@ def row_digests(rows: xr.Dataset) -> NDArray[np.uint64]:
     ids = [str(arch).encode() for arch in rows["arch"].values]
     digests = [_first_8_bytes(ids[i], *(array[i] for array in arrays)) for i in range(rows.sizes["arch"])]
     return np.array(digests, dtype=np.uint64)
+
+
+def array_digests(arch: Iterable[object], values: NDArray[Any]) -> NDArray[np.uint64]:
+    """Digest of every row of one array alone, shape (arch,), made as `row_digests` are."""
+    ids = [str(name).encode() for name in arch]
+    rows = _as_bytes(xr.DataArray(values))
+    return np.array([_first_8_bytes(name, row) for name, row in zip(ids, rows, strict=True)], dtype=np.uint64)
 
 
 def profile_digest(digest: NDArray[np.uint64], status: NDArray[np.uint8]) -> str:

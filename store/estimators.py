@@ -15,12 +15,15 @@ from sweetgrad.store.profiles import _profile_group, editing, open_profile
 from sweetgrad.store.schema import STATUS, Variable
 
 __all__ = [
+    "ACTIVATIONS",
+    "ACTIVATION_VARIABLES",
     "ESTIMATOR_VARIABLES",
     "MOMENTS",
     "MOMENT_VARIABLES",
     "create_estimators",
     "estimator_variables",
     "list_estimators",
+    "open_activations",
     "open_estimators",
     "open_moments",
 ]
@@ -34,7 +37,10 @@ ESTIMATOR_VARIABLES: dict[str, Variable] = {
 """The arrays of one estimator, in the order in which they are written."""
 
 MOMENTS = "moments"
-"""Name of the estimator that has arrays beside its score."""
+"""Name of the estimator that keeps sums of gradients in every bin."""
+
+ACTIVATIONS = "activations"
+"""Name of the estimator that keeps histograms of what the cells put out."""
 
 _DIMS = ("arch", "layer", "kind", "bin")
 _OVER = "over the parameters of a bin, rounded to single precision; NaN where it was not run."
@@ -47,11 +53,32 @@ MOMENT_VARIABLES: dict[str, Variable] = {
 }
 """The arrays that `MOMENTS` has besides."""
 
+ACTIVATION_VARIABLES: dict[str, Variable] = {
+    "activation_count": Variable(
+        "activation_count",
+        ("arch", "layer", "bin"),
+        "uint32",
+        "activations",
+        "Values with abs(value) in [bin_lower, bin_upper) among all that the layer puts out for the batch in the forward pass; "
+        "layers of the types cell and reduction only, 0 in all others and where it was not run.",
+    ),
+    "digest": Variable(
+        "digest",
+        ("arch",),
+        "uint64",
+        "1",
+        "First 8 bytes of the SHA-256 over the row of activation_count, made as the digest of a profile's row is.",
+    ),
+}
+"""The arrays that `ACTIVATIONS` has besides."""
+
+DETAILS: dict[str, dict[str, Variable]] = {MOMENTS: MOMENT_VARIABLES, ACTIVATIONS: ACTIVATION_VARIABLES}
+"""Estimators whose arrays matter, and whose score says nothing about an architecture."""
+
 
 def estimator_variables(estimator: str) -> dict[str, Variable]:
     """The arrays of an estimator, ``status`` last."""
-    more = MOMENT_VARIABLES if estimator == MOMENTS else {}
-    return {**more, **ESTIMATOR_VARIABLES}
+    return {**DETAILS.get(estimator, {}), **ESTIMATOR_VARIABLES}
 
 
 def create_estimators(location: Location, name: str, estimators: Sequence[str]) -> None:
@@ -133,15 +160,41 @@ def open_moments(location: Location, name: str) -> xr.Dataset:
     NotAStoreError
         If there is no such profile, or it was measured without moments.
     """
+    return _open_details(location, name, MOMENTS)[list(MOMENT_VARIABLES)]
+
+
+def open_activations(location: Location, name: str, *, storage_options: dict[str, Any] | None = None) -> xr.Dataset:
+    """Histograms of what the cells of every network put out, lazily (xarray's own lazy arrays).
+
+    Parameters
+    ----------
+    location, name, storage_options
+        As in `open_profile`.
+
+    Returns
+    -------
+    ``activation_count``, dims (arch, layer, bin), and ``status``, dims (arch,): 1 where they were counted. The bins are those of
+    the gradients; each layer's counts add up to the number of values that it puts out for the batch.
+
+    Raises
+    ------
+    NotAStoreError
+        If there is no such profile, or it was measured without activations.
+    """
+    found = _open_details(with_options(location, storage_options), name, ACTIVATIONS)
+    return found[["activation_count", "status"]]
+
+
+def _open_details(location: Location, name: str, estimator: str) -> xr.Dataset:
     profile = open_profile(location, name, chunks=None)
-    if MOMENTS not in list_estimators(location, name):
+    if estimator not in list_estimators(location, name):
         raise NotAStoreError(
-            f"profile {name} in {location} has no moments: `sweetgrad estimate {location} {name} --moments` adds them."
+            f"profile {name} in {location} has no {estimator}: `sweetgrad estimate {location} {name} --{estimator}` adds them."
         )
-    group = open_root(location)[f"{name}/estimators/{MOMENTS}"]
+    group = open_root(location)[f"{name}/estimators/{estimator}"]
     with ignore_leftovers():
         found: xr.Dataset = xr.open_dataset(ZarrStore(group, mode="r"), chunks=None, mask_and_scale=False)
-    return found[list(MOMENT_VARIABLES)].assign_coords(profile.coords)
+    return found.assign_coords(profile.coords)
 
 
 def _names(group: zarr.Group) -> list[str]:

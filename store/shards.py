@@ -10,11 +10,11 @@ import zarr
 from numpy.typing import NDArray
 from zarr.core.sync import sync
 
-from sweetgrad.store._digest import row_digests
+from sweetgrad.store._digest import array_digests, row_digests
 from sweetgrad.store.access import Location, open_root
 from sweetgrad.store.claims import Claim
 from sweetgrad.store.errors import CorruptShardError
-from sweetgrad.store.estimators import estimator_variables
+from sweetgrad.store.estimators import ACTIVATIONS, estimator_variables
 from sweetgrad.store.profiles import _profile_group
 from sweetgrad.store.schema import STATUS, Variable, full, row_variables
 
@@ -196,7 +196,7 @@ def write_estimators(
         Where to write; the arrays are there already (`create_estimators`).
     scores
         ``score``, ``seconds``, ``message``, ``status``, dims (arch, estimator), with ``arch_index``. Where ``status`` is 0, what
-        is stored stays. For the estimator ``moments`` `MOMENT_VARIABLES` as well.
+        is stored stays. For the estimators ``moments`` and ``activations`` their arrays as well; ``digest`` is filled in here.
     claim
         As in `write_shard`.
     """
@@ -205,6 +205,8 @@ def write_estimators(
     for estimator in scores["estimator"].values:
         its_own = scores.sel(estimator=estimator)
         run = its_own["status"].values != STATUS["not run"]
+        if estimator == ACTIVATIONS:
+            its_own["digest"] = "arch", array_digests(its_own["arch"].values, its_own["activation_count"].values)
         for key in estimator_variables(str(estimator)):
             path = f"estimators/{estimator}/{key}"
             block = _read(group, path, shard, location)

@@ -3,6 +3,7 @@
 `figure` draws any of them by name from a store; matplotlib is imported only when something is drawn.
 """
 
+from sweetgrad.analysis.figures.activations import activation_density
 from sweetgrad.analysis.figures.catalogue import FIGURES, FigureKind, figure
 from sweetgrad.analysis.figures.comparison import plot_comparison
 from sweetgrad.analysis.figures.depth import plot_depth, proportion_by_depth
@@ -19,6 +20,7 @@ __all__ = [
     "FIGURES",
     "FigureKind",
     "Source",
+    "activation_density",
     "choice_by_num_archs",
     "choice_by_setting",
     "figure",

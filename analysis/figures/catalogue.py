@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sweetgrad.analysis.figures.activations import activation_density
 from sweetgrad.analysis.figures.comparison import plot_comparison
 from sweetgrad.analysis.figures.depth import plot_depth, proportion_by_depth
 from sweetgrad.analysis.figures.gradients import gradient_density, plot_gradients
@@ -100,6 +101,11 @@ def _scatter(source: Source) -> "Figure":
     return plot_scatter(points, names=(f"score in {source.chosen}", f"accuracy, {source.accuracy_name}"))
 
 
+def _gradients(source: Source) -> "Figure":
+    activations = None if source.activations is None else activation_density(source.activations)
+    return plot_gradients(gradient_density(source.profile), activations=activations, interval=source.chosen_or_none)
+
+
 _KINDS = (
     FigureKind(
         "estimators",
@@ -129,9 +135,9 @@ _KINDS = (
     ),
     FigureKind(
         "gradients",
-        "11, gradients",
-        "Magnitudes of the gradients at initialisation",
-        lambda source: plot_gradients(gradient_density(source.profile), interval=source.chosen_or_none),
+        "11",
+        "Magnitudes of gradients, and of activations where the store has them, at initialisation",
+        _gradients,
     ),
     FigureKind("scatter", "12", "Score against trained accuracy", _scatter),
     FigureKind(

@@ -1,6 +1,5 @@
-"""How the magnitudes of gradients are distributed at initialisation (Fig. 11, its gradient half)."""
+"""How the magnitudes of gradients are distributed at initialisation (Fig. 11), and the picture with those of activations."""
 
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +8,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from sweetgrad.analysis.counts import Kind, interval_counts, total_counts
-from sweetgrad.analysis.figures.style import CYCLE, INK, RUNNER_UP, WIDTH, finish, literal, new_figure
+from sweetgrad.analysis.figures.activations import draw_activations
+from sweetgrad.analysis.figures.density import PIECES, density_of, draw_density
+from sweetgrad.analysis.figures.style import INK, RUNNER_UP, WIDTH, finish, new_figure
 from sweetgrad.analysis.intervals import Interval
 from sweetgrad.analysis.scores import DEPTH_LAYERS, chosen_layers
 from sweetgrad.store.schema import STATUS
@@ -18,11 +19,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["gradient_density", "plot_gradients"]
-
-# Ten edges a decade that every store has, 0.08 to 0.13 decades apart.
-_PARTS = tuple(Fraction(part) for part in ("1/8", "1/6", "1/5", "1/4", "1/3", "2/5", "1/2", "5/8", "4/5", "1"))
-_DECADES = range(-9, 2)
-_LAYER_COLOURS = (CYCLE[4], CYCLE[0], CYCLE[2])
 
 
 def gradient_density(profile: xr.Dataset, *, kind: Kind = "weight") -> xr.Dataset:
@@ -53,89 +49,52 @@ def gradient_density(profile: xr.Dataset, *, kind: Kind = "weight") -> xr.Datase
         raise ValueError(
             f"none of the {measured.size} architectures was measured (status 1): profile some of them first"
         )
-    edges = _edges()
-    tiny = Interval.live().lower
-    pieces = [Interval(0, tiny), Interval(tiny, edges[0]), *map(Interval, edges[:-1], edges[1:]), Interval(edges[-1])]
     total = total_counts(profile, kind=kind)
-    groups = {"network": (interval_counts(profile, pieces, kind=kind, level="network"), total.sum("layer"))}
+    groups = {"network": (interval_counts(profile, PIECES, kind=kind, level="network"), total.sum("layer"))}
     layers = profile.isel(layer=_shown_layers(profile))
     if layers.sizes["layer"]:
-        counts = interval_counts(layers, pieces, kind=kind)
+        counts = interval_counts(layers, PIECES, kind=kind)
         for number, name in enumerate(layers["layer"].values):
             here = total.isel(layer=_shown_layers(profile)[number])
             groups[str(name)] = (counts.isel(layer=number), here)
-    shares = [_shares(count, whole, measured) for count, whole in groups.values()]
-    width = np.diff([np.log10(float(edge)) for edge in edges])
-    densities = [share[:, 2:-1] / width for share in shares]
-    quantiles = np.array([np.quantile(each, (0.1, 0.9), axis=0) for each in densities])
-    dims = ("group", "magnitude")
-    data = {
-        "density": (dims, np.array([each.mean(axis=0) for each in densities])),
-        "low": (dims, quantiles[:, 0]),
-        "high": (dims, quantiles[:, 1]),
-        **{
-            name: ("group", np.array([share[:, column].mean() for share in shares]))
-            for name, column in (("zero", 0), ("below", 1), ("above", -1))
-        },
-    }
-    values = np.array([float(edge) for edge in edges])
-    coords = {
-        "group": np.array(list(groups), dtype=object),
-        "lower": ("magnitude", values[:-1]),
-        "upper": ("magnitude", values[1:]),
-    }
-    return xr.Dataset(data, coords, attrs={"num_archs": int(measured.sum()), "kind": kind})
+    shares = {name: _shares(count, whole, measured) for name, (count, whole) in groups.items()}
+    return density_of(shares, attrs={"num_archs": int(measured.sum()), "kind": kind})
 
 
 def plot_gradients(
-    density: xr.Dataset, *, interval: Interval | None = None, path: str | Path | None = None
+    density: xr.Dataset,
+    *,
+    activations: xr.Dataset | None = None,
+    interval: Interval | None = None,
+    path: str | Path | None = None,
 ) -> "Figure":
-    """Draw the distribution of gradient magnitudes, with the chosen interval shaded.
+    """Draw the distribution of gradient magnitudes, with the chosen interval shaded, and that of activations below it.
 
     Parameters
     ----------
     density
         Result of `gradient_density`.
+    activations
+        Result of `activation_density`; None: the gradients alone.
     interval
-        Interval to shade.
+        Interval of gradients to shade.
     path
         As in `plot_sweetness`.
     """
-    figure = new_figure(WIDTH, 3.6)
-    axes = figure.subplots()
-    edges = np.append(density["lower"].values, density["upper"].values[-1])
+    figure = new_figure(WIDTH, 3.6 if activations is None else 6.8)
+    axes, *more = figure.subplots(1 if activations is None else 2, squeeze=False)[:, 0]
+    draw_density(axes, density, [str(name) for name in density["group"].values])
     if interval is not None:
-        span = max(float(interval.lower), edges[0]), min(float(interval.upper), edges[-1])
-        axes.axvspan(*span, color=RUNNER_UP, alpha=0.13, linewidth=0, label=f"interval {interval}")
-    network = density.isel(group=0)
-    axes.stairs(network["high"], edges, baseline=network["low"].values, fill=True, color=INK, alpha=0.12)
-    styles = ((0, (1, 1)), (0, (4, 1.5)), "solid")
-    for number, name in enumerate(density["group"].values):
-        each = density.isel(group=number)
-        zero = f" ({float(each['zero']):.1%} exactly 0)"
-        colour, style = (INK, "solid") if number == 0 else (_LAYER_COLOURS[number - 1], styles[number - 1])
-        axes.stairs(
-            each["density"],
-            edges,
-            color=colour,
-            linestyle=style,
-            linewidth=2 if number == 0 else 1.4,
-            label=literal(name) + zero,
-        )
-    axes.set_xscale("log")
-    shown = np.flatnonzero((density["high"].max("group") > 5e-3).values)
-    if shown.size:
-        axes.set_xlim(edges[shown[0]], edges[shown[-1] + 1])
-    axes.set_ylim(bottom=0)
-    axes.yaxis.set_major_formatter("{x:.0%}")
+        edges = float(density["lower"][0]), float(density["upper"][-1])
+        span = max(float(interval.lower), edges[0]), min(float(interval.upper), edges[1])
+        axes.axvspan(*span, color=RUNNER_UP, alpha=0.13, linewidth=0, zorder=0, label=f"interval {interval}")
+        axes.legend(frameon=False, fontsize=8.5, labelcolor=INK)
     axes.set_xlabel(r"gradient magnitude $|\partial J/\partial\theta|$ at initialisation")
     axes.set_ylabel("share of the weights per decade" if density.attrs["kind"] == "weight" else "share per decade")
-    axes.legend(frameon=False, fontsize=8.5, labelcolor=INK)
-    return finish(figure, axes, path=path)
-
-
-def _edges() -> list[Fraction]:
-    return [Fraction(1, 10**10), *(Fraction(10) ** decade * part for decade in _DECADES for part in _PARTS)]
+    for below in more:
+        assert activations is not None
+        draw_activations(below, activations)
+    return finish(figure, axes, *more, path=path)
 
 
 def _shown_layers(profile: xr.Dataset) -> list[int]:

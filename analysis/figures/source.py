@@ -16,7 +16,17 @@ from sweetgrad.analysis.labels import own_accuracy, selectors_of
 from sweetgrad.analysis.reproduction import TABLE_1
 from sweetgrad.analysis.scores import score
 from sweetgrad.analysis.sweetness import BestInterval, best_interval
-from sweetgrad.store import CorruptShardError, Location, ProfileSpec, StoreInfo, info, open_accuracy, open_profile
+from sweetgrad.store import (
+    ACTIVATIONS,
+    CorruptShardError,
+    Location,
+    ProfileSpec,
+    StoreInfo,
+    info,
+    open_accuracy,
+    open_activations,
+    open_profile,
+)
 from sweetgrad.store.schema import STATUS
 
 __all__ = ["Source", "open_source"]
@@ -74,6 +84,14 @@ class Source:
         rows = np.flatnonzero(status == STATUS["ok"])
         without_gaps = rows.size > 0 and rows[-1] - rows[0] + 1 == rows.size
         return slice(int(rows[0]), int(rows[-1]) + 1) if without_gaps else rows
+
+    @cached_property
+    def activations(self) -> xr.Dataset | None:
+        """Histograms of activations, lazily; None where there are none of any architecture."""
+        profile = next(each for each in self.store.profiles if each.status.name == self.name)
+        if not any(each.name == ACTIVATIONS and each.num_ok for each in profile.estimators):
+            return None
+        return open_activations(self.location, self.name)
 
     @cached_property
     def accuracy(self) -> xr.DataArray:

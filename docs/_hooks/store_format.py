@@ -18,7 +18,7 @@ from sweetgrad.store import (
     bin_bounds,
 )
 from sweetgrad.store._arrays import chunking
-from sweetgrad.store.estimators import ESTIMATOR_VARIABLES, MOMENT_VARIABLES
+from sweetgrad.store.estimators import ACTIVATION_VARIABLES, ESTIMATOR_VARIABLES, MOMENT_VARIABLES
 from sweetgrad.store.profiles import DEFAULT_SHARD_SIZE
 
 _NB201 = {"arch": 15625, "layer": 19, "kind": len(KINDS), "bin": NUM_BINS}
@@ -118,6 +118,7 @@ _PLACEHOLDERS: dict[str, Callable[[], str]] = {
     "coord_variables": lambda: _variables(VARIABLES, "coord"),
     "estimator_variables": lambda: _variables(ESTIMATOR_VARIABLES),
     "moment_variables": lambda: _variables(MOMENT_VARIABLES),
+    "activation_variables": lambda: _variables(ACTIVATION_VARIABLES),
     "accuracy_variables": lambda: _variables(ACCURACY_VARIABLES),
     "chunks": _chunks,
     "bins": _bins,

@@ -35,6 +35,10 @@ def estimate(
         bool,
         typer.Option("--moments", help="Store sums of gradients in every bin too, for sweet_grad_norm and sweet_snip."),
     ] = False,
+    activations: Annotated[
+        bool,
+        typer.Option("--activations", help="Store histograms of what every cell puts out too, in the same bins."),
+    ] = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Run estimators that failed for an architecture again.")
     ] = False,
@@ -51,6 +55,7 @@ def estimate(
         profile or only_profile(store),
         estimators=[name.strip() for name in estimators.split(",") if name.strip()],
         moments=moments,
+        activations=activations,
         archs=archs,
         data_dir=data_dir,
         space_file=space_file,

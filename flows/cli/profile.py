@@ -74,6 +74,10 @@ def profile(
         bool,
         typer.Option("--moments", help="Store sums of gradients in every bin too, for sweet_grad_norm and sweet_snip."),
     ] = False,
+    activations: Annotated[
+        bool,
+        typer.Option("--activations", help="Store histograms of what every cell puts out too, in the same bins."),
+    ] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run architectures that failed again.")] = False,
     download: Annotated[
         bool,
@@ -108,6 +112,7 @@ def profile(
         cluster=cluster,
         estimators=[name.strip() for name in estimators.split(",") if name.strip()],
         moments=moments,
+        activations=activations,
         retry_failed=retry_failed,
         download=download,
         console=console,

@@ -4,6 +4,7 @@ An estimator is a function from a `Probe` to one number, registered in the entry
 that can share the one forward and backward pass of the histogram do.
 """
 
+from sweetgrad.profiling.estimators.activations import activations
 from sweetgrad.profiling.estimators.curvature import grasp
 from sweetgrad.profiling.estimators.gradients import fisher, grad_norm, snip
 from sweetgrad.profiling.estimators.gradsign import gradsign
@@ -26,6 +27,7 @@ __all__ = [
     "Estimator",
     "EstimatorError",
     "Probe",
+    "activations",
     "estimator",
     "fisher",
     "flops",

@@ -6,7 +6,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar
 
-import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -66,10 +65,10 @@ class Probe:
 
 @dataclass(frozen=True)
 class Detailed:
-    """A score, and the arrays that the format of the store has beside it (`MOMENT_VARIABLES`), dims (layer, kind, bin)."""
+    """A score, and arrays of `MOMENT_VARIABLES` or `ACTIVATION_VARIABLES` beside it, without their dimension ``arch``."""
 
     score: float
-    arrays: Mapping[str, NDArray[np.float32]]
+    arrays: Mapping[str, NDArray[Any]]
 
 
 class Estimator(Protocol):
@@ -83,7 +82,7 @@ class Estimator(Protocol):
         ...
 
 
-F = TypeVar("F", bound=Callable[..., float])
+F = TypeVar("F", bound=Callable[..., float | Detailed])
 
 
 def estimator(*, needs: Need = "gradients", watch: Watch | None = None) -> Callable[[F], F]:
@@ -98,7 +97,8 @@ def estimator(*, needs: Need = "gradients", watch: Watch | None = None) -> Calla
     watch
         A context manager that is entered before the shared pass and left after it, with hooks on the network, say. What it yields
         becomes ``probe.seen``. It may look, but not change. Hooks on gradients may see other backward passes first, of estimators
-        that need the ``graph``; the shared one comes last.
+        that need the ``graph``; the shared one comes last. Where what it yields has ``seconds``, the time that looking on took,
+        these become the estimator's own and are not those of the pass.
 
     Examples
     --------

@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -28,7 +27,7 @@ class Score:
     seconds: float
     status: int
     message: str
-    arrays: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
 
 def run_estimators(
@@ -144,7 +143,7 @@ def _one_pass(probe: Probe, guests: Mapping[str, Estimator], scores: dict[str, S
     with ExitStack() as stack:
         seen = {name: stack.enter_context(watch(probe.network)) for name, watch in watches.items()}
         logits, loss = forward_backward(probe.network, probe.x, probe.y, on_graph=with_graph if on_graph else None)
-    seconds = time.perf_counter() - start - seconds_of_guests
+    seconds = time.perf_counter() - start - seconds_of_guests - sum(map(_seconds_of, seen.values()))
     return _Pass(replace(probe, logits=logits), loss, seen, seconds)
 
 
@@ -156,7 +155,7 @@ def _score(function: Estimator, probe: Probe, *, seed: int) -> Score:
         value, arrays = (result.score, result.arrays) if isinstance(result, Detailed) else (float(result), {})
     except Exception as error:  # an estimator that fails on one network has no score there; all else stands
         return _failure(error, start)
-    seconds = time.perf_counter() - start
+    seconds = time.perf_counter() - start + _seconds_of(probe.seen)
     if not math.isfinite(value):
         return Score(value, seconds, STATUS["failed"], f"the score is {value}")
     return Score(value, seconds, STATUS["ok"], "", arrays)
@@ -167,6 +166,11 @@ def _failure(error: Exception, start: float) -> Score:
     message = str(error) if known else f"{type(error).__name__}: {error}"
     value = error.score if isinstance(error, EstimatorError) else math.nan
     return Score(value, time.perf_counter() - start, STATUS["failed"], message)
+
+
+def _seconds_of(seen: Any) -> float:
+    """What looking on took, where it was timed."""
+    return float(getattr(seen, "seconds", 0.0))
 
 
 def _need(function: Estimator) -> Need:

@@ -13,7 +13,10 @@ __all__ = ["Layer", "Network", "SearchSpace", "check_index", "kind_of"]
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer of a network as the paper counts them: a name, a type of `LAYER_TYPES`, and the modules that make it up."""
+    """One layer of a network as the paper counts them: a name, a type of `LAYER_TYPES`, and the modules that make it up.
+
+    Where a layer of the type ``cell`` or ``reduction`` is one module, what that puts out are its activations (``--activations``).
+    """
 
     name: str
     type: str

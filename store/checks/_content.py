@@ -10,11 +10,12 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
-from sweetgrad.store._digest import profile_digest
+from sweetgrad.store._digest import array_digests, profile_digest
 from sweetgrad.store.bins import NUM_BINS, bin_bounds
 from sweetgrad.store.checks._problem import DAMAGE, Problem, ProfileCheck
 from sweetgrad.store.checks._rows import failing_rows
 from sweetgrad.store.checks._tree import children, delete_tree, has_content
+from sweetgrad.store.estimators import ACTIVATIONS
 from sweetgrad.store.schema import KINDS, STATUS, VARIABLES, row_variables
 from sweetgrad.store.shards import Shard, _read, reset_shard
 
@@ -191,7 +192,7 @@ def _check_stamp(profile: ProfileCheck, status: NDArray[np.uint8], digest: NDArr
 
 
 def check_estimators(profile: ProfileCheck) -> None:
-    """Check that every block of every estimator's arrays decodes."""
+    """Check that every block of every estimator's arrays decodes, and that activations have their digests."""
     for name in children(profile.root, f"{profile.name}/estimators"):
         path = f"{profile.name}/estimators/{name}"
         for array in children(profile.root, path):
@@ -202,6 +203,33 @@ def check_estimators(profile: ProfileCheck) -> None:
                 what = f"estimators/{name}/{array}: cannot be decoded ({error}). --repair deletes the estimator; run it again."
                 profile.problems.append(Problem(profile.name, None, (), what, True))
                 profile.repairs[path] = _tree_deleter(profile.root, path)
+        if name == ACTIVATIONS and path not in profile.repairs and (wrong := _wrong_activations(profile, path)):
+            what = (
+                f"estimators/{name}: activation_count has not its digest. --repair deletes the estimator; run it again."
+            )
+            profile.problems.append(Problem(profile.name, None, wrong, what, True))
+            profile.repairs[path] = _tree_deleter(profile.root, path)
+
+
+def _wrong_activations(profile: ProfileCheck, path: str) -> tuple[int, ...]:
+    """Rows whose counts are not those that were written: zarr reads a file that is absent as zeros."""
+    try:
+        arch = np.asarray(profile.root[f"{profile.name}/arch"][:])  # type: ignore[index]
+    except DAMAGE:
+        return ()  # without the strings there are no digests, and of them it was told
+    wrong: list[int] = []
+    for shard in profile.shards:
+        here = slice(shard.start, shard.stop)
+        try:
+            counts, digest, status = (
+                np.asarray(profile.root[f"{path}/{key}"][here])  # type: ignore[index]
+                for key in ("activation_count", "digest", "status")
+            )
+            rows = np.flatnonzero((status == STATUS["ok"]) & (array_digests(arch[here], counts) != digest))
+        except DAMAGE:  # an array is missing, or has another shape
+            rows = np.arange(shard.stop - shard.start)
+        wrong += (rows + shard.start).tolist()
+    return tuple(wrong)
 
 
 def _tree_deleter(root: zarr.Group, path: str) -> Callable[[], None]:

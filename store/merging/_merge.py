@@ -19,7 +19,7 @@ from sweetgrad.store.access import Location, Progress, child_groups, copy_groups
 from sweetgrad.store.accuracy import _load, _replace
 from sweetgrad.store.checks import require_sound
 from sweetgrad.store.errors import CorruptShardError, StoreError
-from sweetgrad.store.estimators import ESTIMATOR_VARIABLES, create_estimators, estimator_variables
+from sweetgrad.store.estimators import DETAILS, ESTIMATOR_VARIABLES, create_estimators
 from sweetgrad.store.merging._plan import MergedProfile, Plan, Source, plan_profile, read_all, scores_of
 from sweetgrad.store.profiles import _profile_names, finalise_profile
 from sweetgrad.store.schema import row_variables
@@ -197,12 +197,11 @@ def _write_rows(plan: Plan, work: Path, source: Source, rows: NDArray[np.int64])
 def _write_scores(plan: Plan, work: Path, source: Source, estimator: str, rows: NDArray[np.int64]) -> None:
     arch = read_all(source, "arch")
     values = {key: scores_of(source, estimator, key) for key in ESTIMATOR_VARIABLES} if rows.size else {}
-    by_bin = [each for key, each in estimator_variables(estimator).items() if key not in ESTIMATOR_VARIABLES]
     for shard, inside in _by_shard(plan, rows):
         data: dict[str, Any] = {key: (("arch", "estimator"), value[inside][:, None]) for key, value in values.items()}
-        for each in by_bin:  # far too large to be read at once
-            block = _read(source.group, f"estimators/{estimator}/{each.name}", shard, source.location)
-            data[each.name] = (each.dims, block[inside - shard.start])
+        for key, variable in DETAILS.get(estimator, {}).items():  # as large as counts: never whole in memory
+            block = _read(source.group, f"estimators/{estimator}/{key}", shard, source.location)
+            data[key] = variable.dims, block[inside - shard.start]
         coords = {"arch": arch[inside], "arch_index": ("arch", inside), "estimator": [estimator]}
         write_estimators(work, plan.name, shard, xr.Dataset(data, coords=coords))
 

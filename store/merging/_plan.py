@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sweetgrad.store.access import Location, child_groups
 from sweetgrad.store.errors import SpecMismatchError, StoreError
-from sweetgrad.store.estimators import ESTIMATOR_VARIABLES
+from sweetgrad.store.estimators import ACTIVATIONS, estimator_variables
 from sweetgrad.store.profiles import _profile_group, _profile_names
 from sweetgrad.store.schema import STATUS
 from sweetgrad.store.shards import Shard, _read
@@ -153,7 +153,9 @@ def _plan_estimators(name: str, sources: Sequence[Source]) -> tuple[dict[str, ND
     lines = []
     for estimator in sorted({each for source in sources for each in _estimators(source)}):
         status = np.stack([scores_of(source, estimator, "status") for source in sources])
-        score = np.stack([scores_of(source, estimator, "score") for source in sources])
+        # The score of activations, their number, is the same for different activations.
+        key = "digest" if estimator == ACTIVATIONS else "score"
+        score = np.stack([scores_of(source, estimator, key) for source in sources])
         found[estimator] = _first_best(status)
         ok = status == STATUS["ok"]
         best = np.take_along_axis(score, np.maximum(found[estimator], 0)[None], axis=0)
@@ -162,7 +164,7 @@ def _plan_estimators(name: str, sources: Sequence[Source]) -> tuple[dict[str, ND
         for i, row in np.argwhere(differ):
             a, b = sources[int(found[estimator][row])], sources[i]
             lines.append(
-                f"{name}, estimator {estimator}, row {row}: {float(best[0, row])!r} in {a.location}, {float(score[i, row])!r} in "
+                f"{name}, estimator {estimator}, row {row}: {best[0, row].item()!r} in {a.location}, {score[i, row].item()!r} in "
                 f"{b.location}"
             )
     return found, lines
@@ -176,7 +178,7 @@ def _estimators(source: Source) -> list[str]:
 def scores_of(source: Source, estimator: str, key: str) -> NDArray[Any]:
     """One array of an estimator; fill values if the source does not have it."""
     if estimator not in _estimators(source):
-        variable = ESTIMATOR_VARIABLES[key]
+        variable = estimator_variables(estimator)[key]
         return np.full(len(source.status), variable.fill, variable.dtype)
     return read_all(source, f"estimators/{estimator}/{key}")
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sweetgrad.store.bins import EDGES, NUM_BINS
-from sweetgrad.store.estimators import ESTIMATOR_VARIABLES
+from sweetgrad.store.estimators import DETAILS, ESTIMATOR_VARIABLES
 from sweetgrad.store.release._release import PAPER, Release
 from sweetgrad.store.schema import KINDS, LAYER_TYPES, STATUS, VARIABLES, Variable
 from sweetgrad.store.status import ProfileInfo
@@ -137,6 +137,9 @@ def _layout(release: Release) -> str:
         if any(profile.estimators for profile in release.profiles)
         else ""
     )
+    held = {each.name for profile in release.profiles for each in profile.estimators}
+    for name in sorted(DETAILS.keys() & held):
+        estimators += f"\n\n`estimators/{name}` also has\n\n{_variables(DETAILS[name])}"
     return f"""Format version {version} of sweetgrad's store. Every profile has these variables:
 
 {rows}

@@ -15,6 +15,7 @@ from sweetgrad.store import (
     create_profile,
     finalise_profile,
     list_estimators,
+    open_activations,
     open_estimators,
     open_profile,
     plan_shards,
@@ -76,10 +77,12 @@ def test_estimate__scores_what_is_measured_and_touches_no_count(store, prefect_a
     summary = estimate(store, NAME, estimators=["snip"], console=quiet())
     assert (summary.num_asked, summary.num_done) == (4, 0)
     # Only what is missing is computed: a score that is there keeps even its time.
-    estimate(store, NAME, estimators=["snip", "params"], archs="7800:7802", workers=1, console=quiet())
+    settings = {"estimators": ["snip", "params"], "activations": True, "archs": "7800:7802"}
+    estimate(store, NAME, **settings, workers=1, console=quiet())
     again = open_estimators(store, NAME)
     assert again.seconds.sel(estimator="snip").values[list(MEASURED)].tolist() == seconds
     assert again.status.sel(estimator="params").values[list(MEASURED)].tolist() == [1, 1, 0, 0]
+    assert (open_activations(store, NAME)["activation_count"].sum("layer").sum("bin") > 0).sum() == 2
     assert counts_of(store) == before
 
 

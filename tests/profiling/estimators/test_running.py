@@ -56,7 +56,7 @@ def test_built_in__are_all_that_the_issue_names():
             "jacob_cov",
         ),
         *("naswot", "gradsign", "te_nas_condition", "te_nas_condition_nobn", "te_nas_regions", "te_nas_regions_nobn"),
-        *("zen_score", "zen_score_nobn", "moments"),
+        *("zen_score", "zen_score_nobn", "moments", "activations"),
     }
 
 

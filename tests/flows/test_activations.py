@@ -1,0 +1,72 @@
+"""``--activations``, from the command line down to what refuses it."""
+
+import numpy as np
+import pytest
+from torch import nn
+from typer.testing import CliRunner
+
+from sweetgrad.flows import estimate, profile, run
+from sweetgrad.flows.cli import app as cli
+from sweetgrad.flows.run import with_details
+from sweetgrad.profiling.spaces.protocol import Layer, Network
+
+
+class NoCells:
+    """A space as somebody may have written it who counts gradients only: one layer of two modules."""
+
+    name, variant, init, layer_names, input_size = "no-cells", "", "pytorch-default", ("cell0",), 8
+
+    def __len__(self):
+        return 2
+
+    def arch_id(self, index):
+        return f"arch{index}"
+
+    def build(self, arch_id, *, in_channels, num_classes):
+        parts = nn.Linear(in_channels * 64, 4), nn.Linear(4, num_classes)
+        return Network(nn.Sequential(nn.Flatten(), *parts), (Layer("cell0", "cell", parts),))
+
+
+def test_profile__refuses_activations_of_a_space_without_cells_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "load_space", lambda *args, **options: NoCells())
+    with pytest.raises(ValueError, match=r"layer 'cell0' is made of 2 modules, .* must build each cell as one module"):
+        profile(tmp_path / "s.zarr", space="nas-bench-201", batch_size=4, activations=True)
+    assert not (tmp_path / "s.zarr").exists()
+
+
+def test_with_details__names_each_once():
+    assert with_details(["snip"], moments=False, activations=False) == ["snip"]
+    assert with_details(["activations", "snip"], moments=True, activations=True) == ["activations", "snip", "moments"]
+
+
+@pytest.mark.parametrize(
+    ("command", "module", "function"),
+    [
+        (["profile", "s.zarr"], "sweetgrad.flows.run", profile),
+        (["estimate", "s.zarr", "toy"], "sweetgrad.flows.estimate_run", estimate),
+    ],
+)
+@pytest.mark.parametrize("asked", [False, True])
+def test_command__hands_activations_on(command, module, function, asked, monkeypatch):
+    seen = {}
+
+    def note(*args, **options):
+        seen.update(options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"{module}.{function.__name__}", note)
+    CliRunner().invoke(cli.app, [*command, *(["--activations"] if asked else [])])
+    assert seen["activations"] is asked
+
+
+def test_activations__are_not_among_the_scores_that_are_compared():
+    from sweetgrad.analysis import estimator_scores
+    from sweetgrad.profiling import load_batch, load_space, make_spec, profile_architectures
+
+    space, batch = load_space("nas-bench-201"), load_batch("digits", batch_size=2)
+    rows = profile_architectures(space, [0], batch, make_spec(space, batch), estimators=["snip", "activations"])
+    stored = rows[["score", "seconds"]].assign(status=rows.estimator_status)
+    names = estimator_scores(rows, stored, (1e-4, 5e-4))["estimator"].values.tolist()
+    assert "snip" in names
+    assert "activations" not in names
+    assert np.isfinite(rows.score.values).all()
