@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -44,6 +45,10 @@ _DATASETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet16-120": "
 _NUM_ARCHS = (100, 150, 200, 300)
 _SEED, _BATCH_SIZE = 42, 64
 _OUTSIDE = "Where the paper's figure lies outside:"
+_DARTS = (
+    "The paper's figures are of NAS-Bench-301: networks of 32 channels and 8 cells, with accuracies that a surrogate predicts. "
+    "Ours are compared with the accuracies of networks that were trained."
+)
 
 _INTRODUCTION = """# Reproduction
 
@@ -198,11 +203,19 @@ def _table_1(measured: _Measured, *, bootstrap: int) -> Iterator[str]:
     yield markdown_table(["estimator", "Spearman", "paper", "difference", "Kendall", "s/arch", "archs"], rows)
     if outside:
         yield f"{_OUTSIDE}\n\n" + "\n".join(f"* {_remark(name)}" for name in outside)
+    if spec.space == "darts":
+        yield f"{_DARTS} Ours are of {_options(spec.space_options)}."
     if spec.space == "nas-bench-201" and measured.info.status.num_ok < NAS_BENCH_201_ARCHS:
         yield (
             f"The paper's figures rest on all {NAS_BENCH_201_ARCHS:,} architectures and an augmented batch; ours on "
             f"{measured.info.status.num_ok:,} of them and a batch that is {'' if spec.augment else 'not '}augmented."
         )
+
+
+def _options(options: Mapping[str, Any]) -> str:
+    """Settings of a space in words, e.g. ``16 channels and 8 cells``."""
+    words = [f"{value} {key}" for key, value in options.items() if isinstance(value, int)]
+    return " and ".join(words) or "the space's own size"
 
 
 def _remark(name: str) -> str:
