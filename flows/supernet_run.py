@@ -267,7 +267,9 @@ def _score(
             inside = tuple(row for row in to_do if row // size == index)
             shard = Shard(index, index * size, min((index + 1) * size, len(arch)), inside)
             with claim_shard(location, profile, index, run=run) as claim:
-                _score_shard(shard, arch, training, stop=stop, count=count, write=_Writer(location, profile, name, claim))
+                _score_shard(
+                    shard, arch, training, stop=stop, count=count, write=_Writer(location, profile, name, claim)
+                )
     return count.done
 
 

@@ -36,8 +36,8 @@ def supernet(
 ) -> None:
     """Train a weight-sharing supernet (SPOS) on a profile's data set and score architectures in it: a comparison that trains.
 
-    Not training-free: the score of an architecture is the accuracy of its sub-network, with the weights that it inherits, on images
-    kept from training. Checkpoints are written every minute, scores every half; the same command resumes.
+    Not training-free: the score of an architecture is the accuracy of its sub-network, with the weights that it inherits, on
+    images kept from training. Checkpoints are written every minute, scores every half; the same command resumes.
     """
     from sweetgrad.flows.supernet_run import supernet as run_supernet
     from sweetgrad.profiling.supernet import SupernetSettings

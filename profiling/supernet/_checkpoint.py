@@ -38,11 +38,16 @@ def read_checkpoint(path: Path, identity: Mapping[str, Any]) -> dict[str, NDArra
         If it is of another training, whose difference is named, or cannot be read.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with (
+            path.open("rb") as opened,
+            np.load(opened, allow_pickle=False) as file,
+        ):  # opened here: NumPy leaves a damaged one open
             arrays = dict(file)
         found = json.loads(str(arrays.pop(_IDENTITY)))
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} cannot be read as a checkpoint ({error}): delete it, and training begins anew") from error
+        raise ValueError(
+            f"{path} cannot be read as a checkpoint ({error}): delete it, and training begins anew"
+        ) from error
     for key, value in identity.items():
         if found.get(key) != value:
             raise ValueError(

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator
 
-import torch
 from torch import Tensor, nn
 
 from sweetgrad.profiling.spaces.nas_bench_201 import (
@@ -51,6 +50,7 @@ class Supernet(nn.Module):
 
     Examples
     --------
+    >>> import torch
     >>> net = Supernet(in_channels=3, num_classes=10)
     >>> net.choose("|none~0|+|none~0|none~1|+|nor_conv_3x3~0|skip_connect~1|none~2|")
     >>> net(torch.zeros(2, 3, 8, 8)).shape

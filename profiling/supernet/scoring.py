@@ -15,9 +15,9 @@ _VALID_BATCH = 256
 def accuracy_of(training: SupernetTraining, arch_id: str) -> float:
     """Accuracy of a sub-network on the images kept from training, its BatchNorm statistics made anew.
 
-    In the supernet every BatchNorm has seen the features of many paths. So the statistics of those on this path are computed again,
-    as the mean over batches of training images that are not augmented, as SPOS does. No weight changes, and the score does not depend
-    on what was scored before.
+    In the supernet every BatchNorm has seen the features of many paths. So the statistics of those on this path are computed
+    again, as the mean over batches of training images that are not augmented, as SPOS does. No weight changes, and the
+    score does not depend on what was scored before.
 
     Parameters
     ----------

@@ -154,7 +154,9 @@ class SupernetTraining:
 
     def save(self, checkpoint: Path) -> None:
         """Write everything that a training goes on from into one file; a crash leaves the file that was there."""
-        write_checkpoint(checkpoint, self._identity(), self._arrays() | {"losses": self.losses, "seconds": self.seconds})
+        write_checkpoint(
+            checkpoint, self._identity(), self._arrays() | {"losses": self.losses, "seconds": self.seconds}
+        )
 
     def load(self, checkpoint: Path) -> None:
         """Go on from a file that `save` wrote."""
@@ -195,7 +197,9 @@ class SupernetTraining:
         chosen = self._order[place * settings.batch_size : (place + 1) * settings.batch_size]
         x = self.images.x[chosen]
         if settings.augment:
-            x = _crop_and_flip(x, np.random.RandomState([settings.seed, epoch, place]), padding=self.images.crop_padding)
+            x = _crop_and_flip(
+                x, np.random.RandomState([settings.seed, epoch, place]), padding=self.images.crop_padding
+            )
         return self.to_tensors(x, chosen)
 
     def _learning_rate(self, step: int) -> float:
@@ -212,6 +216,6 @@ class SupernetTraining:
         return arrays
 
     def _identity(self) -> dict[str, object]:
-        digest = hashlib.sha256(np.ascontiguousarray(self.images.x))
-        digest.update(np.ascontiguousarray(self.images.y))
+        digest = hashlib.sha256(np.ascontiguousarray(self.images.x).data)
+        digest.update(np.ascontiguousarray(self.images.y).data)
         return {"dataset": self.images.name, "images_sha256": digest.hexdigest(), **self.settings.as_json()}
