@@ -105,7 +105,7 @@ def _came_along(each: Trained) -> str:
         ""
         if "loss_first_epoch" not in training
         else (
-            f" The loss fell from {training['loss_first_epoch']:.3f} in the first epoch to "
+            f" The loss went from {training['loss_first_epoch']:.3f} in the first epoch to "
             f"{training['loss_last_epoch']:.3f} in the last."
         )
     )
