@@ -15,7 +15,7 @@ from sweetgrad.analysis.intervals import Intervals
 from sweetgrad.analysis.scores import score
 from sweetgrad.analysis.sweet import sweet_grad_norm, sweet_snip
 from sweetgrad.store import Location
-from sweetgrad.store.estimators import DETAILS, MOMENTS, open_estimators, open_moments
+from sweetgrad.store.estimators import DETAILS, MOMENTS, open_estimators, open_moments, open_trainings
 
 __all__ = ["compare_estimators", "estimator_scores", "open_estimator_scores", "te_nas", "te_nas_nobn"]
 
@@ -64,6 +64,8 @@ def te_nas_nobn(scores: xr.DataArray) -> xr.DataArray:
 
 
 _METHODS: tuple[Method, ...] = ("spearman", "kendall")
+
+_TRAINED = " (trained)"
 
 _COMBINED = {
     "te_nas": (te_nas, ("te_nas_condition", "te_nas_regions")),
@@ -126,12 +128,25 @@ def open_estimator_scores(
         As in `estimator_scores`.
     rows
         Positions of the architectures of ``profile`` among those stored; all by default.
+
+    Returns
+    -------
+    As `estimator_scores`. An estimator that is not training-free has ``(trained)`` after its name, so that it is
+    never taken for one.
     """
     stored = open_estimators(location, name).isel(arch=rows)
     # A threshold inside a bin leaves no sum of a part of it.
     has_moments = MOMENTS in stored["estimator"].values and not is_estimated(profile, interval)
     moments = open_moments(location, name).isel(arch=rows) if has_moments else None
-    return estimator_scores(profile, stored, interval, moments=moments)
+    scores = estimator_scores(profile, stored, interval, moments=moments)
+    trained = open_trainings(location, name)
+    shown = [f"{each}{_TRAINED}" if each in trained else each for each in scores["estimator"].values]
+    return scores.assign_coords(estimator=np.array(shown, dtype=object))
+
+
+def is_trained(shown: str) -> bool:
+    """Whether a name, as `open_estimator_scores` gives it, is of an estimator that trains."""
+    return shown.endswith(_TRAINED)
 
 
 def compare_estimators(

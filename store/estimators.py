@@ -1,6 +1,6 @@
 """Scores of training-free estimators beside the histogram: ``<profile>/estimators/<name>/{score, seconds, message, status}``."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,8 @@ __all__ = [
     "open_activations",
     "open_estimators",
     "open_moments",
+    "open_trainings",
+    "record_training",
 ]
 
 ESTIMATOR_VARIABLES: dict[str, Variable] = {
@@ -100,6 +102,31 @@ def create_estimators(location: Location, name: str, estimators: Sequence[str]) 
             for variable in estimator_variables(estimator).values():
                 if not is_there or (variable.name == "message" and "message" not in child):
                     create_array(child, variable, sizes=sizes, shard_size=int(group.attrs["shard_size"]))  # type: ignore[arg-type]
+
+
+def record_training(location: Location, name: str, estimator: str, training: Mapping[str, Any]) -> None:
+    """Say of an estimator of a profile that its scores come from a training, and what that was; JSON-ready.
+
+    Parameters
+    ----------
+    location, name
+        Store and profile.
+    estimator
+        Estimator, made if it is not there.
+    training
+        What was trained, how, and for how long. An estimator without this is training-free.
+    """
+    create_estimators(location, name, [estimator])
+    with editing(location) as root:
+        group = _profile_group(root, name, location)
+        group[f"estimators/{estimator}"].attrs["training"] = dict(training)
+
+
+def open_trainings(location: Location, name: str) -> dict[str, dict[str, Any]]:
+    """What `record_training` said, by estimator; training-free ones are not among them."""
+    group = _profile_group(open_root(location), name, location)
+    attributes = {each: group[f"estimators/{each}"].attrs for each in _names(group)}
+    return {each: dict(attrs["training"]) for each, attrs in attributes.items() if "training" in attrs}  # type: ignore[arg-type]
 
 
 def list_estimators(location: Location, name: str) -> list[str]:

@@ -9,12 +9,11 @@ import numpy as np
 import xarray as xr
 
 from sweetgrad.analysis.baselines import loss_summary
-from sweetgrad.analysis.comparison import compare_estimators, open_estimator_scores
+from sweetgrad.analysis.comparison import compare_estimators, is_trained, open_estimator_scores
 from sweetgrad.analysis.labels import own_accuracy
 from sweetgrad.analysis.reproduction.published import (
     BATCH_SIZES,
     INITIAL_LOSS,
-    KENDALL_BATCH_128,
     NAS_BENCH_201_ARCHS,
     REMARKS,
     SPLITS,
@@ -28,6 +27,7 @@ from sweetgrad.analysis.reproduction.tables import (
     markdown_table,
     rank_sweet_gradient,
 )
+from sweetgrad.analysis.reproduction.trained import PAPER_BATCH_SIZE, Trained, table_6
 from sweetgrad.store import (
     Location,
     ProfileInfo,
@@ -37,6 +37,7 @@ from sweetgrad.store import (
     open_estimators,
     open_profile,
 )
+from sweetgrad.store.estimators import open_trainings
 
 __all__ = ["reproduction_page"]
 
@@ -132,6 +133,7 @@ def _space(measured: list[_Measured], *, bootstrap: int) -> Iterator[str]:
         yield from _table_1(_default(of_dataset), bootstrap=bootstrap)
         if space == "nas-bench-201":
             yield from _table_5(of_dataset, bootstrap=bootstrap)
+            yield from _table_6(of_dataset, bootstrap=bootstrap)
     if space == "nas-bench-201":
         yield from _initial_loss(measured)
         yield from _searches([each for each in measured if each.dataset == "cifar10"])
@@ -174,6 +176,7 @@ def _table_1(measured: _Measured, *, bootstrap: int) -> Iterator[str]:
     best, runner_up = ranking.best, ranking.runner_up
     published = TABLE_1.get(spec.space, {}).get(spec.dataset, {})
     scores = open_estimator_scores(measured.store, measured.name, profile, best)
+    scores = scores.sel(estimator=[name for name in scores["estimator"].values if not is_trained(name)])
     compared = compare_estimators(scores, accuracy, published=published, bootstrap=bootstrap)
 
     yield f"### Table 1: {_DATASETS.get(spec.dataset, spec.dataset)}, batch {spec.batch_size}"
@@ -243,15 +246,38 @@ def _table_5(measured: list[_Measured], *, bootstrap: int) -> Iterator[str]:
         sizes = {size: rank_sweet_gradient(*of_seed[size].open(), bootstrap=bootstrap) for size in sorted(of_seed)}
         yield f"### Table 5: {title}, batch size"
         yield _rankings("batch", sizes, BATCH_SIZES if paper else {})
-    if 128 in of_seed:
-        tau = rank_sweet_gradient(*of_seed[128].open(), method="kendall", bootstrap=bootstrap)
-        yield f"### Table 6: {title}, Kendall's tau at batch 128"
-        yield _rankings("batch", {128: tau}, {128: KENDALL_BATCH_128} if paper else {})
     of_batch = {each.info.spec.seed: each for each in measured if each.info.spec.batch_size == _BATCH_SIZE}
     if len(of_batch) > 1:
         seeds = {seed: rank_sweet_gradient(*of_batch[seed].open(), bootstrap=bootstrap) for seed in sorted(of_batch)}
         yield f"### {title}, seed of the batch and of the initialisation"
         yield _rankings("seed", seeds, {})
+
+
+def _table_6(measured: list[_Measured], *, bootstrap: int) -> Iterator[str]:
+    dataset = measured[0].dataset
+    trained = list(chain.from_iterable(_trained(each) for each in measured))
+    of_batch = [each for each in measured if each.info.spec.batch_size == PAPER_BATCH_SIZE]
+    of_batch = [each for each in of_batch if each.info.spec.seed == _SEED]
+    if dataset == "cifar10" or of_batch or trained:
+        chosen = _default(of_batch or measured)
+        yield from table_6(
+            *chosen.open(),
+            title=_DATASETS.get(dataset, dataset),
+            batch_size=chosen.info.spec.batch_size,
+            is_paper=dataset == "cifar10",
+            trained=trained,
+            bootstrap=bootstrap,
+        )
+
+
+def _trained(measured: _Measured) -> Iterator[Trained]:
+    trainings = open_trainings(measured.store, measured.name)
+    stored = open_estimators(measured.store, measured.name)["score"] if trainings else None
+    for name, training in trainings.items():
+        assert stored is not None
+        scores = stored.sel(estimator=name, drop=True)
+        if int(scores.notnull().sum()) > 1:
+            yield Trained(name, scores, training)
 
 
 def _rankings(of: str, rankings: dict[int, Ranking], published: Mapping[int, float]) -> str:

@@ -43,6 +43,7 @@ from sweetgrad.flows.cli.common import (
 )
 from sweetgrad.flows.cli.terminal import Terminal
 from sweetgrad.store.accuracy import open_accuracy
+from sweetgrad.store.estimators import open_trainings
 
 __all__ = ["correlate", "intervals"]
 
@@ -136,6 +137,11 @@ def correlate(
         everything = open_estimator_scores(location, name, data, chosen)
         compared = compare_estimators(everything, labels, published=published, bootstrap=bootstrap)
         console.print(_comparison_table(compared))
+        for trained, training in open_trainings(location, name).items():
+            console.print(
+                f"{escape(trained)} is not training-free: {training['method']}, trained for {training['train_seconds']:,.0f} s "
+                f"on {training['num_train']:,} images; its s/arch is scoring alone."
+            )
         if plot is not None:
             plot_comparison(compared, path=plot)
             console.print(f"Picture in {plot}")

@@ -18,6 +18,7 @@ from sweetgrad.flows.cli.score import score
 from sweetgrad.flows.cli.search import search
 from sweetgrad.flows.cli.serve import serve
 from sweetgrad.flows.cli.store import accuracy_import, info, status, verify
+from sweetgrad.flows.cli.supernet import supernet
 from sweetgrad.flows.cli.terminal import Terminal
 from sweetgrad.store import StoreError
 
@@ -35,6 +36,7 @@ accuracy = typer.Typer(help="Tables of trained accuracies, to compare scores wit
 app.command(rich_help_panel="Measure")(profile)
 app.command(rich_help_panel="Measure")(estimate)
 app.command(rich_help_panel="Measure")(score)
+app.command(rich_help_panel="Measure")(supernet)
 app.command(rich_help_panel="Measure")(status)
 app.command(rich_help_panel="Measure")(serve)
 app.command(rich_help_panel="Ask")(intervals)

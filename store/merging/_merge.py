@@ -19,7 +19,7 @@ from sweetgrad.store.access import Location, Progress, child_groups, copy_groups
 from sweetgrad.store.accuracy import _load, _replace
 from sweetgrad.store.checks import require_sound
 from sweetgrad.store.errors import CorruptShardError, StoreError
-from sweetgrad.store.estimators import DETAILS, ESTIMATOR_VARIABLES, create_estimators
+from sweetgrad.store.estimators import DETAILS, ESTIMATOR_VARIABLES, create_estimators, record_training
 from sweetgrad.store.merging._plan import MergedProfile, Plan, Source, plan_profile, read_all, scores_of
 from sweetgrad.store.profiles import _profile_names, finalise_profile
 from sweetgrad.store.schema import row_variables
@@ -172,6 +172,8 @@ def _note_history(work: Path, sources: Sequence[Location]) -> None:
 def _write(plan: Plan, work: Path) -> None:
     """Write into the copy of the first source's profile what the others have, and stamp it."""
     create_estimators(work, plan.name, list(plan.estimators))
+    for estimator, training in plan.trainings.items():
+        record_training(work, plan.name, estimator, training)
     for i, source in enumerate(plan.sources[1:], start=1):
         _write_rows(plan, work, source, np.flatnonzero(plan.row_from == i))
         for estimator, score_from in plan.estimators.items():

@@ -67,6 +67,7 @@ class Plan:
     sources: list[Source]
     row_from: NDArray[np.int64]
     estimators: dict[str, NDArray[np.int64]]
+    trainings: dict[str, dict[str, Any]]
     report: MergedProfile
     problems: list[str]
 
@@ -85,6 +86,7 @@ def plan_profile(name: str, stores: Sequence[tuple[Location, zarr.Group]]) -> Pl
     row_from = _first_best(status)
     problems = _row_conflicts(name, sources, status)
     estimators, more = _plan_estimators(name, sources)
+    trainings, other_trainings = _plan_trainings(name, sources)
     ok, failed = (status == STATUS["ok"]), (status == STATUS["failed"])
     report = MergedProfile(
         name=name,
@@ -94,7 +96,7 @@ def plan_profile(name: str, stores: Sequence[tuple[Location, zarr.Group]]) -> Pl
         num_failed_in_all=int((failed.any(axis=0) & ~ok.any(axis=0)).sum()),
         differences=_differences(sources),
     )
-    return Plan(name, sources, row_from, estimators, report, problems + more)
+    return Plan(name, sources, row_from, estimators, trainings, report, problems + more + other_trainings)
 
 
 def _require_equal_specs(name: str, a: Source, b: Source) -> None:
@@ -167,6 +169,23 @@ def _plan_estimators(name: str, sources: Sequence[Source]) -> tuple[dict[str, ND
                 f"{name}, estimator {estimator}, row {row}: {best[0, row].item()!r} in {a.location}, {score[i, row].item()!r} in "
                 f"{b.location}"
             )
+    return found, lines
+
+
+def _plan_trainings(name: str, sources: Sequence[Source]) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """What each estimator that trains was trained as, and estimators that were trained as different things."""
+    found: dict[str, dict[str, Any]] = {}
+    lines = []
+    for source in sources:
+        for estimator in _estimators(source):
+            training = source.group[f"estimators/{estimator}"].attrs.get("training")
+            if not isinstance(training, dict):
+                continue
+            first = found.setdefault(estimator, training)
+            if (a := first.get("weights_sha256")) != (b := training.get("weights_sha256")):
+                lines.append(
+                    f"{name}, estimator {estimator}: scores of two trainings, of weights {a} and {b} ({source.location})"
+                )
     return found, lines
 
 

@@ -1,24 +1,29 @@
 import hashlib
 import re
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 
 from sweetgrad.analysis import best_interval, loss_summary, rank_correlation, score
 from sweetgrad.analysis.reproduction import rank_sweet_gradient, reproduction_page
 from sweetgrad.analysis.reproduction.tables import choice_remark, difference
 from sweetgrad.store import (
     ProfileSpec,
+    Shard,
     create_profile,
     finalise_profile,
     import_accuracy,
     open_accuracy,
     open_profile,
     plan_shards,
+    write_estimators,
     write_shard,
 )
+from sweetgrad.store.estimators import record_training
 
 NUM_ARCHS = 120
 SPEC = ProfileSpec(
@@ -100,8 +105,6 @@ def test_page__ablations_use_the_profile_of_that_setting(path, page):
     accuracy = open_accuracy(path, SPEC.space, "cifar10/test")
     other = rank_sweet_gradient(open_profile(path, replace(SPEC, batch_size=128).profile_name), accuracy, bootstrap=20)
     assert section(page, title)[1][3].startswith(f"{other.correlation.correlation:.3f} (")
-    (tau,) = section(page, "Table 6: CIFAR-10, Kendall's tau at batch 128")
-    assert tau[4] == "0.736"
     assert [row[0] for row in section(page, "Table 5: CIFAR-10, intervals in a decade")] == ["2", "3", "4", "5"]
     counts = section(page, "Table 5: CIFAR-10, number of architectures that choose the interval")
     assert [row[0] for row in counts] == ["100"]  # there are fewer than 150
@@ -122,6 +125,44 @@ def test_choice_remark__names_the_runner_up_where_its_figure_is_the_papers(path,
     found = rank_sweet_gradient(profile, accuracy, bootstrap=10)
     runner_up = replace(found.runner_up, low=0.8, high=0.95)
     assert said in choice_remark(replace(found, runner_up=runner_up), published)
+
+
+TABLE_6 = "Table 6: CIFAR-10, Kendall's tau beside methods that train"
+
+
+def test_page__table_6_is_at_batch_128_beside_the_paper(path, page):
+    (row,) = section(page, TABLE_6)
+    profile = open_profile(path, replace(SPEC, batch_size=128).profile_name)
+    accuracy = open_accuracy(path, SPEC.space, "cifar10/test")
+    ours = rank_sweet_gradient(profile, accuracy, method="kendall", bootstrap=20).correlation
+    assert row[:3] == ["**sweetimator**", "nothing", f"batch 128, {best_interval(profile).interval}"]
+    assert row[3] == f"{ours.correlation:.3f} ({ours.low:.3f} to {ours.high:.3f})"
+    assert row[4:] == ["0.736", difference(ours.correlation, ours.low, ours.high, 0.736), "120"]
+    assert "We do not hold its figures for them" in page
+
+
+def test_page__table_6_has_estimators_that_train_and_says_which_batch_is_missing(path, tmp_path):
+    store = tmp_path / "s.zarr"
+    shutil.copytree(path, store)
+    shutil.rmtree(store / replace(SPEC, batch_size=128).profile_name)
+    name, archs, num = SPEC.profile_name, open_profile(path, SPEC.profile_name)["arch"].values, 40
+    facts = {"method": "SPOS", "settings": {"epochs": 7}, "num_train": 3200, "num_valid": 800, "train_seconds": 12.3}
+    record_training(store, name, "spos", facts)
+    accuracy = open_accuracy(store, SPEC.space, "cifar10/test").reindex(arch=archs).values[:num]
+    shape, rows = ("arch", "estimator"), np.ones((num, 1))
+    values = {"score": accuracy[:, None], "seconds": rows, "message": rows.astype(str), "status": rows.astype("uint8")}
+    coords = {"arch": archs[:num], "arch_index": ("arch", range(num)), "estimator": ["spos"]}
+    scores = xr.Dataset({key: (shape, value) for key, value in values.items()}, coords)
+    write_estimators(store, name, Shard(0, 0, NUM_ARCHS, range(num)), scores)
+    page = reproduction_page([store], bootstrap=20)
+    sweet, spos, same = section(page, TABLE_6)
+    assert (sweet[2].split(",")[0], sweet[4:]) == ("batch 64", ["0.736", "", "120"])
+    assert "at batch 128, and these stores hold no such profile of the same seed: ours is at batch 64" in page
+    assert spos[:2] == ["spos", "a supernet, 7 epochs of 3,200 images, 12 s"]
+    assert spos[3:] == ["1.000 (1.000 to 1.000)", "", "", "40"]
+    assert (same[0], same[6]) == ("sweetimator, of those 40", "40")
+    assert "* `spos` (SPOS): accuracies of sub-networks with inherited weights on 800 images" in page
+    assert not [row for row in section(page, "Table 1: CIFAR-10, batch 64") if "spos" in row[0]]
 
 
 def test_page__initial_loss(path, page):

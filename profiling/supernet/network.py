@@ -1,0 +1,124 @@
+"""A network that holds every NAS-Bench-201 architecture: all five operations on each edge, of which a path chooses one."""
+
+import re
+from collections.abc import Iterator
+
+from torch import Tensor, nn
+
+from sweetgrad.profiling.spaces.nas_bench_201 import (
+    CELLS_PER_STAGE,
+    CHANNELS,
+    EDGES,
+    OPERATIONS,
+    Cell,
+    NasBench201Network,
+    parse_arch,
+)
+
+__all__ = ["Supernet"]
+
+
+class _Choice(nn.ModuleDict):
+    """The operations that an edge can have; only the chosen one runs."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__({name: make(channels) for name, make in OPERATIONS.items()})
+        self.chosen = next(iter(OPERATIONS))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self[self.chosen](x)  # type: ignore[no-any-return]
+
+
+class _SuperCell(Cell):
+    """A `Cell` with a `_Choice` on every edge: what it computes is `Cell.forward`, so a path is that architecture's cell."""
+
+    def __init__(self, operations: tuple[str, ...], channels: int) -> None:
+        nn.Module.__init__(self)  # not Cell's, which builds one operation for each edge
+        self.operations = operations
+        self.edges = nn.ModuleList(_Choice(channels) for _ in EDGES)
+
+
+class Supernet(nn.Module):
+    """Every architecture of NAS-Bench-201 in one network; those that share an operation on an edge share its weights.
+
+    Parameters
+    ----------
+    in_channels, num_classes
+        Channels of the images; classes.
+    widths, depth
+        Channels of the three stages, and cells in each; the benchmark's by default.
+
+    Examples
+    --------
+    >>> import torch
+    >>> net = Supernet(in_channels=3, num_classes=10)
+    >>> net.choose("|none~0|+|none~0|none~1|+|nor_conv_3x3~0|skip_connect~1|none~2|")
+    >>> net(torch.zeros(2, 3, 8, 8)).shape
+    torch.Size([2, 10])
+    """
+
+    def __init__(
+        self,
+        *,
+        in_channels: int,
+        num_classes: int,
+        widths: tuple[int, ...] = CHANNELS,
+        depth: int = CELLS_PER_STAGE,
+    ) -> None:
+        super().__init__()
+        none = ("none",) * len(EDGES)
+        self.network = NasBench201Network(
+            none, in_channels=in_channels, num_classes=num_classes, cell=_SuperCell, widths=widths, depth=depth
+        )
+
+    def choose(self, arch_id: str) -> None:
+        """Be this architecture from now on; see `parse_arch` for its errors."""
+        self.choose_operations(parse_arch(arch_id))
+
+    def choose_operations(self, operations: tuple[str, ...]) -> None:
+        """Be the architecture with these operations, in the order of `EDGES`, from now on."""
+        for cell in self._cells():
+            for choice, operation in zip(cell.edges, operations, strict=True):
+                choice.chosen = operation  # type: ignore[assignment]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (N, C, H, W) to logits (N, num_classes) of the architecture chosen last."""
+        return self.network(x)  # type: ignore[no-any-return]
+
+    def inherited(self, arch_id: str) -> dict[str, Tensor]:
+        """What the network of an architecture by itself inherits: its ``state_dict``, of tensors that are the supernet's own.
+
+        Examples
+        --------
+        >>> from sweetgrad.profiling.spaces.nas_bench_201 import NasBench201
+        >>> space = NasBench201()
+        >>> network = space.build_literal(space.arch_id(7))
+        >>> network.module.load_state_dict(Supernet(in_channels=3, num_classes=10).inherited(space.arch_id(7)))
+        <All keys matched successfully>
+        """
+        operations = parse_arch(arch_id)
+        state = {}
+        for key, value in self.network.state_dict().items():
+            edge = re.fullmatch(r"(blocks\.\d+\.edges\.(\d+)\.)(\w+)\.(.+)", key)
+            if edge is None:
+                state[key] = value
+            elif edge[3] == operations[int(edge[2])]:
+                state[edge[1] + edge[4]] = value
+        return state
+
+    def norms(self) -> Iterator[nn.BatchNorm2d]:
+        """The BatchNorms that run with the architecture chosen last."""
+        idle = {
+            id(module)
+            for cell in self._cells()
+            for choice in cell.edges
+            for name, operation in choice.items()  # type: ignore[operator]
+            if name != choice.chosen
+            for module in operation.modules()
+        }
+        for module in self.network.modules():
+            if isinstance(module, nn.BatchNorm2d) and id(module) not in idle:
+                yield module
+
+    def _cells(self) -> Iterator[_SuperCell]:
+        return (block for block in self.network.blocks if isinstance(block, _SuperCell))

@@ -1,0 +1,221 @@
+"""Single path one-shot training (SPOS, Guo et al., ECCV 2020): each step trains one path, drawn uniformly."""
+
+import hashlib
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name everyone knows it by
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from sweetgrad.profiling.batches import Images, _crop_and_flip
+from sweetgrad.profiling.spaces.nas_bench_201 import EDGES, OPERATIONS
+from sweetgrad.profiling.supernet._checkpoint import read_checkpoint, write_checkpoint
+from sweetgrad.profiling.supernet.network import Supernet
+from sweetgrad.profiling.supernet.settings import SupernetSettings
+
+__all__ = ["SupernetTraining"]
+
+SAVE_EVERY_S = 60.0
+
+
+class SupernetTraining:
+    """A supernet on its way, from step to step.
+
+    All that is random about a step follows from the seed, the epoch and the step. So a training that goes on from a checkpoint
+    comes to the very weights of one that was never interrupted (on one machine; GPUs do not promise it).
+
+    Parameters
+    ----------
+    images
+        Data set; `SupernetSettings.valid_share` of it, chosen by the seed, is not trained on.
+    settings
+        How to train.
+    device
+        ``cpu`` or ``cuda``.
+
+    Attributes
+    ----------
+    supernet
+        The network.
+    losses
+        Mean cross-entropy of each step, in nat, shape (steps,); NaN from the next step on.
+    seconds
+        Wall time of all steps, those before an interruption as well.
+    train, valid
+        Positions of the images to train on, and of those to score on, each in a random order.
+
+    Raises
+    ------
+    ValueError
+        If the images do not make a batch for training, or leave none to score on.
+    """
+
+    def __init__(self, images: Images, settings: SupernetSettings, *, device: str = "cpu") -> None:
+        self.images, self.settings, self.device = images, settings, device
+        order = np.random.RandomState(settings.seed).permutation(len(images.x))
+        num_valid = round(settings.valid_share * len(images.x))
+        self.valid, self.train = order[:num_valid], order[num_valid:]
+        if not len(self.valid) or len(self.train) < settings.batch_size:
+            raise ValueError(
+                f"{len(images.x)} images of {images.name} are {len(self.train)} to train on and {len(self.valid)} to score on; "
+                f"a batch takes {settings.batch_size}: use more images or a smaller batch"
+            )
+        self.steps_per_epoch = len(self.train) // settings.batch_size
+        self.losses = np.full(settings.epochs * self.steps_per_epoch, np.nan, dtype=np.float32)
+        self.seconds = 0.0
+        torch.manual_seed(settings.seed)
+        self.supernet = Supernet(
+            in_channels=images.x.shape[1],
+            num_classes=images.num_classes,
+            widths=settings.widths,
+            depth=settings.depth,
+        ).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._optimizer = torch.optim.SGD(
+            self.supernet.parameters(),
+            lr=settings.learning_rate,
+            momentum=settings.momentum,
+            weight_decay=settings.weight_decay,
+            nesterov=settings.momentum > 0,
+        )
+        self._epoch = -1
+
+    @property
+    def num_done(self) -> int:
+        """Steps done."""
+        return int(np.isfinite(self.losses).sum())
+
+    def run(
+        self,
+        checkpoint: Path | None = None,
+        *,
+        on_step: Callable[["SupernetTraining"], None] = lambda training: None,
+        should_stop: Callable[[], bool] = lambda: False,
+        save_every_s: float = SAVE_EVERY_S,
+    ) -> bool:
+        """Train to the end, from the checkpoint if it is there.
+
+        Parameters
+        ----------
+        checkpoint
+            File that is gone on from, and written now and then and at the end. None: nothing is kept.
+        on_step
+            Called after each step.
+        should_stop
+            Asked after each step: whether to write the checkpoint and leave.
+        save_every_s
+            Seconds between two checkpoints.
+
+        Returns
+        -------
+        Whether the training is complete.
+
+        Raises
+        ------
+        ValueError
+            If the checkpoint is of another training or cannot be read, or if the loss is not finite.
+        """
+        if checkpoint is not None and checkpoint.exists():
+            self.load(checkpoint)
+        saved = time.monotonic()
+        while self.num_done < len(self.losses) and not should_stop():
+            start = time.monotonic()
+            self.step()
+            self.seconds += time.monotonic() - start
+            on_step(self)
+            if checkpoint is not None and time.monotonic() - saved >= save_every_s:
+                self.save(checkpoint)
+                saved = time.monotonic()
+        if checkpoint is not None:
+            self.save(checkpoint)
+        return self.num_done == len(self.losses)
+
+    def step(self) -> None:
+        """Train one path on one batch."""
+        step = self.num_done
+        x, y = self._batch(step)
+        self.supernet.train()
+        self.supernet.choose_operations(self._paths[step % self.steps_per_epoch])
+        self._optimizer.zero_grad(set_to_none=True)  # without a gradient, weights off the path do not move at all
+        loss = F.cross_entropy(self.supernet(x), y)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.supernet.parameters(), self.settings.max_grad_norm)
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._learning_rate(step)
+        value = loss.item()
+        if not math.isfinite(value):
+            raise ValueError(f"the loss of step {step} is {value}: train with a smaller learning rate")
+        self._optimizer.step()
+        self.losses[step] = value
+
+    def save(self, checkpoint: Path) -> None:
+        """Write everything that a training goes on from into one file; a crash leaves the file that was there."""
+        write_checkpoint(
+            checkpoint, self._identity(), self._arrays() | {"losses": self.losses, "seconds": self.seconds}
+        )
+
+    def load(self, checkpoint: Path) -> None:
+        """Go on from a file that `save` wrote."""
+        arrays = read_checkpoint(checkpoint, self._identity())
+        state = self.supernet.state_dict()
+        for name, tensor in state.items():
+            tensor.copy_(torch.from_numpy(arrays[f"weights/{name}"]))
+        for name, parameter in self.supernet.named_parameters():
+            if f"momentum/{name}" in arrays:
+                buffer = torch.empty_like(parameter).copy_(torch.from_numpy(arrays[f"momentum/{name}"]))
+                self._optimizer.state[parameter]["momentum_buffer"] = buffer
+        self.losses = arrays["losses"]
+        self.seconds = float(arrays["seconds"])
+
+    def weights_sha256(self) -> str:
+        """SHA-256 of all weights and buffers, in the order of the ``state_dict``."""
+        digest = hashlib.sha256()
+        for name, tensor in self.supernet.state_dict().items():
+            digest.update(name.encode())
+            digest.update(tensor.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def to_tensors(self, x: NDArray[np.float32], positions: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """Images, and the labels of the images at these positions, on the device."""
+        images = torch.from_numpy(x).to(self.device, memory_format=torch.channels_last)
+        return images, torch.from_numpy(self.images.y[positions]).to(self.device)
+
+    def _batch(self, step: int) -> tuple[Tensor, Tensor]:
+        epoch, place = divmod(step, self.steps_per_epoch)
+        settings = self.settings
+        if epoch != self._epoch:
+            random = np.random.RandomState([settings.seed, epoch])
+            self._order = self.train[random.permutation(len(self.train))]
+            names = np.array(list(OPERATIONS), dtype=object)
+            drawn = names[random.randint(0, len(names), size=(self.steps_per_epoch, len(EDGES)))]
+            self._paths = [tuple(path) for path in drawn]
+            self._epoch = epoch
+        chosen = self._order[place * settings.batch_size : (place + 1) * settings.batch_size]
+        x = self.images.x[chosen]
+        if settings.augment:
+            x = _crop_and_flip(
+                x, np.random.RandomState([settings.seed, epoch, place]), padding=self.images.crop_padding
+            )
+        return self.to_tensors(x, chosen)
+
+    def _learning_rate(self, step: int) -> float:
+        first, last = self.settings.learning_rate, self.settings.last_learning_rate
+        share = step / max(1, len(self.losses) - 1)
+        return last + (first - last) * (1 + math.cos(math.pi * share)) / 2
+
+    def _arrays(self) -> dict[str, NDArray[np.generic]]:
+        arrays = {f"weights/{name}": each.cpu().numpy() for name, each in self.supernet.state_dict().items()}
+        for name, parameter in self.supernet.named_parameters():
+            buffer = self._optimizer.state.get(parameter, {}).get("momentum_buffer")
+            if buffer is not None:
+                arrays[f"momentum/{name}"] = buffer.cpu().numpy()
+        return arrays
+
+    def _identity(self) -> dict[str, object]:
+        digest = hashlib.sha256(np.ascontiguousarray(self.images.x).data)
+        digest.update(np.ascontiguousarray(self.images.y).data)
+        return {"dataset": self.images.name, "images_sha256": digest.hexdigest(), **self.settings.as_json()}
