@@ -38,6 +38,7 @@ from sweetgrad.store import (
     open_profile,
 )
 from sweetgrad.store.estimators import open_trainings
+from sweetgrad.store.schema import STATUS
 
 __all__ = ["reproduction_page"]
 
@@ -48,7 +49,7 @@ _SEED, _BATCH_SIZE = 42, 64
 _OUTSIDE = "Where the paper's figure lies outside:"
 _DARTS = (
     "The paper's figures are of NAS-Bench-301: networks of 32 channels and 8 cells, with accuracies that a surrogate predicts. "
-    "Ours are compared with the accuracies of networks that were trained."
+    "Ours are other cells, compared with the accuracies that they were trained to."
 )
 
 _INTRODUCTION = """# Reproduction
@@ -207,7 +208,11 @@ def _table_1(measured: _Measured, *, bootstrap: int) -> Iterator[str]:
     if outside:
         yield f"{_OUTSIDE}\n\n" + "\n".join(f"* {_remark(name)}" for name in outside)
     if spec.space == "darts":
-        yield f"{_DARTS} Ours are of {_options(spec.space_options)}."
+        archs = profile["arch"].values[profile["status"].values == STATUS["ok"]]
+        yield (
+            f"{_DARTS} They have {_options(spec.space_options)}, and {sum('none' in arch for arch in archs):,} of their "
+            f"{len(archs):,} cells have `none` among their operations."
+        )
     if spec.space == "nas-bench-201" and measured.info.status.num_ok < NAS_BENCH_201_ARCHS:
         yield (
             f"The paper's figures rest on all {NAS_BENCH_201_ARCHS:,} architectures and an augmented batch; ours on "

@@ -180,3 +180,20 @@ def test_page__without_any_accuracy_says_what_to_do(tmp_path):
     create_profile(empty, SPEC, arch=[f"a{i}" for i in range(NUM_ARCHS)], layers=["layer"])
     with pytest.raises(ValueError, match=r"none in .*empty\.zarr: run `sweetgrad accuracy import` first"):
         reproduction_page([empty])
+
+
+def test_page__says_what_darts_networks_are(tmp_path, make_profile):
+    archs = [f"Genotype(normal=[('{op}', {i})])" for i in range(4) for op in ("none", "skip_connect", "sep_conv_3x3")]
+    sha256 = hashlib.sha256("".join(f"{arch}\n" for arch in archs).encode()).hexdigest()
+    spec = replace(SPEC, space="darts", space_options={"channels": 16, "cells": 8}, arch_sha256=sha256)
+    rows = make_profile(len(archs)).assign_coords(arch=archs)
+    rows.profile_seconds[:] = 0.5
+    name = create_profile(tmp_path / "s.zarr", spec, arch=archs, layers=rows.layer.values.tolist())
+    (shard,) = plan_shards(tmp_path / "s.zarr", name, range(len(archs)))
+    write_shard(tmp_path / "s.zarr", name, shard, rows)
+    table = pd.DataFrame(
+        {"arch": archs, "dataset": "cifar10", "split": "valid", "epochs": 200, "accuracy": range(50, 50 + len(archs))}
+    )
+    import_accuracy(tmp_path / "s.zarr", space="darts", table=table, source="made up")
+    page = reproduction_page([tmp_path / "s.zarr"], bootstrap=5)
+    assert "They have 16 channels and 8 cells, and 4 of their 12 cells have `none`" in page
