@@ -1,0 +1,194 @@
+"""Rules that choose an interval, judged on architectures that had no part in the choice."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from sweetgrad.analysis.counts import interval_counts
+from sweetgrad.analysis.intervals import Interval, IntervalGrid, sliding_windows
+from sweetgrad.analysis.sweetness import sweetness_by_arch
+from sweetgrad.store.schema import STATUS
+
+__all__ = ["GRIDS", "PAPER", "Chooser", "candidates", "choose", "judge", "read_candidates", "spearman"]
+
+PAPER = "split 2"
+"""The paper's rule."""
+
+
+def _union_of_splits() -> list[Interval]:
+    pieces = {piece for split in range(1, 11) for piece in IntervalGrid(split=split)}
+    return sorted(pieces, key=lambda piece: (piece.lower, piece.upper))
+
+
+GRIDS: Mapping[str, Sequence[Interval]] = {
+    PAPER: IntervalGrid().intervals,
+    **{f"split {split}": IntervalGrid(split=split).intervals for split in (1, 3, 5, 10)},
+    "splits 1 to 10 at once": _union_of_splits(),
+    **{f"sliding, ratio {ratio}": sliding_windows(ratio) for ratio in (2, 3, 5, 10)},
+}
+"""Sets of intervals to choose from, each in the order in which ties are broken."""
+
+
+@cache
+def candidates() -> tuple[Interval, ...]:
+    """Every interval of every grid, once."""
+    return tuple(dict.fromkeys(piece for grid in GRIDS.values() for piece in grid))
+
+
+def read_candidates(profile: xr.Dataset, accuracy: xr.DataArray | None, *, first: Sequence[str], most: int) -> xr.Dataset:
+    """Read what every candidate says of a seeded uniform sample of a profile's architectures.
+
+    Parameters
+    ----------
+    profile
+        A profile as from `open_profile`.
+    accuracy
+        Dims ``(arch,)``, per cent; None if there is none.
+    first
+        Architectures that are taken before any other, if they were measured.
+    most
+        Sample at most so many.
+
+    Returns
+    -------
+    Dims ``(arch, interval)``: ``sweetness`` and ``score`` of each candidate; ``accuracy`` (arch), NaN where unknown.
+    """
+    measured = profile["arch"].values[profile["status"].values == STATUS["ok"]]
+    wanted = set(first)
+    others = np.random.RandomState(0).permutation([arch for arch in measured if arch not in wanted])
+    taken = {*wanted, *others[: max(0, most - len(wanted))]}
+    rows = profile.isel(arch=[i for i, arch in enumerate(profile["arch"].values) if arch in taken])
+    by_arch = sweetness_by_arch(rows, candidates())
+    counts = interval_counts(rows, candidates(), level="network").sel(arch=by_arch["arch"])
+    known = xr.full_like(by_arch[:, 0], np.nan) if accuracy is None else accuracy.reindex(arch=by_arch["arch"])
+    return xr.Dataset(
+        {
+            "sweetness": by_arch.drop_vars("estimated"),
+            "score": (("arch", "interval"), counts.values),
+            "accuracy": ("arch", known.values),
+        }
+    )
+
+
+@dataclass(frozen=True)
+class Chooser:
+    """A way to choose: the sweetest interval of a grid, by the sweetness of some architectures.
+
+    Attributes
+    ----------
+    grid
+        Name in `GRIDS`.
+    sweetness
+        Dims ``(arch, interval)``, maybe averaged over profiles; None for that of the profile that is judged.
+    num_archs
+        Architectures that choose.
+    """
+
+    grid: str = PAPER
+    sweetness: xr.DataArray | None = None
+    num_archs: int = 100
+
+
+def judge(
+    read: xr.Dataset, choosers: Mapping[str, Chooser], *, replicates: int = 100, draws: int = 50, seed: int = 0
+) -> xr.Dataset:
+    """Let every chooser choose, and correlate the score in what it chose with accuracy, on other architectures.
+
+    In each replicate the architectures fall at random into two halves. ``draws`` random subsets of the first half choose; the
+    correlations are those on a bootstrap resample of the second half.
+
+    Parameters
+    ----------
+    read
+        As from `read_candidates`.
+    choosers
+        By name. All get the same halves and nested subsets, so that their differences are paired.
+    replicates, draws, seed
+        Halves and resamples; subsets in each; the seed of both.
+
+    Returns
+    -------
+    ``correlation`` (chooser, replicate): Spearman, mean over draws; ``unlucky`` (chooser): its 5 % quantile over all draws;
+    ``share`` (chooser, interval): of all draws, those in which the interval was chosen. Without accuracies the first two are NaN.
+
+    Raises
+    ------
+    ValueError
+        If a half holds fewer architectures than a chooser needs.
+    """
+    half = read.sizes["arch"] // 2
+    needed = max(chooser.num_archs for chooser in choosers.values())
+    if half < needed:
+        raise ValueError(f"expected two halves of at least {needed} architectures, got {read.sizes['arch']} in all")
+    random = np.random.RandomState(seed)
+    accuracy, score = read["accuracy"].values, read["score"].values
+    known = not np.isnan(accuracy).all()
+    chosen = np.empty((len(choosers), replicates, draws), dtype=np.int64)
+    correlation = np.full(chosen.shape, np.nan)
+    for replicate in range(replicates):
+        order = random.permutation(read.sizes["arch"])
+        place = random.rand(draws, half).argsort(axis=1)
+        for row, chooser in enumerate(choosers.values()):
+            sweetness = read["sweetness"] if chooser.sweetness is None else chooser.sweetness
+            chosen[row, replicate] = choose(
+                sweetness.values[order[:half]], place < chooser.num_archs, _columns(chooser.grid)
+            )
+        if known:
+            others = random.choice(order[half:], read.sizes["arch"] - half)
+            others = others[~np.isnan(accuracy[others])]
+            columns, position = np.unique(chosen[:, replicate], return_inverse=True)
+            found = spearman(score[np.ix_(others, columns)], accuracy[others])
+            correlation[:, replicate] = found[position.reshape(chosen[:, replicate].shape)]
+    flat = chosen.reshape(len(choosers), -1)
+    share = np.array([np.bincount(row, minlength=read.sizes["interval"]) for row in flat]) / flat.shape[1]
+    return xr.Dataset(
+        {
+            "correlation": (("chooser", "replicate"), correlation.mean(axis=2)),
+            "unlucky": ("chooser", np.quantile(correlation.reshape(len(choosers), -1), 0.05, axis=1)),
+            "share": (("chooser", "interval"), share),
+        },
+        {"chooser": list(choosers), "interval": read["interval"].values},
+    )
+
+
+def choose(sweetness: NDArray[np.float64], subsets: NDArray[np.bool_], columns: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Algorithm 1 for many subsets of architectures at once.
+
+    Parameters
+    ----------
+    sweetness
+        Of every architecture; shape (arch, interval).
+    subsets
+        Which architectures choose; shape (subset, arch).
+    columns
+        Intervals to choose from, in the order in which ties are broken.
+
+    Returns
+    -------
+    The column chosen by each subset; shape (subset,).
+    """
+    mean = subsets.astype(np.float64) @ sweetness[:, columns] / subsets.sum(axis=1, keepdims=True)
+    # As in best_interval: equal sums differ in their last digits by the order of addition.
+    return np.asarray(columns[np.argmax(np.round(mean, 12), axis=1)])
+
+
+def spearman(scores: NDArray[np.float64], accuracy: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Spearman's correlation of every column with one vector; shape (n, k) and (n,) to (k,), 0 for a constant column."""
+    from scipy.stats import rankdata  # half a second to import
+
+    ranks = rankdata(scores, axis=0)
+    ranks -= ranks.mean(axis=0)
+    of_accuracy = rankdata(accuracy)
+    of_accuracy -= of_accuracy.mean()
+    scale = np.sqrt((ranks**2).sum(axis=0) * (of_accuracy**2).sum())
+    return np.asarray(np.divide(of_accuracy @ ranks, scale, out=np.zeros(ranks.shape[1]), where=scale > 0))
+
+
+@cache
+def _columns(grid: str) -> NDArray[np.int64]:
+    place = {piece: column for column, piece in enumerate(candidates())}
+    return np.array([place[piece] for piece in GRIDS[grid]])

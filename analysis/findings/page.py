@@ -1,0 +1,212 @@
+"""The page of what the counts say beyond the paper, in Markdown: every number and every verdict in it comes from stores."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import xarray as xr
+
+from sweetgrad.analysis.findings.averaging import averaging_section
+from sweetgrad.analysis.findings.choosing import GRIDS, PAPER, Chooser, judge
+from sweetgrad.analysis.findings.live import gain_of_live
+from sweetgrad.analysis.findings.reading import Found, default_profiles, read_profiles
+from sweetgrad.analysis.findings.stability import stability_section
+from sweetgrad.analysis.findings.tables import Verdict, gain_cell, overall, verdict, with_interval
+from sweetgrad.analysis.reproduction.tables import markdown_table
+from sweetgrad.analysis.sweetness import best_interval
+from sweetgrad.store import Location
+
+__all__ = ["findings_page"]
+
+_INTRODUCTION = """# Findings
+
+What the stored counts say beyond the paper. `sweetgrad findings` writes this page from stores; nothing in it is typed, and the
+verdicts are chosen by the numbers.
+
+```console
+$ sweetgrad findings {names} --out findings.md
+```
+
+**How it was judged.** {replicates} times the architectures of a profile fall at random into two halves. {draws} random subsets of
+{num_archs} architectures from the first half choose an interval each, by sweetness and without any accuracy; Spearman's correlation
+of the score in it with accuracy is then measured on a bootstrap resample of the second half. Brackets hold the middle 95 % of the
+{replicates} means. All rules see the same halves and subsets, so a difference between rules is one of pairs; it is **bold** where
+zero lies outside its brackets.
+
+**What this cannot tell.** The brackets hold the chance of architectures, not that of the batch: beside CIFAR-10 each data set has one
+batch here. The data sets of NAS-Bench-201 share their architectures, and their accuracies resemble each other, so they are less than
+independent witnesses; another search space is a better one. Rules are many and differences small: a rule counts as better
+only if it is worse nowhere and better in most of the data that did not suggest it."""
+
+_VERDICTS = {
+    "better": "It proves better: nowhere worse, and better in most of what is held back.",
+    "worse": "It proves worse than the paper's rule.",
+    "open": "It does not prove better: it is worse somewhere, or no different in half or more of what is held back.",
+}
+
+
+def findings_page(stores: Iterable[Location], *, most: int = 4000, replicates: int = 100) -> str:
+    """Write the page of all findings that the profiles of some stores can answer.
+
+    Parameters
+    ----------
+    stores
+        Paths or URLs. Profiles of fewer than 200 architectures are left out; those without accuracies tell of stability only.
+    most
+        Architectures of each profile that are sampled at most, but for the part on live parameters, which takes all.
+    replicates
+        Halves and resamples behind every interval.
+
+    Returns
+    -------
+    Markdown.
+
+    Raises
+    ------
+    ValueError
+        If no profile has enough architectures and an accuracy.
+    """
+    stores = list(stores)
+    found = read_profiles(stores, most=most)
+    judged = [each for each in found if each.selector is not None]
+    if not judged:
+        raise ValueError(
+            f"expected a profile of at least {2 * Chooser.num_archs} architectures with trained accuracies of its data set, and there "
+            f"is none in {', '.join(map(str, stores))}: run `sweetgrad accuracy import` first"
+        )
+    draws = 50
+    names = " ".join(str(store).rstrip("/").rpartition("/")[2] for store in stores)
+    results = {
+        each.name: judge(each.read, {grid: Chooser(grid) for grid in GRIDS}, replicates=replicates, draws=draws)
+        for each in found
+    }
+    suggesting = default_profiles(judged)[0]
+    suggested = str(results[suggesting.name]["correlation"].mean("replicate").idxmax("chooser").values)
+    blocks = [
+        _INTRODUCTION.format(names=names, replicates=replicates, draws=draws, num_archs=Chooser.num_archs),
+        _profiles(found),
+        *stability_section(found, results, replicates=replicates),
+        *_rules(judged, results, suggesting, suggested),
+        *averaging_section(found, suggested=suggested, replicates=replicates),
+        *_live(default_profiles(judged)),
+    ]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _profiles(found: Sequence[Found]) -> str:
+    rows = [
+        [
+            f"`{each.name}`",
+            f"{each.info.status.num_ok:,}",
+            f"{each.read.sizes['arch']:,}",
+            f"`{each.selector}`" if each.selector else "none",
+            f"`{each.info.spec.batch_sha256[:8]}`",
+            f"`{each.info.content_digest[:8]}`" if each.info.content_digest else "run not ended",
+        ]
+        for each in found
+    ]
+    header = ["profile", "archs", "sampled", "accuracy", "batch SHA-256", "content digest"]
+    return "## What was read\n\n" + markdown_table(header, rows)
+
+
+def _rules(
+    judged: Sequence[Found], results: dict[str, xr.Dataset], suggesting: Found, suggested: str
+) -> Iterator[str]:
+    columns = {each.title: results[each.name] for each in default_profiles(judged)}
+    batches = [each for each in judged if each.kin == suggesting.kin and each is not suggesting]
+    if batches:
+        alike = xr.concat([results[each.name] for each in batches], "profile").mean("profile")
+        columns[f"{suggesting.title}, mean of {len(batches)} other batches"] = alike
+    gains = {title: each["correlation"] - each["correlation"].sel(chooser=PAPER) for title, each in columns.items()}
+    held_back = [title for title in columns if title != suggesting.title]
+    verdicts = {
+        grid: [verdict(gains[title].sel(chooser=grid)) for title in held_back] for grid in GRIDS if grid != PAPER
+    }
+
+    yield (
+        "## Other sets of intervals to choose from\n\n"
+        "The paper's rule chooses the sweetest of the intervals of split 2. Here the same rule chooses from others: other splits, all "
+        "intervals of splits 1 to 10 at once, and sliding windows [t, ratio · t) from every stored edge, as `sliding_windows` "
+        f"makes them. First the correlation of the paper's rule, then what each other gains over it. {suggesting.title} "
+        "suggests, the other columns judge."
+    )
+    rows = [
+        [PAPER, *(with_interval(each["correlation"].sel(chooser=PAPER)) for each in columns.values()), ""],
+        *(
+            [grid, *(gain_cell(gains[title].sel(chooser=grid)) for title in columns), overall(verdicts[grid])]
+            for grid in verdicts
+        ),
+    ]
+    yield markdown_table(["intervals", *columns, "held back"], rows)
+    yield (
+        "And the correlation in the worst 5 % of draws, which is what a single choice risks:\n\n"
+        + markdown_table(
+            ["intervals", *columns],
+            [[grid, *(f"{float(each['unlucky'].sel(chooser=grid)):.3f}" for each in columns.values())] for grid in GRIDS],
+        )
+    )
+    yield _suggestion(suggesting, suggested, verdicts)
+
+
+def _suggestion(suggesting: Found, suggested: str, verdicts: dict[str, list[Verdict]]) -> str:
+    outcome = {kind: [grid for grid in verdicts if overall(verdicts[grid]) == kind] for kind in ("better", "open", "worse")}
+    lines = [
+        f"* {suggesting.title} suggests **{suggested}**, with the largest mean correlation there. "
+        + (_VERDICTS[overall(verdicts[suggested])] if suggested in verdicts else "That is the paper's rule."),
+        *(
+            f"* {said}: {', '.join(grids)}."
+            for said, grids in (
+                ("Better by what is held back", outcome["better"]),
+                ("Neither better nor worse throughout", outcome["open"]),
+                ("Worse: what did not work", outcome["worse"]),
+            )
+            if grids
+        ),
+    ]
+    return "\n".join(lines)
+
+
+def _live(profiles: Sequence[Found]) -> Iterator[str]:
+    yield (
+        "## How much of the gain is live parameters alone\n\n"
+        "A weight on an edge that no path from input to output uses has gradient exactly zero. Counting the others, the *live* weights, "
+        "needs no interval. Sweet Gradient is counted in the paper's interval, chosen by the first "
+        f"{Chooser.num_archs} architectures and correlated on all others. *Share* is the part of its gain over Parameters that live "
+        "parameters have by themselves; *within* is Spearman's correlation among architectures with equally many live weights "
+        "(groups of at least 10, weighted by their size), where live parameters say nothing. The last two columns are of architectures "
+        "without any dead weight. Brackets: bootstrap over architectures."
+    )
+    rows, shares = [], []
+    for each in profiles:
+        profile, accuracy = each.open(), each.accuracy
+        assert accuracy is not None
+        best = best_interval(profile, bootstrap=1)
+        gain = gain_of_live(profile, accuracy, best.interval)
+        shares.append((each.title, gain))
+        rows.append(
+            [
+                each.title,
+                str(best.interval),
+                f"{gain.attrs['num_archs']:,}",
+                *(with_interval(gain[name]) for name in ("params", "params_live", "sweet", "share", "within")),
+                f"{gain.attrs['num_groups']:,} / {gain.attrs['num_grouped']:,}",
+                *(with_interval(gain[name]) for name in ("params_all_live", "sweet_all_live")),
+                f"{gain.attrs['num_all_live']:,}",
+            ]
+        )
+    header = ["profile", "interval", "archs", "Parameters", "live Parameters", "Sweet Gradient", "share", "within"]
+    yield markdown_table(
+        [*header, "groups / archs", "Parameters, none dead", "Sweet Gradient, none dead", "archs"], rows
+    )
+    yield "\n".join(f"* {title}: {_live_verdict(gain)}" for title, gain in shares)
+
+
+def _live_verdict(gain: xr.Dataset) -> str:
+    beyond = verdict(gain["within"])
+    share = float(gain["share"][0])
+    return (
+        f"live parameters alone have {share:.0%} of the gain. Among equally many live weights Sweet Gradient "
+        + {
+            "better": "still ranks: it is more than a count of live weights.",
+            "worse": "ranks the wrong way round.",
+            "open": "shows no ranking of its own.",
+        }[beyond]
+    )
