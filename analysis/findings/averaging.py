@@ -1,11 +1,12 @@
-"""Does it help to average sweetness over seeds or batch sizes before the interval is chosen?"""
+"""Whether it helps to average sweetness over seeds or batch sizes before the interval is chosen."""
 
 from collections.abc import Iterator, Sequence
 
 import xarray as xr
 
 from sweetgrad.analysis.findings.choosing import PAPER, Chooser, judge
-from sweetgrad.analysis.findings.reading import Found, varying
+from sweetgrad.analysis.findings.prose import AVERAGING
+from sweetgrad.analysis.findings.reading import Found, on_shared, varying
 from sweetgrad.analysis.findings.tables import gain_cell, verdict, with_interval
 from sweetgrad.analysis.reproduction.tables import markdown_table
 
@@ -17,44 +18,45 @@ _TITLES = {"seed": "seeds of batch and initialisation", "batch_size": "batch siz
 
 def averaging_section(found: Sequence[Found], *, suggested: str, replicates: int) -> Iterator[str]:
     """Blocks of Markdown: for the paper's grid, and for the one that was suggested, what averaging before the choice gains."""
-    yield (
-        "## Averaging before the choice\n\n"
-        "Each profile is judged in turn. Its interval is chosen by itself; by one other profile; or by the mean sweetness of all "
-        "others, with as many networks measured in all as the paper measures, or with as many architectures of each. *Gain* is "
-        "over the paper's rule: split 2, 100 architectures of the profile itself."
-    )
+    yield AVERAGING.format(num_archs=Chooser.num_archs)
     for of in ("seed", "batch_size"):
         group = [each for each in varying(found, of) if each.selector is not None]
-        if len(group) < 3 or group[0].shared.sizes["arch"] < 2 * Chooser.num_archs:
+        if len(group) < 3:
             continue
-        by_grid = {grid: averaged(group, grid, replicates=replicates) for grid in dict.fromkeys((PAPER, suggested))}
+        shared = on_shared(group)
+        if shared[0].sizes["arch"] < 2 * Chooser.num_archs:
+            continue
+        by_grid = {grid: averaged(shared, grid, replicates=replicates) for grid in dict.fromkeys((PAPER, suggested))}
         paper = by_grid[PAPER].sel(chooser=_OWN)
         rows = [
             [
                 str(chooser),
                 *(
                     cell
-                    for found_in in by_grid.values()
+                    for grid, found_in in by_grid.items()
                     for values in [found_in.sel(chooser=chooser)]
-                    for cell in (with_interval(values), gain_cell(values - paper) if values is not paper else "")
+                    for cell in (
+                        with_interval(values),
+                        gain_cell(values - paper) if str(chooser) != _OWN or grid != PAPER else "",
+                    )
                 ),
             ]
             for chooser in by_grid[PAPER]["chooser"].values
         ]
         header = ["sweetness of", *(cell for grid in by_grid for cell in (grid, "gain"))]
         values = ", ".join(str(getattr(each.info.spec, of)) for each in group)
-        yield f"### Over {_TITLES[of]}\n\n{group[0].title}: {values}; {group[0].shared.sizes['arch']:,} architectures."
+        yield f"### Over {_TITLES[of]}\n\n{group[0].title}: {values}; {shared[0].sizes['arch']:,} architectures."
         yield markdown_table(header, rows)
         yield _verdict(by_grid, of)
 
 
-def averaged(group: Sequence[Found], grid: str, *, replicates: int) -> xr.DataArray:
+def averaged(group: Sequence[xr.Dataset], grid: str, *, replicates: int) -> xr.DataArray:
     """Mean correlation over the profiles of a group, each judged in turn; dims ``(chooser, replicate)``."""
     judged = []
     for place, target in enumerate(group):
-        others = [each.shared["sweetness"] for each in (*group[place + 1 :], *group[:place])]
+        others = [each["sweetness"] for each in (*group[place + 1 :], *group[:place])]
         mean = sum(others[1:], others[0]) / len(others)
-        half = target.shared.sizes["arch"] // 2
+        half = target.sizes["arch"] // 2
         several = f"the mean of {len(others)} others"
         choosers = {
             _OWN: Chooser(grid),
@@ -65,7 +67,7 @@ def averaged(group: Sequence[Found], grid: str, *, replicates: int) -> xr.DataAr
             f"{several}, {Chooser.num_archs} architectures of each": Chooser(grid, mean),
             f"{_OWN}, {half} architectures": Chooser(grid, num_archs=half),
         }
-        judged.append(judge(target.shared, choosers, replicates=replicates)["correlation"])
+        judged.append(judge(target, choosers, replicates=replicates)["correlation"])
     return xr.concat(judged, "profile").mean("profile")
 
 
@@ -80,5 +82,7 @@ def _verdict(by_grid: dict[str, xr.DataArray], of: str) -> str:
             "worse": "chooses worse",
             "open": "makes no difference that these data show",
         }
-        said.append(f"* {grid}: averaging over {_TITLES[of]} {words[verdict(gain)]}, {gain_cell(gain)} over one profile.")
+        said.append(
+            f"* {grid}: averaging over {_TITLES[of]} {words[verdict(gain)]}, {gain_cell(gain)} over one profile."
+        )
     return "\n".join(said)

@@ -1,6 +1,6 @@
 """Rules that choose an interval, judged on architectures that had no part in the choice."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -11,9 +11,19 @@ from numpy.typing import NDArray
 from sweetgrad.analysis.counts import interval_counts
 from sweetgrad.analysis.intervals import Interval, IntervalGrid, sliding_windows
 from sweetgrad.analysis.sweetness import sweetness_by_arch
-from sweetgrad.store.schema import STATUS
 
-__all__ = ["GRIDS", "PAPER", "Chooser", "candidates", "choose", "judge", "read_candidates", "spearman"]
+__all__ = [
+    "GRIDS",
+    "PAPER",
+    "Chooser",
+    "candidates",
+    "columns_of",
+    "judge",
+    "mean_sweetness",
+    "read_candidates",
+    "spearman",
+    "sweetest",
+]
 
 PAPER = "split 2"
 """The paper's rule."""
@@ -39,8 +49,8 @@ def candidates() -> tuple[Interval, ...]:
     return tuple(dict.fromkeys(piece for grid in GRIDS.values() for piece in grid))
 
 
-def read_candidates(profile: xr.Dataset, accuracy: xr.DataArray | None, *, first: Sequence[str], most: int) -> xr.Dataset:
-    """Read what every candidate says of a seeded uniform sample of a profile's architectures.
+def read_candidates(profile: xr.Dataset, accuracy: xr.DataArray | None, archs: Collection[str]) -> xr.Dataset:
+    """Read what every candidate says of some architectures of a profile.
 
     Parameters
     ----------
@@ -48,20 +58,14 @@ def read_candidates(profile: xr.Dataset, accuracy: xr.DataArray | None, *, first
         A profile as from `open_profile`.
     accuracy
         Dims ``(arch,)``, per cent; None if there is none.
-    first
-        Architectures that are taken before any other, if they were measured.
-    most
-        Sample at most so many.
+    archs
+        Architectures, all measured.
 
     Returns
     -------
     Dims ``(arch, interval)``: ``sweetness`` and ``score`` of each candidate; ``accuracy`` (arch), NaN where unknown.
     """
-    measured = profile["arch"].values[profile["status"].values == STATUS["ok"]]
-    wanted = set(first)
-    others = np.random.RandomState(0).permutation([arch for arch in measured if arch not in wanted])
-    taken = {*wanted, *others[: max(0, most - len(wanted))]}
-    rows = profile.isel(arch=[i for i, arch in enumerate(profile["arch"].values) if arch in taken])
+    rows = profile.isel(arch=np.flatnonzero(profile["arch"].isin(list(archs)).values))
     by_arch = sweetness_by_arch(rows, candidates())
     counts = interval_counts(rows, candidates(), level="network").sel(arch=by_arch["arch"])
     known = xr.full_like(by_arch[:, 0], np.nan) if accuracy is None else accuracy.reindex(arch=by_arch["arch"])
@@ -125,6 +129,7 @@ def judge(
     if half < needed:
         raise ValueError(f"expected two halves of at least {needed} architectures, got {read.sizes['arch']} in all")
     random = np.random.RandomState(seed)
+    sources = {(id(each.sweetness), each.num_archs): each for each in choosers.values()}
     accuracy, score = read["accuracy"].values, read["score"].values
     known = not np.isnan(accuracy).all()
     chosen = np.empty((len(choosers), replicates, draws), dtype=np.int64)
@@ -132,11 +137,15 @@ def judge(
     for replicate in range(replicates):
         order = random.permutation(read.sizes["arch"])
         place = random.rand(draws, half).argsort(axis=1)
-        for row, chooser in enumerate(choosers.values()):
-            sweetness = read["sweetness"] if chooser.sweetness is None else chooser.sweetness
-            chosen[row, replicate] = choose(
-                sweetness.values[order[:half]], place < chooser.num_archs, _columns(chooser.grid)
+        means = {
+            source: mean_sweetness(
+                (read["sweetness"] if each.sweetness is None else each.sweetness).values[order[:half]],
+                place < each.num_archs,
             )
+            for source, each in sources.items()
+        }
+        for row, each in enumerate(choosers.values()):
+            chosen[row, replicate] = sweetest(means[id(each.sweetness), each.num_archs], columns_of(each.grid))
         if known:
             others = random.choice(order[half:], read.sizes["arch"] - half)
             others = others[~np.isnan(accuracy[others])]
@@ -155,25 +164,15 @@ def judge(
     )
 
 
-def choose(sweetness: NDArray[np.float64], subsets: NDArray[np.bool_], columns: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Algorithm 1 for many subsets of architectures at once.
+def mean_sweetness(sweetness: NDArray[np.float64], subsets: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Outer mean of Eq. 3 for many subsets at once; shapes (arch, interval) and (subset, arch) to (subset, interval)."""
+    return np.asarray(subsets.astype(np.float64) @ sweetness / subsets.sum(axis=1, keepdims=True))
 
-    Parameters
-    ----------
-    sweetness
-        Of every architecture; shape (arch, interval).
-    subsets
-        Which architectures choose; shape (subset, arch).
-    columns
-        Intervals to choose from, in the order in which ties are broken.
 
-    Returns
-    -------
-    The column chosen by each subset; shape (subset,).
-    """
-    mean = subsets.astype(np.float64) @ sweetness[:, columns] / subsets.sum(axis=1, keepdims=True)
+def sweetest(mean: NDArray[np.float64], columns: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Column with the largest mean in every row, among some columns, in whose order ties are broken (Algorithm 1)."""
     # As in best_interval: equal sums differ in their last digits by the order of addition.
-    return np.asarray(columns[np.argmax(np.round(mean, 12), axis=1)])
+    return np.asarray(columns[np.argmax(np.round(mean[:, columns], 12), axis=1)])
 
 
 def spearman(scores: NDArray[np.float64], accuracy: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -189,6 +188,7 @@ def spearman(scores: NDArray[np.float64], accuracy: NDArray[np.float64]) -> NDAr
 
 
 @cache
-def _columns(grid: str) -> NDArray[np.int64]:
+def columns_of(grid: str) -> NDArray[np.int64]:
+    """Where the intervals of one of `GRIDS` stand among the `candidates`."""
     place = {piece: column for column, piece in enumerate(candidates())}
     return np.array([place[piece] for piece in GRIDS[grid]])

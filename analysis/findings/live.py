@@ -34,15 +34,17 @@ def gain_of_live(
 
     Returns
     -------
-    Dims ``(resample,)``, the first without resampling: Spearman of ``params``, ``params_live``, ``sweet``; ``share``: of the gain of
-    ``sweet`` over ``params``, that of ``params_live``; ``within``: of ``sweet`` within groups of equal ``params_live`` (see
+    Dims ``(resample,)``, the first without resampling: Spearman of ``params``, ``params_live``, ``sweet``; ``share``: of the gain
+    of ``sweet`` over ``params``, that of ``params_live``; ``within``: of ``sweet`` within groups of equal ``params_live`` (see
     `spearman_within`); ``params_all_live`` and ``sweet_all_live``: among architectures without dead weights. In the attributes
     ``num_archs``, ``num_grouped`` (in groups large enough), ``num_groups`` and ``num_all_live``.
     """
     measured = np.flatnonzero(profile["status"].values == STATUS["ok"])[num_chose:]
     rows = profile.isel(arch=measured)
     trained = accuracy.reindex(arch=rows["arch"].values).values
-    columns = np.stack([each.values for each in (params_weights(rows), params_live(rows), score(rows, interval))], axis=1)
+    columns = np.stack(
+        [each.values for each in (params_weights(rows), params_live(rows), score(rows, interval))], axis=1
+    )
     columns, trained = columns[~np.isnan(trained)], trained[~np.isnan(trained)]
     size = np.unique(columns[:, 1], return_inverse=True, return_counts=True)
     grouped = size[2][size[1]] >= _SMALLEST_GROUP
@@ -85,7 +87,9 @@ def spearman_within(x: NDArray[np.float64], y: NDArray[np.float64], group: NDArr
     return float(np.average(product[kept] / np.sqrt(aa[kept] * bb[kept]), weights=size[kept]))
 
 
-def _centred_ranks_within(x: NDArray[np.float64], code: NDArray[np.int64], size: NDArray[np.int64]) -> NDArray[np.float64]:
+def _centred_ranks_within(
+    x: NDArray[np.float64], code: NDArray[np.int64], size: NDArray[np.int64]
+) -> NDArray[np.float64]:
     """Rank of every value in its group, less the mean rank of the group; ties get the mean of their places."""
     from scipy.stats import rankdata  # half a second to import
 

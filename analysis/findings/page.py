@@ -7,34 +7,16 @@ import xarray as xr
 from sweetgrad.analysis.findings.averaging import averaging_section
 from sweetgrad.analysis.findings.choosing import GRIDS, PAPER, Chooser, judge
 from sweetgrad.analysis.findings.live import gain_of_live
+from sweetgrad.analysis.findings.prose import INTRODUCTION, LIVE, RULES
 from sweetgrad.analysis.findings.reading import Found, default_profiles, read_profiles
-from sweetgrad.analysis.findings.stability import stability_section
+from sweetgrad.analysis.findings.stability import choices_table, stability_section
 from sweetgrad.analysis.findings.tables import Verdict, gain_cell, overall, verdict, with_interval
+from sweetgrad.analysis.intervals import Interval
 from sweetgrad.analysis.reproduction.tables import markdown_table
 from sweetgrad.analysis.sweetness import best_interval
 from sweetgrad.store import Location
 
 __all__ = ["findings_page"]
-
-_INTRODUCTION = """# Findings
-
-What the stored counts say beyond the paper. `sweetgrad findings` writes this page from stores; nothing in it is typed, and the
-verdicts are chosen by the numbers.
-
-```console
-$ sweetgrad findings {names} --out findings.md
-```
-
-**How it was judged.** {replicates} times the architectures of a profile fall at random into two halves. {draws} random subsets of
-{num_archs} architectures from the first half choose an interval each, by sweetness and without any accuracy; Spearman's correlation
-of the score in it with accuracy is then measured on a bootstrap resample of the second half. Brackets hold the middle 95 % of the
-{replicates} means. All rules see the same halves and subsets, so a difference between rules is one of pairs; it is **bold** where
-zero lies outside its brackets.
-
-**What this cannot tell.** The brackets hold the chance of architectures, not that of the batch: beside CIFAR-10 each data set has one
-batch here. The data sets of NAS-Bench-201 share their architectures, and their accuracies resemble each other, so they are less than
-independent witnesses; another search space is a better one. Rules are many and differences small: a rule counts as better
-only if it is worse nowhere and better in most of the data that did not suggest it."""
 
 _VERDICTS = {
     "better": "It proves better: nowhere worse, and better in most of what is held back.",
@@ -69,8 +51,8 @@ def findings_page(stores: Iterable[Location], *, most: int = 4000, replicates: i
     judged = [each for each in found if each.selector is not None]
     if not judged:
         raise ValueError(
-            f"expected a profile of at least {2 * Chooser.num_archs} architectures with trained accuracies of its data set, and there "
-            f"is none in {', '.join(map(str, stores))}: run `sweetgrad accuracy import` first"
+            f"expected a profile of at least {2 * Chooser.num_archs} architectures with trained accuracies of its data set, and "
+            f"there is none in {', '.join(map(str, stores))}: run `sweetgrad accuracy import` first"
         )
     draws = 50
     names = " ".join(str(store).rstrip("/").rpartition("/")[2] for store in stores)
@@ -81,12 +63,12 @@ def findings_page(stores: Iterable[Location], *, most: int = 4000, replicates: i
     suggesting = default_profiles(judged)[0]
     suggested = str(results[suggesting.name]["correlation"].mean("replicate").idxmax("chooser").values)
     blocks = [
-        _INTRODUCTION.format(names=names, replicates=replicates, draws=draws, num_archs=Chooser.num_archs),
+        INTRODUCTION.format(names=names, replicates=replicates, draws=draws, num_archs=Chooser.num_archs),
         _profiles(found),
         *stability_section(found, results, replicates=replicates),
         *_rules(judged, results, suggesting, suggested),
         *averaging_section(found, suggested=suggested, replicates=replicates),
-        *_live(default_profiles(judged)),
+        *_live(default_profiles(judged), dict.fromkeys((PAPER, suggested))),
     ]
     return "\n\n".join(blocks) + "\n"
 
@@ -107,9 +89,7 @@ def _profiles(found: Sequence[Found]) -> str:
     return "## What was read\n\n" + markdown_table(header, rows)
 
 
-def _rules(
-    judged: Sequence[Found], results: dict[str, xr.Dataset], suggesting: Found, suggested: str
-) -> Iterator[str]:
+def _rules(judged: Sequence[Found], results: dict[str, xr.Dataset], suggesting: Found, suggested: str) -> Iterator[str]:
     columns = {each.title: results[each.name] for each in default_profiles(judged)}
     batches = [each for each in judged if each.kin == suggesting.kin and each is not suggesting]
     if batches:
@@ -121,13 +101,7 @@ def _rules(
         grid: [verdict(gains[title].sel(chooser=grid)) for title in held_back] for grid in GRIDS if grid != PAPER
     }
 
-    yield (
-        "## Other sets of intervals to choose from\n\n"
-        "The paper's rule chooses the sweetest of the intervals of split 2. Here the same rule chooses from others: other splits, all "
-        "intervals of splits 1 to 10 at once, and sliding windows [t, ratio · t) from every stored edge, as `sliding_windows` "
-        f"makes them. First the correlation of the paper's rule, then what each other gains over it. {suggesting.title} "
-        "suggests, the other columns judge."
-    )
+    yield RULES.format(suggesting=suggesting.title)
     rows = [
         [PAPER, *(with_interval(each["correlation"].sel(chooser=PAPER)) for each in columns.values()), ""],
         *(
@@ -140,14 +114,26 @@ def _rules(
         "And the correlation in the worst 5 % of draws, which is what a single choice risks:\n\n"
         + markdown_table(
             ["intervals", *columns],
-            [[grid, *(f"{float(each['unlucky'].sel(chooser=grid)):.3f}" for each in columns.values())] for grid in GRIDS],
+            [
+                [grid, *(f"{float(each['unlucky'].sel(chooser=grid)):.3f}" for each in columns.values())]
+                for grid in GRIDS
+            ],
         )
     )
     yield _suggestion(suggesting, suggested, verdicts)
+    if batches:
+        above = sum(
+            float((each["correlation"].sel(chooser=suggested) - each["correlation"].sel(chooser=PAPER)).mean()) > 0
+            for each in (results[batch.name] for batch in batches)
+        )
+        yield f"Over the paper's rule, {suggested} gains in {above} of the {len(batches)} other batches of {suggesting.title}."
+    yield f"What is chosen from {suggested}:\n\n" + choices_table(judged, results, suggested)
 
 
 def _suggestion(suggesting: Found, suggested: str, verdicts: dict[str, list[Verdict]]) -> str:
-    outcome = {kind: [grid for grid in verdicts if overall(verdicts[grid]) == kind] for kind in ("better", "open", "worse")}
+    outcome = {
+        kind: [grid for grid in verdicts if overall(verdicts[grid]) == kind] for kind in ("better", "open", "worse")
+    }
     lines = [
         f"* {suggesting.title} suggests **{suggested}**, with the largest mean correlation there. "
         + (_VERDICTS[overall(verdicts[suggested])] if suggested in verdicts else "That is the paper's rule."),
@@ -164,49 +150,53 @@ def _suggestion(suggesting: Found, suggested: str, verdicts: dict[str, list[Verd
     return "\n".join(lines)
 
 
-def _live(profiles: Sequence[Found]) -> Iterator[str]:
-    yield (
-        "## How much of the gain is live parameters alone\n\n"
-        "A weight on an edge that no path from input to output uses has gradient exactly zero. Counting the others, the *live* weights, "
-        "needs no interval. Sweet Gradient is counted in the paper's interval, chosen by the first "
-        f"{Chooser.num_archs} architectures and correlated on all others. *Share* is the part of its gain over Parameters that live "
-        "parameters have by themselves; *within* is Spearman's correlation among architectures with equally many live weights "
-        "(groups of at least 10, weighted by their size), where live parameters say nothing. The last two columns are of architectures "
-        "without any dead weight. Brackets: bootstrap over architectures."
-    )
-    rows, shares = [], []
-    for each in profiles:
-        profile, accuracy = each.open(), each.accuracy
-        assert accuracy is not None
-        best = best_interval(profile, bootstrap=1)
-        gain = gain_of_live(profile, accuracy, best.interval)
-        shares.append((each.title, gain))
-        rows.append(
+def _live(profiles: Sequence[Found], grids: Iterable[str]) -> Iterator[str]:
+    yield LIVE.format(num_archs=Chooser.num_archs)
+    gains = [(each, grid, *_gain(each, grid)) for grid in grids for each in profiles]
+    header = [
+        "profile",
+        "intervals",
+        "chosen",
+        "archs",
+        "Parameters",
+        "live Parameters",
+        "Sweet Gradient",
+        "share",
+        "within",
+    ]
+    yield markdown_table(
+        [*header, "groups / archs", "Parameters, none dead", "Sweet Gradient, none dead", "archs"],
+        [
             [
                 each.title,
-                str(best.interval),
+                grid,
+                str(interval),
                 f"{gain.attrs['num_archs']:,}",
                 *(with_interval(gain[name]) for name in ("params", "params_live", "sweet", "share", "within")),
                 f"{gain.attrs['num_groups']:,} / {gain.attrs['num_grouped']:,}",
                 *(with_interval(gain[name]) for name in ("params_all_live", "sweet_all_live")),
                 f"{gain.attrs['num_all_live']:,}",
             ]
-        )
-    header = ["profile", "interval", "archs", "Parameters", "live Parameters", "Sweet Gradient", "share", "within"]
-    yield markdown_table(
-        [*header, "groups / archs", "Parameters, none dead", "Sweet Gradient, none dead", "archs"], rows
+            for each, grid, interval, gain in gains
+        ],
     )
-    yield "\n".join(f"* {title}: {_live_verdict(gain)}" for title, gain in shares)
+    yield "\n".join(f"* {each.title}, {grid}: {_live_verdict(gain)}" for each, grid, _, gain in gains)
+
+
+def _gain(each: Found, grid: str) -> tuple[Interval, xr.Dataset]:
+    profile, accuracy = each.open(), each.accuracy
+    assert accuracy is not None
+    interval = best_interval(profile, GRIDS[grid], bootstrap=1).interval
+    return interval, gain_of_live(profile, accuracy, interval, num_chose=Chooser.num_archs)
 
 
 def _live_verdict(gain: xr.Dataset) -> str:
-    beyond = verdict(gain["within"])
-    share = float(gain["share"][0])
-    return (
-        f"live parameters alone have {share:.0%} of the gain. Among equally many live weights Sweet Gradient "
-        + {
-            "better": "still ranks: it is more than a count of live weights.",
-            "worse": "ranks the wrong way round.",
-            "open": "shows no ranking of its own.",
-        }[beyond]
-    )
+    share = f"live parameters alone have {round(100 * float(gain['share'][0])) + 0} % of the gain."
+    if gain.attrs["num_groups"] == 0:
+        return f"{share} No group of equally many live weights is large enough to rank in."
+    beyond = {
+        "better": "still ranks: it is more than a count of live weights.",
+        "worse": "ranks the wrong way round.",
+        "open": "shows no ranking of its own.",
+    }
+    return f"{share} Among equally many live weights Sweet Gradient {beyond[verdict(gain['within'])]}"

@@ -1,18 +1,19 @@
 """The profiles that findings rest on, each read once: what every candidate interval says of a sample of its architectures."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from sweetgrad.analysis.findings.choosing import Chooser, read_candidates
 from sweetgrad.analysis.labels import own_accuracy
 from sweetgrad.store import Location, ProfileInfo, info, open_accuracy, open_profile
 from sweetgrad.store.schema import STATUS
 
-__all__ = ["Found", "default_profiles", "read_profiles", "varying"]
+__all__ = ["Found", "default_profiles", "on_shared", "read_profiles", "varying"]
 
 _DATASETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet16-120": "ImageNet16-120"}
 _SPACES = {"nas-bench-101": "NAS-Bench-101", "nas-bench-201": "NAS-Bench-201", "darts": "DARTS"}
@@ -28,18 +29,16 @@ class Found:
         Where it lies, what the store says of it, and its accuracy; None if there is none.
     read
         As from `read_candidates`.
-    shared
-        The rows of ``read`` whose architectures were measured in every profile of the space.
     """
 
     store: Location
     info: ProfileInfo
     selector: str | None
     read: xr.Dataset
-    shared: xr.Dataset
 
     @property
     def name(self) -> str:
+        """Name of the profile in its store."""
         return self.info.status.name
 
     @property
@@ -49,14 +48,17 @@ class Found:
 
     @property
     def title(self) -> str:
+        """Search space and data set, as they are written."""
         space, dataset = self.kin
         return f"{_SPACES.get(space, space)}, {_DATASETS.get(dataset, dataset)}"
 
     @cached_property
     def accuracy(self) -> xr.DataArray | None:
+        """Dims ``(arch,)``, per cent; None if there is none."""
         return None if self.selector is None else open_accuracy(self.store, self.info.spec.space, self.selector)
 
     def open(self) -> xr.Dataset:
+        """The whole profile."""
         return open_profile(self.store, self.name, chunks=None)
 
 
@@ -68,7 +70,7 @@ def read_profiles(stores: Iterable[Location], *, most: int) -> list[Found]:
     stores
         Paths or URLs.
     most
-        Architectures of each profile that are sampled at most, those that all profiles of the space share first.
+        Architectures of each profile that are sampled at most; those come first that many profiles of the space have measured.
     """
     profiles = [
         (store, profile, own_accuracy(store, found, profile))
@@ -77,23 +79,32 @@ def read_profiles(stores: Iterable[Location], *, most: int) -> list[Found]:
         for profile in found.profiles
         if profile.status.num_ok >= 2 * Chooser.num_archs
     ]
-    return list(_read(profiles, most=most))
-
-
-def _read(profiles: Sequence[tuple[Location, ProfileInfo, str | None]], *, most: int) -> Iterator[Found]:
-    measured: dict[str, list[set[str]]] = {}
-    for store, profile, _ in profiles:
-        status = open_profile(store, profile.status.name, chunks=None)["status"]
-        archs = set(status["arch"].values[status.values == STATUS["ok"]])
-        measured.setdefault(profile.spec.space, []).append(archs)
-    for store, profile, selector in profiles:
-        shared = sorted(set.intersection(*measured[profile.spec.space]))
-        shared = np.random.RandomState(0).permutation(shared)[:most].tolist()
-        accuracy = None if selector is None else open_accuracy(store, profile.spec.space, selector)
+    measured = [_measured(store, profile) for store, profile, _ in profiles]
+    sampled = {}
+    for space in {profile.spec.space for _, profile, _ in profiles}:
+        of_space = [
+            archs for (_, profile, _), archs in zip(profiles, measured, strict=True) if profile.spec.space == space
+        ]
+        archs, count = np.unique(np.concatenate(of_space), return_counts=True)
+        sampled[space] = archs[np.lexsort((np.random.RandomState(0).permutation(len(archs)), -count))]
+    found_profiles = []
+    for (store, profile, selector), archs in zip(profiles, measured, strict=True):
+        order = sampled[profile.spec.space]
+        taken = order[np.isin(order, archs)][:most]
         rows = open_profile(store, profile.status.name, chunks=None)
-        read = read_candidates(rows, accuracy, first=shared, most=most)
-        kept = sorted(set(shared) & set(read["arch"].values.tolist()))
-        yield Found(store, profile, selector, read, read.sel(arch=kept))
+        accuracy = None if selector is None else open_accuracy(store, profile.spec.space, selector)
+        found_profiles.append(Found(store, profile, selector, read_candidates(rows, accuracy, taken.tolist())))
+    return found_profiles
+
+
+def _measured(store: Location, profile: ProfileInfo) -> NDArray[np.str_]:
+    status = open_profile(store, profile.status.name, chunks=None)["status"]
+    return np.array(status["arch"].values[status.values == STATUS["ok"]].tolist())
+
+
+def on_shared(group: Sequence[Found]) -> list[xr.Dataset]:
+    """What was read of the architectures that all of some profiles share, in one order."""
+    return list(xr.align(*(each.read for each in group), join="inner", exclude="interval"))
 
 
 def default_profiles(found: Sequence[Found]) -> list[Found]:
@@ -103,7 +114,7 @@ def default_profiles(found: Sequence[Found]) -> list[Found]:
 
 
 def varying(found: Sequence[Found], of: str) -> list[Found]:
-    """The largest set of profiles of one space and data set that differ in ``seed``, or in ``batch_size``, and not in the other."""
+    """The most profiles of one space and data set that differ in ``seed``, or in ``batch_size``, and not in the other."""
     same = {"seed": "batch_size", "batch_size": "seed"}[of]
     groups: dict[object, list[Found]] = {}
     for each in found:

@@ -5,50 +5,45 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 import xarray as xr
 
-from sweetgrad.analysis.findings.choosing import GRIDS, PAPER, Chooser, candidates, judge
-from sweetgrad.analysis.findings.reading import Found, default_profiles, varying
+from sweetgrad.analysis.findings.choosing import GRIDS, PAPER, Chooser, candidates, columns_of, judge, spearman
+from sweetgrad.analysis.findings.prose import AGREEMENT, STABILITY
+from sweetgrad.analysis.findings.reading import Found, default_profiles, on_shared, varying
 from sweetgrad.analysis.findings.tables import with_interval
-from sweetgrad.analysis.intervals import IntervalGrid
 from sweetgrad.analysis.reproduction.tables import markdown_table
-from sweetgrad.analysis.correlation import correlation_by_interval
 from sweetgrad.analysis.sweetness import best_interval
 
-__all__ = ["agreement", "stability_section"]
+__all__ = ["agreement", "choices_table", "stability_section"]
 
 
 def stability_section(found: Sequence[Found], results: Mapping[str, xr.Dataset], *, replicates: int) -> Iterator[str]:
     """Blocks of Markdown; ``results`` holds for every profile what `judge` says of each of `GRIDS`."""
-    yield (
-        "## How stable the chosen interval is\n\n"
-        "The paper's rule: what the first 100 architectures choose, what random subsets of 100 choose most often, how what they "
-        "choose ranks on the other half, and what the interval of split 2 that ranks best would reach, which nobody can know "
-        "without accuracies."
-    )
-    yield markdown_table(
-        ["profile", "first 100", "most often", "next", "Spearman", "worst 5 %", "in hindsight"],
-        [_choices(each, results[each.name]) for each in found],
-    )
+    yield STABILITY.format(num_archs=Chooser.num_archs)
+    yield choices_table(found, results, PAPER)
     yield from _agreements(found, results)
     yield from _borrowed(found, replicates=replicates)
 
 
-def _choices(each: Found, result: xr.Dataset) -> list[str]:
-    judged = result.sel(chooser=PAPER)
+def choices_table(found: Sequence[Found], results: Mapping[str, xr.Dataset], grid: str) -> str:
+    """What is chosen from one of `GRIDS` in every profile, and how it ranks."""
+    header = ["profile", "first 100", "most often", "next", "Spearman", "worst 5 %", "in hindsight"]
+    return markdown_table(header, [_choices(each, results[each.name].sel(chooser=grid), grid) for each in found])
+
+
+def _choices(each: Found, judged: xr.Dataset, grid: str) -> list[str]:
     order = np.argsort(-judged["share"].values, kind="stable")[:2]
     often = [f"{candidates()[i]} {float(judged['share'][i]):.0%}" for i in order]
-    profile = each.open()
-    first = str(best_interval(profile, bootstrap=1).interval)
-    if each.accuracy is None:
-        return [f"`{each.name}`", first, *often, "", "", ""]
-    by_interval = correlation_by_interval(profile, each.accuracy, IntervalGrid())
-    best = int(by_interval.argmax().values)
+    row = [f"`{each.name}`", str(best_interval(each.open(), GRIDS[grid], bootstrap=1).interval), *often]
+    if each.selector is None:
+        return [*row, "", "", ""]
+    known = each.read["accuracy"].notnull().values
+    columns = columns_of(grid)
+    ranked = spearman(each.read["score"].values[known][:, columns], each.read["accuracy"].values[known])
+    best = int(ranked.argmax())
     return [
-        f"`{each.name}`",
-        first,
-        *often,
+        *row,
         with_interval(judged["correlation"]),
         f"{float(judged['unlucky']):.3f}",
-        f"{float(by_interval[best]):.3f} {by_interval['interval'].values[best]}",
+        f"{ranked[best]:.3f} {candidates()[columns[best]]}",
     ]
 
 
@@ -68,7 +63,10 @@ def agreement(shares: Iterable[xr.DataArray]) -> float:
 def _agreements(found: Sequence[Found], results: Mapping[str, xr.Dataset]) -> Iterator[str]:
     largest = varying(found, "seed")
     defaults = default_profiles(found)
-    spaces = {space: [each for each in defaults if each.kin[0] == space] for space in dict.fromkeys(e.kin[0] for e in defaults)}
+    spaces = {
+        space: [each for each in defaults if each.kin[0] == space]
+        for space in dict.fromkeys(e.kin[0] for e in defaults)
+    }
     groups = {
         f"seed ({len(largest)})": largest,
         f"batch size ({len(varying(found, 'batch_size'))})": varying(found, "batch_size"),
@@ -80,10 +78,7 @@ def _agreements(found: Sequence[Found], results: Mapping[str, xr.Dataset]) -> It
         share = {each.name: results[each.name]["share"].sel(chooser=grid) for each in found}
         within = np.mean([float((share[each.name] ** 2).sum()) for each in found])
         rows.append([grid, f"{within:.0%}", *(f"{agreement(share[e.name] for e in of):.0%}" for of in groups.values())])
-    yield (
-        "How often two subsets of 100 architectures choose the very same interval: two of one profile, and two of profiles that "
-        "differ in one thing. Sliding windows overlap, so that their choices differ often and by little."
-    )
+    yield AGREEMENT.format(num_archs=Chooser.num_archs)
     yield markdown_table(["intervals", "same profile", *(f"other {title}" for title in groups)], rows)
 
 
@@ -94,13 +89,15 @@ def _borrowed(found: Sequence[Found], *, replicates: int) -> Iterator[str]:
     for space in spaces:
         lenders = [each for each in defaults if each.kin[0] == space]
         borrowers = [each for each in lenders if each.selector is not None]
-        if len(lenders) < 2 or lenders[0].shared.sizes["arch"] < 2 * Chooser.num_archs:
+        shared = dict(zip([each.title for each in lenders], on_shared(lenders), strict=True))
+        num_archs = shared[lenders[0].title].sizes["arch"]
+        if len(lenders) < 2 or not borrowers or num_archs < 2 * Chooser.num_archs:
             continue
-        choosers = {each.title: Chooser(sweetness=each.shared["sweetness"]) for each in lenders}
-        judged = [judge(each.shared, choosers, replicates=replicates)["correlation"] for each in borrowers]
+        choosers = {title: Chooser(sweetness=read["sweetness"]) for title, read in shared.items()}
+        judged = [judge(shared[each.title], choosers, replicates=replicates)["correlation"] for each in borrowers]
         rows = [[lender, *(with_interval(each.sel(chooser=lender)) for each in judged)] for lender in choosers]
         yield (
             "The interval chosen on one data set (rows), used on another (columns), Spearman, "
-            f"{lenders[0].shared.sizes['arch']:,} architectures:"
+            f"{num_archs:,} architectures:"
         )
         yield markdown_table(["chosen on", *(f"used on {each.title}" for each in borrowers)], rows)

@@ -12,9 +12,12 @@ Verdict: TypeAlias = Literal["better", "worse", "open"]
 
 
 def interval_of(values: xr.DataArray) -> tuple[float, float, float]:
-    """Mean, and 95 % percentile interval over replicates."""
-    low, high = np.nanquantile(values, [0.025, 0.975])
-    return float(np.nanmean(values)), float(low), float(high)
+    """Mean, and 95 % percentile interval over replicates that are not NaN; NaN if all are."""
+    kept = values.values[~np.isnan(values.values)]
+    if not kept.size:
+        return np.nan, np.nan, np.nan
+    low, high = np.quantile(kept, [0.025, 0.975])
+    return float(kept.mean()), float(low), float(high)
 
 
 def verdict(gain: xr.DataArray) -> Verdict:
@@ -37,10 +40,10 @@ def overall(verdicts: Sequence[Verdict]) -> Verdict:
     >>> overall(["better", "better", "open"]), overall(["better", "better", "worse"]), overall(["open", "open", "better"])
     ('better', 'open', 'open')
     """
-    for sign, other in (("better", "worse"), ("worse", "better")):
-        if other not in verdicts and 2 * verdicts.count(sign) > len(verdicts):
-            return sign
-    return "open"
+    better, worse = verdicts.count("better"), verdicts.count("worse")
+    if worse == 0 and 2 * better > len(verdicts):
+        return "better"
+    return "worse" if better == 0 and 2 * worse > len(verdicts) else "open"
 
 
 def gain_cell(gain: xr.DataArray) -> str:
@@ -51,5 +54,6 @@ def gain_cell(gain: xr.DataArray) -> str:
 
 
 def with_interval(values: xr.DataArray) -> str:
-    """Mean and interval over replicates."""
-    return "{:.3f} ({:.3f} to {:.3f})".format(*interval_of(values))
+    """Mean and interval over replicates; empty for NaN."""
+    mean, low, high = interval_of(values)
+    return "" if np.isnan(mean) else f"{mean:.3f} ({low:.3f} to {high:.3f})"

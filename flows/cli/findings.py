@@ -17,7 +17,9 @@ def findings(
         Path | None, typer.Option(help="Markdown file to write [default: print it].", show_default=False)
     ] = None,
     most: Annotated[int, typer.Option(help="Architectures of each profile to sample at most.")] = 4000,
-    replicates: Annotated[int, typer.Option(help="Halves and resamples of the architectures behind every interval.")] = 100,
+    replicates: Annotated[
+        int, typer.Option(help="Halves and resamples of the architectures behind every interval.")
+    ] = 100,
     storage_option: StorageOption = None,
 ) -> None:
     """Beyond the paper: how stable the interval is, which rules choose better, how much is live parameters alone."""
