@@ -13,6 +13,8 @@ from sweetgrad.analysis.reproduction.tables import markdown_table
 __all__ = ["averaged", "averaging_section"]
 
 _OWN = "the profile itself"
+_SMALL = 0.005
+"""A smaller change of a rank correlation is less than that from one batch to the next."""
 _TITLES = {"seed": "seeds of batch and initialisation", "batch_size": "batch sizes"}
 
 
@@ -83,6 +85,6 @@ def _verdict(by_grid: dict[str, xr.DataArray], of: str) -> str:
             "open": "makes no difference that these data show",
         }
         said.append(
-            f"* {grid}: averaging over {_TITLES[of]} {words[verdict(gain)]}, {gain_cell(gain)} over one profile."
+            f"* {grid}: averaging over {_TITLES[of]} {words[verdict(gain)]}, {gain_cell(gain)} over one profile"
         )
     return "\n".join(said)

@@ -86,7 +86,8 @@ def _profiles(found: Sequence[Found]) -> str:
         for each in found
     ]
     header = ["profile", "archs", "sampled", "accuracy", "batch SHA-256", "content digest"]
-    return "## What was read\n\n" + markdown_table(header, rows)
+    shared = "Architectures that many profiles of a space have measured are sampled first."
+    return f"## What was read\n\n{markdown_table(header, rows)}\n\n{shared}"
 
 
 def _rules(judged: Sequence[Found], results: dict[str, xr.Dataset], suggesting: Found, suggested: str) -> Iterator[str]:
@@ -120,7 +121,7 @@ def _rules(judged: Sequence[Found], results: dict[str, xr.Dataset], suggesting: 
             ],
         )
     )
-    yield _suggestion(suggesting, suggested, verdicts)
+    yield _suggestion(suggesting, suggested, verdicts, held_back)
     if batches:
         above = sum(
             float((each["correlation"].sel(chooser=suggested) - each["correlation"].sel(chooser=PAPER)).mean()) > 0
@@ -130,7 +131,7 @@ def _rules(judged: Sequence[Found], results: dict[str, xr.Dataset], suggesting: 
     yield f"What is chosen from {suggested}:\n\n" + choices_table(judged, results, suggested)
 
 
-def _suggestion(suggesting: Found, suggested: str, verdicts: dict[str, list[Verdict]]) -> str:
+def _suggestion(suggesting: Found, suggested: str, verdicts: dict[str, list[Verdict]], held_back: Sequence[str]) -> str:
     outcome = {
         kind: [grid for grid in verdicts if overall(verdicts[grid]) == kind] for kind in ("better", "open", "worse")
     }
@@ -147,6 +148,10 @@ def _suggestion(suggesting: Found, suggested: str, verdicts: dict[str, list[Verd
             if grids
         ),
     ]
+    for kind, said in (("open", "no difference shown"), ("worse", "worse")):
+        where = [title for title, found in zip(held_back, verdicts.get(suggested, []), strict=False) if found == kind]
+        if where:
+            lines.insert(1, f"* {suggested}, {said}: {'; '.join(where)}.")
     return "\n".join(lines)
 
 

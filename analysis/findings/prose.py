@@ -18,9 +18,9 @@ hold the middle 95 % of the {replicates} means. All rules see the same halves an
 of pairs; it is **bold** where zero lies outside its brackets.
 
 **What this cannot tell.** The brackets hold the chance of architectures, not that of the batch: where a data set has one profile,
-it is that of one batch. Data sets of one search space share their architectures, and their accuracies resemble each other, so they
-are less than independent witnesses; another search space is a better one. Rules are many and differences small: a rule counts
-as better only if it is worse nowhere, and better in more than half of the data that did not suggest it."""
+it is that of one batch. Data sets of one search space share their architectures, and their accuracies resemble each other, so
+they are less than independent witnesses; another search space is a better one. Rules are many and differences small: a rule
+counts as better only if it is worse nowhere, and better in more than half of the data that did not suggest it."""
 
 STABILITY = """## How stable the chosen interval is
 
@@ -40,14 +40,14 @@ First the correlation of the paper's rule, then what each other gains over it. {
 AVERAGING = """## Averaging before the choice
 
 Each profile is judged in turn. Its interval is chosen by itself; by one other profile; or by the mean sweetness of all others,
-with as many networks measured in all as the paper measures, or with as many architectures of each. *Gain* is over the paper's rule:
-split 2, {num_archs} architectures of the profile itself."""
+with as many networks measured in all as the paper measures, or with as many architectures of each. *Gain* is over the paper's
+rule: split 2, {num_archs} architectures of the profile itself."""
 
 LIVE = """## How much of the gain is live parameters alone
 
 A weight on an edge that no path from input to output uses has gradient exactly zero. Counting the others, the *live* weights,
-needs no interval. Sweet Gradient is counted in the interval that the first {num_archs} architectures choose, and correlated on all
-others. *Share* is the part of its gain over Parameters that live parameters have by themselves. *Within* is Spearman's
+needs no interval. Sweet Gradient is counted in the interval that the first {num_archs} architectures choose, and correlated on
+all others. *Share* is the part of its gain over Parameters that live parameters have by themselves. *Within* is Spearman's
 correlation among architectures with equally many live weights (groups of at least 10, weighted by their size), where live
 parameters say nothing; it is lower than the others by nature, for within a group architectures differ less. The last two
 correlations are of architectures without any dead weight. Brackets: bootstrap over architectures."""
