@@ -25,7 +25,7 @@ _VERDICTS = {
 }
 
 
-def findings_page(stores: Iterable[Location], *, most: int = 4000, replicates: int = 100) -> str:
+def findings_page(stores: Iterable[Location], *, most: int = 2000, replicates: int = 100) -> str:
     """Write the page of all findings that the profiles of some stores can answer.
 
     Parameters
@@ -177,7 +177,9 @@ def _live(profiles: Sequence[Found], grids: Iterable[str]) -> Iterator[str]:
                 grid,
                 str(interval),
                 f"{gain.attrs['num_archs']:,}",
-                *(with_interval(gain[name]) for name in ("params", "params_live", "sweet", "share", "within")),
+                *(with_interval(gain[name]) for name in ("params", "params_live", "sweet")),
+                with_interval(gain["share"]) if _gains(gain) else "",
+                with_interval(gain["within"]),
                 f"{gain.attrs['num_groups']:,} / {gain.attrs['num_grouped']:,}",
                 *(with_interval(gain[name]) for name in ("params_all_live", "sweet_all_live")),
                 f"{gain.attrs['num_all_live']:,}",
@@ -195,8 +197,16 @@ def _gain(each: Found, grid: str) -> tuple[Interval, xr.Dataset]:
     return interval, gain_of_live(profile, accuracy, interval, num_chose=Chooser.num_archs)
 
 
+def _gains(gain: xr.Dataset) -> bool:
+    return verdict(gain["sweet"] - gain["params"]) == "better"
+
+
 def _live_verdict(gain: xr.Dataset) -> str:
-    share = f"live parameters alone have {round(100 * float(gain['share'][0])) + 0} % of the gain."
+    share = (
+        f"live parameters alone have {round(100 * float(gain['share'][0])) + 0} % of the gain."
+        if _gains(gain)
+        else "Sweet Gradient has no gain over Parameters that could be shared."
+    )
     if gain.attrs["num_groups"] == 0:
         return f"{share} No group of equally many live weights is large enough to rank in."
     beyond = {

@@ -16,7 +16,7 @@ def findings(
     out: Annotated[
         Path | None, typer.Option(help="Markdown file to write [default: print it].", show_default=False)
     ] = None,
-    most: Annotated[int, typer.Option(help="Architectures of each profile to sample at most.")] = 4000,
+    most: Annotated[int, typer.Option(help="Architectures of each profile to sample at most.")] = 2000,
     replicates: Annotated[
         int, typer.Option(help="Halves and resamples of the architectures behind every interval.")
     ] = 100,

@@ -4,8 +4,10 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 
 from sweetgrad.analysis.findings import GRIDS, findings_page
+from sweetgrad.analysis.findings.page import _live_verdict
 from sweetgrad.store import (
     ProfileSpec,
     create_profile,
@@ -94,3 +96,23 @@ def test_page__without_any_accuracy_says_what_to_do(tmp_path):
     create_profile(empty, SPEC, arch=[f"a{i}" for i in range(NUM_ARCHS)], layers=["layer"])
     with pytest.raises(ValueError, match=r"none in .*empty\.zarr: run `sweetgrad accuracy import` first"):
         findings_page([empty])
+
+
+@pytest.mark.parametrize(
+    ("sweet", "groups", "said"),
+    [
+        (
+            0.9,
+            5,
+            "live parameters alone have 50 % of the gain. Among equally many live weights Sweet Gradient still ranks",
+        ),
+        (0.9, 0, "live parameters alone have 50 % of the gain. No group"),
+        (0.6, 5, "Sweet Gradient has no gain over Parameters that could be shared. Among"),
+    ],
+)
+def test_live_verdict__speaks_of_a_share_only_where_there_is_a_gain(sweet, groups, said):
+    figures = {"params": 0.7, "params_live": 0.8, "sweet": sweet, "share": 0.1 / (sweet - 0.7), "within": 0.4}
+    gain = xr.Dataset(
+        {name: ("resample", [value] * 3) for name, value in figures.items()}, attrs={"num_groups": groups}
+    )
+    assert _live_verdict(gain).startswith(said)
