@@ -7,7 +7,7 @@ import xarray as xr
 from sweetgrad.analysis.findings.choosing import PAPER, Chooser, judge
 from sweetgrad.analysis.findings.prose import AVERAGING
 from sweetgrad.analysis.findings.reading import Found, on_shared, varying
-from sweetgrad.analysis.findings.tables import gain_cell, verdict, with_interval
+from sweetgrad.analysis.findings.tables import gain_cell, interval_of, verdict, with_interval
 from sweetgrad.analysis.reproduction.tables import markdown_table
 
 __all__ = ["averaged", "averaging_section"]
@@ -84,7 +84,8 @@ def _verdict(by_grid: dict[str, xr.DataArray], of: str) -> str:
             "worse": "chooses worse",
             "open": "makes no difference that these data show",
         }
+        little = "; too little to matter" if abs(interval_of(gain)[0]) < _SMALL else ""
         said.append(
-            f"* {grid}: averaging over {_TITLES[of]} {words[verdict(gain)]}, {gain_cell(gain)} over one profile"
+            f"* {grid}: averaging over {_TITLES[of]} {words[verdict(gain)]}, {gain_cell(gain)} over one profile{little}."
         )
     return "\n".join(said)

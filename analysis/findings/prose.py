@@ -47,7 +47,8 @@ LIVE = """## How much of the gain is live parameters alone
 
 A weight on an edge that no path from input to output uses has gradient exactly zero. Counting the others, the *live* weights,
 needs no interval. Sweet Gradient is counted in the interval that the first {num_archs} architectures choose, and correlated on
-all others. *Share* is the part of its gain over Parameters that live parameters have by themselves. *Within* is Spearman's
-correlation among architectures with equally many live weights (groups of at least 10, weighted by their size), where live
-parameters say nothing; it is lower than the others by nature, for within a group architectures differ less. The last two
-correlations are of architectures without any dead weight. Brackets: bootstrap over architectures."""
+all others. *Share* is the part of its gain over Parameters that live parameters have by themselves, empty where there
+is none. *Within* is Spearman's correlation among architectures with equally many live weights (groups of at least 10,
+weighted by their size), where live parameters say nothing; it is lower than the others by nature, for within a group
+architectures differ less. The last two correlations are of architectures without any dead weight. Brackets: bootstrap
+over architectures."""
