@@ -5,7 +5,7 @@ from sweetgrad.analysis.comparison import compare_estimators, estimator_scores, 
 from sweetgrad.analysis.correlation import RankCorrelation, correlation_by_interval, heatmap, rank_correlation
 from sweetgrad.analysis.counts import interval_bounds, interval_counts
 from sweetgrad.analysis.figures import plot_comparison, plot_heatmap, plot_layers, plot_sweetness
-from sweetgrad.analysis.intervals import Interval, IntervalGrid
+from sweetgrad.analysis.intervals import Interval, IntervalGrid, sliding_windows
 from sweetgrad.analysis.layers import layer_profile
 from sweetgrad.analysis.scores import proportion, score
 from sweetgrad.analysis.sweet import sweet_grad_abs, sweet_grad_norm, sweet_snip
@@ -36,6 +36,7 @@ __all__ = [
     "proportion",
     "rank_correlation",
     "score",
+    "sliding_windows",
     "sweet_grad_abs",
     "sweet_grad_norm",
     "sweet_snip",

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Protocol, Self, TypeAlias, TypeGuard
 
-__all__ = ["Interval", "IntervalGrid", "Intervals", "as_intervals"]
+from sweetgrad.store.bins import EDGES
+
+__all__ = ["Interval", "IntervalGrid", "Intervals", "as_intervals", "sliding_windows"]
 
 Number: TypeAlias = int | float | str | Fraction
 """A threshold as a user writes it: ``1e-4``, ``"1/7000"``, ``Fraction(1, 7000)``."""
@@ -140,6 +142,39 @@ class IntervalGrid:
 
     def __len__(self) -> int:
         return len(self.thresholds) - 1
+
+
+def sliding_windows(ratio: Number = 2) -> list[Interval]:
+    """Overlapping windows ``[t, ratio * t)``, one from every stored edge whose multiple is a stored edge, too.
+
+    An `IntervalGrid` has edges where our decimal system puts them, and its intervals are of unequal width. These are equally wide
+    wherever they stand; docs/findings.md tells what `best_interval` gains by choosing from them.
+
+    Parameters
+    ----------
+    ratio
+        Upper edge over lower edge: a whole number from 2 to 10.
+
+    Returns
+    -------
+    Intervals in ascending order of their lower edges; all are exact in every store.
+
+    Raises
+    ------
+    ValueError
+        If ``ratio`` is no whole number from 2 to 10.
+
+    Examples
+    --------
+    >>> windows = sliding_windows(2)
+    >>> len(windows), str(windows[0]), str(windows[-1])
+    (216, '[1e-10, 2e-10)', '[5, 10)')
+    """
+    factor = as_threshold(ratio)
+    if factor not in range(2, 11):
+        raise ValueError(f"ratio must be a whole number from 2 to 10, got {ratio}: other windows have no stored edges")
+    edges = set(EDGES)
+    return [Interval(edge, edge * factor) for edge in EDGES if edge * factor in edges]
 
 
 Intervals: TypeAlias = IntervalGrid | HasBounds | tuple[Number, Number] | Sequence[HasBounds]

@@ -25,6 +25,7 @@ from sweetgrad.analysis import (
     plot_sweetness,
     rank_correlation,
     score,
+    sliding_windows,
 )
 from sweetgrad.analysis.comparison import open_estimator_scores
 from sweetgrad.analysis.counts import is_estimated
@@ -33,6 +34,7 @@ from sweetgrad.flows.cli.common import (
     MaxOption,
     MinOption,
     ProfileArgument,
+    SlidingOption,
     SplitOption,
     StorageOption,
     StoreArgument,
@@ -56,6 +58,7 @@ def intervals(
     max_: MaxOption = "10",
     min_: MinOption = "1e-10",
     split: SplitOption = 2,
+    sliding: SlidingOption = None,
     archs: Annotated[
         str | None,
         typer.Option(help="all, START:STOP, sample:N [default: the first 100 that were measured].", show_default=False),
@@ -69,9 +72,11 @@ def intervals(
     """Sweetness of every interval, and the best interval with its confidence (Algorithm 1)."""
     name, data = open_selected(locate(store, storage_option), profile, archs=archs)
     num_archs = 100 if archs is None else data.sizes["arch"]
-    best = best_interval(data, IntervalGrid(max_, min_, split), num_archs=num_archs, bootstrap=bootstrap)
+    grid = IntervalGrid(max_, min_, split) if sliding is None else sliding_windows(sliding)
+    best = best_interval(data, grid, num_archs=num_archs, bootstrap=bootstrap)
+    described = f"split {split}" if sliding is None else f"sliding windows of ratio {sliding}"
     console = Terminal()
-    console.print(f"[bold]{escape(name)}[/], {best.num_archs} architectures, split {split}")
+    console.print(f"[bold]{escape(name)}[/], {best.num_archs} architectures, {described}")
     console.print(_sweetness_table(best))
     console.print(
         f"Best interval [bold]{escape(str(best.interval))}[/]: sweetness {best.sweetness:.3f}, best in {best.confidence:.0%} of "
@@ -96,6 +101,7 @@ def correlate(
     max_: MaxOption = "10",
     min_: MinOption = "1e-10",
     split: SplitOption = 2,
+    sliding: SlidingOption = None,
     method: Annotated[str, typer.Option(help="spearman or kendall (tau-b).")] = "spearman",
     estimators: Annotated[
         bool, typer.Option("--estimators", help="All estimators in the store as well, as in Table 1 of the paper.")
@@ -120,7 +126,8 @@ def correlate(
     labels = open_accuracy(location, space, accuracy)
     grid = IntervalGrid(max_, min_, split)
     console = Terminal()
-    chosen = parse_interval(interval) if interval is not None else best_interval(data, grid)
+    choices = grid if sliding is None else sliding_windows(sliding)
+    chosen = parse_interval(interval) if interval is not None else best_interval(data, choices)
     scores = _scores(data, chosen, console=console)
     results = {
         label: rank_correlation(values, labels, method=_method(method), bootstrap=bootstrap)

@@ -11,6 +11,7 @@ from rich.markup import escape
 from sweetgrad.flows.cli.analysis import correlate, intervals
 from sweetgrad.flows.cli.estimate import estimate
 from sweetgrad.flows.cli.figures import figure, report
+from sweetgrad.flows.cli.findings import findings
 from sweetgrad.flows.cli.profile import profile
 from sweetgrad.flows.cli.release import merge, publish
 from sweetgrad.flows.cli.reproduce import reproduce
@@ -43,6 +44,7 @@ app.command(rich_help_panel="Ask")(intervals)
 app.command(rich_help_panel="Ask")(correlate)
 app.command(rich_help_panel="Ask")(search)
 app.command(rich_help_panel="Ask")(reproduce)
+app.command(rich_help_panel="Ask")(findings)
 app.command(rich_help_panel="Ask")(figure)
 app.command(rich_help_panel="Ask")(report)
 app.command(rich_help_panel="Look after the store")(info)

@@ -19,6 +19,7 @@ __all__ = [
     "MaxOption",
     "MinOption",
     "ProfileArgument",
+    "SlidingOption",
     "SplitOption",
     "StorageOption",
     "StoreArgument",
@@ -46,6 +47,14 @@ StorageOption = Annotated[
 
 MaxOption = Annotated[str, typer.Option("--max", help="Largest threshold.")]
 MinOption = Annotated[str, typer.Option("--min", help="Smallest threshold.")]
+SlidingOption = Annotated[
+    int | None,
+    typer.Option(
+        help="Choose from windows [t, RATIO*t) that start at every stored edge, and not from a grid; 2 to 10.",
+        metavar="RATIO",
+        show_default=False,
+    ),
+]
 SplitOption = Annotated[int, typer.Option(help="Parts of each order of magnitude; 1 to 10 are exact.")]
 
 

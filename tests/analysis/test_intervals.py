@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweetgrad.analysis import Interval, IntervalGrid
+from sweetgrad.analysis import Interval, IntervalGrid, sliding_windows
 from sweetgrad.analysis.intervals import as_intervals
+from sweetgrad.store import EDGES
 from sweetgrad.store.bins import threshold_bin
 
 
@@ -90,3 +91,17 @@ def test_as_intervals__takes_pairs_and_sequences() -> None:
     assert as_intervals((one, one)) == [one, one]
     with pytest.raises(ValueError, match="expected an Interval"):
         as_intervals(["[0, 1)"])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("ratio", [2, 3, 5, 10])
+def test_sliding_windows__are_all_between_stored_edges_that_are_that_far_apart(ratio):
+    windows = sliding_windows(ratio)
+    edges = [Fraction(edge) for edge in EDGES]
+    assert windows == [Interval(low, high) for low in edges for high in edges if high == ratio * low]
+    assert all(window.upper == ratio * window.lower for window in windows)
+
+
+@pytest.mark.parametrize("ratio", [1, 11, 2.5, float("inf")])
+def test_sliding_windows__says_which_ratios_there_are(ratio):
+    with pytest.raises(ValueError, match=f"whole number from 2 to 10, got {ratio}"):
+        sliding_windows(ratio)

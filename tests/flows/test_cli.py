@@ -58,6 +58,7 @@ def test_help__names_every_command(run):
         "intervals",
         "correlate",
         "reproduce",
+        "findings",
         "search",
     ):
         assert command in out
@@ -65,7 +66,19 @@ def test_help__names_every_command(run):
 
 @pytest.mark.parametrize(
     "command",
-    ["profile", "estimate", "score", "status", "verify", "info", "intervals", "correlate", "reproduce", "search"],
+    [
+        "profile",
+        "estimate",
+        "score",
+        "status",
+        "verify",
+        "info",
+        "intervals",
+        "correlate",
+        "reproduce",
+        "findings",
+        "search",
+    ],
 )
 def test_help__of_every_command(command, run):
     code, out = run(command, "--help")

@@ -1,0 +1,194 @@
+"""Rules that choose an interval, judged on architectures that had no part in the choice."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from sweetgrad.analysis.counts import interval_counts
+from sweetgrad.analysis.intervals import Interval, IntervalGrid, sliding_windows
+from sweetgrad.analysis.sweetness import sweetness_by_arch
+
+__all__ = [
+    "GRIDS",
+    "PAPER",
+    "Chooser",
+    "candidates",
+    "columns_of",
+    "judge",
+    "mean_sweetness",
+    "read_candidates",
+    "spearman",
+    "sweetest",
+]
+
+PAPER = "split 2"
+"""The paper's rule."""
+
+
+def _union_of_splits() -> list[Interval]:
+    pieces = {piece for split in range(1, 11) for piece in IntervalGrid(split=split)}
+    return sorted(pieces, key=lambda piece: (piece.lower, piece.upper))
+
+
+GRIDS: Mapping[str, Sequence[Interval]] = {
+    PAPER: IntervalGrid().intervals,
+    **{f"split {split}": IntervalGrid(split=split).intervals for split in (1, 3, 5, 10)},
+    "splits 1 to 10 at once": _union_of_splits(),
+    **{f"sliding, ratio {ratio}": sliding_windows(ratio) for ratio in (2, 3, 5, 10)},
+}
+"""Sets of intervals to choose from, each in the order in which ties are broken."""
+
+
+@cache
+def candidates() -> tuple[Interval, ...]:
+    """Every interval of every grid, once."""
+    return tuple(dict.fromkeys(piece for grid in GRIDS.values() for piece in grid))
+
+
+def read_candidates(profile: xr.Dataset, accuracy: xr.DataArray | None, archs: Collection[str]) -> xr.Dataset:
+    """Read what every candidate says of some architectures of a profile.
+
+    Parameters
+    ----------
+    profile
+        A profile as from `open_profile`.
+    accuracy
+        Dims ``(arch,)``, per cent; None if there is none.
+    archs
+        Architectures, all measured.
+
+    Returns
+    -------
+    Dims ``(arch, interval)``: ``sweetness`` and ``score`` of each candidate; ``accuracy`` (arch), NaN where unknown.
+    """
+    rows = profile.isel(arch=np.flatnonzero(profile["arch"].isin(list(archs)).values))
+    by_arch = sweetness_by_arch(rows, candidates())
+    counts = interval_counts(rows, candidates(), level="network").sel(arch=by_arch["arch"])
+    known = xr.full_like(by_arch[:, 0], np.nan) if accuracy is None else accuracy.reindex(arch=by_arch["arch"])
+    return xr.Dataset(
+        {
+            "sweetness": by_arch.drop_vars("estimated"),
+            "score": (("arch", "interval"), counts.values),
+            "accuracy": ("arch", known.values),
+        }
+    )
+
+
+@dataclass(frozen=True)
+class Chooser:
+    """A way to choose: the sweetest interval of a grid, by the sweetness of some architectures.
+
+    Attributes
+    ----------
+    grid
+        Name in `GRIDS`.
+    sweetness
+        Dims ``(arch, interval)``, maybe averaged over profiles; None for that of the profile that is judged.
+    num_archs
+        Architectures that choose.
+    """
+
+    grid: str = PAPER
+    sweetness: xr.DataArray | None = None
+    num_archs: int = 100
+
+
+def judge(
+    read: xr.Dataset, choosers: Mapping[str, Chooser], *, replicates: int = 100, draws: int = 50, seed: int = 0
+) -> xr.Dataset:
+    """Let every chooser choose, and correlate the score in what it chose with accuracy, on other architectures.
+
+    In each replicate the architectures fall at random into two halves. ``draws`` random subsets of the first half choose; the
+    correlations are those on a bootstrap resample of the second half.
+
+    Parameters
+    ----------
+    read
+        As from `read_candidates`.
+    choosers
+        By name. All get the same halves and nested subsets, so that their differences are paired.
+    replicates, draws, seed
+        Halves and resamples; subsets in each; the seed of both.
+
+    Returns
+    -------
+    ``correlation`` (chooser, replicate): Spearman, mean over draws; ``unlucky`` (chooser): its 5 % quantile over all draws;
+    ``share`` (chooser, interval): of all draws, those in which the interval was chosen. Without accuracies the first two are NaN.
+
+    Raises
+    ------
+    ValueError
+        If a half holds fewer architectures than a chooser needs.
+    """
+    half = read.sizes["arch"] // 2
+    needed = max(chooser.num_archs for chooser in choosers.values())
+    if half < needed:
+        raise ValueError(f"expected two halves of at least {needed} architectures, got {read.sizes['arch']} in all")
+    random = np.random.RandomState(seed)
+    sources = {(id(each.sweetness), each.num_archs): each for each in choosers.values()}
+    accuracy, score = read["accuracy"].values, read["score"].values
+    known = not np.isnan(accuracy).all()
+    chosen = np.empty((len(choosers), replicates, draws), dtype=np.int64)
+    correlation = np.full(chosen.shape, np.nan)
+    for replicate in range(replicates):
+        order = random.permutation(read.sizes["arch"])
+        place = random.rand(draws, half).argsort(axis=1)
+        means = {
+            source: mean_sweetness(
+                (read["sweetness"] if each.sweetness is None else each.sweetness).values[order[:half]],
+                place < each.num_archs,
+            )
+            for source, each in sources.items()
+        }
+        for row, each in enumerate(choosers.values()):
+            chosen[row, replicate] = sweetest(means[id(each.sweetness), each.num_archs], columns_of(each.grid))
+        if known:
+            others = random.choice(order[half:], read.sizes["arch"] - half)
+            others = others[~np.isnan(accuracy[others])]
+            columns, position = np.unique(chosen[:, replicate], return_inverse=True)
+            found = spearman(score[np.ix_(others, columns)], accuracy[others])
+            correlation[:, replicate] = found[position.reshape(chosen[:, replicate].shape)]
+    flat = chosen.reshape(len(choosers), -1)
+    share = np.array([np.bincount(row, minlength=read.sizes["interval"]) for row in flat]) / flat.shape[1]
+    return xr.Dataset(
+        {
+            "correlation": (("chooser", "replicate"), correlation.mean(axis=2)),
+            "unlucky": ("chooser", np.quantile(correlation.reshape(len(choosers), -1), 0.05, axis=1)),
+            "share": (("chooser", "interval"), share),
+        },
+        {"chooser": list(choosers), "interval": read["interval"].values},
+    )
+
+
+def mean_sweetness(sweetness: NDArray[np.float64], subsets: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Outer mean of Eq. 3 for many subsets at once; shapes (arch, interval) and (subset, arch) to (subset, interval)."""
+    return np.asarray(subsets.astype(np.float64) @ sweetness / subsets.sum(axis=1, keepdims=True))
+
+
+def sweetest(mean: NDArray[np.float64], columns: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Column with the largest mean in every row, among some columns, in whose order ties are broken (Algorithm 1)."""
+    # As in best_interval: equal sums differ in their last digits by the order of addition.
+    return np.asarray(columns[np.argmax(np.round(mean[:, columns], 12), axis=1)])
+
+
+def spearman(scores: NDArray[np.float64], accuracy: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Spearman's correlation of every column with one vector; shape (n, k) and (n,) to (k,), 0 for a constant column."""
+    from scipy.stats import rankdata  # half a second to import
+
+    ranks = rankdata(scores, axis=0)
+    ranks -= ranks.mean(axis=0)
+    of_accuracy = rankdata(accuracy)
+    of_accuracy -= of_accuracy.mean()
+    scale = np.sqrt((ranks**2).sum(axis=0) * (of_accuracy**2).sum())
+    return np.asarray(np.divide(of_accuracy @ ranks, scale, out=np.zeros(ranks.shape[1]), where=scale > 0))
+
+
+@cache
+def columns_of(grid: str) -> NDArray[np.int64]:
+    """Where the intervals of one of `GRIDS` stand among the `candidates`."""
+    place = {piece: column for column, piece in enumerate(candidates())}
+    return np.array([place[piece] for piece in GRIDS[grid]])

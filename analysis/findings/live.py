@@ -1,0 +1,98 @@
+"""How much of Sweet Gradient's gain over Parameters is that of the live parameters alone."""
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from sweetgrad.analysis.baselines import params_live, params_weights
+from sweetgrad.analysis.findings.choosing import spearman
+from sweetgrad.analysis.intervals import Intervals
+from sweetgrad.analysis.scores import score
+from sweetgrad.store.schema import STATUS
+
+__all__ = ["gain_of_live", "spearman_within"]
+
+_SMALLEST_GROUP = 10
+"""Fewer architectures with the same live parameters rank by chance."""
+
+
+def gain_of_live(
+    profile: xr.Dataset, accuracy: xr.DataArray, interval: Intervals, *, num_chose: int = 100, bootstrap: int = 200
+) -> xr.Dataset:
+    """Correlate Parameters, live Parameters and Sweet Gradient with accuracy, and Sweet Gradient among equal live Parameters.
+
+    Parameters
+    ----------
+    profile, accuracy
+        As in `rank_sweet_gradient`.
+    interval
+        The interval of Sweet Gradient.
+    num_chose
+        The first so many architectures that were measured chose the interval: they are left out.
+    bootstrap
+        Resamples of the architectures.
+
+    Returns
+    -------
+    Dims ``(resample,)``, the first without resampling: Spearman of ``params``, ``params_live``, ``sweet``; ``share``: of the gain
+    of ``sweet`` over ``params``, that of ``params_live``; ``within``: of ``sweet`` within groups of equal ``params_live`` (see
+    `spearman_within`); ``params_all_live`` and ``sweet_all_live``: among architectures without dead weights. In the attributes
+    ``num_archs``, ``num_grouped`` (in groups large enough), ``num_groups`` and ``num_all_live``.
+    """
+    measured = np.flatnonzero(profile["status"].values == STATUS["ok"])[num_chose:]
+    rows = profile.isel(arch=measured)
+    trained = accuracy.reindex(arch=rows["arch"].values).values
+    columns = np.stack(
+        [each.values for each in (params_weights(rows), params_live(rows), score(rows, interval))], axis=1
+    )
+    columns, trained = columns[~np.isnan(trained)], trained[~np.isnan(trained)]
+    size = np.unique(columns[:, 1], return_inverse=True, return_counts=True)
+    grouped = size[2][size[1]] >= _SMALLEST_GROUP
+    all_live = columns[:, 0] == columns[:, 1]
+    random = np.random.RandomState(0)
+    picks = [np.arange(len(trained)), *(random.randint(0, len(trained), len(trained)) for _ in range(bootstrap))]
+    found = []
+    for pick in picks:
+        whole, among = spearman(columns[pick], trained[pick]), pick[all_live[pick]]
+        inside = pick[grouped[pick]]
+        within = spearman_within(columns[inside, 2], trained[inside], columns[inside, 1])
+        alive = spearman(columns[among][:, [0, 2]], trained[among]) if len(among) > 1 else np.full(2, np.nan)
+        found.append([*whole, (whole[1] - whole[0]) / (whole[2] - whole[0]), within, *alive])
+    names = ("params", "params_live", "sweet", "share", "within", "params_all_live", "sweet_all_live")
+    return xr.Dataset(
+        {name: ("resample", values) for name, values in zip(names, np.array(found).T, strict=True)},
+        attrs={
+            "num_archs": len(trained),
+            "num_grouped": int(grouped.sum()),
+            "num_groups": int((size[2] >= _SMALLEST_GROUP).sum()),
+            "num_all_live": int(all_live.sum()),
+        },
+    )
+
+
+def spearman_within(x: NDArray[np.float64], y: NDArray[np.float64], group: NDArray[np.float64]) -> float:
+    """Mean Spearman's correlation within groups, weighted by their size; groups in which one side is constant are left out.
+
+    Examples
+    --------
+    >>> spearman_within(np.array([1, 2, 3, 9, 8]), np.array([4, 5, 6, 1, 2]), np.array([0, 0, 0, 1, 1]))
+    0.2
+    """
+    code, size = np.unique(group, return_inverse=True, return_counts=True)[1:]
+    a, b = (_centred_ranks_within(each, code, size) for each in (x, y))
+    product, aa, bb = (np.bincount(code, each, len(size)) for each in (a * b, a * a, b * b))
+    kept = (aa > 0) & (bb > 0)
+    if not kept.any():
+        return float("nan")
+    return float(np.average(product[kept] / np.sqrt(aa[kept] * bb[kept]), weights=size[kept]))
+
+
+def _centred_ranks_within(
+    x: NDArray[np.float64], code: NDArray[np.int64], size: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Rank of every value in its group, less the mean rank of the group; ties get the mean of their places."""
+    from scipy.stats import rankdata  # half a second to import
+
+    # Ranks of the pairs (group, value): a group's ranks follow those of the groups before it.
+    ranks = rankdata(code * float(len(x) + 1) + rankdata(x))
+    return np.asarray(ranks - (np.bincount(code, ranks, len(size)) / size)[code])

@@ -1,0 +1,103 @@
+"""How stable the chosen interval is: over subsets of architectures, seeds, batch sizes and data sets, and what it costs."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+import xarray as xr
+
+from sweetgrad.analysis.findings.choosing import GRIDS, PAPER, Chooser, candidates, columns_of, judge, spearman
+from sweetgrad.analysis.findings.prose import AGREEMENT, STABILITY
+from sweetgrad.analysis.findings.reading import Found, default_profiles, on_shared, varying
+from sweetgrad.analysis.findings.tables import with_interval
+from sweetgrad.analysis.reproduction.tables import markdown_table
+from sweetgrad.analysis.sweetness import best_interval
+
+__all__ = ["agreement", "choices_table", "stability_section"]
+
+
+def stability_section(found: Sequence[Found], results: Mapping[str, xr.Dataset], *, replicates: int) -> Iterator[str]:
+    """Blocks of Markdown; ``results`` holds for every profile what `judge` says of each of `GRIDS`."""
+    yield STABILITY.format(num_archs=Chooser.num_archs)
+    yield choices_table(found, results, PAPER)
+    yield from _agreements(found, results)
+    yield from _borrowed(found, replicates=replicates)
+
+
+def choices_table(found: Sequence[Found], results: Mapping[str, xr.Dataset], grid: str) -> str:
+    """What is chosen from one of `GRIDS` in every profile, and how it ranks."""
+    header = ["profile", "first 100", "most often", "next", "Spearman", "worst 5 %", "in hindsight"]
+    return markdown_table(header, [_choices(each, results[each.name].sel(chooser=grid), grid) for each in found])
+
+
+def _choices(each: Found, judged: xr.Dataset, grid: str) -> list[str]:
+    order = np.argsort(-judged["share"].values, kind="stable")[:2]
+    often = [f"{candidates()[i]} {float(judged['share'][i]):.0%}" for i in order]
+    row = [f"`{each.name}`", str(best_interval(each.open(), GRIDS[grid], bootstrap=1).interval), *often]
+    if each.selector is None:
+        return [*row, "", "", ""]
+    known = each.read["accuracy"].notnull().values
+    columns = columns_of(grid)
+    ranked = spearman(each.read["score"].values[known][:, columns], each.read["accuracy"].values[known])
+    best = int(ranked.argmax())
+    return [
+        *row,
+        with_interval(judged["correlation"]),
+        f"{float(judged['unlucky']):.3f}",
+        f"{ranked[best]:.3f} {candidates()[columns[best]]}",
+    ]
+
+
+def agreement(shares: Iterable[xr.DataArray]) -> float:
+    """Probability that two choices from different profiles are the same interval; dims of each share ``(interval,)``.
+
+    Examples
+    --------
+    >>> agreement([xr.DataArray([1.0, 0.0], dims="interval"), xr.DataArray([0.25, 0.75], dims="interval")])
+    0.25
+    """
+    found = np.array([share.values for share in shares])
+    same = found @ found.T
+    return float(same[np.triu_indices(len(found), 1)].mean())
+
+
+def _agreements(found: Sequence[Found], results: Mapping[str, xr.Dataset]) -> Iterator[str]:
+    largest = varying(found, "seed")
+    defaults = default_profiles(found)
+    spaces = {
+        space: [each for each in defaults if each.kin[0] == space]
+        for space in dict.fromkeys(e.kin[0] for e in defaults)
+    }
+    groups = {
+        f"seed ({len(largest)})": largest,
+        f"batch size ({len(varying(found, 'batch_size'))})": varying(found, "batch_size"),
+        **{f"data set of {space} ({len(of)})": of for space, of in spaces.items()},
+    }
+    groups = {title: of for title, of in groups.items() if len(of) > 1}
+    rows = []
+    for grid in GRIDS:
+        share = {each.name: results[each.name]["share"].sel(chooser=grid) for each in found}
+        within = np.mean([float((share[each.name] ** 2).sum()) for each in found])
+        rows.append([grid, f"{within:.0%}", *(f"{agreement(share[e.name] for e in of):.0%}" for of in groups.values())])
+    yield AGREEMENT.format(num_archs=Chooser.num_archs)
+    yield markdown_table(["intervals", "same profile", *(f"other {title}" for title in groups)], rows)
+
+
+def _borrowed(found: Sequence[Found], *, replicates: int) -> Iterator[str]:
+    """Choose on one data set, rank on another."""
+    defaults = default_profiles(found)
+    spaces = dict.fromkeys(each.kin[0] for each in defaults)
+    for space in spaces:
+        lenders = [each for each in defaults if each.kin[0] == space]
+        borrowers = [each for each in lenders if each.selector is not None]
+        shared = dict(zip([each.title for each in lenders], on_shared(lenders), strict=True))
+        num_archs = shared[lenders[0].title].sizes["arch"]
+        if len(lenders) < 2 or not borrowers or num_archs < 2 * Chooser.num_archs:
+            continue
+        choosers = {title: Chooser(sweetness=read["sweetness"]) for title, read in shared.items()}
+        judged = [judge(shared[each.title], choosers, replicates=replicates)["correlation"] for each in borrowers]
+        rows = [[lender, *(with_interval(each.sel(chooser=lender)) for each in judged)] for lender in choosers]
+        yield (
+            "The interval chosen on one data set (rows), used on another (columns), Spearman, "
+            f"{num_archs:,} architectures:"
+        )
+        yield markdown_table(["chosen on", *(f"used on {each.title}" for each in borrowers)], rows)

@@ -1,0 +1,118 @@
+import hashlib
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from sweetgrad.analysis.findings import GRIDS, findings_page
+from sweetgrad.analysis.findings.page import _live_verdict
+from sweetgrad.store import (
+    ProfileSpec,
+    create_profile,
+    finalise_profile,
+    import_accuracy,
+    plan_shards,
+    write_shard,
+)
+
+NUM_ARCHS = 210
+SPEC = ProfileSpec(
+    space="nas-bench-201",
+    dataset="cifar10",
+    batch_size=64,
+    seed=42,
+    num_classes=10,
+    input_shape=(3, 32, 32),
+    batch_sha256="0" * 64,
+    arch_sha256=hashlib.sha256("".join(f"a{i}\n" for i in range(NUM_ARCHS)).encode()).hexdigest(),
+)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory, make_profile):
+    """Three seeds, and a data set without accuracies."""
+    path = tmp_path_factory.mktemp("findings") / "s.zarr"
+    for seed, spec in enumerate([SPEC, replace(SPEC, seed=1), replace(SPEC, seed=2), replace(SPEC, dataset="digits")]):
+        rows = make_profile(NUM_ARCHS, seed=seed)
+        name = create_profile(path, spec, arch=rows.arch.values.tolist(), layers=rows.layer.values.tolist())
+        (shard,) = plan_shards(path, name, range(NUM_ARCHS))
+        write_shard(path, name, shard, rows)
+        finalise_profile(path, name)
+    accuracy = np.random.RandomState(0).permutation(NUM_ARCHS) / 4
+    columns = {"arch": rows.arch.values, "dataset": "cifar10", "split": "test", "epochs": 200, "accuracy": accuracy}
+    import_accuracy(path, space=SPEC.space, table=pd.DataFrame(columns), source="made up")
+    return path
+
+
+@pytest.fixture(scope="module")
+def page(path):
+    return findings_page([path], replicates=3)
+
+
+def rows_below(page, start):
+    """Cells of the first table after some words."""
+    lines = page.split(start, 1)[1].split("| --- |", 1)[1].splitlines()[1:]
+    table = lines[: next(i for i, line in enumerate([*lines, ""]) if not line.startswith("|"))]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table]
+
+
+def test_page__tells_of_stability_also_where_there_is_no_accuracy(page):
+    rows = {row[0]: row for row in rows_below(page, "## How stable")}
+    assert len(rows) == 4
+    assert rows["`nas-bench-201/digits/bs64-seed42`"][4:] == ["", "", ""]
+    assert rows["`nas-bench-201/cifar10/bs64-seed42`"][4]
+
+
+def test_page__judges_every_set_of_intervals_by_the_other_batches(page):
+    rows = rows_below(page, "## Other sets")
+    assert [row[0] for row in rows] == list(GRIDS)
+    assert {row[-1] for row in rows[1:]} <= {"better", "worse", "open"}
+    assert "mean of 2 other batches" in page
+    assert "of the 2 other batches of NAS-Bench-201, CIFAR-10" in page
+
+
+def test_page__averages_over_seeds_only_where_there_are_three(page):
+    rows = rows_below(page, "### Over seeds")
+    assert [row[0] for row in rows][2:4] == [
+        "the mean of 2 others, 50 architectures of each",
+        "the mean of 2 others, 100 architectures of each",
+    ]
+    assert rows[0][2] == ""  # the paper's rule gains nothing over itself
+    assert "### Over batch sizes" not in page
+
+
+def test_page__of_live_parameters_leaves_out_those_that_chose(page):
+    assert rows_below(page, "## How much of the gain")[0][3] == "110"
+
+
+def test_page__is_the_same_again(path, page):
+    assert findings_page([path], replicates=3) == page
+
+
+def test_page__without_any_accuracy_says_what_to_do(tmp_path):
+    empty = tmp_path / "empty.zarr"
+    create_profile(empty, SPEC, arch=[f"a{i}" for i in range(NUM_ARCHS)], layers=["layer"])
+    with pytest.raises(ValueError, match=r"none in .*empty\.zarr: run `sweetgrad accuracy import` first"):
+        findings_page([empty])
+
+
+@pytest.mark.parametrize(
+    ("sweet", "groups", "said"),
+    [
+        (
+            0.9,
+            5,
+            "live parameters alone have 50 % of the gain. Among equally many live weights Sweet Gradient still ranks",
+        ),
+        (0.9, 0, "live parameters alone have 50 % of the gain. No group"),
+        (0.6, 5, "Sweet Gradient has no gain over Parameters that could be shared. Among"),
+    ],
+)
+def test_live_verdict__speaks_of_a_share_only_where_there_is_a_gain(sweet, groups, said):
+    figures = {"params": 0.7, "params_live": 0.8, "sweet": sweet, "share": 0.1 / (sweet - 0.7), "within": 0.4}
+    gain = xr.Dataset(
+        {name: ("resample", [value] * 3) for name, value in figures.items()}, attrs={"num_groups": groups}
+    )
+    assert _live_verdict(gain).startswith(said)
