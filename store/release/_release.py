@@ -29,6 +29,8 @@ class Release:
     ----------
     folder, name
         Where it lies, and the name that its store has: ``<name>.zarr`` and ``<name>.zarr.zip``.
+    zip_only
+        Whether the store is there as a zip only, without the folder ``<name>.zarr``.
     number, date
         1 for the first release into the folder, 2 for the next; and its day (UTC).
     note, creators, doi, url
@@ -59,6 +61,17 @@ class Release:
     digests: dict[str, str]
     changes: tuple[str, ...]
     files: tuple[ReleaseFile, ...] = ()
+    zip_only: bool = False
+
+    @property
+    def archive(self) -> str:
+        """Name of the zip that holds the store."""
+        return f"{self.name}.zarr.zip"
+
+    @property
+    def store(self) -> str:
+        """Name of what is opened where the release lies: the folder of the store, or the zip where there is no folder."""
+        return self.archive if self.zip_only else f"{self.name}.zarr"
 
     @property
     def unchanged(self) -> bool:
