@@ -87,16 +87,18 @@ class Release:
     def title(self) -> str:
         """Title of the data set."""
         spaces = dict.fromkeys(profile.spec.space for profile in self.profiles)
-        return f"Gradient histograms at initialisation of {', '.join(spaces)}"
+        datasets = dict.fromkeys(profile.spec.dataset for profile in self.profiles)
+        return f"Gradient histograms at initialisation of {', '.join(spaces)} on {', '.join(datasets)}"
 
     @property
     def summary(self) -> str:
         """What it is, in three sentences."""
-        num_archs = max(profile.status.num_archs for profile in self.profiles)
-        count = "one profile" if len(self.profiles) == 1 else f"{len(self.profiles)} profiles"
+        num_archs = max(profile.status.num_ok for profile in self.profiles)
+        one = len(self.profiles) == 1
+        each = "one profile, that is one setting" if one else f"{len(self.profiles)} profiles, one for each setting"
         return (
-            f"How the gradients of up to {num_archs:,} neural architectures are distributed at initialisation, layer by layer, "
-            f"as exact histograms of abs(dJ/dtheta) over one mini-batch: {count}, one for each setting of search space, data "
+            f"How the gradients of {'' if one else 'up to '}{num_archs:,} neural architectures are distributed at initialisation, "
+            f"layer by layer, as exact histograms of abs(dJ/dtheta) over one mini-batch: {each} of search space, data "
             "set, batch size and seed. No network was trained for it. It answers every question about Sweet Gradient (scores, "
             "proportions, sweetness, best intervals) without running a network again."
         )
