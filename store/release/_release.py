@@ -98,9 +98,9 @@ class Release:
         each = "one profile, that is one setting" if one else f"{len(self.profiles)} profiles, one for each setting"
         return (
             f"How the gradients of {'' if one else 'up to '}{num_archs:,} neural architectures are distributed at "
-            f"initialisation, layer by layer, as exact histograms of abs(dJ/dtheta) over one mini-batch: {each} of search space, data "
-            "set, batch size and seed. No network was trained for it. It answers every question about Sweet Gradient (scores, "
-            "proportions, sweetness, best intervals) without running a network again."
+            f"initialisation, layer by layer, as exact histograms of abs(dJ/dtheta) over one mini-batch: {each} of search "
+            "space, data set, batch size and seed. No network was trained for it. It answers every question about Sweet "
+            "Gradient (scores, proportions, sweetness, best intervals) without running a network again."
         )
 
     @property
