@@ -7,8 +7,11 @@ from typing import Annotated, Any
 import typer
 import xarray as xr
 from rich import box
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.markup import escape
-from rich.table import Table
+from rich.measure import Measurement
+from rich.table import Column, Table
+from rich.text import Text
 
 from sweetgrad.analysis import Interval
 from sweetgrad.flows.selection import select_archs
@@ -30,6 +33,9 @@ __all__ = [
     "plain_table",
     "read_options",
 ]
+
+_MIN_FOLDED = 16
+_MAX_WIDTH = 10_000
 
 StoreArgument = Annotated[str, typer.Argument(help="Path or URL of the store.", show_default=False)]
 ProfileArgument = Annotated[
@@ -119,12 +125,30 @@ def only_profile(store: Location) -> str:
     return names[0]
 
 
+class WholeTable(Table):
+    """A table that never cuts a cell: what may fold is folded, and if that is not enough, lines are longer than the terminal."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Render as wide as the columns that do not fold need, and `_MIN_FOLDED` for each that does."""
+        natural = Measurement.get(console, options.update(max_width=_MAX_WIDTH), self).maximum
+        spare = sum(max(0, _width(column) - _MIN_FOLDED) for column in self.columns if not column.no_wrap)
+        yield from super().__rich_console__(console, options.update(max_width=max(options.max_width, natural - spare)))
+
+
 def plain_table(*columns: str) -> Table:
-    """A table with a rule under its header, numbers to the right of the first column."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    """A table with a rule under its header, numbers to the right of the first column, which folds where there is no room."""
+    table = WholeTable(box=box.SIMPLE_HEAD, pad_edge=False)
     for number, column in enumerate(columns):
-        table.add_column(escape(column), justify="right" if number else "left", no_wrap=True)
+        if number:
+            table.add_column(escape(column), justify="right", no_wrap=True)
+        else:
+            table.add_column(escape(column), overflow="fold")
     return table
+
+
+def _width(column: Column) -> int:
+    texts = [str(column.header), *map(str, column.cells)]
+    return max(Text.from_markup(line).cell_len for text in texts for line in text.split("\n"))
 
 
 def parse_interval(text: str) -> Interval:

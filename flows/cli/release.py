@@ -38,6 +38,9 @@ def publish(
     allow_incomplete: Annotated[
         bool, typer.Option("--allow-incomplete", help="Publish profiles that have rows left to run.")
     ] = False,
+    zip_only: Annotated[
+        bool, typer.Option("--zip-only", help="Only the zip, not the folder: for archives, and for git.")
+    ] = False,
     storage_option: StorageOption = None,
 ) -> None:
     """Write a release: the store as folder and as zip, checksums, data card, metadata for catalogues, changelog."""
@@ -53,6 +56,7 @@ def publish(
             doi=doi,
             url=url,
             allow_incomplete=allow_incomplete,
+            zip_only=zip_only,
             progress=report,
         )
     _show(release, dest, named=bool(creator))

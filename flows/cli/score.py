@@ -120,7 +120,6 @@ def _print_head(console: Console, layers: xr.Dataset) -> None:
 
 def _layer_table(layers: xr.Dataset) -> Table:
     table = plain_table("layer", "weights", "in interval", "share", "", "exactly 0", "mean gradient")
-    table.columns[0].no_wrap, table.columns[0].overflow = False, "fold"
     table.columns[4].justify = "left"
     largest = max(float(layers["proportion"].max()), 1e-12)
     for each in (layers.isel(layer=i) for i in range(layers.sizes["layer"])):

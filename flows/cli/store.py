@@ -26,9 +26,9 @@ def status(store: StoreArgument, storage_option: StorageOption = None) -> None:
     if not profiles:
         console.print(f"{store} holds no profile yet. `sweetgrad profile {store} …` makes one.")
         return
-    table = plain_table("profile", "ok", "failed", "not run", "shards complete")
+    table = plain_table("profile", "ok", "failed", "not run", "shards\ndone")
     for profile in profiles:
-        shards = f"{profile.num_shards_complete} of {profile.num_shards}"
+        shards = f"{profile.num_shards_complete}/{profile.num_shards}"
         table.add_row(
             escape(profile.name), f"{profile.num_ok:,}", f"{profile.num_failed:,}", f"{profile.num_not_run:,}", shards
         )
@@ -49,6 +49,8 @@ def info(store: StoreArgument, storage_option: StorageOption = None) -> None:
     for profile in found.profiles:
         console.print(f"\n[bold]{escape(profile.status.name)}[/]")
         grid = Table.grid(padding=(0, 2))
+        grid.add_column(no_wrap=True)
+        grid.add_column(overflow="fold")  # a digest is of use as a whole only
         grid.add_row("measured", f"{profile.status.num_ok:,} of {profile.status.num_archs:,} architectures")
         if profile.bytes_per_arch is not None:
             grid.add_row("size", f"{profile.bytes_per_arch:,.0f} bytes an architecture")

@@ -20,6 +20,10 @@ class Terminal(Console):
     def __init__(self, *, stderr: bool = False, soft_wrap: bool = False, **options: Any) -> None:
         super().__init__(stderr=stderr, soft_wrap=soft_wrap, highlight=False, **options)
 
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print; a line that is longer than the terminal is left to it, never cut."""
+        super().print(*objects, **{"crop": False, **options})
+
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Segments of a renderable; rich's own controls, of bars for example, are segments apart."""
         for segment in super().render(renderable, options):

@@ -122,7 +122,8 @@ def open_root(location: Location, *, mode: Literal["r", "r+"] = "r") -> zarr.Gro
 
 def _where_instead(location: Location) -> str:
     """What to open, where the location is the folder of a release with its store inside."""
-    inside = sorted(Path(str(location)).glob("*.zarr"))
+    folder = Path(str(location))
+    inside = sorted(folder.glob("*.zarr")) or sorted(folder.glob("*.zarr.zip"))
     return f" A release? Open the store in it: {inside[0]}" if len(inside) == 1 else ""
 
 

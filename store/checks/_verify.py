@@ -29,7 +29,8 @@ def verify(
     """Check a whole store, one shard in memory at a time. Not for a store that a run is writing to.
 
     Of a release (a folder or address with ``SHA256SUMS``, or a ``.zarr`` or ``.zarr.zip`` beside it), every file is compared with
-    its sum. Where the release is served, that is all; where it lies here, its store is checked as any other.
+    its sum. Where the release is served, that is all; where it lies here, its store is checked as any other: the folder,
+    or the zip where the release has no folder or the zip was asked for.
 
     Of a store, checked are: the metadata of the store and of every array against the schema, and against the copy in the
     root; that every chunk decodes; for rows with status ok or failed, that the content has the digest written with it; for rows
@@ -106,8 +107,11 @@ def _check_release(
     if is_remote(place):
         return problems
     problems += check_extra(Path(str(place)), sums, part=part)
-    for name in dict.fromkeys(name.partition("/")[0] for name in asked):
-        if name.endswith(".zarr"):
+    tops = dict.fromkeys(name.partition("/")[0] for name in asked)
+    for name in tops:
+        # A zip beside its folder holds the same; one without its sum may be no zip any more, and has to be fetched again anyway.
+        lone_zip = name.endswith(".zarr.zip") and name.removesuffix(".zip") not in tops
+        if name.endswith(".zarr") or (lone_zip and not any(each.what.startswith(f"{name} ") for each in problems)):
             problems += _check_store(f"{place}/{name}", repair=False, progress=progress)
     return problems
 

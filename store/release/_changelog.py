@@ -3,11 +3,15 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from zipfile import BadZipFile, ZipFile
 
+from sweetgrad.store.access import check_members
 from sweetgrad.store.checks.sums import SUMS, read_sums
+from sweetgrad.store.errors import StoreError
 from sweetgrad.store.release._release import Release
 
 CHANGELOG = "CHANGELOG.md"
@@ -21,15 +25,15 @@ def last_number(folder: Path) -> int:
     return max(map(int, numbers), default=0)
 
 
-def content_digests(store: Path, sums: Mapping[str, str]) -> dict[str, str]:
+def content_digests(sums: Mapping[str, str], read: Callable[[str], bytes]) -> dict[str, str]:
     """SHA-256 of the content by profile, estimator and accuracy table.
 
     Parameters
     ----------
-    store
-        Folder ``<name>.zarr``.
     sums
-        SHA-256 by path in that folder.
+        SHA-256 by path in the store.
+    read
+        Content of the file at such a path; only metadata of profiles are read.
     """
     parts: dict[str, list[str]] = {}
     for path, digest in sorted(sums.items()):
@@ -38,24 +42,53 @@ def content_digests(store: Path, sums: Mapping[str, str]) -> dict[str, str]:
         if found and not path.endswith("zarr.json"):
             parts.setdefault(found["part"], []).append(f"{digest} {found['rest']}")
     digests = {part: hashlib.sha256("\n".join(lines).encode()).hexdigest() for part, lines in parts.items()}
-    for file in store.rglob("zarr.json"):
-        name = file.parent.relative_to(store).as_posix()
-        if f"{name}/status/zarr.json" in sums and f"{name}/arch/zarr.json" in sums:
-            digests[name] = json.loads(file.read_text(encoding="utf-8"))["attributes"].get("content_digest", "")
+    for path in sums:
+        name = path.removesuffix("/zarr.json")
+        if name != path and {f"{name}/status/zarr.json", f"{name}/arch/zarr.json"} <= sums.keys():
+            digests[name] = json.loads(read(path))["attributes"].get("content_digest", "")
     return dict(sorted(digests.items()))
 
 
 def previous_digests(folder: Path) -> dict[str, str]:
-    """`content_digests` of the release in a folder; empty if there is none."""
+    """`content_digests` of the release in a folder; empty if there is none.
+
+    Raises
+    ------
+    StoreError
+        If that release is damaged.
+    """
     if not (folder / SUMS).is_file():
         return {}
     sums = read_sums((folder / SUMS).read_text(encoding="utf-8"), where=f"{folder / SUMS}")
-    stores = {name.partition("/")[0] for name in sums if name.partition("/")[0].endswith(".zarr")}
+    tops = dict.fromkeys(name.partition("/")[0] for name in sums)
     found: dict[str, str] = {}
-    for store in stores:
-        inside = {name.partition("/")[2]: digest for name, digest in sums.items() if name.startswith(f"{store}/")}
-        found |= content_digests(folder / store, inside)
+    try:
+        for top in tops:
+            if top.endswith(".zarr"):
+                inside = {name.partition("/")[2]: digest for name, digest in sums.items() if name.startswith(f"{top}/")}
+                found |= content_digests(inside, partial(_read, folder / top))
+            elif top.endswith(".zarr.zip") and top.removesuffix(".zip") not in tops:
+                found |= _digests_in_zip(folder / top)
+    except (OSError, BadZipFile) as error:
+        raise StoreError(
+            f"{folder} holds a damaged release ({error}), so what changed since cannot be told: `sweetgrad verify {folder}` says "
+            "what to get again; or give a new folder."
+        ) from error
     return found
+
+
+def _read(store: Path, path: str) -> bytes:
+    return (store / path).read_bytes()
+
+
+def _digests_in_zip(path: Path) -> dict[str, str]:
+    with ZipFile(path) as archive:
+        check_members(archive.infolist(), where=str(path), archive_bytes=path.stat().st_size)
+        sums = {}
+        for name in archive.namelist():
+            with archive.open(name) as member:
+                sums[name] = hashlib.file_digest(member, "sha256").hexdigest()  # type: ignore[arg-type]  # it has readinto
+        return content_digests(sums, archive.read)
 
 
 def changes(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[str, ...]:

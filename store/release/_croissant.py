@@ -64,7 +64,7 @@ def croissant(release: Release, sums: Mapping[str, str]) -> dict[str, Any]:
     sums
         SHA-256 of the files of the release by name; only the zip's is needed.
     """
-    archive = f"{release.name}.zarr.zip"
+    archive = release.archive
     size = next(file.num_bytes for file in release.files if file.name == archive)
     return {
         "@context": _CONTEXT,

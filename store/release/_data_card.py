@@ -69,14 +69,19 @@ def _contents(release: Release) -> str:
             f"`{table.space}/accuracy`: accuracies of trained networks, {names}; imported from {sources or 'unknown'}."
         )
     sizes = {file.name: _megabytes(file.num_bytes) for file in release.files}
-    files = [(f"`{name}`", sizes.get(name, ""), what) for name, what in _files(release.name).items()]
+    files = [(f"`{name}`", sizes.get(name, ""), what) for name, what in _files(release).items()]
     return "\n\n".join([*texts, _table(("file", "size", "what it is"), files)])
 
 
-def _files(name: str) -> dict[str, str]:
+def _files(release: Release) -> dict[str, str]:
+    store = "the store: zarr v3, metadata consolidated at the root and in each profile"
+    forms = (
+        {release.archive: f"{store}; one file, readable as it is"}
+        if release.zip_only
+        else {f"{release.store}/": store, release.archive: "the same in one file, readable as it is"}
+    )
     return {
-        f"{name}.zarr/": "the store: zarr v3, metadata consolidated at the root and in each profile",
-        f"{name}.zarr.zip": "the same in one file, readable as it is",
+        **forms,
         "load.py": "opens the release in five lines",
         "SHA256SUMS": "sums of every file",
         "CHANGELOG.md": "releases, and what changed in them",
@@ -88,23 +93,32 @@ def _files(name: str) -> dict[str, str]:
 def _loading(release: Release) -> str:
     where = release.url.rstrip("/") or "https://HOST/PATH"
     name = release.profiles[0].status.name
+    ranges = f"`zip::{where}/{release.archive}` where the server answers range requests"
+    elsewhere = (
+        f"an address: {ranges}"
+        if release.zip_only
+        else f"`{release.archive}`, or an address: `{where}/{release.store}`, or\n{ranges}"
+    )
+    plain = (
+        f'import xarray as xr\nfrom zarr.storage import ZipStore\n\nstore = ZipStore("{release.archive}", mode="r")'
+        if release.zip_only
+        else f'import xarray as xr\n\nstore = "{release.store}"'
+    )
     return f"""`pip install sweetgrad` (neither torch nor a GPU is needed), then `python load.py`, or
 
 ```python
 from sweetgrad.store import open_profile
 
-profile = open_profile("{release.name}.zarr", "{name}")
+profile = open_profile("{release.store}", "{name}")
 ```
 
-The location may also be `{release.name}.zarr.zip`, or an address: `{where}/{release.name}.zarr`, or
-`zip::{where}/{release.name}.zarr.zip` where the server answers range requests. Only what a question needs is read.
+The location may also be {elsewhere}. Only what a question needs is read.
 
 Plain zarr and xarray read it as well (`mask_and_scale=False`, or fill values turn counts into floats):
 
 ```python
-import xarray as xr
-
-profile = xr.open_zarr("{release.name}.zarr", group="{name}", mask_and_scale=False)
+{plain}
+profile = xr.open_zarr(store, group="{name}", mask_and_scale=False)
 ```"""
 
 

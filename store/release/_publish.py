@@ -1,4 +1,4 @@
-"""Write a release: the store in two forms, with everything that a stranger needs to trust, load and cite it."""
+"""Write a release: the store as folder and zip, or zip only, with all that a stranger needs to trust, load and cite it."""
 
 import datetime as dt
 import difflib
@@ -56,6 +56,7 @@ def publish(
     doi: str = "",
     url: str = "",
     allow_incomplete: bool = False,
+    zip_only: bool = False,
     storage_options: dict[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Release:
@@ -82,6 +83,9 @@ def publish(
         DOI of the data set, and address that the folder will be served at, where they are known already.
     allow_incomplete
         Whether profiles may have rows that were not run; the data card says so.
+    zip_only
+        Whether to leave out the folder ``<name>.zarr``: for places that hold files and no folders, and those where every file
+        counts, such as a git repository.
     progress
         Called with what is being done, how much of it is done, and how much there is.
 
@@ -122,7 +126,10 @@ def publish(
             _consolidate(store, [profile.name for profile in chosen])
             write_zip(store, work / f"{name}.zarr.zip", progress=progress)
             found = info(store)
-            digests = content_digests(store, {key: sha256_of(store / key) for key in files_below(store)})
+            sums = {key: sha256_of(store / key) for key in files_below(store)}
+            digests = content_digests(sums, lambda path: (store / path).read_bytes())
+            if zip_only:
+                shutil.rmtree(store)
             release = Release(
                 folder=folder,
                 name=name,
@@ -138,6 +145,7 @@ def publish(
                 digests=digests,
                 changes=changes(previous_digests(folder), digests),
                 files=_top_files(work),
+                zip_only=zip_only,
             )
             _write_texts(release, work, before=folder / CHANGELOG)
             write_sums(work, progress=(lambda done, total: progress("summing", done, total)) if progress else None)
@@ -217,7 +225,7 @@ def _require_release_or_nothing(folder: Path) -> None:
 
 
 def _require_room(location: Location, paths: Sequence[str], folder: Path) -> None:
-    """The store is written twice, as folder and as zip; of a remote one the size is not known before."""
+    """The store is written twice, as folder and as zip, even if only the zip stays; a remote one tells no size before."""
     if is_remote(location) or not Path(str(location)).is_dir():
         return
     files = (file for path in paths for file in (Path(str(location)) / path).rglob("*") if file.is_file())
@@ -261,7 +269,7 @@ def _top_files(work: Path) -> tuple[ReleaseFile, ...]:
 
 
 def _write_texts(release: Release, work: Path, *, before: Path) -> None:
-    archive = f"{release.name}.zarr.zip"
+    archive = release.archive
     previous = before.read_text(encoding="utf-8") if before.is_file() else ""
     texts = {
         "README.md": data_card(release),

@@ -29,6 +29,8 @@ class Release:
     ----------
     folder, name
         Where it lies, and the name that its store has: ``<name>.zarr`` and ``<name>.zarr.zip``.
+    zip_only
+        Whether the store is there as a zip only, without the folder ``<name>.zarr``.
     number, date
         1 for the first release into the folder, 2 for the next; and its day (UTC).
     note, creators, doi, url
@@ -59,6 +61,17 @@ class Release:
     digests: dict[str, str]
     changes: tuple[str, ...]
     files: tuple[ReleaseFile, ...] = ()
+    zip_only: bool = False
+
+    @property
+    def archive(self) -> str:
+        """Name of the zip that holds the store."""
+        return f"{self.name}.zarr.zip"
+
+    @property
+    def store(self) -> str:
+        """Name of what is opened where the release lies: the folder of the store, or the zip where there is no folder."""
+        return self.archive if self.zip_only else f"{self.name}.zarr"
 
     @property
     def unchanged(self) -> bool:
@@ -74,18 +87,20 @@ class Release:
     def title(self) -> str:
         """Title of the data set."""
         spaces = dict.fromkeys(profile.spec.space for profile in self.profiles)
-        return f"Gradient histograms at initialisation of {', '.join(spaces)}"
+        datasets = dict.fromkeys(profile.spec.dataset for profile in self.profiles)
+        return f"Gradient histograms at initialisation of {', '.join(spaces)} on {', '.join(datasets)}"
 
     @property
     def summary(self) -> str:
         """What it is, in three sentences."""
-        num_archs = max(profile.status.num_archs for profile in self.profiles)
-        count = "one profile" if len(self.profiles) == 1 else f"{len(self.profiles)} profiles"
+        num_archs = max(profile.status.num_ok for profile in self.profiles)
+        one = len(self.profiles) == 1
+        each = "one profile, that is one setting" if one else f"{len(self.profiles)} profiles, one for each setting"
         return (
-            f"How the gradients of up to {num_archs:,} neural architectures are distributed at initialisation, layer by layer, "
-            f"as exact histograms of abs(dJ/dtheta) over one mini-batch: {count}, one for each setting of search space, data "
-            "set, batch size and seed. No network was trained for it. It answers every question about Sweet Gradient (scores, "
-            "proportions, sweetness, best intervals) without running a network again."
+            f"How the gradients of {'' if one else 'up to '}{num_archs:,} neural architectures are distributed at "
+            f"initialisation, layer by layer, as exact histograms of abs(dJ/dtheta) over one mini-batch: {each} of search "
+            "space, data set, batch size and seed. No network was trained for it. It answers every question about Sweet "
+            "Gradient (scores, proportions, sweetness, best intervals) without running a network again."
         )
 
     @property

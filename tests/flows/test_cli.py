@@ -1,8 +1,10 @@
 """The program as a person types it, on a small real store; the profiling run itself is tested in test_run.py."""
 
 import errno
+import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
@@ -35,8 +37,8 @@ def store(tmp_path_factory):
 def run(monkeypatch):
     """Run a command line; returns exit status, standard output and standard error."""
 
-    def run_command(*arguments):
-        monkeypatch.setenv("COLUMNS", "160")
+    def run_command(*arguments, columns=160):
+        monkeypatch.setenv("COLUMNS", str(columns))
         result = CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
@@ -99,6 +101,39 @@ def test_status_and_info__say_what_is_there(store, run):
     assert code == 0
     for text in ("20 of 15,625 architectures", "bytes an architecture", "batch_sha256", "estimator snip"):
         assert text in out
+
+
+def test_status__of_a_long_name_at_80_columns_shows_every_number(run, tmp_path):
+    space = load_space("nas-bench-201")
+    spec = replace(make_spec(space, load_batch("digits", batch_size=8)), dataset="imagenet16-120", batch_size=64)
+    name = create_profile(
+        tmp_path / "s.zarr", spec, arch=[space.arch_id(i) for i in range(len(space))], layers=space.layer_names
+    )
+    assert name == "nas-bench-201/imagenet16-120/bs64-seed42"
+    out = run("status", tmp_path / "s.zarr", columns=80)[1]
+    assert re.search(rf"^ {name} +0 +0 +15,625 +0/25 $", out, re.MULTILINE)
+    out = run("status", tmp_path / "s.zarr", columns=50)[1]
+    assert re.search(r"^ nas-bench-201/im +0 +0 +15,625 +0/25 $", out, re.MULTILINE)
+
+
+def test_every_table__at_40_columns_says_what_it_says_at_160(store, run):
+    """Folded, or in longer lines: nothing is cut, so without white space the texts are equal."""
+    run("accuracy", "import", store, "--space", "nas-bench-201", "--from", store.parent / "accuracy.csv")
+    for command in (
+        ("status", store),
+        ("intervals", store, "--bootstrap", "10"),
+        ("correlate", store, "--accuracy", "cifar10/test", "--estimators", "--all-intervals", "--bootstrap", "10"),
+    ):
+        wide, narrow = (run(*command, columns=columns)[1] for columns in (160, 40))
+        assert "…" not in narrow
+        assert sorted(numbers(wide)) == sorted(numbers(narrow))
+    digest = re.search(r"^content +([0-9a-f]{64})", run("info", store)[1], re.MULTILINE)[1]
+    assert digest in re.sub(r"\s", "", run("info", store, columns=40)[1])
+
+
+def numbers(text):
+    """Those that stand by themselves, so not those in a name that is folded."""
+    return re.findall(r"(?<=\s)[-+]?[\d,]+\.?\d*%?(?=\s)", text)
 
 
 def test_verify__says_that_nothing_is_wrong_or_what_is(store, run, tmp_path):

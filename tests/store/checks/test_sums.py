@@ -5,6 +5,7 @@ import pytest
 
 from sweetgrad.store import StoreError, publish, verify
 from sweetgrad.store.checks.sums import read_sums, write_sums
+from sweetgrad.store.release._zip import write_zip
 
 ZEROS = "0" * 64
 
@@ -102,6 +103,32 @@ def test_verify__of_a_part_of_a_release_checks_that_part(release):
     assert verify(release / "nb.zarr") == []
     (problem,) = verify(release / "nb.zarr.zip")
     assert "nb.zarr.zip differs" in str(problem)
+
+
+def test_verify__of_a_release_without_folder_checks_the_store_in_the_zip(tmp_path, toy):
+    name = toy.store(tmp_path / "nb.zarr")
+    release = tmp_path / "release"
+    publish(tmp_path / "nb.zarr", release, zip_only=True)
+    seen = []
+    assert verify(release, progress=lambda done, total: seen.append((done, total))) == []
+    assert seen[-1] == (3, 3)  # its shards
+    flip_bit(tmp_path / "nb.zarr" / name / "grad_count" / "c" / "1" / "0" / "0" / "0")
+    write_zip(tmp_path / "nb.zarr", release / "nb.zarr.zip")
+    (differs,) = verify(release)
+    assert "nb.zarr.zip differs" in str(differs)
+    write_sums(release)  # who changes a file can change its sum as well, but not its digest
+    for asked in (release, release / "nb.zarr.zip"):
+        assert any("shard 1" in str(problem) and "grad_count" in str(problem) for problem in verify(asked))
+
+
+@pytest.mark.parametrize("content", [b"", b"no zip"])
+def test_verify__of_a_release_whose_zip_is_none_any_more_says_to_get_it_again(content, tmp_path, toy):
+    toy.store(tmp_path / "nb.zarr")
+    publish(tmp_path / "nb.zarr", tmp_path / "release", zip_only=True)
+    (tmp_path / "release" / "nb.zarr.zip").write_bytes(content)
+    (problem,) = verify(tmp_path / "release")
+    assert "nb.zarr.zip differs" in str(problem)
+    assert "Get it again" in str(problem)
 
 
 @pytest.mark.parametrize("sums", [f"{ZEROS}  film.mkv\n", "d41d8cd98f00b204e9800998ecf8427e  film.mkv\n"])

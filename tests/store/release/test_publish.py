@@ -67,6 +67,12 @@ def release(store, tmp_path):
     return tmp_path / "release"
 
 
+@pytest.fixture
+def zip_release(store, tmp_path):
+    publish(store, tmp_path / "zipped", zip_only=True)
+    return tmp_path / "zipped"
+
+
 def tree(folder: Path) -> dict[str, bytes]:
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
@@ -179,9 +185,11 @@ def test_publish__data_card_says_what_a_stranger_asks(store, tmp_path, toy):
     assert "Not complete" not in card
 
 
-def test_publish__code_of_the_data_card_runs(release, monkeypatch):
-    monkeypatch.chdir(release)
-    blocks = re.findall(r"```python\n(.*?)```", (release / "README.md").read_text(), re.DOTALL)
+@pytest.mark.parametrize("zip_only", [False, True])
+def test_publish__code_of_the_data_card_runs(zip_only, store, tmp_path, monkeypatch):
+    publish(store, tmp_path / "release", zip_only=zip_only)
+    monkeypatch.chdir(tmp_path / "release")
+    blocks = re.findall(r"```python\n(.*?)```", Path("README.md").read_text(), re.DOTALL)
     assert len(blocks) == 2
     for block in blocks:
         names = {}
@@ -201,6 +209,48 @@ def test_load__is_five_lines_and_needs_neither_torch_nor_prefect(release):
 def test_open_store__of_a_release_folder_says_which_path_to_open(release):
     with pytest.raises(NotAStoreError, match=r"Open the store in it: .*release/nb\.zarr"):
         open_store(release)
+
+
+def test_publish__zip_only_is_the_same_zip_and_no_text_speaks_of_a_folder(zip_release, release, tmp_path, toy):
+    assert sorted(path.name for path in zip_release.iterdir()) == [name for name in FILES if name != "nb.zarr"]
+    assert (zip_release / "nb.zarr.zip").read_bytes() == (release / "nb.zarr.zip").read_bytes()
+    for path in zip_release.iterdir():
+        if path.suffix != ".zip":
+            assert not re.search(r"nb\.zarr(?!\.zip)", path.read_text()), path.name
+    sums = (zip_release / "SHA256SUMS").read_text()
+    assert [line.split("  ")[1] for line in sums.splitlines()] == [
+        n for n in FILES if n not in ("nb.zarr", "SHA256SUMS")
+    ]
+    assert (
+        subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=zip_release, check=False).returncode == 0
+    )
+    result = load(zip_release)
+    assert result.returncode == 0, result.stderr
+    assert "(arch: 10, layer: 3, kind: 2, bin: 345)" in result.stdout
+    with pytest.raises(NotAStoreError, match=r"Open the store in it: .*zipped/nb\.zarr\.zip"):
+        open_store(zip_release)
+
+
+def test_publish__knows_what_changed_since_a_release_in_either_form(tmp_path, toy):
+    store, dest = tmp_path / "nb.zarr", tmp_path / "release"
+    name = toy.store(store, rows=range(6))
+    create_estimators(store, name, ["snip"])
+    publish(store, dest, zip_only=True, allow_incomplete=True)
+    again = publish(store, dest, allow_incomplete=True)
+    assert (again.number, again.unchanged) == (2, True)
+    toy.run(store, name, range(10))
+    finalise_profile(store, name)
+    (change,) = publish(store, dest, zip_only=True).changes
+    assert change.startswith(f"`{name}`: content changed, ")
+    assert verify(dest) == []
+
+
+def test_publish__a_damaged_zip_of_the_release_before_is_named_and_kept(store, zip_release):
+    (zip_release / "nb.zarr.zip").write_bytes(b"PK")
+    before = tree(zip_release)
+    with pytest.raises(StoreError, match=r"zipped holds a damaged release .*`sweetgrad verify .*zipped` says"):
+        publish(store, zip_release, zip_only=True)
+    assert tree(zip_release) == before
 
 
 def test_publish__again_adds_an_entry_and_says_that_nothing_changed(store, release):
