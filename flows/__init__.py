@@ -10,11 +10,22 @@ from sweetgrad.flows.selection import select_archs
 
 if TYPE_CHECKING:
     from sweetgrad.flows.estimate_run import estimate
+    from sweetgrad.flows.evolve import Evolution, evolve
     from sweetgrad.flows.run import ProfileSummary, profile
     from sweetgrad.flows.score import score_network
     from sweetgrad.flows.supernet_run import SupernetSummary, supernet
 
-__all__ = ["ProfileSummary", "SupernetSummary", "estimate", "profile", "score_network", "select_archs", "supernet"]
+__all__ = [
+    "Evolution",
+    "ProfileSummary",
+    "SupernetSummary",
+    "estimate",
+    "evolve",
+    "profile",
+    "score_network",
+    "select_archs",
+    "supernet",
+]
 
 # Prefect reads these when it is first imported. They are defaults: what the user has set stays.
 for _name, _value in {
@@ -29,9 +40,11 @@ for _name, _value in {
 
 def __getattr__(name: str) -> Any:
     modules = {
+        "Evolution": "evolve",
         "ProfileSummary": "run",
         "SupernetSummary": "supernet_run",
         "estimate": "estimate_run",
+        "evolve": "evolve",
         "profile": "run",
         "score_network": "score",
         "supernet": "supernet_run",

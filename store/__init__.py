@@ -50,6 +50,7 @@ from sweetgrad.store.profiles import (
     open_profile,
     open_store,
     record_run,
+    stored_archs,
 )
 from sweetgrad.store.release import Release, ReleaseFile, publish
 from sweetgrad.store.schema import FORMAT_VERSION, KINDS, LAYER_TYPES, STATUS, VARIABLES, Variable, empty_rows
@@ -151,6 +152,7 @@ __all__ = [
     "replan_shard",
     "reset_shard",
     "status",
+    "stored_archs",
     "verify",
     "write_estimators",
     "write_shard",

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import zarr
 
-from sweetgrad.store._arrays import create_array, write_archs
+from sweetgrad.store._arrays import write_archs
 from sweetgrad.store.schema import VARIABLES
 from sweetgrad.store.spec import ProfileSpec
 
@@ -25,12 +25,8 @@ def grow(group: zarr.Group, spec: ProfileSpec, arch: Sequence[str]) -> None:
     """Add empty rows. Names and spec come last: a growth that was cut off is one that the next run does again."""
     num_archs = len(arch)
     for variable in VARIABLES.values():
-        if variable.role == "coord" and variable.dims == ("arch",):
-            # A small coordinate is one chunk, as large as itself.
-            if variable.name in group:
-                del group[variable.name]
-            create_array(group, variable, sizes={"arch": num_archs}, shard_size=num_archs)
-        elif variable.dims[0] == "arch":
+        # Lengthened, not made anew: the names are nowhere else where a search has found them.
+        if variable.dims[0] == "arch":
             _lengthen(group[variable.name], num_archs)  # type: ignore[arg-type]
     if "estimators" in group:
         for _, estimator in sorted(group["estimators"].groups()):  # type: ignore[union-attr]

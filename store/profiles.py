@@ -45,6 +45,7 @@ __all__ = [
     "open_profile",
     "open_store",
     "record_run",
+    "stored_archs",
 ]
 
 DEFAULT_SHARD_SIZE = 625
@@ -228,6 +229,17 @@ def has_rows(root: zarr.Group, name: str) -> bool:
         return any([True async for _ in root.store.list_dir(f"{name}/status/c")])
 
     return sync(any_status())
+
+
+def stored_archs(location: Location, name: str) -> list[str]:
+    """Architectures of a profile in the order of its rows, as far as they are named; none where there is no such profile.
+
+    Unlike `open_profile` it reads a profile whose growth was cut off, which the next `create_profile` puts right.
+    """
+    try:
+        return named_archs(_profile_group(open_root(location), name, location))
+    except NotAStoreError:
+        return []
 
 
 def record_run(location: Location, name: str, facts: Mapping[str, Any]) -> None:

@@ -5,6 +5,7 @@
 
 from sweetgrad.analysis.figures.activations import activation_density
 from sweetgrad.analysis.figures.catalogue import FIGURES, FigureKind, figure
+from sweetgrad.analysis.figures.cells import plot_cells
 from sweetgrad.analysis.figures.comparison import plot_comparison
 from sweetgrad.analysis.figures.depth import plot_depth, proportion_by_depth
 from sweetgrad.analysis.figures.gradients import gradient_density, plot_gradients
@@ -26,6 +27,7 @@ __all__ = [
     "figure",
     "gradient_density",
     "open_source",
+    "plot_cells",
     "plot_comparison",
     "plot_depth",
     "plot_gradients",

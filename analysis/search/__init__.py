@@ -2,7 +2,8 @@
 
 from sweetgrad.analysis.search.benchmark import Scores, SearchBenchmark, search_benchmark, search_scores
 from sweetgrad.analysis.search.bohb import bohb
-from sweetgrad.analysis.search.evolution import evolution, random_search
+from sweetgrad.analysis.search.draws import Draws
+from sweetgrad.analysis.search.evolution import evolution, random_search, regularised_evolution
 from sweetgrad.analysis.search.grid import OperationGrid
 from sweetgrad.analysis.search.inputs import SearchInputs, search_inputs
 from sweetgrad.analysis.search.plots import plot_trajectories
@@ -14,6 +15,7 @@ from sweetgrad.analysis.search.suite import ALGORITHMS, run_searches, run_select
 
 __all__ = [
     "ALGORITHMS",
+    "Draws",
     "OperationGrid",
     "Scores",
     "SearchBenchmark",
@@ -24,6 +26,7 @@ __all__ = [
     "join_histories",
     "plot_trajectories",
     "random_search",
+    "regularised_evolution",
     "reinforce",
     "run_searches",
     "run_selections",

@@ -19,6 +19,11 @@ class Draws:
     num_runs
         At least 1.
 
+    Attributes
+    ----------
+    streams
+        The generator of each run.
+
     Examples
     --------
     >>> many, few = Draws(0, 5), Draws(0, 2)
@@ -30,11 +35,11 @@ class Draws:
         if num_runs < 1:
             raise ValueError(f"expected at least one run, got {num_runs}")
         # RandomState, since NumPy promises that its stream never changes.
-        self._streams = [np.random.RandomState([seed, run]) for run in range(num_runs)]
+        self.streams = [np.random.RandomState([seed, run]) for run in range(num_runs)]
 
     def uniform(self, num: int) -> NDArray[np.float64]:
         """The next numbers of every run in [0, 1); shape (run, num)."""
-        return np.stack([stream.random_sample(num) for stream in self._streams])
+        return np.stack([stream.random_sample(num) for stream in self.streams])
 
     def integers(self, num: int, below: int) -> NDArray[np.int64]:
         """The next whole numbers of every run in 0 to ``below`` - 1; shape (run, num)."""

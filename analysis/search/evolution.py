@@ -1,14 +1,20 @@
 """Random search, and regularised evolution (REA; Real et al. 2019), with or without an estimator that picks the child."""
 
+from collections.abc import Callable
+
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from sweetgrad.analysis.search.benchmark import Scores, SearchBenchmark
 from sweetgrad.analysis.search.draws import Draws
 from sweetgrad.analysis.search.grid import OperationGrid
 from sweetgrad.analysis.search.runs import Runs, SearchSettings, best_scored
 
-__all__ = ["evolution", "random_search"]
+__all__ = ["evolution", "random_search", "regularised_evolution"]
+
+Child = tuple[NDArray[np.int64], NDArray[np.float64] | float]
+"""Architecture of each run, and the seconds of choosing it."""
 
 
 def random_search(benchmark: SearchBenchmark, settings: SearchSettings = SearchSettings()) -> xr.Dataset:  # noqa: B008
@@ -52,32 +58,67 @@ def evolution(
     As `Runs.history`. `Runs` and `OperationGrid` say what errors there are.
     """
     grid, draws = OperationGrid(benchmark.arch), Draws(settings.seed, settings.num_runs)
-    runs, num_mutants, run = (
-        Runs(benchmark, settings, scores),
-        1 if scores is None else pool,
-        np.arange(settings.num_runs),
+    runs, num_mutants = Runs(benchmark, settings, scores), 1 if scores is None else pool
+
+    def mutant(parent: NDArray[np.int64]) -> Child:
+        many = np.broadcast_to(parent[:, None], (settings.num_runs, num_mutants))
+        mutants = mutate(grid, many, draws.uniform(2 * num_mutants))
+        return (mutants[:, 0], 0.0) if scores is None else best_scored(mutants, scores)
+
+    regularised_evolution(
+        draws,
+        first=lambda: draws.integers(1, len(benchmark))[:, 0],
+        mutant=mutant,
+        train=lambda child, seconds: runs.train(child, scoring=seconds),
+        is_active=lambda: bool(runs.active.any()),
+        population=population,
+        tournament=tournament,
     )
-    alive = np.empty((settings.num_runs, population), dtype=np.int64)
+    return runs.history()
+
+
+def regularised_evolution(
+    draws: Draws,
+    *,
+    first: Callable[[], NDArray[np.int64]],
+    mutant: Callable[[NDArray[np.int64]], Child],
+    train: Callable[[NDArray[np.int64], NDArray[np.float64] | float], NDArray[np.float64]],
+    is_active: Callable[[], bool],
+    population: int = 10,
+    tournament: int = 3,
+) -> None:
+    """The loop of REA (Real et al. 2019, Algorithm 1), of all runs at once, whatever an architecture is and fitness costs.
+
+    Parameters
+    ----------
+    draws
+        Random numbers of the runs, which ``first`` and ``mutant`` draw from as well.
+    first
+        Gives the numbers of random architectures, shape (run,): the first ``population`` are such.
+    mutant
+        Gives the children of parents, shape (run,), and the seconds that choosing them took.
+    train
+        Gives the fitness of architectures, shape (run,), after so many seconds of choosing them.
+    is_active
+        Whether to go on; asked before each step.
+    population, tournament
+        As in `evolution`.
+    """
+    run = np.arange(len(draws.streams))
+    alive = np.empty((len(run), population), dtype=np.int64)
     fitness = np.empty(alive.shape)
     step = 0
-    while runs.active.any():
-        scoring: np.ndarray | float = 0.0
+    while is_active():
         if step < population:
-            child = draws.integers(1, len(benchmark))[:, 0]
+            child, seconds = first(), 0.0
         else:
-            drawn = draws.uniform(tournament + 2 * num_mutants)
             # Counted from the oldest, whose place is step % population.
-            sample = ((drawn[:, :tournament] * population).astype(np.int64) + step) % population
+            sample = (draws.integers(tournament, population) + step) % population
             best = fitness[run[:, None], sample].argmax(axis=1)
-            parent = alive[run, sample[run, best]]
-            mutants = mutate(grid, np.broadcast_to(parent[:, None], (len(run), num_mutants)), drawn[:, tournament:])
-            child = mutants[:, 0]
-            if scores is not None:
-                child, scoring = best_scored(mutants, scores)
+            child, seconds = mutant(alive[run, sample[run, best]])
         place = step % population
-        alive[:, place], fitness[:, place] = child, runs.train(child, scoring=scoring)
+        alive[:, place], fitness[:, place] = child, train(child, seconds)
         step += 1
-    return runs.history()
 
 
 def mutate(grid: OperationGrid, rows: np.ndarray, drawn: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from sweetgrad.flows.cli.analysis import correlate, intervals
 from sweetgrad.flows.cli.estimate import estimate
+from sweetgrad.flows.cli.evolve import evolve
 from sweetgrad.flows.cli.figures import figure, report
 from sweetgrad.flows.cli.findings import findings
 from sweetgrad.flows.cli.profile import profile
@@ -38,6 +39,7 @@ app.command(rich_help_panel="Measure")(profile)
 app.command(rich_help_panel="Measure")(estimate)
 app.command(rich_help_panel="Measure")(score)
 app.command(rich_help_panel="Measure")(supernet)
+app.command(rich_help_panel="Measure")(evolve)
 app.command(rich_help_panel="Measure")(status)
 app.command(rich_help_panel="Measure")(serve)
 app.command(rich_help_panel="Ask")(intervals)

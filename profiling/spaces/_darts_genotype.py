@@ -2,13 +2,16 @@
 
 import hashlib
 import itertools
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+import numpy as np
 
 from sweetgrad.profiling.spaces._operations import DARTS_OPERATIONS
 from sweetgrad.store import Genotype
 from sweetgrad.store.benchmarks.genotypes import NODES, CellEdges
 
-__all__ = ["NUM_GENOTYPES", "check_genotype", "drawn_genotype", "genotype_at"]
+__all__ = ["NUM_GENOTYPES", "check_genotype", "drawn_genotype", "genotype_at", "mutated_genotype"]
 
 _NUM_INPUTS = 2
 
@@ -94,6 +97,46 @@ def drawn_genotype(place: int) -> Genotype:
     """
     digest = hashlib.sha256(f"sweetgrad darts {place}".encode()).digest()
     return genotype_at(int.from_bytes(digest, "big") % NUM_GENOTYPES)
+
+
+def mutated_genotype(genotype: Genotype, random: np.random.RandomState) -> Genotype:
+    """A genotype that differs in one operation or one input: the mutations of regularised evolution.
+
+    As in Real et al. (AAAI 2019, "Regularized Evolution for Image Classifier Architecture Search", section 3.2): one of the two
+    cells is chosen, and whether its operations or its hidden states mutate, each with probability 1/2; then one edge at random,
+    which gets another operation, or another earlier node as its input. Unlike there, every mutant differs from its parent, and a
+    node never takes one input twice, as nowhere in the space of `genotype_at`. Nodes keep their inputs in ascending order, so
+    that one cell has one genotype.
+
+    Parameters
+    ----------
+    genotype
+        As from `check_genotype`.
+    random
+        Where the choices are drawn from.
+    """
+    cell = ("normal", "reduce")[random.randint(2)]
+    edges = list(getattr(genotype, cell))
+    of_operation = random.randint(2) == 0
+    others = {
+        place: [op for op in DARTS_OPERATIONS if op != name] if of_operation else _other_inputs(edges, place)
+        for place, (name, _) in enumerate(edges)
+    }
+    places = [place for place in others if others[place]]
+    place = places[random.randint(len(places))]
+    name, source = edges[place]
+    chosen = others[place][random.randint(len(others[place]))]
+    edges[place] = (chosen, source) if of_operation else (name, chosen)
+    first = place - place % _NUM_INPUTS
+    edges[first : first + _NUM_INPUTS] = sorted(edges[first : first + _NUM_INPUTS], key=lambda edge: edge[1])
+    return replace(genotype, **{cell: tuple(edges)})
+
+
+def _other_inputs(edges: Sequence[tuple[str, int]], place: int) -> list[int]:
+    """Nodes that the one at the end of an edge could take instead."""
+    first = place - place % _NUM_INPUTS
+    taken = {source for _, source in edges[first : first + _NUM_INPUTS]}
+    return [node for node in range(place // _NUM_INPUTS + 2) if node not in taken]
 
 
 def _short(text: str) -> str:

@@ -6,12 +6,13 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from torch import nn
 
 from sweetgrad.profiling.spaces._cell_costs import Costs, count_costs
 from sweetgrad.profiling.spaces._cell_network import Form, build_cell_network
-from sweetgrad.profiling.spaces._darts_genotype import check_genotype, drawn_genotype, genotype_at
+from sweetgrad.profiling.spaces._darts_genotype import check_genotype, drawn_genotype, genotype_at, mutated_genotype
 from sweetgrad.profiling.spaces._operations import DARTS_OPERATIONS
 from sweetgrad.profiling.spaces.protocol import Network, check_index
 from sweetgrad.store import Genotype, parse_genotype
@@ -148,6 +149,23 @@ class Darts:
             each of four nodes.
         """
         return self._build(arch_id, self.channels, self.cells, in_channels, num_classes)
+
+    def mutate(self, arch_id: str, random: np.random.RandomState) -> str:
+        """A genotype with one other operation or input (`mutated_genotype`), within `max_multiply_adds` if there is that limit.
+
+        Raises
+        ------
+        ValueError
+            As `build`; and if no mutant keeps to the limit.
+        """
+        genotype = _read(arch_id)
+        for _ in range(_MAX_REFUSED):
+            mutant = mutated_genotype(genotype, random)
+            if self._fits(mutant):
+                return str(mutant)
+        raise ValueError(
+            f"none of {_MAX_REFUSED:,} mutants of {arch_id} has at most {self.max_multiply_adds:g} multiply-adds"
+        )
 
     def build_thin(self, arch_id: str, *, in_channels: int = 3, num_classes: int = 10) -> nn.Module:
         """Build a network of 4 channels and 3 cells, in which TE-NAS can count linear regions."""

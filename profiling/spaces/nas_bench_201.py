@@ -10,6 +10,7 @@ from functools import reduce
 from operator import add
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from torch import Tensor, nn
 
@@ -187,6 +188,14 @@ class NasBench201:
         build = build_live_network if self.skip_dead else NasBench201Network
         module = build(operations, in_channels=in_channels, num_classes=num_classes)
         return Network(module, module.layers())
+
+    def mutate(self, arch_id: str, random: np.random.RandomState) -> str:
+        """The architecture with another operation on one edge, both uniform, as in the benchmark's own evolution."""
+        operations = list(parse_arch(arch_id))
+        edge = random.randint(len(EDGES))
+        others = [operation for operation in OPERATIONS if operation != operations[edge]]
+        operations[edge] = others[random.randint(len(others))]
+        return _arch_string(tuple(operations))
 
     def build_literal(self, arch_id: str, *, in_channels: int = 3, num_classes: int = 10) -> Network:
         """Build the network with every operation, for estimators that look at operations on dead paths, too."""

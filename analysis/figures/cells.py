@@ -1,0 +1,89 @@
+"""Fig. 13: the normal and the reduction cell of a genotype as graphs."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sweetgrad.analysis.figures.style import CYCLE, FAINT, INK, literal, new_figure, save
+from sweetgrad.store import Genotype, parse_genotype
+from sweetgrad.store.benchmarks.genotypes import CellEdges
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["plot_cells"]
+
+_COLUMN, _OPERATION, _TRUNK = 3.0, 1.5, 0.5
+"""Distances along the picture: of two nodes, of a node from its operations, of a node from where its value goes down."""
+
+_INCHES = (0.55, 0.3)
+"""Width and height of a unit."""
+
+
+def plot_cells(genotype: Genotype | str | Mapping[str, Any], *, path: str | Path | None = None) -> "Figure":
+    """Draw the two cells of a genotype: the inputs at the left, then each node behind its two operations, the output at the right.
+
+    The value of a node goes down in a line of its own colour, and from there to the operations that take it. Each operation has a
+    row to itself, so no label lies on another, whatever the genotype.
+
+    Parameters
+    ----------
+    genotype
+        A `Genotype`, or any form of `parse_genotype`.
+    path
+        File to save the picture in: ``.png``, ``.svg``, ``.pdf``. None: it is only returned.
+
+    Raises
+    ------
+    ValueError
+        If it is no genotype.
+    """
+    read = genotype if isinstance(genotype, Genotype) else parse_genotype(genotype)
+    num_nodes = max(len(read.normal), len(read.reduce)) // 2
+    width, height = _COLUMN * num_nodes + 4.2, 2 * num_nodes + 4
+    figure = new_figure(width * _INCHES[0], 2 * height * _INCHES[1])
+    panels = figure.subplots(2, 1)
+    for axes, title, edges, concat in (
+        (panels[0], "Normal cell", read.normal, read.normal_concat),
+        (panels[1], "Reduction cell", read.reduce, read.reduce_concat),
+    ):
+        _draw_cell(axes, edges, concat)
+        axes.set_title(title, loc="left", color=INK, fontsize=11)
+    if path is not None:
+        save(figure, path)
+    return figure
+
+
+def _draw_cell(axes: "Axes", edges: CellEdges, concat: tuple[int, ...]) -> None:
+    num_nodes = len(edges) // 2
+    right = _COLUMN * num_nodes + 2.4
+    # Where each node lies: the inputs above the rows of the operations, two rows for each of the others.
+    places = [(0.0, -2.0), (0.0, -1.0), *((_COLUMN * (i + 1) + 0.6, 2.0 * i + 0.5) for i in range(num_nodes))]
+    names = ["$c_{k-2}$", "$c_{k-1}$", *(str(i) for i in range(num_nodes))]
+    for row, (operation, source) in enumerate(edges):
+        x, y = places[row // 2 + 2]
+        start, colour = x - _OPERATION, CYCLE[source % len(CYCLE)]
+        trunk = _trunk(source, places)
+        axes.plot([places[source][0], trunk, trunk, start], [places[source][1]] * 2 + [row, row], color=colour, lw=1.4)
+        axes.plot([start, x - 0.55, x], [row, row, y], color=colour, lw=1.4)
+        label = literal(operation)
+        axes.text(start, row, label, ha="center", va="center", fontsize=7.5, color=INK, bbox=_box("white", colour), zorder=3)
+    for node in concat:
+        axes.plot([places[node][0], right], [places[node][1]] * 2, color=FAINT, lw=1.0, linestyle=(0, (4, 2)), zorder=1)
+    for (x, y), name in zip(places, names, strict=True):
+        axes.text(x, y, name, ha="center", va="center", fontsize=9, color=INK, bbox=_box("#EEF1F5", INK), zorder=3)
+    middle = sum(places[node][1] for node in concat) / len(concat)
+    axes.plot([right, right], [min(places[n][1] for n in concat), max(places[n][1] for n in concat)], color=FAINT, lw=3)
+    axes.text(right, middle, "$c_k$", ha="center", va="center", fontsize=9, color=INK, bbox=_box("#EEF1F5", INK), zorder=3)
+    axes.set(xlim=(-0.8, right + 0.8), ylim=(2 * num_nodes - 0.4, -2.7))
+    axes.set_axis_off()
+
+
+def _trunk(node: int, places: list[tuple[float, float]]) -> float:
+    """Where the value of a node goes down; the two inputs lie above each other, so their lines lie beside each other."""
+    return places[node][0] + (1.05 if node == 0 else 0.75 if node == 1 else _TRUNK)
+
+
+def _box(face: str, edge: str) -> dict[str, Any]:
+    return {"boxstyle": "round,pad=0.3", "facecolor": face, "edgecolor": edge, "linewidth": 0.9}

@@ -1,0 +1,151 @@
+"""Architectures that a search comes to, run one by one: each is a row of a profile that grows, and is never run again."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from sweetgrad.analysis import score
+from sweetgrad.analysis.intervals import Interval
+from sweetgrad.profiling import Batch, Network, SearchSpace, make_spec, profile_shard
+from sweetgrad.profiling.architectures import ArchIds
+from sweetgrad.store import (
+    STATUS,
+    Claim,
+    Location,
+    ProfileSpec,
+    claim_shard,
+    create_profile,
+    finalise_profile,
+    open_profile,
+    plan_shards,
+    record_run,
+    stored_archs,
+)
+from sweetgrad.store.claims import find_expired
+from sweetgrad.store.shards import Shard, read_shard
+
+__all__ = ["Evaluations", "SearchedSpace"]
+
+_SHARD_SIZE = 25
+"""Small, since a shard is written anew with every architecture: 25 rows take about 0.1 s."""
+
+
+class SearchedSpace:
+    """A space as a search sees it: the architectures that it came to, in that order, a list that grows.
+
+    Its profile has ``search`` in its name, beside the profile of the space's own list.
+    """
+
+    open_ended = True
+
+    def __init__(self, space: SearchSpace, archs: list[str]) -> None:
+        self.space, self.archs = space, archs
+        self.name, self.init = space.name, space.init
+        self.variant = "-".join(part for part in (space.variant, "search") if part)
+        self.layer_names, self.input_size = space.layer_names, space.input_size
+        self.options: Mapping[str, Any] = getattr(space, "options", {})
+
+    def __len__(self) -> int:
+        """Architectures so far."""
+        return len(self.archs)
+
+    def arch_id(self, index: int) -> str:
+        """String of an architecture."""
+        return self.archs[index]
+
+    def build(self, arch_id: str, *, in_channels: int, num_classes: int) -> Network:
+        """Build a network, as the space itself does."""
+        return self.space.build(arch_id, in_channels=in_channels, num_classes=num_classes)
+
+
+class Evaluations:
+    """The profile of a search.
+
+    Attributes
+    ----------
+    name
+        Of the profile.
+    num_run
+        Networks that were run, and not found in the store.
+    """
+
+    def __init__(self, location: Location, space: SearchSpace, batch: Batch, *, seed: int, device: str) -> None:
+        self._location, self._batch = location, batch
+        self._searched = SearchedSpace(space, [])
+        self._seed, self._device = seed, device
+        self.name = self._spec().profile_name
+        self.num_run = 0
+        self._row: dict[str, int] = {}
+        self._done: set[int] = set()
+        self._claim: Claim | None = None
+
+    @contextmanager
+    def writing(self, first: Sequence[str], facts: Mapping[str, Any], *, run: str) -> Iterator[None]:
+        """Open the profile, or make it with these architectures, and be the only one to write to it.
+
+        Raises
+        ------
+        ClaimedError
+            If another search writes to it.
+        SpecMismatchError
+            If it was measured with other settings.
+        """
+        self._searched.archs[:] = stored_archs(self._location, self.name) or first
+        self._create()
+        expired = find_expired(self._location, self.name, {})
+        # The first shard's claim stands for the whole profile: to grow, one must be alone, too.
+        with claim_shard(self._location, self.name, 0, run=run, expired=expired) as self._claim:
+            self._searched.archs[:] = stored_archs(self._location, self.name)  # another search may have just ended
+            self._row = {arch: row for row, arch in enumerate(self._searched.archs)}
+            status = self.open()["status"].values
+            self._done = set(np.flatnonzero(status != STATUS["not run"]).tolist())
+            record_run(self._location, self.name, facts)
+            try:
+                yield
+            finally:
+                finalise_profile(self._location, self.name)
+
+    def run(self, arch: str) -> int:
+        """Row of an architecture, whose network is run if it was not before."""
+        row = self._row.get(arch)
+        if row is None:
+            row = self._row[arch] = len(self._row)
+            self._searched.archs.append(arch)
+            self._create()
+        if row not in self._done:
+            for shard in plan_shards(self._location, self.name, [row]):
+                profile_shard(
+                    self._location, self.name, shard, self._searched, self._batch, self._spec(), claim=self._claim
+                )
+            self._done.add(row)
+            self.num_run += 1
+        return row
+
+    def score(self, row: int, interval: Interval) -> float:
+        """Score of a row that was run; minus infinity if its network failed, so that it is nobody's parent."""
+        size = _SHARD_SIZE
+        start = row - row % size
+        shard = Shard(row // size, start, min(start + size, len(self._searched)), [row])
+        rows = read_shard(self._location, self.name, shard, variables=["grad_count_network", "status"])
+        found = float(score(rows.isel(arch=[row - start]), interval)[0])
+        return -np.inf if np.isnan(found) else found
+
+    def open(self) -> xr.Dataset:
+        """The profile as it is now."""
+        return open_profile(self._location, self.name, chunks=None)
+
+    def _create(self) -> None:
+        create_profile(
+            self._location,
+            self._spec(),
+            arch=ArchIds(self._searched),
+            layers=self._searched.layer_names,
+            shard_size=_SHARD_SIZE,
+            may_grow=True,
+        )
+
+    def _spec(self) -> ProfileSpec:
+        return make_spec(self._searched, self._batch, seed=self._seed, device=self._device)

@@ -1,0 +1,295 @@
+"""``sweetgrad evolve``: search a space by evolution, with Sweetimator's score as the fitness, each network run once."""
+
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from rich.console import Console
+
+from sweetgrad.analysis import BestInterval, IntervalGrid, best_interval, score
+from sweetgrad.analysis.intervals import Interval
+from sweetgrad.analysis.search import Draws, regularised_evolution
+from sweetgrad.flows.evaluations import Evaluations
+from sweetgrad.flows.interrupt import draining
+from sweetgrad.flows.progress import progress_bar
+from sweetgrad.flows.provenance import provenance
+from sweetgrad.flows.run import _find_table, _resolve_device
+from sweetgrad.flows.selection import select_archs
+from sweetgrad.profiling import SearchSpace, load_batch, load_space
+from sweetgrad.store import STATUS, Location, parse_genotype
+from sweetgrad.store.access import absolute
+
+__all__ = ["Evolution", "evolve"]
+
+
+@dataclass(frozen=True)
+class Evolution:
+    """What a search found.
+
+    Attributes
+    ----------
+    name
+        Profile in the store that holds every architecture that the search has come to, and before them the random ones.
+    arch, score
+        The architecture with the best score, the first on a tie, and that score.
+    interval
+        Interval of the score.
+    choice
+        How sure the interval is; None where it was given.
+    history
+        Dims (cycle,): ``arch``, ``score`` (NaN where the network failed) and ``is_new``, False for an architecture that the
+        search had come to before.
+    random
+        Dims (arch,): ``score`` and ``num_params`` (weights) of the random architectures that chose the interval.
+    num_params
+        Weights of the architecture found.
+    num_networks, num_run
+        Different architectures that the search and its random sample consist of; those of them that this call had to run.
+    network_seconds
+        What the networks took, those of earlier calls too.
+    seconds
+        Wall time of this call.
+    num_left
+        Cycles that are left; 0 unless the search was interrupted. Then ``arch`` is the best so far.
+    """
+
+    name: str
+    arch: str
+    score: float
+    interval: Interval
+    choice: BestInterval | None = field(repr=False)
+    history: xr.Dataset = field(repr=False)
+    random: xr.Dataset = field(repr=False)
+    num_params: int
+    num_networks: int
+    num_run: int
+    network_seconds: float
+    seconds: float
+    num_left: int
+
+
+def evolve(
+    store: Location,
+    *,
+    space: str = "darts",
+    dataset: str = "cifar10",
+    data_dir: str | Path | None = None,
+    space_file: str | Path | None = None,
+    space_options: Mapping[str, Any] | None = None,
+    interval: Interval | None = None,
+    grid: IntervalGrid = IntervalGrid(),  # noqa: B008  (frozen)
+    num_random: int = 100,
+    cycles: int = 200,
+    population: int = 10,
+    tournament: int = 3,
+    batch_size: int = 128,
+    seed: int = 42,
+    search_seed: int = 0,
+    device: str = "auto",
+    download: bool = False,
+    drawn: bool = False,
+    console: Console | None = None,
+) -> Evolution:
+    """Search a space by regularised evolution; the fitness of an architecture is its score (Eq. 1) at initialisation.
+
+    First, random architectures of the space are run, and choose the interval (Algorithm 1). Then come ``cycles`` architectures:
+    the first ``population`` are uniform, each later one is a mutant of the fittest of a few, and takes the place of the oldest.
+    Every network that is run is a row of one profile in the store. An architecture that is there costs nothing; so the same call
+    continues a search that was interrupted, and comes to the same rows and the same result.
+
+    Parameters
+    ----------
+    store, dataset, data_dir, space_file, space_options, download
+        As in `profile`.
+    space
+        Registered search space that has ``mutate`` (`sweetgrad.profiling.SearchSpace`).
+    interval
+        Interval of the score; None: the best of ``grid``.
+    grid
+        Intervals to choose from.
+    num_random
+        Random architectures: they choose the interval, and what is found is compared with them.
+    cycles
+        Architectures that the search comes to, the first population among them, those that it comes to again, too.
+    population, tournament
+        Architectures alive; of them, those drawn, with replacement, of which the fittest is a parent.
+    batch_size, seed
+        Images in the batch; seed of the batch, the initialisation and the random architectures.
+    search_seed
+        Seed of the search itself: searches with different ones share a profile.
+    device
+        ``cpu``, ``cuda`` or ``auto``.
+    drawn
+        Whether what is found will be drawn, or handed to a surrogate: then its architectures must be genotypes.
+    console
+        Where progress is shown (default: standard error).
+
+    Returns
+    -------
+    What was found. After Ctrl-C ``num_left`` is greater than 0, and the same call continues.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        For what the caller can put right; nothing is written then. Also if every random network fails.
+    RuntimeError
+        If Ctrl-C was pressed before the interval was chosen.
+    ClaimedError
+        If another search writes to the same profile.
+    SpecMismatchError
+        If the store holds this profile with other settings.
+    """
+    start = time.monotonic()
+    console = console or Console(stderr=True)
+    _check(cycles=cycles, population=population, tournament=tournament, num_random=num_random)
+    device = _resolve_device(device, remote=False)
+    table = space_file or _find_table(space, data_dir, download=download)
+    opened = load_space(space, table=table, options=space_options)
+    if not hasattr(opened, "mutate"):
+        raise ValueError(
+            f"space {space!r} cannot be searched: it has no method mutate(arch_id, random), which says what a small step is. "
+            "darts, darts-imagenet, nas-bench-301 and nas-bench-201 have one"
+        )
+    if drawn:
+        parse_genotype(opened.arch_id(0))
+    archs = [opened.arch_id(row) for row in select_archs(f"sample:{num_random}", num_archs=len(opened), seed=seed)]
+    batch = load_batch(dataset, batch_size=batch_size, seed=seed, data_dir=data_dir, download=download)
+    evaluations = Evaluations(absolute(store), opened, batch, seed=seed, device=device)
+    facts = provenance(device=device, data_source=batch.source, arch_order="as searches came to them")
+    stop = threading.Event()
+    console.print(f"{evaluations.name}: {num_random} random architectures, then {cycles} cycles. Data: {batch.source}.")
+    with (
+        evaluations.writing(archs, facts, run=uuid.uuid4().hex),
+        draining(stop, console=console, on_stop=lambda: None),
+        progress_bar(num_random + cycles, console=console) as count,
+    ):
+        sample = []
+        for arch in archs:
+            if not stop.is_set():
+                sample.append(evaluations.run(arch))
+                count(1)
+        if len(sample) < num_random:
+            raise RuntimeError(
+                f"stopped after {len(sample)} of {num_random} random architectures, which are written: the same command continues"
+            )
+        random = evaluations.open().isel(arch=sample)
+        _require_measured(random, space)
+        choice = None if interval is not None else best_interval(random, grid, num_archs=num_random)
+        chosen = choice.interval if choice is not None else interval
+        assert chosen is not None
+        console.print(f"Interval {choice or chosen}")
+        search = _Search(evaluations, opened, chosen, on_cycle=lambda: count(1), console=console)
+        search.evolve(Draws(search_seed, 1), stop, cycles=cycles, population=population, tournament=tournament)
+    if not search.scores:
+        raise RuntimeError("stopped after the random architectures, which are written: the same command continues")
+    profile = evaluations.open()
+    best = int(np.argmax(search.scores))
+    rows = sorted({*sample, *search.rows})
+    num_params = profile["num_params"].sel(kind="weight").sum("layer")
+    return Evolution(
+        name=evaluations.name,
+        arch=search.archs[best],
+        score=search.scores[best],
+        interval=chosen,
+        choice=choice,
+        history=search.history(),
+        random=xr.Dataset({"score": score(profile, chosen), "num_params": num_params}).isel(arch=sample).compute(),
+        num_params=int(num_params[search.rows[best]]),
+        num_networks=len(rows),
+        num_run=evaluations.num_run,
+        network_seconds=float(profile["profile_seconds"].values[rows].sum()),
+        seconds=time.monotonic() - start,
+        num_left=cycles - len(search.rows),
+    )
+
+
+def _check(*, cycles: int, population: int, tournament: int, num_random: int) -> None:
+    for name, value, least in (("population", population, 1), ("tournament", tournament, 1), ("num_random", num_random, 2)):
+        if value < least:
+            raise ValueError(f"{name} must be at least {least}, got {value}")
+    if cycles < population:
+        raise ValueError(
+            f"{cycles} cycles are fewer than the population of {population}, which they include: give at least {population}"
+        )
+
+
+def _require_measured(random: xr.Dataset, space: str) -> None:
+    status = random["status"].values
+    if (status == STATUS["ok"]).sum() < 2:
+        failed = np.flatnonzero(status != STATUS["ok"])[0]
+        raise ValueError(
+            f"{(status != STATUS['ok']).sum()} of {len(status)} random networks of {space} failed on these images, the first with: "
+            f"{random['message'].values[failed]}"
+        )
+
+
+class _Search:
+    """One search in progress."""
+
+    def __init__(
+        self,
+        evaluations: Evaluations,
+        space: SearchSpace,
+        interval: Interval,
+        *,
+        on_cycle: Callable[[], None],
+        console: Console,
+    ) -> None:
+        self._evaluations, self._space, self._interval = evaluations, space, interval
+        self._on_cycle, self._console = on_cycle, console
+        self.archs: list[str] = []
+        self.rows: list[int] = []
+        self.scores: list[float] = []
+
+    def evolve(self, draws: Draws, stop: threading.Event, *, cycles: int, population: int, tournament: int) -> None:
+        space: Any = self._space  # that it has `mutate` was asked before
+
+        def first() -> NDArray[np.int64]:
+            return self._cycle(space.arch_id(int(draws.integers(1, len(space))[0, 0])))
+
+        def mutant(parent: NDArray[np.int64]) -> tuple[NDArray[np.int64], float]:
+            return self._cycle(space.mutate(self.archs[parent[0]], draws.streams[0])), 0.0
+
+        regularised_evolution(
+            draws,
+            first=first,
+            mutant=mutant,
+            train=lambda child, _: self._fitness(self.archs[child[0]]),
+            is_active=lambda: len(self.rows) < cycles and not stop.is_set(),
+            population=population,
+            tournament=tournament,
+        )
+
+    def history(self) -> xr.Dataset:
+        """As in `Evolution`."""
+        values = np.array(self.scores)
+        is_new = [row not in self.rows[:cycle] for cycle, row in enumerate(self.rows)]
+        return xr.Dataset(
+            {
+                "arch": ("cycle", np.array(self.archs, dtype=object)),
+                "score": ("cycle", np.where(np.isfinite(values), values, np.nan)),
+                "is_new": ("cycle", is_new),
+            }
+        )
+
+    def _cycle(self, arch: str) -> NDArray[np.int64]:
+        """An architecture is numbered by the cycle in which the search comes to it."""
+        self.archs.append(arch)
+        return np.array([len(self.archs) - 1])
+
+    def _fitness(self, arch: str) -> NDArray[np.float64]:
+        row = self._evaluations.run(arch)
+        value = self._evaluations.score(row, self._interval)
+        if value > max(self.scores, default=-np.inf):
+            self._console.print(f"cycle {len(self.scores) + 1}: score {value:,.0f}")
+        self.rows.append(row)
+        self.scores.append(value)
+        self._on_cycle()
+        return np.array([value])
