@@ -10,7 +10,7 @@ from sweetgrad.flows.selection import select_archs
 
 if TYPE_CHECKING:
     from sweetgrad.flows.estimate_run import estimate
-    from sweetgrad.flows.evolve import Evolution, evolve
+    from sweetgrad.flows.evolution import Evolution, evolve
     from sweetgrad.flows.run import ProfileSummary, profile
     from sweetgrad.flows.score import score_network
     from sweetgrad.flows.supernet_run import SupernetSummary, supernet
@@ -40,11 +40,11 @@ for _name, _value in {
 
 def __getattr__(name: str) -> Any:
     modules = {
-        "Evolution": "evolve",
+        "Evolution": "evolution",
         "ProfileSummary": "run",
         "SupernetSummary": "supernet_run",
         "estimate": "estimate_run",
-        "evolve": "evolve",
+        "evolve": "evolution",
         "profile": "run",
         "score_network": "score",
         "supernet": "supernet_run",

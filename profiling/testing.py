@@ -80,7 +80,7 @@ def check_space(
         ),
     )
     with torch.random.fork_rng([]), deterministic(threads=1):
-        for check in (_check_strings, *NETWORK_CHECKS):
+        for check in (_check_strings, _check_mutants, *NETWORK_CHECKS):
             check(case)
 
 
@@ -145,3 +145,18 @@ def _check_strings(case: Case) -> None:
             except ValueError:
                 continue
         raise case.fail(arch, f"build took {arch + '?'!r}, which is no architecture", advice)
+
+
+def _check_mutants(case: Case) -> None:
+    mutate = getattr(case.space, "mutate", None)
+    if mutate is None:
+        return
+    advice = "mutate(arch_id, random) must return the string of another architecture, drawn from that generator alone"
+    for arch in case.archs:
+        with case.explained(arch, "mutate", advice):
+            mutant, again = (mutate(arch, np.random.RandomState(0)) for _ in range(2))
+        if mutant != again:
+            raise case.fail(arch, "mutate gave another mutant under the same seed", advice)
+        if mutant == arch:
+            raise case.fail(arch, "mutate gave the architecture itself", advice)
+        case.build(mutant)

@@ -10,7 +10,7 @@ from sweetgrad.store._arrays import write_archs
 from sweetgrad.store.schema import VARIABLES
 from sweetgrad.store.spec import ProfileSpec
 
-__all__ = ["grow", "named_archs"]
+__all__ = ["grow", "longest", "named_archs"]
 
 
 def named_archs(group: zarr.Group) -> list[str]:
@@ -19,6 +19,11 @@ def named_archs(group: zarr.Group) -> list[str]:
     while names and not names[-1]:
         names.pop()
     return names
+
+
+def longest(group: zarr.Group) -> int:
+    """Rows of the longest array: more than are named, where a growth was cut off."""
+    return max(group[v.name].shape[0] for v in VARIABLES.values() if v.dims[0] == "arch" and v.name in group)  # type: ignore[union-attr]
 
 
 def grow(group: zarr.Group, spec: ProfileSpec, arch: Sequence[str]) -> None:

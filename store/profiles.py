@@ -19,7 +19,7 @@ from zarr.errors import ZarrUserWarning
 
 from sweetgrad.store._arrays import create_group
 from sweetgrad.store._digest import profile_digest
-from sweetgrad.store._growth import grow, named_archs
+from sweetgrad.store._growth import grow, longest, named_archs
 from sweetgrad.store.access import (
     Location,
     check_profile,
@@ -209,7 +209,7 @@ def _create_profile(
                 f"profile {name} in {location} has shards of {group.attrs['shard_size']} architectures, asked {shard_size}: "
                 "leave --shard-size out to continue it."
             )
-        if is_list and len(arch) >= len(named) < max(len(arch), int(group["status"].shape[0])):  # type: ignore[union-attr]
+        if is_list and len(arch) >= len(named) < max(len(arch), longest(group)):
             grow(group, spec, arch)
     elif has_rows(root, name):
         raise StoreError(

@@ -22,7 +22,7 @@ _INCHES = (0.55, 0.3)
 
 
 def plot_cells(genotype: Genotype | str | Mapping[str, Any], *, path: str | Path | None = None) -> "Figure":
-    """Draw the two cells of a genotype: the inputs at the left, then each node behind its two operations, the output at the right.
+    """Draw the two cells of a genotype: inputs at the left, each node behind its two operations, the output at the right.
 
     The value of a node goes down in a line of its own colour, and from there to the operations that take it. Each operation has a
     row to itself, so no label lies on another, whatever the genotype.
@@ -68,14 +68,18 @@ def _draw_cell(axes: "Axes", edges: CellEdges, concat: tuple[int, ...]) -> None:
         axes.plot([places[source][0], trunk, trunk, start], [places[source][1]] * 2 + [row, row], color=colour, lw=1.4)
         axes.plot([start, x - 0.55, x], [row, row, y], color=colour, lw=1.4)
         label = literal(operation)
-        axes.text(start, row, label, ha="center", va="center", fontsize=7.5, color=INK, bbox=_box("white", colour), zorder=3)
+        axes.text(
+            start, row, label, ha="center", va="center", fontsize=7.5, color=INK, bbox=_box("white", colour), zorder=3
+        )
     for node in concat:
         axes.plot([places[node][0], right], [places[node][1]] * 2, color=FAINT, lw=1.0, linestyle=(0, (4, 2)), zorder=1)
     for (x, y), name in zip(places, names, strict=True):
         axes.text(x, y, name, ha="center", va="center", fontsize=9, color=INK, bbox=_box("#EEF1F5", INK), zorder=3)
     middle = sum(places[node][1] for node in concat) / len(concat)
     axes.plot([right, right], [min(places[n][1] for n in concat), max(places[n][1] for n in concat)], color=FAINT, lw=3)
-    axes.text(right, middle, "$c_k$", ha="center", va="center", fontsize=9, color=INK, bbox=_box("#EEF1F5", INK), zorder=3)
+    axes.text(
+        right, middle, "$c_k$", ha="center", va="center", fontsize=9, color=INK, bbox=_box("#EEF1F5", INK), zorder=3
+    )
     axes.set(xlim=(-0.8, right + 0.8), ylim=(2 * num_nodes - 0.4, -2.7))
     axes.set_axis_off()
 

@@ -108,6 +108,7 @@ def regularised_evolution(
     alive = np.empty((len(run), population), dtype=np.int64)
     fitness = np.empty(alive.shape)
     step = 0
+    seconds: NDArray[np.float64] | float
     while is_active():
         if step < population:
             child, seconds = first(), 0.0

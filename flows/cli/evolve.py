@@ -22,7 +22,7 @@ from sweetgrad.flows.cli.terminal import Terminal
 from sweetgrad.store.benchmarks.surrogates import OnnxSurrogate
 
 if TYPE_CHECKING:
-    from sweetgrad.flows.evolve import Evolution
+    from sweetgrad.flows.evolution import Evolution
 
 __all__ = ["evolve"]
 
@@ -34,7 +34,9 @@ def evolve(
     space: Annotated[
         str, typer.Option(help="Search space: darts, darts-imagenet, nas-bench-301, nas-bench-201, or one of your own.")
     ] = "darts",
-    dataset: Annotated[str, typer.Option(help="digits, synthetic, cifar10, cifar100, imagenet, or your own.")] = "cifar10",
+    dataset: Annotated[
+        str, typer.Option(help="digits, synthetic, cifar10, cifar100, imagenet, or your own.")
+    ] = "cifar10",
     data_dir: Annotated[
         Path | None, typer.Option(help="Folder with the files of the data set.", show_default=False)
     ] = None,
@@ -49,7 +51,9 @@ def evolve(
             show_default=False,
         ),
     ] = None,
-    cycles: Annotated[int, typer.Option(help="Architectures that the search comes to, the first population included.")] = 200,
+    cycles: Annotated[
+        int, typer.Option(help="Architectures that the search comes to, the first population included.")
+    ] = 200,
     population: Annotated[int, typer.Option(help="Architectures alive.")] = 10,
     tournament: Annotated[int, typer.Option(help="Of them, those drawn, of which the best is the parent.")] = 3,
     interval: Annotated[
@@ -60,7 +64,7 @@ def evolve(
         int, typer.Option(help="Random architectures that choose the interval; what is found is compared with them.")
     ] = 100,
     batch_size: Annotated[int, typer.Option(help="Images in the one batch that all architectures see.")] = 128,
-    seed: Annotated[int, typer.Option(help="Seed of the batch, the initialisation and the random architectures.")] = 42,
+    seed: Annotated[int, typer.Option(help="Seed of the batch and the initialisation.")] = 42,
     search_seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Decides every draw of the search.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     surrogate: Annotated[
@@ -78,7 +82,7 @@ def evolve(
 
     The same command continues a search that was stopped. Ctrl-C finishes the network in hand; a second one leaves at once.
     """
-    from sweetgrad.flows.evolve import evolve as run
+    from sweetgrad.flows.evolution import evolve as run
 
     predictor = OnnxSurrogate(surrogate) if surrogate is not None else None  # before the search, if it is none
     found = run(
@@ -115,23 +119,23 @@ def evolve(
 def _show(found: "Evolution", predictor: OnnxSurrogate | None, console: Console) -> None:
     again = int((~found.history["is_new"]).sum())
     console.print(
-        f"{found.history.sizes['cycle']} cycles, {again} of them to an architecture seen before in the search; "
-        f"{found.num_networks} different networks with the random ones, {found.num_run} run now. "
-        f"{found.network_seconds:.0f} s in networks, this call took {found.seconds:.0f} s."
+        f"{found.history.sizes['cycle']} cycles, {again} to an architecture that the search had seen. "
+        f"{found.num_networks} networks with the random ones, {found.num_run} run now: {found.network_seconds:.0f} s in networks, "
+        f"{found.seconds:.0f} s by the clock. Score in {escape(str(found.interval))}."
     )
     names = found.random["arch"].values.tolist()
     values = {
-        f"score in {found.interval}": (found.score, found.random["score"].values),
+        "score": (found.score, found.random["score"].values),
         "weights": (found.num_params, found.random["num_params"].values),
     }
     if predictor is not None:
         predicted = predictor.predict([found.arch, *names])
-        values[f"predicted accuracy, {predictor.epochs} epochs, %"] = (predicted[0], predicted[1:])
-    table = plain_table("", "found", "random: least", "median", "90 %", "most", "above")
+        values["predicted %"] = (predicted[0], predicted[1:])
+    table = plain_table("", "found", "random: least", "median", "most", "beaten")
     for name, (value, others) in values.items():
         others = others[np.isfinite(others)]
-        digits = ",.2f" if name.startswith("predicted") else ",.0f"
-        cells = [format(float(each), digits) for each in (value, *np.quantile(others, (0, 0.5, 0.9, 1)))]
-        table.add_row(escape(name), *cells, f"{(others < value).sum()} of {len(others)}")
+        digits = ",.2f" if name == "predicted %" else ",.0f"
+        cells = [format(float(each), digits) for each in (value, *np.quantile(others, (0, 0.5, 1)))]
+        table.add_row(name, *cells, f"{(others < value).sum()} of {len(others)}")
     console.print(table)
     console.print(escape(found.arch), soft_wrap=True)

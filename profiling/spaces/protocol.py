@@ -86,9 +86,9 @@ class SearchSpace(Protocol):
     of the space (``--space-option``). Spaces travel to workers by pickle.
 
     A space may also have ``options``, its parameters by name as the spec of a profile records them; ``open_ended = True``, if it
-    is an endless list of which ``num_archs``, one of its options, are taken: a profile of it can grow; and ``tables``, relative
-    paths under ``--data-dir`` where its table may lie; and ``mutate(arch_id, random) -> arch_id``, which gives another architecture
-    that is a small step away, drawn from a `numpy.random.RandomState`: then ``sweetgrad evolve`` can search it.
+    is an endless list of which ``num_archs``, one of its options, are taken: a profile of it can grow; ``tables``, relative
+    paths under ``--data-dir`` where its table may lie; and ``mutate(arch_id, random)``, which returns another architecture that
+    is a small step away, drawn from a `numpy.random.RandomState`: then ``sweetgrad evolve`` can search it.
 
     Attributes
     ----------

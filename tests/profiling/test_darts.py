@@ -2,6 +2,7 @@ import gzip
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -260,6 +261,16 @@ def test_max_multiply_adds__leaves_out_what_is_larger_and_keeps_the_order() -> N
     small = Darts(**SMALL, num_archs=12, max_multiply_adds=limit)
     expected = [whole.arch_id(i) for i in range(40) if costs[i] <= limit]
     assert [small.arch_id(i) for i in range(12)] == expected[:12]
+
+
+def test_mutate__keeps_to_max_multiply_adds() -> None:
+    limited = Darts(channels=16, cells=8, num_archs=1, max_multiply_adds=30e6)
+    free, random = Darts(channels=16, cells=8), np.random.RandomState(0)
+    arch = limited.arch_id(0)
+    for _ in range(30):
+        arch = limited.mutate(arch, random)
+        assert limited.costs(arch).multiply_adds <= 30e6
+    assert any(free.costs(free.mutate(arch, random)).multiply_adds > 30e6 for _ in range(30))
 
 
 def test_max_multiply_adds__that_nothing_meets_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 import itertools
 from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,6 +11,7 @@ from sweetgrad.profiling.spaces._darts_genotype import (
     check_genotype,
     drawn_genotype,
     genotype_at,
+    mutated_genotype,
 )
 from sweetgrad.profiling.spaces._operations import DARTS_OPERATIONS
 from sweetgrad.store import Genotype, parse_genotype
@@ -104,3 +106,39 @@ def test_drawn_genotype__stays_what_it_was() -> None:
     # Profiles name their rows by these draws: they must not change with a release.
     assert number_of(drawn_genotype(0)) == FIRST_DRAWS[0]
     assert number_of(drawn_genotype(9_999)) == FIRST_DRAWS[1]
+
+
+@given(number=numbers, seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=50, deadline=None)
+def test_mutated_genotype__stays_in_the_space_and_changes_one_operation_or_one_input(number: int, seed: int) -> None:
+    parent = genotype_at(number)
+    mutant = mutated_genotype(parent, np.random.RandomState(seed))
+    assert genotype_at(number_of(mutant)) == mutant
+    changed = [
+        (
+            Counter(getattr(parent, cell)[2 * node : 2 * node + 2]),
+            Counter(getattr(mutant, cell)[2 * node : 2 * node + 2]),
+        )
+        for cell in ("normal", "reduce")
+        for node in range(4)
+    ]
+    ((before, after),) = [(a - b, b - a) for a, b in changed if a != b]
+    ((op, source),) = before
+    ((new_op, new_source),) = after
+    assert (op != new_op) != (source != new_source)
+
+
+def test_mutated_genotype__reaches_every_neighbour_half_of_them_by_operations() -> None:
+    parent, random = genotype_at(FIRST_DRAWS[0]), np.random.RandomState(0)
+    mutants = Counter(str(mutated_genotype(parent, random)) for _ in range(4000))
+    assert len(mutants) == 2 * 8 * 6 + 2 * (2 + 4 + 6)
+    inputs = [
+        [source for edges in (genotype.normal, genotype.reduce) for _, source in edges]
+        for genotype in map(parse_genotype, mutants)
+    ]
+    of_operation = sum(
+        count
+        for count, sources in zip(mutants.values(), inputs, strict=True)
+        if sources == [source for edges in (parent.normal, parent.reduce) for _, source in edges]
+    )
+    assert abs(of_operation - 2000) < 130  # 4 standard deviations

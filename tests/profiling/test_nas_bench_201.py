@@ -184,6 +184,13 @@ def test_build__refuses_an_architecture_of_another_space(space: NasBench201) -> 
 # --- parameters and layers ------------------------------------------------------------------------------------------
 
 
+def test_mutate__gives_each_edge_each_other_operation(space: NasBench201) -> None:
+    random, parent = np.random.RandomState(0), parse_arch(space.arch_id(7800))
+    mutants = {parse_arch(space.mutate(space.arch_id(7800), random)) for _ in range(500)}
+    assert len(mutants) == 6 * 4
+    assert all(sum(a != b for a, b in zip(parent, mutant, strict=True)) == 1 for mutant in mutants)
+
+
 def test_num_params__of_the_all_3x3_network(space: NasBench201) -> None:
     """REFERENCE.md: 1,531,546 parameters with 10 classes, of which 1,524,272 are weights of convolutions and the linear layer."""
     assert num_params(ALL_3X3) == 1_531_546

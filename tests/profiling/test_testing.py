@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,7 @@ from sweetgrad.profiling import Layer, Network, load_space, registered
 from sweetgrad.profiling.testing import SpaceCheckError, check_space
 
 SIZE = 8
+CALLS = count()
 
 
 class Plain:
@@ -116,6 +118,10 @@ def _kept(space: object) -> int:
 
 def _remember(number: int) -> object:
     return _KEPT[number]
+
+
+def mutates(how: Callable[[str, np.random.RandomState], str]) -> Plain:
+    return mutant(mutate=lambda self, arch_id, random: how(arch_id, random))
 
 
 def mutant(**attributes: Any) -> Plain:
@@ -239,6 +245,15 @@ MUTANTS: dict[str, tuple[Callable[[], Any], str]] = {
     "a layer name twice": (lambda: mutant(layer_names=("a", "b", "b", "c")), "layer_names holds 'b' more than once"),
     "input_size": (lambda: mutant(input_size=(8, 8)), r"input_size is \(8, 8\)"),
     "empty": (lambda: mutant(__len__=lambda self: 0), "it has no architecture"),
+    "mutates into itself": (lambda: mutates(lambda arch, random: arch), "mutate gave the architecture itself"),
+    "mutates by another generator": (
+        lambda: mutates(lambda arch, random: ("1-1", "3-3")[next(CALLS) % 2]),
+        "mutate gave another mutant under the same seed",
+    ),
+    "mutates out of the space": (
+        lambda: mutates(lambda arch, random: "9-9"),
+        "build raised ValueError: expected two kernels",
+    ),
     "id is a number": (lambda: mutant(arch_id=lambda self, i: i), r"arch_id\(0\) returned 0.*a text of one line"),
     "id of two lines": (lambda: mutant(arch_id=lambda self, i: f"1-1\n{i}"), "a text of one line"),
     "id twice": (lambda: mutant(arch_id=lambda self, i: "1-1"), "architecture '1-1': it is architecture 0 and 1"),

@@ -102,7 +102,10 @@ def test_create_profile__growth_that_was_cut_off_is_done_again(tmp_path, toy, mo
             pass
         else:
             assert (step, nth) == ("write_archs", 2)
-    assert stored_archs(tmp_path / "s", name) in (ENDLESS[:6], ENDLESS[:10])
+    named = stored_archs(tmp_path / "s", name)
+    assert named in (ENDLESS[:6], ENDLESS[:10])
+    create(tmp_path / "s", toy, len(named))
+    assert open_profile(tmp_path / "s", name).sizes["arch"] == len(named)
     create(tmp_path / "s", toy, 10)
     fill(tmp_path / "s", toy, name, range(10))
     assert verify(tmp_path / "s") == []

@@ -115,13 +115,13 @@ def evolve(
     grid
         Intervals to choose from.
     num_random
-        Random architectures: they choose the interval, and what is found is compared with them.
+        Random architectures, always the same (``sample:N``): they choose the interval, and what is found is compared with them.
     cycles
         Architectures that the search comes to, the first population among them, those that it comes to again, too.
     population, tournament
         Architectures alive; of them, those drawn, with replacement, of which the fittest is a parent.
     batch_size, seed
-        Images in the batch; seed of the batch, the initialisation and the random architectures.
+        Images in the batch; seed of the batch and the initialisation.
     search_seed
         Seed of the search itself: searches with different ones share a profile.
     device
@@ -159,7 +159,7 @@ def evolve(
         )
     if drawn:
         parse_genotype(opened.arch_id(0))
-    archs = [opened.arch_id(row) for row in select_archs(f"sample:{num_random}", num_archs=len(opened), seed=seed)]
+    archs = [opened.arch_id(row) for row in select_archs(f"sample:{num_random}", num_archs=len(opened))]
     batch = load_batch(dataset, batch_size=batch_size, seed=seed, data_dir=data_dir, download=download)
     evaluations = Evaluations(absolute(store), opened, batch, seed=seed, device=device)
     facts = provenance(device=device, data_source=batch.source, arch_order="as searches came to them")
@@ -211,7 +211,11 @@ def evolve(
 
 
 def _check(*, cycles: int, population: int, tournament: int, num_random: int) -> None:
-    for name, value, least in (("population", population, 1), ("tournament", tournament, 1), ("num_random", num_random, 2)):
+    for name, value, least in (
+        ("population", population, 1),
+        ("tournament", tournament, 1),
+        ("num_random", num_random, 2),
+    ):
         if value < least:
             raise ValueError(f"{name} must be at least {least}, got {value}")
     if cycles < population:
@@ -225,8 +229,8 @@ def _require_measured(random: xr.Dataset, space: str) -> None:
     if (status == STATUS["ok"]).sum() < 2:
         failed = np.flatnonzero(status != STATUS["ok"])[0]
         raise ValueError(
-            f"{(status != STATUS['ok']).sum()} of {len(status)} random networks of {space} failed on these images, the first with: "
-            f"{random['message'].values[failed]}"
+            f"{(status != STATUS['ok']).sum()} of {len(status)} random networks of {space} failed on these images, the first "
+            f"with: {random['message'].values[failed]}"
         )
 
 
