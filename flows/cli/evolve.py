@@ -120,8 +120,8 @@ def _show(found: "Evolution", predictor: OnnxSurrogate | None, console: Console)
     again = int((~found.history["is_new"]).sum())
     console.print(
         f"{found.history.sizes['cycle']} cycles, {again} to an architecture that the search had seen. "
-        f"{found.num_networks} networks with the random ones, {found.num_run} run now: {found.network_seconds:.0f} s in networks, "
-        f"{found.seconds:.0f} s by the clock. Score in {escape(str(found.interval))}."
+        f"{found.num_networks} networks with the random ones, {found.num_run} of them run now: "
+        f"{found.network_seconds:.0f} s in networks, {found.seconds:.0f} s by the clock. Score in {escape(str(found.interval))}."
     )
     names = found.random["arch"].values.tolist()
     values = {
