@@ -158,7 +158,7 @@ def evolve(
             "darts, darts-imagenet, nas-bench-301 and nas-bench-201 have one"
         )
     if drawn:
-        parse_genotype(opened.arch_id(0))
+        _require_genotype(opened.arch_id(0), space)
     archs = [opened.arch_id(row) for row in select_archs(f"sample:{num_random}", num_archs=len(opened))]
     batch = load_batch(dataset, batch_size=batch_size, seed=seed, data_dir=data_dir, download=download)
     evaluations = Evaluations(absolute(store), opened, batch, seed=seed, device=device)
@@ -222,6 +222,16 @@ def _check(*, cycles: int, population: int, tournament: int, num_random: int) ->
         raise ValueError(
             f"{cycles} cycles are fewer than the population of {population}, which they include: give at least {population}"
         )
+
+
+def _require_genotype(arch: str, space: str) -> None:
+    try:
+        parse_genotype(arch)
+    except ValueError as error:
+        raise ValueError(
+            f"what is found in {space} cannot be drawn or handed to a surrogate, since {arch!r} is no genotype: "
+            "leave --plot and --surrogate out"
+        ) from error
 
 
 def _require_measured(random: xr.Dataset, space: str) -> None:
