@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from sweetgrad.flows.estimate_run import estimate
     from sweetgrad.flows.run import ProfileSummary, profile
     from sweetgrad.flows.score import score_network
+    from sweetgrad.flows.train_run import TrainSummary, train
 
-__all__ = ["ProfileSummary", "estimate", "profile", "score_network", "select_archs"]
+__all__ = ["ProfileSummary", "TrainSummary", "estimate", "profile", "score_network", "select_archs", "train"]
 
 # Prefect reads these when it is first imported. They are defaults: what the user has set stays.
 for _name, _value in {
@@ -27,7 +28,14 @@ for _name, _value in {
 
 
 def __getattr__(name: str) -> Any:
-    modules = {"ProfileSummary": "run", "estimate": "estimate_run", "profile": "run", "score_network": "score"}
+    modules = {
+        "ProfileSummary": "run",
+        "TrainSummary": "train_run",
+        "estimate": "estimate_run",
+        "profile": "run",
+        "score_network": "score",
+        "train": "train_run",
+    }
     if name in modules:
         from importlib import import_module
 

@@ -44,7 +44,7 @@ class _Rate(ProgressColumn):
 
 
 @contextmanager
-def progress_bar(total: int, *, console: Console) -> Iterator[Counter]:
+def progress_bar(total: int, *, console: Console, doing: str = "profiling") -> Iterator[Counter]:
     """Show how many of ``total`` architectures are done, the rate, and the time left; yields the `Counter` to call."""
     counter = Counter(total, console=console)
     if not console.is_terminal:
@@ -60,7 +60,7 @@ def progress_bar(total: int, *, console: Console) -> Iterator[Counter]:
     )
     # The rate of the last minutes, so that a resumed run or a slow start does not bend it for long.
     with Progress(*columns, console=console, speed_estimate_period=120) as bar:
-        task = bar.add_task("profiling", total=total)
+        task = bar.add_task(doing, total=total)
 
         class Bar(Counter):
             def __call__(self, count: int) -> None:

@@ -19,6 +19,7 @@ from sweetgrad.flows.cli.search import search
 from sweetgrad.flows.cli.serve import serve
 from sweetgrad.flows.cli.store import accuracy_import, info, status, verify
 from sweetgrad.flows.cli.terminal import Terminal
+from sweetgrad.flows.cli.train import train
 from sweetgrad.store import StoreError
 
 __all__ = ["app", "main"]
@@ -35,6 +36,7 @@ accuracy = typer.Typer(help="Tables of trained accuracies, to compare scores wit
 app.command(rich_help_panel="Measure")(profile)
 app.command(rich_help_panel="Measure")(estimate)
 app.command(rich_help_panel="Measure")(score)
+app.command(rich_help_panel="Measure")(train)
 app.command(rich_help_panel="Measure")(status)
 app.command(rich_help_panel="Measure")(serve)
 app.command(rich_help_panel="Ask")(intervals)
