@@ -168,7 +168,11 @@ def train(
             splits=JUDGED,
             settings=each,
         )
-        runs.append(_Trainings(location, name, rows, course, label, retry_failed, _COMMAND.format(store=shlex.quote(str(store)))))
+        runs.append(
+            _Trainings(
+                location, name, rows, course, label, retry_failed, _COMMAND.format(store=shlex.quote(str(store)))
+            )
+        )
     todo = [(run, shards) for run in runs if (shards := run.shards_to_do())]
     num_done = num_left = 0
     if todo:
@@ -215,14 +219,14 @@ def train(
 _COMMAND = "sweetgrad train {store} …"
 
 
-def _check(
-    *, workers: int | None, scheduler: str | None, cluster: Any, seeds: Sequence[int], label: str
-) -> None:
+def _check(*, workers: int | None, scheduler: str | None, cluster: Any, seeds: Sequence[int], label: str) -> None:
     if workers is not None and workers < 1:
         raise ValueError(f"workers must be at least 1, got {workers}")
     if scheduler is not None and cluster is not None:
         raise ValueError(f"either a scheduler or a cluster, not both: got {scheduler} and {cluster}")
     if not seeds or min(seeds) < 0:
-        raise ValueError(f"expected one or more seeds from 0 on, such as 0,1; got {', '.join(map(str, seeds)) or 'none'}")
+        raise ValueError(
+            f"expected one or more seeds from 0 on, such as 0,1; got {', '.join(map(str, seeds)) or 'none'}"
+        )
     if not label or "/" in label:
         raise ValueError(f"a label is a name without '/', such as digits; got {label!r}")

@@ -126,9 +126,7 @@ def record_training_run(location: Location, name: str, facts: Mapping[str, Any])
         group.attrs["runs"] = [*group.attrs["runs"], {"started": _now(), **facts}]  # type: ignore[misc]
 
 
-def plan_trainings(
-    location: Location, name: str, rows: Sequence[int], *, retry_failed: bool = False
-) -> list[Shard]:
+def plan_trainings(location: Location, name: str, rows: Sequence[int], *, retry_failed: bool = False) -> list[Shard]:
     """Group the rows that still have to be trained by shard; arguments as in `sweetgrad.store.plan_shards`."""
     group = _group(open_root(location), name, location)
     done = _is_done(_read(group, "status", location), retry_failed=retry_failed)

@@ -17,7 +17,7 @@ from sweetgrad.flows.cli.reproduce import reproduce
 from sweetgrad.flows.cli.score import score
 from sweetgrad.flows.cli.search import search
 from sweetgrad.flows.cli.serve import serve
-from sweetgrad.flows.cli.store import accuracy_import, info, status, verify
+from sweetgrad.flows.cli.store import accuracy_export, accuracy_import, info, status, verify
 from sweetgrad.flows.cli.terminal import Terminal
 from sweetgrad.flows.cli.train import train
 from sweetgrad.store import StoreError
@@ -51,6 +51,7 @@ app.command(rich_help_panel="Share the store")(publish)
 app.command(rich_help_panel="Share the store")(merge)
 app.add_typer(accuracy, name="accuracy", rich_help_panel="Look after the store")
 accuracy.command("import")(accuracy_import)
+accuracy.command("export")(accuracy_export)
 
 
 def _show_version(asked: bool) -> None:

@@ -89,7 +89,9 @@ def train(
         console=console,
     )
     if summary.num_left:
-        console.print(f"{summary.num_done} trainings written, {summary.num_left} left. Run the same command to continue.")
+        console.print(
+            f"{summary.num_done} trainings written, {summary.num_left} left. Run the same command to continue."
+        )
         raise typer.Exit(130)
     if summary.num_done:
         console.print(f"{summary.num_done} trainings in {summary.seconds:.0f} s.")

@@ -99,9 +99,7 @@ _DARTS = Recipe(
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
-        Recipe(
-            "digits-201", epochs=20, batch_size=64, learning_rate=0.1, weight_decay=5e-4, nesterov=True
-        ),
+        Recipe("digits-201", epochs=20, batch_size=50, learning_rate=0.025, weight_decay=5e-4, nesterov=True),
         _DARTS,
         _DARTS.changed(
             name="darts-imagenet",

@@ -17,13 +17,15 @@ from sweetgrad.profiling.architectures import deterministic
 from sweetgrad.profiling.batches import Images
 from sweetgrad.profiling.datasets import load_images
 from sweetgrad.profiling.datasets.splits import stratified_split
-from sweetgrad.profiling.spaces.protocol import SearchSpace
+from sweetgrad.profiling.spaces.protocol import Network, SearchSpace
+from sweetgrad.profiling.training.cells import DropPath, WithAuxiliary
 from sweetgrad.profiling.training.descent import Trainer, accuracy_of
+from sweetgrad.profiling.training.images import Augmentation
 from sweetgrad.profiling.training.recipe import Recipe
 from sweetgrad.store import STATUS, Claim, Location, Shard
 from sweetgrad.store.training import write_training
 
-__all__ = ["Course", "JUDGED", "parts_of", "train_architecture", "train_shard"]
+__all__ = ["JUDGED", "Course", "make_trainer", "parts_of", "train_architecture", "train_shard"]
 
 JUDGED = ("valid", "test")
 """Parts of a data set that a trained network is judged on."""
@@ -117,13 +119,12 @@ def train_architecture(
     trainer, loss = None, math.nan
     try:
         with deterministic(_THREADS):
-            data = _tensors(course.dataset, course.data_dir, course.device)
-            trainer = Trainer(_build(course, arch, data.num_classes), *data.parts["train"], course.recipe, course.seed)
+            trainer, judged = make_trainer(course, arch)
             for _ in range(course.recipe.epochs):
                 if should_stop():
                     return None
                 loss = trainer.run_epoch().loss
-            accuracy = [accuracy_of(trainer.module, *data.parts[part]) for part in JUDGED]
+            accuracy = [accuracy_of(trainer.module, *judged[part]) for part in JUDGED]
     except Exception as error:  # one training must not end the others; what it raised is kept
         message, status, accuracy = f"{type(error).__name__}: {error}", STATUS["failed"], [math.nan] * len(JUDGED)
     else:
@@ -150,7 +151,9 @@ def train_shard(
     """
     num_done = 0
     for row in shard.rows:
-        result = None if should_stop() else train_architecture(course, course.space.arch_id(row), should_stop=should_stop)
+        result = (
+            None if should_stop() else train_architecture(course, course.space.arch_id(row), should_stop=should_stop)
+        )
         if result is None:
             break
         write_training(location, name, row, result, claim=claim)
@@ -159,20 +162,36 @@ def train_shard(
     return num_done
 
 
-def _build(course: Course, arch: str, num_classes: int) -> torch.nn.Module:
+def make_trainer(course: Course, arch: str) -> tuple[Trainer, Mapping[str, tuple[Tensor, Tensor]]]:
+    """The training of an architecture, not begun yet, and the images and labels of each of `JUDGED`.
+
+    Raises
+    ------
+    ValueError
+        If the architecture is not in the space, or has no cells that the recipe asks for.
+    """
+    recipe, space = course.recipe, course.space
+    images, data = _load(course.dataset, course.data_dir), _tensors(course.dataset, course.data_dir, course.device)
     # Leaving out what does not matter at initialisation, as the profiled network may, would change the training.
-    space = course.space
     build = getattr(space, "build_trainable", None) or getattr(space, "build_literal", space.build)
-    in_channels = _load(course.dataset, course.data_dir).x.shape[1]
     torch.manual_seed(course.seed)
-    module: torch.nn.Module = build(arch, in_channels=in_channels, num_classes=num_classes).module
-    return module.to(course.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network: Network = build(arch, in_channels=images.x.shape[1], num_classes=images.num_classes)
+    module = network.module
+    if recipe.auxiliary_weight:
+        module = WithAuxiliary(network, form=getattr(space, "form", "cifar"), num_classes=images.num_classes)
+    module.to(course.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    trainer = Trainer(module, *data["train"], recipe, course.seed)
+    if recipe.crop or recipe.flip or recipe.cutout:
+        padding = images.crop_padding if recipe.crop else 0
+        trainer.augment = Augmentation(padding=padding, flip=recipe.flip, cutout=recipe.cutout)
+    if recipe.drop_path:
+        drop = DropPath(network.module, trainer.random)
 
+        def grow(epoch: int) -> None:
+            drop.probability = recipe.drop_path * epoch / recipe.epochs
 
-@dataclass(frozen=True)
-class _Tensors:
-    parts: Mapping[str, tuple[Tensor, Tensor]]
-    num_classes: int
+        trainer.before_epoch = grow
+    return trainer, data
 
 
 @lru_cache(maxsize=1)
@@ -181,13 +200,12 @@ def _load(dataset: str, data_dir: Path | None) -> Images:
 
 
 @lru_cache(maxsize=1)
-def _tensors(dataset: str, data_dir: Path | None, device: str) -> _Tensors:
+def _tensors(dataset: str, data_dir: Path | None, device: str) -> dict[str, tuple[Tensor, Tensor]]:
     images = _load(dataset, data_dir)
-    parts = {
+    return {
         name: (torch.from_numpy(images.x[part]).to(device), torch.from_numpy(images.y[part]).to(device))
         for name, part in parts_of(images).items()
     }
-    return _Tensors(parts, images.num_classes)
 
 
 def _digest(images: Images, part: NDArray[np.int64]) -> str:
