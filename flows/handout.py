@@ -42,38 +42,52 @@ _LASTING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, 
 
 
 class Work(Protocol):
-    """What can be handed out shard by shard, whatever is done to the architectures of a shard.
-
-    Attributes
-    ----------
-    store, name, rows
-        Store; group in it, whose shards are claimed; positions of the architectures asked for.
-    command
-        Command that continues it.
-    id
-        Identifies the run.
-    verb, doing, device, tags
-        ``profile``, ``profiling``; ``cpu`` or ``cuda``; what Prefect shows the run with.
-    """
+    """What can be handed out shard by shard, whatever is done to the architectures of a shard."""
 
     @property
-    def store(self) -> Location: ...
+    def store(self) -> Location:
+        """Store."""
+        ...
+
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Group in it, whose shards are claimed."""
+        ...
+
     @property
-    def rows(self) -> Sequence[int]: ...
+    def rows(self) -> Sequence[int]:
+        """Positions of the architectures asked for."""
+        ...
+
     @property
-    def command(self) -> str: ...
+    def command(self) -> str:
+        """Command that continues it."""
+        ...
+
     @property
-    def id(self) -> str: ...
+    def id(self) -> str:
+        """Identifies the run."""
+        ...
+
     @property
-    def verb(self) -> str: ...
+    def verb(self) -> str:
+        """``profile`` or ``train``."""
+        ...
+
     @property
-    def doing(self) -> str: ...
+    def doing(self) -> str:
+        """``profiling`` or ``training``."""
+        ...
+
     @property
-    def device(self) -> str: ...
+    def device(self) -> str:
+        """``cpu`` or ``cuda``."""
+        ...
+
     @property
-    def tags(self) -> tuple[str, ...]: ...
+    def tags(self) -> tuple[str, ...]:
+        """Words that Prefect finds the run by."""
+        ...
 
     def shards_to_do(self) -> list[Shard]:
         """Shards with rows that still have to run."""

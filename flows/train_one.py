@@ -1,5 +1,6 @@
 """``sweetgrad train --arch``: one long training, with a checkpoint after every epoch."""
 
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -72,11 +73,9 @@ def train_one(
     ------
     ValueError
         If the architecture is not in the space, or a checkpoint cannot be read.
-    Diverged
+    DivergedError
         If the loss is not finite; the last checkpoint stays.
     """
-    import threading
-
     console = console or Console(stderr=True)
     device = _resolve_device(device, remote=False)
     search_space = load_space(space, table=space_file or _find_table(space, data_dir), options=space_options)

@@ -194,8 +194,7 @@ def collect_trainings(location: Location, *, space: str, label: str) -> int:
     -------
     Architectures with at least one training that did not fail.
     """
-    with exclusively(location):
-        root = _create_root(location)
+    with editing(location) as root:
         table = _tidy(root, location, space, label)
         if table.empty:
             return 0
@@ -227,19 +226,19 @@ def _tidy(root: zarr.Group, location: Location, space: str, label: str) -> pd.Da
         settings = {key: value for key, value in data.attrs["settings"].items() if key != "seed"}
         archs = data["arch"].values.tolist()
         trained = data.isel(arch=data["status"].values == STATUS["ok"])
-        for split in trained["split"].values.tolist():
-            parts.append(
-                pd.DataFrame(
-                    {
-                        "arch": trained["arch"].values,
-                        "dataset": f"{label}/{seed}",
-                        "split": split,
-                        "epochs": int(settings["recipe"]["epochs"]),
-                        "accuracy": trained["accuracy"].sel(split=split).values,
-                        "seconds": trained["train_seconds"].values,
-                    }
-                )
+        parts += [
+            pd.DataFrame(
+                {
+                    "arch": trained["arch"].values,
+                    "dataset": f"{label}/{seed}",
+                    "split": split,
+                    "epochs": int(settings["recipe"]["epochs"]),
+                    "accuracy": trained["accuracy"].sel(split=split).values,
+                    "seconds": trained["train_seconds"].values,
+                }
             )
+            for split in trained["split"].values.tolist()
+        ]
     each = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["arch"])
     if each.empty:
         return each

@@ -10,10 +10,11 @@ from rich.table import Table
 
 from sweetgrad.flows.cli.common import StorageOption, StoreArgument, locate, plain_table
 from sweetgrad.flows.cli.terminal import Terminal
-from sweetgrad.store import import_accuracy, list_archs, open_accuracies, read_accuracy_file
+from sweetgrad.store import collect_trainings, import_accuracy, list_archs, open_accuracies, read_accuracy_file
 from sweetgrad.store import info as read_info
 from sweetgrad.store import status as read_status
 from sweetgrad.store import verify as check_store
+from sweetgrad.store.access import is_zip
 from sweetgrad.store.benchmarks import Format
 from sweetgrad.store.benchmarks.shipped import SHIPPED, settings_of, shipped_table, write_table
 
@@ -142,6 +143,12 @@ def accuracy_export(
     ] = None,
     storage_option: StorageOption = None,
 ) -> None:
-    """Write accuracies as a table that `accuracy import` reads; beside it, as JSON, how they were trained."""
-    num_rows = write_table(open_accuracies(locate(store, storage_option), space), to, label=label)
+    """Write accuracies as a table that `accuracy import` reads; beside it, as JSON, how they were trained.
+
+    With --label, what a training that goes on has written so far is brought into the accuracy table first.
+    """
+    location = locate(store, storage_option)
+    if label is not None and not is_zip(location):
+        collect_trainings(location, space=space, label=label)
+    num_rows = write_table(open_accuracies(location, space), to, label=label)
     Terminal().print(f"{num_rows} accuracies in {to}", markup=False)

@@ -1,13 +1,14 @@
 """``sweetgrad train``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 
 from sweetgrad.flows.cli.common import StorageOption, locate, read_options
 from sweetgrad.flows.cli.terminal import Terminal
+from sweetgrad.store import Location
 
 __all__ = ["train"]
 
@@ -33,6 +34,15 @@ def train(
         ),
     ] = None,
     archs: Annotated[str, typer.Option(help="all, START:STOP, sample:N (seeded), or an index.")] = "all",
+    arch: Annotated[
+        str | None,
+        typer.Option(
+            help="One architecture (a genotype for darts), trained in this process with a checkpoint an epoch.",
+            show_default=False,
+        ),
+    ] = None,
+    checkpoints: Annotated[Path, typer.Option(help="With --arch: folder of the checkpoints.")] = Path("checkpoints"),
+    threads: Annotated[int, typer.Option(help="With --arch: threads of this process.")] = 1,
     seeds: Annotated[str, typer.Option(help="Seeds of initialisation and order of images, with commas between.")] = "0",
     sample_seed: Annotated[int, typer.Option(help="Seed of sample:N; that of a profile chooses the same.")] = 42,
     label: Annotated[
@@ -59,34 +69,45 @@ def train(
 ) -> None:
     """Train architectures for real; their accuracies go into the accuracy table of the store.
 
+    Recipes: digits-201, darts-cifar, darts-imagenet.
+
     Every training is written when it is done, and what is there is not run again, so the same command resumes. Ctrl-C gives up the
     trainings in hand.
     """
-    from sweetgrad.flows.train_run import train as run_train
     from sweetgrad.profiling.training import find_recipe
 
     console = Terminal(stderr=True)
     chosen = find_recipe(recipe).changed(
         epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, weight_decay=weight_decay
     )
+    numbers = _whole_numbers(seeds)
+    shared: dict[str, Any] = {
+        "recipe": chosen,
+        "space": space,
+        "dataset": dataset,
+        "data_dir": data_dir,
+        "space_file": space_file,
+        "space_options": read_options(space_option, what="a space option", example="channels=16"),
+        "label": label,
+        "device": device,
+        "console": console,
+    }
+    location = locate(store, storage_option)
+    if arch is not None:
+        _train_one(location, arch, numbers, checkpoints=checkpoints, threads=threads, **shared)
+        return
+    from sweetgrad.flows.train_run import train as run_train
+
     summary = run_train(
-        locate(store, storage_option),
-        recipe=chosen,
-        space=space,
-        dataset=dataset,
-        data_dir=data_dir,
-        space_file=space_file,
-        space_options=read_options(space_option, what="a space option", example="channels=16"),
+        location,
         archs=archs,
-        seeds=_whole_numbers(seeds),
+        seeds=numbers,
         sample_seed=sample_seed,
-        label=label,
-        device=device,
         workers=workers,
         scheduler=scheduler,
         cluster=cluster,
         retry_failed=retry_failed,
-        console=console,
+        **shared,
     )
     if summary.num_left:
         console.print(
@@ -102,6 +123,19 @@ def train(
         f"Accuracies [bold]{escape(summary.label)}/test[/] of {summary.num_archs} architectures in {store}.{failed} "
         f"Next: [bold]sweetgrad correlate {store} --accuracy {escape(summary.label)}/test[/]"
     )
+
+
+def _train_one(store: Location, arch: str, seeds: list[int], **settings: Any) -> None:
+    from sweetgrad.flows.train_one import train_one
+
+    if len(seeds) != 1:
+        raise ValueError(f"--arch trains one network: give one seed, got {', '.join(map(str, seeds))}")
+    report = train_one(store, arch, seed=seeds[0], **settings)
+    console = settings["console"]
+    if report is None:
+        console.print("The last whole epoch is written. Run the same command to continue.")
+        raise typer.Exit(130)
+    console.print(str(report), markup=False)
 
 
 def _whole_numbers(text: str) -> list[int]:

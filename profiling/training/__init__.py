@@ -2,7 +2,7 @@
 
 from sweetgrad.profiling.training.cells import DropPath, WithAuxiliary
 from sweetgrad.profiling.training.checkpoints import load_checkpoint, save_checkpoint, settings_digest
-from sweetgrad.profiling.training.descent import Diverged, Epoch, Trainer, accuracy_of
+from sweetgrad.profiling.training.descent import DivergedError, Epoch, Trainer, accuracy_of
 from sweetgrad.profiling.training.images import Augmentation
 from sweetgrad.profiling.training.recipe import RECIPES, Recipe, find_recipe
 from sweetgrad.profiling.training.work import (
@@ -19,7 +19,7 @@ __all__ = [
     "RECIPES",
     "Augmentation",
     "Course",
-    "Diverged",
+    "DivergedError",
     "DropPath",
     "Epoch",
     "Recipe",

@@ -107,8 +107,8 @@ def _cells(module: nn.Module) -> list[nn.Module]:
     cells = list(getattr(module, "cells", ()))
     if not cells or not all(hasattr(cell, "edges") for cell in cells):
         raise ValueError(
-            "drop path and an auxiliary head are for networks of cells with edges, such as those of the space darts; this one is a "
-            f"{type(module).__name__}. Take another recipe"
+            "drop path and an auxiliary head are for networks of cells with edges, such as those of the space darts; this is a "
+            f"{type(module).__name__}: take another recipe"
         )
     return cells
 

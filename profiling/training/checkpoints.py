@@ -55,7 +55,8 @@ def load_checkpoint(path: Path, trainer: Trainer, settings: dict[str, Any]) -> b
         found = json.loads(state["settings"])
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f"{path} cannot be read as a checkpoint ({type(error).__name__}: {str(error).splitlines()[0]}); delete it to begin anew"
+            f"{path} cannot be read as a checkpoint ({type(error).__name__}: {str(error).partition(chr(10))[0]}); "
+            "delete it to begin anew"
         ) from error
     if found != json.loads(json.dumps(settings)):
         raise ValueError(f"{path} is the checkpoint of a training with other settings; give another folder")

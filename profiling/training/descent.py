@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from sweetgrad.profiling.training.recipe import Recipe
 
-__all__ = ["Diverged", "Epoch", "Trainer", "accuracy_of"]
+__all__ = ["DivergedError", "Epoch", "Trainer", "accuracy_of"]
 
 _EVALUATE_AT_ONCE = 1024
 
 
-class Diverged(ArithmeticError):
+class DivergedError(ArithmeticError):
     """The loss of a training is not finite any more."""
 
 
@@ -52,6 +52,12 @@ class Trainer:
         Training images, shape (N, C, H, W), and labels, shape (N,).
     recipe, seed
         How to train; seed of the order of images and of everything that is random about them.
+    augment, before_epoch
+        Makes a batch of training images out of a batch; called with the number of epochs done before each.
+    epoch, seconds
+        Epochs done, and their wall time.
+    random, optimizer
+        Generator of the CPU, and what takes the steps.
     """
 
     module: nn.Module
@@ -60,7 +66,7 @@ class Trainer:
     recipe: Recipe
     seed: int
     augment: Callable[[Tensor, torch.Generator], Tensor] | None = None
-    before_epoch: Callable[[int], None] = lambda number: None
+    before_epoch: Callable[[int], None] | None = None
     epoch: int = 0
     seconds: float = 0.0
     random: torch.Generator = field(init=False)
@@ -93,13 +99,14 @@ class Trainer:
 
         Raises
         ------
-        Diverged
+        DivergedError
             If the loss is not finite.
         """
         start = time.perf_counter()
         recipe, steps = self.recipe, self.steps_per_epoch
         self.module.train()
-        self.before_epoch(self.epoch)
+        if self.before_epoch is not None:
+            self.before_epoch(self.epoch)
         order = torch.randperm(len(self.x), generator=self.random)
         total = torch.zeros((), device=self.x.device)  # asked for its value once an epoch: that waits for the device
         for step, batch in enumerate(order[: steps * recipe.batch_size].split(recipe.batch_size)):
@@ -111,7 +118,7 @@ class Trainer:
         self.seconds += time.perf_counter() - start
         loss = total.item() / steps
         if not math.isfinite(loss):
-            raise Diverged(f"the loss is {loss} in epoch {self.epoch} of {recipe.epochs}")
+            raise DivergedError(f"the loss is {loss} in epoch {self.epoch} of {recipe.epochs}")
         return Epoch(self.epoch, loss, self.seconds)
 
     def _step(self, batch: Tensor) -> Tensor:

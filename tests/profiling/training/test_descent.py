@@ -11,7 +11,7 @@ from sweetgrad.profiling import load_images, load_space
 from sweetgrad.profiling.training import (
     RECIPES,
     Course,
-    Diverged,
+    DivergedError,
     Recipe,
     Trainer,
     accuracy_of,
@@ -80,7 +80,7 @@ def test_trainer__taken_up_again_goes_on_as_if_it_had_never_been_laid_down():
 def test_trainer__says_that_a_loss_is_not_finite():
     x, y = digits()
     trainer = Trainer(small(), x, y, RECIPE.changed(learning_rate=1e30), seed=0)
-    with pytest.raises(Diverged, match=r"the loss is (nan|inf) in epoch \d of 2"):
+    with pytest.raises(DivergedError, match=r"the loss is (nan|inf) in epoch \d of 2"):
         losses(trainer, 2)
 
 
@@ -121,7 +121,7 @@ def test_train_architecture__diverged_is_failed_and_has_no_accuracy():
     course = Course(SPACE, "digits", None, RECIPE.changed(learning_rate=1e30), 0)
     result = train_architecture(course, CONNECTED)
     assert result["status"] == STATUS["failed"]
-    assert result["message"].startswith("Diverged: the loss is nan in epoch")
+    assert result["message"].startswith("DivergedError: the loss is nan in epoch")
     assert np.isnan(result["accuracy"]).all()
 
 
