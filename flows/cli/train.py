@@ -37,7 +37,7 @@ def train(
     arch: Annotated[
         str | None,
         typer.Option(
-            help="One architecture (a genotype for darts), trained in this process with a checkpoint an epoch.",
+            help="One architecture (a genotype for darts), trained here, with a checkpoint an epoch.",
             show_default=False,
         ),
     ] = None,

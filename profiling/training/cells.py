@@ -62,8 +62,7 @@ class WithAuxiliary(nn.Module):
         super().__init__()
         self.network = network.module
         cells = _cells(network.module)
-        # Kept out of the submodules of this one: the cell is the network's.
-        object.__setattr__(self, "_seen", {})
+        self._seen: list[Tensor] = []
         cell = cells[2 * len(cells) // 3]
         cell.register_forward_hook(self._keep)
         self.head = _auxiliary_head(_width(cell), form=form)
@@ -71,15 +70,14 @@ class WithAuxiliary(nn.Module):
 
     def _keep(self, _module: nn.Module, _inputs: Any, output: Tensor) -> None:
         if self.training:
-            self._seen["features"] = output  # type: ignore[operator]
+            self._seen.append(output)
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Logits, and in training mode those of the auxiliary head as well."""
         logits: Tensor = self.network(x)
         if not self.training:
             return logits
-        features = self._seen.pop("features")  # type: ignore[operator]
-        return logits, self.classifier(self.head(features).mean((2, 3)))
+        return logits, self.classifier(self.head(self._seen.pop()).mean((2, 3)))
 
 
 def _auxiliary_head(width: int, *, form: Form) -> nn.Sequential:
@@ -99,7 +97,7 @@ def _auxiliary_head(width: int, *, form: Form) -> nn.Sequential:
 
 def _width(cell: nn.Module) -> int:
     """Channels of a cell's output: those of the nodes that it joins."""
-    convolution: nn.Conv2d = cell.inputs[1][1]  # type: ignore[index,assignment,union-attr]
+    convolution: nn.Conv2d = cell.inputs[1][1]  # type: ignore[index,assignment]
     return convolution.out_channels * len(cell.concat)  # type: ignore[arg-type]
 
 

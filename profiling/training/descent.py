@@ -109,7 +109,7 @@ class Trainer:
             self.before_epoch(self.epoch)
         order = torch.randperm(len(self.x), generator=self.random)
         total = torch.zeros((), device=self.x.device)  # asked for its value once an epoch: that waits for the device
-        for step, batch in enumerate(order[: steps * recipe.batch_size].split(recipe.batch_size)):
+        for step, batch in enumerate(torch.split(order[: steps * recipe.batch_size], recipe.batch_size)):
             share = (self.epoch * steps + step) / (recipe.epochs * steps)
             for group in self.optimizer.param_groups:
                 group["lr"] = 0.5 * recipe.learning_rate * (1 + math.cos(math.pi * share))
@@ -164,7 +164,8 @@ def accuracy_of(module: nn.Module, x: Tensor, y: Tensor) -> float:
     module.eval()
     num_right = 0
     with torch.inference_mode():
-        for images, labels in zip(x.split(_EVALUATE_AT_ONCE), y.split(_EVALUATE_AT_ONCE), strict=True):
-            logits = module(images.contiguous(memory_format=torch.channels_last))
-            num_right += int((logits.argmax(1) == labels).sum())
+        for start in range(0, len(y), _EVALUATE_AT_ONCE):
+            part = slice(start, start + _EVALUATE_AT_ONCE)
+            logits = module(x[part].contiguous(memory_format=torch.channels_last))
+            num_right += int((logits.argmax(1) == y[part]).sum())
     return 100 * num_right / len(y)

@@ -173,7 +173,7 @@ def make_trainer(course: Course, arch: str) -> tuple[Trainer, Mapping[str, tuple
     recipe, space = course.recipe, course.space
     images, data = _load(course.dataset, course.data_dir), _tensors(course.dataset, course.data_dir, course.device)
     # Leaving out what does not matter at initialisation, as the profiled network may, would change the training.
-    build = getattr(space, "build_trainable", None) or getattr(space, "build_literal", space.build)
+    build = getattr(space, "build_trainable", getattr(space, "build_literal", space.build))
     torch.manual_seed(course.seed)
     network: Network = build(arch, in_channels=images.x.shape[1], num_classes=images.num_classes)
     module = network.module
