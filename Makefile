@@ -8,6 +8,8 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint c
 quickstart: .venv/installed-profile
 	$(BIN)/sweetgrad profile quickstart.zarr --space nas-bench-201 --dataset digits --archs sample:200
 	$(BIN)/sweetgrad intervals quickstart.zarr --plot quickstart.png
+	$(BIN)/sweetgrad accuracy import quickstart.zarr --space nas-bench-201 --from digits-201
+	$(BIN)/sweetgrad correlate quickstart.zarr --accuracy digits/test
 
 test: .venv/installed-test
 	$(BIN)/ruff format --check .

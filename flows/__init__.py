@@ -14,17 +14,20 @@ if TYPE_CHECKING:
     from sweetgrad.flows.run import ProfileSummary, profile
     from sweetgrad.flows.score import score_network
     from sweetgrad.flows.supernet_run import SupernetSummary, supernet
+    from sweetgrad.flows.train_run import TrainSummary, train
 
 __all__ = [
     "Evolution",
     "ProfileSummary",
     "SupernetSummary",
+    "TrainSummary",
     "estimate",
     "evolve",
     "profile",
     "score_network",
     "select_archs",
     "supernet",
+    "train",
 ]
 
 # Prefect reads these when it is first imported. They are defaults: what the user has set stays.
@@ -43,11 +46,13 @@ def __getattr__(name: str) -> Any:
         "Evolution": "evolution",
         "ProfileSummary": "run",
         "SupernetSummary": "supernet_run",
+        "TrainSummary": "train_run",
         "estimate": "estimate_run",
         "evolve": "evolution",
         "profile": "run",
         "score_network": "score",
         "supernet": "supernet_run",
+        "train": "train_run",
     }
     if name in modules:
         from importlib import import_module

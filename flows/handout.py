@@ -4,10 +4,10 @@ import errno
 import queue
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import distributed
 from prefect import Task, task
@@ -25,11 +25,12 @@ from sweetgrad.store import (
     ProfileSpec,
     Shard,
     UnreachableStoreError,
+    finalise_profile,
     plan_shards,
 )
 from sweetgrad.store.claims import claims, find_expired
 
-__all__ = ["MAX_SHARDS_IN_FLIGHT", "Others", "Run", "Workers", "num_rows"]
+__all__ = ["MAX_SHARDS_IN_FLIGHT", "Others", "Run", "Work", "Workers", "num_rows"]
 
 MAX_SHARDS_IN_FLIGHT = 512
 """Shards handed out at a time; two a worker, so that the next one is there when a worker has written its last."""
@@ -40,9 +41,70 @@ _LASTING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, 
 """Errors of the system that will be the same a few seconds later."""
 
 
+class Work(Protocol):
+    """What can be handed out shard by shard, whatever is done to the architectures of a shard."""
+
+    @property
+    def store(self) -> Location:
+        """Store."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """Group in it, whose shards are claimed."""
+        ...
+
+    @property
+    def rows(self) -> Sequence[int]:
+        """Positions of the architectures asked for."""
+        ...
+
+    @property
+    def command(self) -> str:
+        """Command that continues it."""
+        ...
+
+    @property
+    def id(self) -> str:
+        """Identifies the run."""
+        ...
+
+    @property
+    def verb(self) -> str:
+        """``profile`` or ``train``."""
+        ...
+
+    @property
+    def doing(self) -> str:
+        """``profiling`` or ``training``."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """``cpu`` or ``cuda``."""
+        ...
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Words that Prefect finds the run by."""
+        ...
+
+    def shards_to_do(self) -> list[Shard]:
+        """Shards with rows that still have to run."""
+        ...
+
+    def call(self, shard: Shard) -> tuple[Callable[..., int], tuple[Any, ...]]:
+        """The function that a worker runs for a shard, and its arguments but for ``run_id`` and ``expired``."""
+        ...
+
+    def finish(self) -> None:
+        """What is done once, when a run ends, however it ends."""
+        ...
+
+
 @dataclass(frozen=True)
 class Run:
-    """Everything a run needs, loaded and checked."""
+    """Everything a run of `Work` needs that profiles, loaded and checked."""
 
     store: Location
     name: str
@@ -54,10 +116,31 @@ class Run:
     retry_failed: bool
     command: str = ""
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    verb: str = "profile"
+    doing: str = "profiling"
+
+    @property
+    def device(self) -> str:
+        """``cpu`` or ``cuda``."""
+        return self.spec.device
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Words that Prefect finds the run by."""
+        return (self.spec.space, self.spec.dataset, f"seed-{self.spec.seed}", self.spec.device)
 
     def shards_to_do(self) -> list[Shard]:
         """Shards with rows that still have to run."""
         return plan_shards(self.store, self.name, self.rows, estimators=self.estimators, retry_failed=self.retry_failed)
+
+    def call(self, shard: Shard) -> tuple[Callable[..., int], tuple[Any, ...]]:
+        """As in `Work`."""
+        settings = (self.space, self.batch, self.spec, self.estimators, self.retry_failed)
+        return run_shard, (self.store, self.name, shard, *settings)
+
+    def finish(self) -> None:
+        """Stamp the profile."""
+        finalise_profile(self.store, self.name)
 
 
 def num_rows(shards: Sequence[Shard]) -> int:
@@ -68,7 +151,7 @@ def num_rows(shards: Sequence[Shard]) -> int:
 class Others:
     """Other runs on the same profile: their shards are left to them as long as they live."""
 
-    def __init__(self, run: Run, console: Console) -> None:
+    def __init__(self, run: Work, console: Console) -> None:
         self._run = run
         self._console = console
         self._seen: dict[str, tuple[str, float]] = {}
@@ -105,7 +188,7 @@ class Workers:
         Indices of the shards that need not be handed out again.
     """
 
-    def __init__(self, run: Run, client: distributed.Client, stop: threading.Event) -> None:
+    def __init__(self, run: Work, client: distributed.Client, stop: threading.Event) -> None:
         self._run, self._client, self._stop = run, client, stop
         self.num_done = 0
         self.finished: set[int] = set()
@@ -150,7 +233,7 @@ class Workers:
             return _task_run_name(shards[parameters["index"]])
 
         @task(
-            name="profile-shard",
+            name=f"{self._run.verb}-shard",
             task_run_name=task_run_name,  # type: ignore[arg-type]  # Prefect's protocol wants more than it calls
             retries=_RETRIES,
             retry_delay_seconds=exponential_backoff(_BACKOFF_S),
@@ -164,14 +247,15 @@ class Workers:
 
     def _run_shard(self, shard: Shard, expired: frozenset[str]) -> int:
         run = self._run
+        function, arguments = run.call(shard)
         try:
             future = self._client.submit(
-                run_shard,
-                *(run.store, run.name, shard, run.space, run.batch, run.spec, run.estimators, run.retry_failed),
+                function,
+                *arguments,
                 run_id=run.id,
                 expired=expired,
                 pure=False,
-                resources={"GPU": 1} if run.spec.device == "cuda" else {},
+                resources={"GPU": 1} if run.device == "cuda" else {},
                 key=f"shard-{shard.index}-{uuid.uuid4().hex}",  # a second try must not be given the result of the first
             )
             num_done = int(future.result())

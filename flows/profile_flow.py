@@ -1,4 +1,4 @@
-"""The profiling flow: one Prefect task for each shard, each handing one plain function to a Dask worker."""
+"""The flow of profiles and of trainings: one Prefect task for each shard, each handing one plain function to a Dask worker."""
 
 import threading
 import time
@@ -17,10 +17,10 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from rich.console import Console
 
 from sweetgrad.flows.artifacts import Ending, shown_in_prefect, summary_markdown
-from sweetgrad.flows.handout import MAX_SHARDS_IN_FLIGHT, Others, Run, Workers, num_rows
+from sweetgrad.flows.handout import MAX_SHARDS_IN_FLIGHT, Others, Work, Workers, num_rows
 from sweetgrad.flows.interrupt import draining
 from sweetgrad.flows.progress import progress_bar
-from sweetgrad.store import Shard, finalise_profile
+from sweetgrad.store import Shard
 
 __all__ = ["profile_flow"]
 
@@ -28,9 +28,9 @@ _LOOK_EVERY_S = 2.0
 
 
 def profile_flow(
-    run: Run, shards: Sequence[Shard], *, client: distributed.Client, console: Console, watched: bool
+    run: Work, shards: Sequence[Shard], *, client: distributed.Client, console: Console, watched: bool
 ) -> tuple[int, int]:
-    """Run shards on a Dask cluster, as a Prefect flow, and stamp the profile.
+    """Run shards on a Dask cluster, as a Prefect flow, and finish (a profile is stamped).
 
     Shards that another run holds are left to it. The flow ends when they are written, too; if that run dies it takes them over.
     An error of one shard stops the others after the networks in hand, so that everything measured is written. A run that was
@@ -52,13 +52,13 @@ def profile_flow(
     How many architectures were done here, and how many are left.
     """
     runner: Any = ThreadPoolTaskRunner(max_workers=MAX_SHARDS_IN_FLIGHT)
-    spec, num_archs = run.spec, num_rows(shards)
+    num_archs = num_rows(shards)
     outcome: list[tuple[int, int]] = []
 
     # Prefect stores and shows the parameters. So they are a few words about the work, which itself may hold a million numbers.
     @flow(
-        name="sweetgrad-profile",
-        description="Profile architectures into a store, a task for each shard.",
+        name=f"sweetgrad-{run.verb}",
+        description=f"{run.verb.capitalize()} architectures into a store, a task for each shard.",
         version=version("sweetgrad"),
         flow_run_name="{profile}",
         task_runner=runner,
@@ -77,7 +77,7 @@ def profile_flow(
         return Completed(message=f"{num_done} architectures done")
 
     try:
-        with tags(spec.space, spec.dataset, f"seed-{spec.seed}", spec.device):
+        with tags(*run.tags):
             state: Any = measure(run.name, str(run.store), num_archs, run.command, return_state=True)
     except httpx.HTTPError as error:
         if not outcome:
@@ -90,7 +90,7 @@ def profile_flow(
 
 
 def _measure(
-    run: Run, shards: Sequence[Shard], *, client: distributed.Client, console: Console, watched: bool
+    run: Work, shards: Sequence[Shard], *, client: distributed.Client, console: Console, watched: bool
 ) -> tuple[int, int]:
     stop = threading.Event()
     workers, others = Workers(run, client, stop), Others(run, console)
@@ -106,7 +106,7 @@ def _measure(
         return summary_markdown(run.store, run.name, ending, command=run.command)
 
     with (
-        progress_bar(total, console=console) as count,
+        progress_bar(total, console=console, doing=run.doing) as count,
         shown_in_prefect(run.name, count, summary=summary, on_cancel=stop.set, console=console)
         if watched
         else nullcontext(),
@@ -128,7 +128,7 @@ def _measure(
             ending.error = str(error) or repr(error)
             raise
         finally:
-            finalise_profile(run.store, run.name)
+            run.finish()
     return workers.num_done, ending.num_left
 
 

@@ -11,9 +11,11 @@ import distributed
 
 from sweetgrad.flows.worker_check import threads_problem
 from sweetgrad.profiling import Batch, SearchSpace, profile_shard
+from sweetgrad.profiling.training import Course, train_shard
 from sweetgrad.store import Location, ProfileSpec, Shard, claim_shard, replan_shard
+from sweetgrad.store.training import replan_trainings
 
-__all__ = ["run_shard"]
+__all__ = ["run_shard", "run_trainings"]
 
 _REPORT_EVERY_S = 0.25
 _ASK_EVERY_S = 1.0
@@ -46,11 +48,7 @@ def run_shard(
     ValueError
         If the worker runs several shards at once in one process.
     """
-    if problem := threads_problem(
-        distributed.get_worker().state.nthreads
-    ):  # it may have joined after the others were asked
-        raise ValueError(f"this worker cannot do the work: {problem}")
-    _keep_freed_memory()
+    _prepare()
     report = _Reporter(run_id)
     with claim_shard(store, name, shard.index, run=run_id, expired=expired) as claim:
         # Since the shard was planned, whoever held it before may have written it.
@@ -72,6 +70,43 @@ def run_shard(
             )
         finally:
             report.flush()
+
+
+def run_trainings(
+    store: Location,
+    name: str,
+    shard: Shard,
+    course: Course,
+    retry_failed: bool,
+    *,
+    run_id: str,
+    expired: frozenset[str],
+) -> int:
+    """Claim a shard and train its architectures; otherwise as `run_shard`.
+
+    Raises
+    ------
+    ClaimedError, FencedError, ValueError
+        As `run_shard`.
+    """
+    _prepare()
+    report = _Reporter(run_id)
+    with claim_shard(store, name, shard.index, run=run_id, expired=expired) as claim:
+        planned, shard = shard, replan_trainings(store, name, shard, retry_failed=retry_failed)
+        num_before = len(planned.rows) - len(shard.rows) if claim.is_again else 0
+        try:
+            return num_before + train_shard(
+                store, name, shard, course, on_done=report, should_stop=_stop_asked(run_id), claim=claim
+            )
+        finally:
+            report.flush()
+
+
+def _prepare() -> None:
+    # A worker may have joined after the others were asked.
+    if problem := threads_problem(distributed.get_worker().state.nthreads):
+        raise ValueError(f"this worker cannot do the work: {problem}")
+    _keep_freed_memory()
 
 
 def _keep_freed_memory() -> None:

@@ -1,6 +1,7 @@
 """The one mini-batch that every architecture of a profile sees."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -28,6 +29,9 @@ class Images:
         One line for the provenance: which files, how many images.
     crop_padding
         Pixels that a random crop pads each side with when a batch is augmented.
+    splits
+        Positions of the images that train a network and of those that judge it, by part (``train``, ``valid``, ``test``), for
+        `sweetgrad.profiling.training`; None where the data set has no such parts of its own.
     """
 
     name: str
@@ -36,6 +40,7 @@ class Images:
     num_classes: int
     source: str = ""
     crop_padding: int = 4
+    splits: Mapping[str, NDArray[np.int64]] | None = None
 
 
 @dataclass(frozen=True)

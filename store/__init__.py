@@ -76,6 +76,7 @@ from sweetgrad.store.status import (
     info,
     status,
 )
+from sweetgrad.store.training import TRAINING_VARIABLES, collect_trainings, open_training
 
 __all__ = [
     "ACCURACY_VARIABLES",
@@ -89,6 +90,7 @@ __all__ = [
     "MOMENT_VARIABLES",
     "NUM_BINS",
     "STATUS",
+    "TRAINING_VARIABLES",
     "VARIABLES",
     "AccuracyInfo",
     "Claim",
@@ -121,6 +123,7 @@ __all__ = [
     "Variable",
     "bin_bounds",
     "claim_shard",
+    "collect_trainings",
     "create_estimators",
     "create_profile",
     "detect_format",
@@ -140,6 +143,7 @@ __all__ = [
     "open_moments",
     "open_profile",
     "open_store",
+    "open_training",
     "parse_genotype",
     "plan_shards",
     "predict_accuracies",

@@ -113,7 +113,7 @@ def import_accuracy(
     space
         Search space, e.g. ``nas-bench-201``.
     table
-        As from `read_accuracy_file`.
+        As from `read_accuracy_file`. Its attribute ``settings``, if it has one, is kept: how the accuracies were made.
     arch
         Architecture strings of the space in index order, for a store that has no profile of the space yet; None: those of the
         table. Profiles in the store take precedence.
@@ -162,6 +162,7 @@ def _import(
             "sha256": table.attrs.get("sha256") or _sha256(table),
             "imported": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
             "rows": num_matched,
+            **({"settings": table.attrs["settings"]} if "settings" in table.attrs else {}),
         }
         sources = [*(stored.attrs["sources"] if stored else []), entry]
         _replace(root, location, space, merged.assign_attrs(sources=sources))

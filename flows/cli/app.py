@@ -19,9 +19,10 @@ from sweetgrad.flows.cli.reproduce import reproduce
 from sweetgrad.flows.cli.score import score
 from sweetgrad.flows.cli.search import search
 from sweetgrad.flows.cli.serve import serve
-from sweetgrad.flows.cli.store import accuracy_import, info, status, verify
+from sweetgrad.flows.cli.store import accuracy_export, accuracy_import, info, status, verify
 from sweetgrad.flows.cli.supernet import supernet
 from sweetgrad.flows.cli.terminal import Terminal
+from sweetgrad.flows.cli.train import train
 from sweetgrad.store import StoreError
 
 __all__ = ["app", "main"]
@@ -38,6 +39,7 @@ accuracy = typer.Typer(help="Tables of trained accuracies, to compare scores wit
 app.command(rich_help_panel="Measure")(profile)
 app.command(rich_help_panel="Measure")(estimate)
 app.command(rich_help_panel="Measure")(score)
+app.command(rich_help_panel="Measure")(train)
 app.command(rich_help_panel="Measure")(supernet)
 app.command(rich_help_panel="Measure")(evolve)
 app.command(rich_help_panel="Measure")(status)
@@ -55,6 +57,7 @@ app.command(rich_help_panel="Share the store")(publish)
 app.command(rich_help_panel="Share the store")(merge)
 app.add_typer(accuracy, name="accuracy", rich_help_panel="Look after the store")
 accuracy.command("import")(accuracy_import)
+accuracy.command("export")(accuracy_export)
 
 
 def _show_version(asked: bool) -> None:

@@ -1,4 +1,4 @@
-"""``sweetgrad status``, ``info``, ``verify`` and ``accuracy import``."""
+"""``sweetgrad status``, ``info``, ``verify``, ``accuracy import`` and ``accuracy export``."""
 
 from pathlib import Path
 from typing import Annotated, get_args
@@ -10,13 +10,15 @@ from rich.table import Table
 
 from sweetgrad.flows.cli.common import StorageOption, StoreArgument, locate, plain_table
 from sweetgrad.flows.cli.terminal import Terminal
-from sweetgrad.store import import_accuracy, list_archs, read_accuracy_file
+from sweetgrad.store import collect_trainings, import_accuracy, list_archs, open_accuracies, read_accuracy_file
 from sweetgrad.store import info as read_info
 from sweetgrad.store import status as read_status
 from sweetgrad.store import verify as check_store
+from sweetgrad.store.access import is_zip
 from sweetgrad.store.benchmarks import Format
+from sweetgrad.store.benchmarks.shipped import SHIPPED, settings_of, shipped_table, write_table
 
-__all__ = ["accuracy_import", "info", "status", "verify"]
+__all__ = ["accuracy_export", "accuracy_import", "info", "status", "verify"]
 
 
 def status(store: StoreArgument, storage_option: StorageOption = None) -> None:
@@ -104,7 +106,10 @@ def accuracy_import(
     from_: Annotated[
         Path,
         typer.Option(
-            "--from", help="Table (CSV, also .gz, or Parquet), or a benchmark's own file or folder.", show_default=False
+            "--from",
+            help=f"Table (CSV, also .gz, or Parquet), or a benchmark's own file or folder; or {', '.join(SHIPPED)}, "
+            "which comes with the package.",
+            show_default=False,
         ),
     ],
     format: Annotated[str, typer.Option(help=f"One of {', '.join(get_args(Format))}.")] = "auto",  # noqa: A002
@@ -112,17 +117,40 @@ def accuracy_import(
 ) -> None:
     """Add trained accuracies to a store, refusing a table that contradicts what is there."""
     location = locate(store, storage_option)
+    path = shipped_table(from_)
     errors = Terminal(stderr=True)
     with Progress(console=errors, transient=True, disable=not errors.is_terminal) as bar:
         task = bar.add_task(f"reading {from_.name}", total=None)
         table = read_accuracy_file(
-            from_,
+            path,
             space=space,
             format=format,  # type: ignore[arg-type]  # it checks
             archs=list_archs(location, space),
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    report = import_accuracy(location, space=space, table=table, source=from_.name)
+    settings = settings_of(path)
+    table.attrs.update({} if settings is None else {"settings": settings})
+    report = import_accuracy(location, space=space, table=table, source=path.name)
     console = Terminal()
     console.print(str(report), markup=False)
     console.print(f"Now in the store for {space}: {', '.join(report.selectors)}", markup=False)
+
+
+def accuracy_export(
+    store: StoreArgument,
+    space: Annotated[str, typer.Option(help="Search space of the accuracies.", show_default=False)],
+    to: Annotated[Path, typer.Option(help="File to write, .csv or .csv.gz.", show_default=False)],
+    label: Annotated[
+        str | None, typer.Option(help="Data set to write, with its single seeds [default: all].", show_default=False)
+    ] = None,
+    storage_option: StorageOption = None,
+) -> None:
+    """Write accuracies as a table that `accuracy import` reads; beside it, as JSON, how they were trained.
+
+    With --label, what a training that goes on has written so far is brought into the accuracy table first.
+    """
+    location = locate(store, storage_option)
+    if label is not None and not is_zip(location):
+        collect_trainings(location, space=space, label=label)
+    num_rows = write_table(open_accuracies(location, space), to, label=label)
+    Terminal().print(f"{num_rows} accuracies in {to}", markup=False)

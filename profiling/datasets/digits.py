@@ -5,13 +5,17 @@ from pathlib import Path
 import numpy as np
 
 from sweetgrad.profiling.batches import Images
+from sweetgrad.profiling.datasets.splits import stratified_split
 
-__all__ = ["MEAN", "SD", "load_digits"]
+__all__ = ["MEAN", "SD", "SPLIT_SIZES", "load_digits"]
 
 MEAN = 0.30526028624095713
 """Mean over all pixels of all images, as grey values in [0, 1]."""
 SD = 0.3760492217920148
 """Standard deviation over the same pixels."""
+SPLIT_SIZES = {"train": 300, "valid": 497, "test": 1000}
+"""Images of each part. Few train and many judge, so that architectures differ by more than an accuracy errs by."""
+_SPLIT_SEED = 0
 
 
 def load_digits(data_dir: Path | None = None, *, seed: int = 42, download: bool = False) -> Images:
@@ -24,7 +28,7 @@ def load_digits(data_dir: Path | None = None, *, seed: int = 42, download: bool 
 
     Returns
     -------
-    1,797 images of shape (3, 8, 8), labels 0..9.
+    1,797 images of shape (3, 8, 8), labels 0..9, in three fixed stratified parts (`SPLIT_SIZES`).
 
     Raises
     ------
@@ -43,4 +47,6 @@ def load_digits(data_dir: Path | None = None, *, seed: int = 42, download: bool 
     grey = ((data.images / 16 - MEAN) / SD).astype(np.float32)
     x = np.repeat(grey[:, np.newaxis], 3, axis=1)
     source = f"scikit-learn digits: all {len(x):,} images, 8x8"
-    return Images("digits", x, data.target.astype(np.int64), num_classes=10, source=source, crop_padding=1)
+    y = data.target.astype(np.int64)
+    splits = stratified_split(y, SPLIT_SIZES, seed=_SPLIT_SEED)
+    return Images("digits", x, y, num_classes=10, source=source, crop_padding=1, splits=splits)

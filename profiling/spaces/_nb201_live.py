@@ -78,6 +78,38 @@ class LiveCell(Cell):
         return known[node]
 
 
+class ReachingCell(Cell):
+    """A `Cell` without the edges that cannot reach the output, for training.
+
+    `LiveCell` counts on BatchNorm biases that are 0, which one step of training ends. Here only what has no influence at any
+    weights is left out: ``none``, and edges into nodes from which only ``none`` leads on. Their weights get no gradient.
+    """
+
+    def __init__(self, operations: tuple[str, ...], channels: int) -> None:
+        super().__init__(operations, channels)
+        self.useful = _nodes_that_reach_output(operations)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As `Cell.forward`; a node that is exactly 0 at any weights is None."""
+        nodes: list[Tensor | None] = [x]
+        for node in range(1, NUM_NODES):
+            terms = [self._edge(edge, nodes, like=x) for edge, (_, target) in enumerate(EDGES) if target == node]
+            present = [term for term in terms if term is not None]
+            nodes.append(reduce(add, present) if present else None)
+        output = nodes[-1]
+        return torch.zeros_like(x) if output is None else output
+
+    def _edge(self, edge: int, nodes: list[Tensor | None], *, like: Tensor) -> Tensor | None:
+        source, target = EDGES[edge]
+        if self.operations[edge] == "none" or target not in self.useful:
+            return None
+        module, value = self.edges[edge], nodes[source]
+        if value is not None:
+            return module(value)  # type: ignore[no-any-return]
+        # Zeros go through a convolution as zeros, but leave its BatchNorm as its bias.
+        return module(torch.zeros_like(like)) if isinstance(module, nn.Sequential) else None
+
+
 def _sum_present(terms: list[Tensor | None]) -> Tensor | None:
     present = [term for term in terms if term is not None]
     if not present:

@@ -202,6 +202,14 @@ class NasBench201:
         module = NasBench201Network(parse_arch(arch_id), in_channels=in_channels, num_classes=num_classes)
         return Network(module, module.layers())
 
+    def build_trainable(self, arch_id: str, *, in_channels: int = 3, num_classes: int = 10) -> Network:
+        """Build a network that trains as the literal one does, without the edges that cannot reach the output."""
+        from sweetgrad.profiling.spaces._nb201_live import ReachingCell
+
+        operations = parse_arch(arch_id)
+        module = NasBench201Network(operations, in_channels=in_channels, num_classes=num_classes, cell=ReachingCell)
+        return Network(module, module.layers())
+
     def build_thin(self, arch_id: str, *, in_channels: int = 3, num_classes: int = 10) -> nn.Module:
         """Build the network of 1, 2 and 4 channels and one cell a stage in which TE-NAS counts linear regions."""
         operations = parse_arch(arch_id)

@@ -17,11 +17,12 @@ from sweetgrad.store._arrays import chunking, create_array
 from sweetgrad.store.errors import NotAStoreError
 from sweetgrad.store.profiles import has_rows
 from sweetgrad.store.schema import VARIABLES
+from sweetgrad.store.training import TRAINING
 
 ACCURACY = "accuracy"
 """Name of the group of a search space that holds its accuracy table."""
 
-NodeKind = Literal["profile", "unfinished profile", "accuracy", "accuracy leftover", "group"]
+NodeKind = Literal["profile", "unfinished profile", "accuracy", "accuracy leftover", "training", "group"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Node:
 
 
 def walk(root: zarr.Group, path: str = "") -> Iterator[Node]:
-    """Every group of a store down to profiles and accuracy tables, which are not entered."""
+    """Every group of a store down to profiles, accuracy tables and trainings, which are not entered."""
     for name in children(root, path):
         child = f"{path}/{name}".lstrip("/")
         inside = children(root, child)
@@ -45,6 +46,8 @@ def walk(root: zarr.Group, path: str = "") -> Iterator[Node]:
         attributes = metadata.get("attributes", {})
         if name.startswith(ACCURACY) and "/" in child:
             yield Node(child, "accuracy" if name == ACCURACY else "accuracy leftover", attributes, error)
+        elif f"/{TRAINING}/" in f"/{child}" and ("settings" in attributes or "status" in inside):
+            yield Node(child, "training", attributes, error)
         elif "spec" in attributes or (error and "status" in inside):
             lone = (
                 "zarr.json is that of an array, expected that of a group"

@@ -181,7 +181,7 @@ def _claims(root: zarr.Group, location: Location, nodes: list[Node], *, repair: 
     """Claims that ended processes left behind, and those of runs that may be writing right now."""
     problems = []
     for node in nodes:
-        held = claims(location, node.path) if node.kind == "profile" else {}
+        held = claims(location, node.path) if node.kind in ("profile", "training") else {}
         for key, holder in held.items():
             shard = int(key.rpartition("/")[2].removesuffix(".json"))
             what = f"is claimed by {holder}"
@@ -205,6 +205,8 @@ def _check_group(root: zarr.Group, location: Location, node: Node, *, repair: bo
         return found("was left by an interrupted import of accuracies; --repair clears it up.", repairable=True)
     if node.kind == "accuracy":
         return _check_accuracy(root, location, node)
+    if node.kind == "training":
+        return _check_training(root, location, node)
     if node.kind == "unfinished profile":
         if repair:
             delete_tree(root, node.path)
@@ -226,6 +228,14 @@ def _check_accuracy(root: zarr.Group, location: Location, node: Node) -> list[Pr
     advice = (
         f"Delete {node.path} in the store and import its sources again with `sweetgrad accuracy import {location} …`."
     )
+    return _check_arrays(root, node, advice)
+
+
+def _check_training(root: zarr.Group, location: Location, node: Node) -> list[Problem]:
+    return _check_arrays(root, node, f"Delete {node.path} in the store and run `sweetgrad train {location} …` again.")
+
+
+def _check_arrays(root: zarr.Group, node: Node, advice: str) -> list[Problem]:
     problems = [Problem(node.path, None, (), f"{node.error}. {advice}", False)] if node.error else []
     for name in children(root, node.path):
         try:

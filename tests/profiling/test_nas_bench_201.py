@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from sweetgrad.profiling import load_batch
 from sweetgrad.profiling.measure import Measurement, measure_network
 from sweetgrad.profiling.spaces import load_space
 from sweetgrad.profiling.spaces._nb201_live import (
@@ -443,3 +444,29 @@ def test_skip_dead__computes_no_convolution_that_cannot_matter() -> None:
 @pytest.mark.parametrize("ops", BACKGROUNDS)
 def test_skip_dead__is_bit_identical_for_larger_images(ops: Ops) -> None:
     assert_bit_identical(ops, size=16)
+
+
+@pytest.mark.parametrize(
+    "arch",
+    [
+        "|nor_conv_3x3~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|avg_pool_3x3~1|nor_conv_3x3~2|",
+        "|none~0|+|skip_connect~0|nor_conv_3x3~1|+|none~0|nor_conv_1x1~1|nor_conv_3x3~2|",  # zeros into a convolution
+        "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|avg_pool_3x3~0|none~1|none~2|",  # dead ends
+        "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|none~2|",  # no path at all
+    ],
+)
+def test_build_trainable__trains_as_the_literal_network_does(arch):
+    space, batch = load_space("nas-bench-201"), load_batch("digits", batch_size=16)
+    x, y = torch.from_numpy(batch.x), torch.from_numpy(batch.y)
+    outputs = []
+    for build in (space.build_literal, space.build_trainable):
+        torch.manual_seed(0)
+        module = build(arch, in_channels=3, num_classes=10).module.double()
+        optimizer = torch.optim.SGD(module.parameters(), lr=0.05)
+        for _ in range(3):  # after a step, biases of BatchNorm are not 0 any more
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(module(x.double()), y).backward()
+            optimizer.step()
+        outputs.append([module(x.double()).detach(), module.eval()(x.double()).detach()])
+    for literal, trainable in zip(*outputs, strict=True):
+        torch.testing.assert_close(trainable, literal, rtol=1e-9, atol=1e-9)

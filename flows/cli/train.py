@@ -1,0 +1,145 @@
+"""``sweetgrad train``."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from sweetgrad.flows.cli.common import StorageOption, locate, read_options
+from sweetgrad.flows.cli.terminal import Terminal
+from sweetgrad.store import Location
+
+__all__ = ["train"]
+
+
+def train(
+    store: Annotated[
+        str, typer.Argument(help="Folder or URL of the store; made if it is not there.", show_default=False)
+    ],
+    space: Annotated[
+        str, typer.Option(help="Search space: nas-bench-201, nas-bench-101, ... or one of your own.")
+    ] = "nas-bench-201",
+    dataset: Annotated[str, typer.Option(help="digits, cifar10, cifar100, imagenet16-120, or your own.")] = "digits",
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder with the files of the data set.", show_default=False)
+    ] = None,
+    space_file: Annotated[
+        Path | None, typer.Option(help="Table that lists or orders the architectures.", show_default=False)
+    ] = None,
+    space_option: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="KEY=VALUE for a space that has parameters. Again for more.", metavar="KEY=VALUE", show_default=False
+        ),
+    ] = None,
+    archs: Annotated[str, typer.Option(help="all, START:STOP, sample:N (seeded), or an index.")] = "all",
+    arch: Annotated[
+        str | None,
+        typer.Option(
+            help="One architecture (a genotype for darts), trained here, with a checkpoint an epoch.",
+            show_default=False,
+        ),
+    ] = None,
+    checkpoints: Annotated[Path, typer.Option(help="With --arch: folder of the checkpoints.")] = Path("checkpoints"),
+    threads: Annotated[int, typer.Option(help="With --arch: threads of this process.")] = 1,
+    seeds: Annotated[str, typer.Option(help="Seeds of initialisation and order of images, with commas between.")] = "0",
+    sample_seed: Annotated[int, typer.Option(help="Seed of sample:N; that of a profile chooses the same.")] = 42,
+    label: Annotated[
+        str | None,
+        typer.Option(help="Name of the data set in the accuracy table [default: DATASET].", show_default=False),
+    ] = None,
+    recipe: Annotated[str, typer.Option(help="Recipe to begin with.")] = "digits-201",
+    epochs: Annotated[int | None, typer.Option(help="Instead of the recipe's.", show_default=False)] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Instead of the recipe's.", show_default=False)] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Instead of the recipe's.", show_default=False)] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="Instead of the recipe's.", show_default=False)] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    workers: Annotated[
+        int | None, typer.Option(help="Worker processes [default: one for each core or GPU].", show_default=False)
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Address of a running Dask scheduler, tcp://HOST:PORT.", show_default=False)
+    ] = None,
+    cluster: Annotated[
+        Path | None, typer.Option(help="TOML file with a [cluster] table that builds one.", show_default=False)
+    ] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run trainings that failed again.")] = False,
+    storage_option: StorageOption = None,
+) -> None:
+    """Train architectures for real; their accuracies go into the accuracy table of the store.
+
+    Recipes: digits-201, darts-cifar, darts-imagenet.
+
+    Every training is written when it is done, and what is there is not run again, so the same command resumes. Ctrl-C gives up the
+    trainings in hand.
+    """
+    from sweetgrad.profiling.training import find_recipe
+
+    console = Terminal(stderr=True)
+    chosen = find_recipe(recipe).changed(
+        epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, weight_decay=weight_decay
+    )
+    numbers = _whole_numbers(seeds)
+    shared: dict[str, Any] = {
+        "recipe": chosen,
+        "space": space,
+        "dataset": dataset,
+        "data_dir": data_dir,
+        "space_file": space_file,
+        "space_options": read_options(space_option, what="a space option", example="channels=16"),
+        "label": label,
+        "device": device,
+        "console": console,
+    }
+    location = locate(store, storage_option)
+    if arch is not None:
+        _train_one(location, arch, numbers, checkpoints=checkpoints, threads=threads, **shared)
+        return
+    from sweetgrad.flows.train_run import train as run_train
+
+    summary = run_train(
+        location,
+        archs=archs,
+        seeds=numbers,
+        sample_seed=sample_seed,
+        workers=workers,
+        scheduler=scheduler,
+        cluster=cluster,
+        retry_failed=retry_failed,
+        **shared,
+    )
+    if summary.num_left:
+        console.print(
+            f"{summary.num_done} trainings written, {summary.num_left} left. Run the same command to continue."
+        )
+        raise typer.Exit(130)
+    if summary.num_done:
+        console.print(f"{summary.num_done} trainings in {summary.seconds:.0f} s.")
+    else:
+        console.print(f"All {summary.num_asked} trainings are in the store already.")
+    failed = f" {summary.num_failed} failed; the store holds why." if summary.num_failed else ""
+    console.print(
+        f"Accuracies [bold]{escape(summary.label)}/test[/] of {summary.num_archs} architectures in {store}.{failed} "
+        f"Next: [bold]sweetgrad correlate {store} --accuracy {escape(summary.label)}/test[/]"
+    )
+
+
+def _train_one(store: Location, arch: str, seeds: list[int], **settings: Any) -> None:
+    from sweetgrad.flows.train_one import train_one
+
+    if len(seeds) != 1:
+        raise ValueError(f"--arch trains one network: give one seed, got {', '.join(map(str, seeds))}")
+    report = train_one(store, arch, seed=seeds[0], **settings)
+    console = settings["console"]
+    if report is None:
+        console.print("The last whole epoch is written. Run the same command to continue.")
+        raise typer.Exit(130)
+    console.print(str(report), markup=False)
+
+
+def _whole_numbers(text: str) -> list[int]:
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise ValueError(f"seeds are whole numbers from 0 on with commas between, such as 0,1; got {text!r}")
+    return [int(part) for part in parts]

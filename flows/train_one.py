@@ -1,0 +1,115 @@
+"""``sweetgrad train --arch``: one long training, with a checkpoint after every epoch."""
+
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+
+from sweetgrad.flows.interrupt import draining
+from sweetgrad.flows.run import _find_table, _resolve_device
+from sweetgrad.profiling import load_space
+from sweetgrad.profiling.architectures import deterministic
+from sweetgrad.profiling.training import (
+    JUDGED,
+    Course,
+    Recipe,
+    accuracy_of,
+    load_checkpoint,
+    make_trainer,
+    save_checkpoint,
+    settings_digest,
+)
+from sweetgrad.store import ImportReport, Location, import_accuracy, parse_genotype
+from sweetgrad.store.access import absolute
+
+__all__ = ["train_one"]
+
+
+def train_one(
+    store: Location,
+    arch: str,
+    *,
+    recipe: Recipe,
+    checkpoints: str | Path,
+    space: str = "darts",
+    dataset: str = "cifar10",
+    data_dir: str | Path | None = None,
+    space_file: str | Path | None = None,
+    space_options: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    label: str | None = None,
+    device: str = "auto",
+    threads: int = 1,
+    console: Console | None = None,
+) -> ImportReport | None:
+    """Train one architecture in this process; after Ctrl-C or a crash the same call goes on from the last whole epoch.
+
+    The rest of a training that was interrupted is, on the same machine, bit for bit that of one that was not.
+
+    Parameters
+    ----------
+    store, space, dataset, data_dir, space_file, space_options, label, device
+        As in `sweetgrad.flows.train`.
+    arch
+        Architecture string; in the DARTS spaces any form of `sweetgrad.store.parse_genotype`.
+    recipe, seed
+        How to train; seed of initialisation, order of images and all that is random about them.
+    checkpoints
+        Folder of checkpoints, each under a name made of its settings.
+    threads
+        Threads of this process, where it trains on the CPU.
+    console
+        Where each epoch is reported (default: standard error).
+
+    Returns
+    -------
+    What was added to the accuracy table: ``<label>/valid`` and ``<label>/test``; None if it was interrupted.
+
+    Raises
+    ------
+    ValueError
+        If the architecture is not in the space, or a checkpoint cannot be read.
+    DivergedError
+        If the loss is not finite; the last checkpoint stays.
+    """
+    console = console or Console(stderr=True)
+    device = _resolve_device(device, remote=False)
+    search_space = load_space(space, table=space_file or _find_table(space, data_dir), options=space_options)
+    if hasattr(search_space, "form"):
+        arch = str(parse_genotype(arch))
+    folder = None if data_dir is None else Path(data_dir).expanduser().resolve()
+    course = Course(search_space, dataset, folder, recipe, seed, device)
+    settings = {"arch": arch, **course.settings()}
+    path = Path(checkpoints) / f"{settings_digest(settings)}.pt"
+    stop = threading.Event()
+    with deterministic(threads):
+        trainer, data = make_trainer(course, arch)
+        if load_checkpoint(path, trainer, settings):
+            console.print(f"Going on after epoch {trainer.epoch} of {recipe.epochs}, from {path}.")
+        with draining(stop, console=console, on_stop=lambda: None):
+            while trainer.epoch < recipe.epochs and not stop.is_set():
+                start = time.monotonic()
+                done = trainer.run_epoch()
+                save_checkpoint(path, trainer, settings)
+                left = (recipe.epochs - done.number) * (time.monotonic() - start)
+                console.print(f"epoch {done.number} of {recipe.epochs}: loss {done.loss:.4f}, {left:.0f} s left")
+        if trainer.epoch < recipe.epochs:
+            return None
+        rows = [
+            {
+                "arch": arch,
+                "dataset": label or dataset,
+                "split": part,
+                "epochs": recipe.epochs,
+                "accuracy": accuracy_of(trainer.module, *data[part]),
+                "seconds": trainer.seconds,
+            }
+            for part in JUDGED
+        ]
+    table = pd.DataFrame(rows)
+    table.attrs["settings"] = settings
+    return import_accuracy(absolute(store), space=search_space.name, table=table, source=f"sweetgrad train {path.stem}")

@@ -1,0 +1,64 @@
+"""A training on disk: whole after every epoch, and read without running anything."""
+
+import hashlib
+import json
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sweetgrad.profiling.training.descent import Trainer
+
+__all__ = ["load_checkpoint", "save_checkpoint", "settings_digest"]
+
+
+def settings_digest(settings: dict[str, Any]) -> str:
+    """Short name of everything that a training depends on; it names its checkpoint."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def save_checkpoint(path: Path, trainer: Trainer, settings: dict[str, Any]) -> None:
+    """Write the state of a training, tensors and numbers alone, under another name and then rename it.
+
+    A crash at any moment leaves the last whole checkpoint.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file:
+            torch.save({"settings": json.dumps(settings, sort_keys=True), **trainer.state()}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def load_checkpoint(path: Path, trainer: Trainer, settings: dict[str, Any]) -> bool:
+    """Bring a trainer to where a checkpoint was written, if there is one.
+
+    Returns
+    -------
+    Whether there was one.
+
+    Raises
+    ------
+    ValueError
+        If the file is no checkpoint, is damaged, names anything but tensors and numbers, or is that of another training.
+    """
+    if not path.exists():
+        return False
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        found = json.loads(state["settings"])
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path} cannot be read as a checkpoint ({type(error).__name__}: {str(error).partition(chr(10))[0]}); "
+            "delete it to begin anew"
+        ) from error
+    if found != json.loads(json.dumps(settings)):
+        raise ValueError(f"{path} is the checkpoint of a training with other settings; give another folder")
+    trainer.restore(state)
+    return True

@@ -1,0 +1,171 @@
+"""Train one network: a pure function of the network, the images, the recipe and the seed."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name everyone knows it by
+from torch import Tensor, nn
+
+from sweetgrad.profiling.training.recipe import Recipe
+
+__all__ = ["DivergedError", "Epoch", "Trainer", "accuracy_of"]
+
+_EVALUATE_AT_ONCE = 1024
+
+
+class DivergedError(ArithmeticError):
+    """The loss of a training is not finite any more."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What an epoch gave.
+
+    Attributes
+    ----------
+    number
+        Epochs done, this one included.
+    loss
+        Mean training loss over its batches, in nat.
+    seconds
+        Wall time of all epochs so far.
+    """
+
+    number: int
+    loss: float
+    seconds: float
+
+
+@dataclass
+class Trainer:
+    """A network in the middle of its training, which can be laid down after any epoch and taken up again exactly.
+
+    Attributes
+    ----------
+    module
+        Network, on the device of the images; gives logits, or logits and those of an auxiliary head.
+    x, y
+        Training images, shape (N, C, H, W), and labels, shape (N,).
+    recipe, seed
+        How to train; seed of the order of images and of everything that is random about them.
+    augment, before_epoch
+        Makes a batch of training images out of a batch; called with the number of epochs done before each.
+    epoch, seconds
+        Epochs done, and their wall time.
+    random, optimizer
+        Generator of the CPU, and what takes the steps.
+    """
+
+    module: nn.Module
+    x: Tensor
+    y: Tensor
+    recipe: Recipe
+    seed: int
+    augment: Callable[[Tensor, torch.Generator], Tensor] | None = None
+    before_epoch: Callable[[int], None] | None = None
+    epoch: int = 0
+    seconds: float = 0.0
+    random: torch.Generator = field(init=False)
+    optimizer: torch.optim.Optimizer = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make the optimizer, and the one generator that all randomness comes from but that of the initialisation."""
+        recipe = self.recipe
+        if self.steps_per_epoch < 1:
+            raise ValueError(
+                f"a batch has {recipe.batch_size} images, and there are {len(self.x)} to train with: take a smaller batch_size"
+            )
+        self.random = torch.Generator().manual_seed(self.seed)
+        self.optimizer = torch.optim.SGD(
+            self.module.parameters(),
+            lr=recipe.learning_rate,
+            momentum=recipe.momentum,
+            nesterov=recipe.nesterov,
+            weight_decay=recipe.weight_decay,
+            foreach=True,
+        )
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches in an epoch."""
+        return len(self.x) // self.recipe.batch_size
+
+    def run_epoch(self) -> Epoch:
+        """Train for one more epoch.
+
+        Raises
+        ------
+        DivergedError
+            If the loss is not finite.
+        """
+        start = time.perf_counter()
+        recipe, steps = self.recipe, self.steps_per_epoch
+        self.module.train()
+        if self.before_epoch is not None:
+            self.before_epoch(self.epoch)
+        order = torch.randperm(len(self.x), generator=self.random)
+        total = torch.zeros((), device=self.x.device)  # asked for its value once an epoch: that waits for the device
+        for step, batch in enumerate(torch.split(order[: steps * recipe.batch_size], recipe.batch_size)):
+            share = (self.epoch * steps + step) / (recipe.epochs * steps)
+            for group in self.optimizer.param_groups:
+                group["lr"] = 0.5 * recipe.learning_rate * (1 + math.cos(math.pi * share))
+            total += self._step(batch.to(self.x.device))
+        self.epoch += 1
+        self.seconds += time.perf_counter() - start
+        loss = total.item() / steps
+        if not math.isfinite(loss):
+            raise DivergedError(f"the loss is {loss} in epoch {self.epoch} of {recipe.epochs}")
+        return Epoch(self.epoch, loss, self.seconds)
+
+    def _step(self, batch: Tensor) -> Tensor:
+        x, y = self.x[batch], self.y[batch]
+        if self.augment is not None:
+            x = self.augment(x, self.random)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self._loss(self.module(x.contiguous(memory_format=torch.channels_last)), y)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self.recipe.gradient_clip:
+            nn.utils.clip_grad_norm_(self.module.parameters(), self.recipe.gradient_clip)
+        self.optimizer.step()
+        return loss.detach()
+
+    def _loss(self, output: Tensor | tuple[Tensor, Tensor], y: Tensor) -> Tensor:
+        smoothing = self.recipe.label_smoothing
+        logits, auxiliary = output if isinstance(output, tuple) else (output, None)
+        loss = F.cross_entropy(logits, y, label_smoothing=smoothing)
+        if auxiliary is None:
+            return loss
+        return loss + self.recipe.auxiliary_weight * F.cross_entropy(auxiliary, y, label_smoothing=smoothing)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the rest of the training depends on: tensors, numbers and texts, no objects."""
+        return {
+            "epoch": self.epoch,
+            "seconds": self.seconds,
+            "module": self.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "random": self.random.get_state(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` gave; the next epochs are those of a training that was never laid down."""
+        self.module.load_state_dict(state["module"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.random.set_state(state["random"])
+        self.epoch, self.seconds = int(state["epoch"]), float(state["seconds"])
+
+
+def accuracy_of(module: nn.Module, x: Tensor, y: Tensor) -> float:
+    """Share of images whose class is the network's first guess, in %, in evaluation mode."""
+    module.eval()
+    num_right = 0
+    with torch.inference_mode():
+        for start in range(0, len(y), _EVALUATE_AT_ONCE):
+            part = slice(start, start + _EVALUATE_AT_ONCE)
+            logits = module(x[part].contiguous(memory_format=torch.channels_last))
+            num_right += int((logits.argmax(1) == y[part]).sum())
+    return 100 * num_right / len(y)

@@ -1,0 +1,214 @@
+"""Many trainings: the plain functions that a worker runs."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sweetgrad.profiling.architectures import deterministic
+from sweetgrad.profiling.batches import Images
+from sweetgrad.profiling.datasets import load_images
+from sweetgrad.profiling.datasets.splits import stratified_split
+from sweetgrad.profiling.spaces.protocol import Network, SearchSpace
+from sweetgrad.profiling.training.cells import DropPath, WithAuxiliary
+from sweetgrad.profiling.training.descent import Trainer, accuracy_of
+from sweetgrad.profiling.training.images import Augmentation
+from sweetgrad.profiling.training.recipe import Recipe
+from sweetgrad.store import STATUS, Claim, Location, Shard
+from sweetgrad.store.training import write_training
+
+__all__ = ["JUDGED", "Course", "make_trainer", "parts_of", "train_architecture", "train_shard"]
+
+JUDGED = ("valid", "test")
+"""Parts of a data set that a trained network is judged on."""
+
+_SHARES = {"valid": 0.1, "test": 0.2}
+_SPLIT_SEED = 0
+_THREADS = 1
+
+
+@dataclass(frozen=True)
+class Course:
+    """Everything that accuracies depend on but the architecture: images, recipe, seed.
+
+    It travels to workers, which load the images themselves.
+
+    Attributes
+    ----------
+    space
+        Search space.
+    dataset, data_dir
+        Registered data set, and the folder of its files.
+    recipe, seed
+        How to train; seed of the initialisation and of the order of images.
+    device
+        ``cpu`` or ``cuda``.
+    """
+
+    space: SearchSpace
+    dataset: str
+    data_dir: Path | None
+    recipe: Recipe
+    seed: int
+    device: str = "cpu"
+
+    def settings(self) -> dict[str, Any]:
+        """JSON-ready: what must be equal for accuracies to be comparable.
+
+        Raises
+        ------
+        ValueError
+            If the data set is too small for the recipe, or an image or a label is not valid.
+        """
+        images = _load(self.dataset, self.data_dir)
+        parts = parts_of(images)
+        if len(parts["train"]) < self.recipe.batch_size:
+            raise ValueError(
+                f"{self.dataset} has {len(parts['train'])} images to train with, fewer than a batch of "
+                f"{self.recipe.batch_size}: take a smaller --batch-size"
+            )
+        return {
+            "space": self.space.name,
+            "variant": self.space.variant,
+            "space_options": dict(getattr(self.space, "options", {})),
+            "init": self.space.init,
+            "dataset": self.dataset,
+            "num_classes": images.num_classes,
+            "input_shape": list(images.x.shape[1:]),
+            "split_sizes": {name: len(part) for name, part in parts.items()},
+            "split_sha256": {name: _digest(images, part) for name, part in parts.items()},
+            "recipe": self.recipe.to_attrs(),
+            "seed": self.seed,
+            "device": self.device,
+        }
+
+
+def parts_of(images: Images) -> dict[str, NDArray[np.int64]]:
+    """Positions of the images of ``train``, ``valid`` and ``test``: those of the data set, or a stratified cut 70/10/20."""
+    if images.splits is not None:
+        return dict(images.splits)
+    judged = {name: max(1, round(share * len(images.y))) for name, share in _SHARES.items()}
+    return stratified_split(images.y, {"train": len(images.y) - sum(judged.values()), **judged}, seed=_SPLIT_SEED)
+
+
+def train_architecture(
+    course: Course, arch: str, *, should_stop: Callable[[], bool] = lambda: False
+) -> dict[str, Any] | None:
+    """Train one architecture and judge it.
+
+    Parameters
+    ----------
+    course, arch
+        How, and the architecture string.
+    should_stop
+        Asked after every epoch; True gives the training up.
+
+    Returns
+    -------
+    ``accuracy`` on `JUDGED` in %, ``train_seconds``, ``loss`` of the last epoch, ``message`` and ``status``; a training that
+    raised, or whose loss was not finite, has status 2 and NaN for accuracies. None if it was given up.
+    """
+    trainer, loss = None, math.nan
+    try:
+        with deterministic(_THREADS):
+            trainer, judged = make_trainer(course, arch)
+            for _ in range(course.recipe.epochs):
+                if should_stop():
+                    return None
+                loss = trainer.run_epoch().loss
+            accuracy = [accuracy_of(trainer.module, *judged[part]) for part in JUDGED]
+    except Exception as error:  # one training must not end the others; what it raised is kept
+        message, status, accuracy = f"{type(error).__name__}: {error}", STATUS["failed"], [math.nan] * len(JUDGED)
+    else:
+        message, status = "", STATUS["ok"]
+    seconds = math.nan if trainer is None else trainer.seconds
+    return {"accuracy": accuracy, "train_seconds": seconds, "loss": loss, "message": message, "status": status}
+
+
+def train_shard(
+    location: Location,
+    name: str,
+    shard: Shard,
+    course: Course,
+    *,
+    on_done: Callable[[int], None] = lambda index: None,
+    should_stop: Callable[[], bool] = lambda: False,
+    claim: Claim | None = None,
+) -> int:
+    """Train the rows that a shard still needs, each written when it is done: the one function that a worker is given.
+
+    Returns
+    -------
+    Number of trainings done; fewer than asked only if ``should_stop`` said so, which gives up the training in hand.
+    """
+    num_done = 0
+    for row in shard.rows:
+        result = (
+            None if should_stop() else train_architecture(course, course.space.arch_id(row), should_stop=should_stop)
+        )
+        if result is None:
+            break
+        write_training(location, name, row, result, claim=claim)
+        num_done += 1
+        on_done(row)
+    return num_done
+
+
+def make_trainer(course: Course, arch: str) -> tuple[Trainer, Mapping[str, tuple[Tensor, Tensor]]]:
+    """The training of an architecture, not begun yet, and the images and labels of each of `JUDGED`.
+
+    Raises
+    ------
+    ValueError
+        If the architecture is not in the space, or has no cells that the recipe asks for.
+    """
+    recipe, space = course.recipe, course.space
+    images, data = _load(course.dataset, course.data_dir), _tensors(course.dataset, course.data_dir, course.device)
+    # Leaving out what does not matter at initialisation, as the profiled network may, would change the training.
+    build = getattr(space, "build_trainable", getattr(space, "build_literal", space.build))
+    torch.manual_seed(course.seed)
+    network: Network = build(arch, in_channels=images.x.shape[1], num_classes=images.num_classes)
+    module = network.module
+    if recipe.auxiliary_weight:
+        module = WithAuxiliary(network, form=getattr(space, "form", "cifar"), num_classes=images.num_classes)
+    module.to(course.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    trainer = Trainer(module, *data["train"], recipe, course.seed)
+    if recipe.crop or recipe.flip or recipe.cutout:
+        padding = images.crop_padding if recipe.crop else 0
+        trainer.augment = Augmentation(padding=padding, flip=recipe.flip, cutout=recipe.cutout)
+    if recipe.drop_path:
+        drop = DropPath(network.module, trainer.random)
+
+        def grow(epoch: int) -> None:
+            drop.probability = recipe.drop_path * epoch / recipe.epochs
+
+        trainer.before_epoch = grow
+    return trainer, data
+
+
+@lru_cache(maxsize=1)
+def _load(dataset: str, data_dir: Path | None) -> Images:
+    return load_images(dataset, data_dir=data_dir)
+
+
+@lru_cache(maxsize=1)
+def _tensors(dataset: str, data_dir: Path | None, device: str) -> dict[str, tuple[Tensor, Tensor]]:
+    images = _load(dataset, data_dir)
+    return {
+        name: (torch.from_numpy(images.x[part]).to(device), torch.from_numpy(images.y[part]).to(device))
+        for name, part in parts_of(images).items()
+    }
+
+
+def _digest(images: Images, part: NDArray[np.int64]) -> str:
+    digest = sha256(np.ascontiguousarray(images.x[part], "<f4").tobytes())
+    digest.update(np.ascontiguousarray(images.y[part], "<i8").tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,271 @@
+"""Trainings of our own: ``<space>/training/<label>/seed<seed>``, written one by one, then brought into the accuracy table."""
+
+import datetime as dt
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+import zarr
+from numpy.typing import NDArray
+
+from sweetgrad.store._accuracy_merge import to_arrays
+from sweetgrad.store._arrays import create_array, write_archs
+from sweetgrad.store.access import Location, child_groups, open_root
+from sweetgrad.store.accuracy import _load, _profile_archs, _replace, _sha256, recover_accuracy
+from sweetgrad.store.claims import Claim, exclusively
+from sweetgrad.store.errors import CorruptShardError, NotAStoreError, SpecMismatchError
+from sweetgrad.store.profiles import _create_root, _now, editing
+from sweetgrad.store.schema import STATUS, Variable
+from sweetgrad.store.shards import Shard, _is_done
+
+__all__ = [
+    "TRAINING",
+    "TRAINING_VARIABLES",
+    "collect_trainings",
+    "create_training",
+    "open_training",
+    "plan_trainings",
+    "record_training_run",
+    "replan_trainings",
+    "write_training",
+]
+
+TRAINING = "training"
+"""Name of the group of a search space that holds its trainings."""
+
+SHARD_SIZE = 25
+"""Architectures that one worker trains one after another, each of them written when it is done."""
+
+_TABLE = (
+    Variable("accuracy", ("arch", "split"), "float64", "%", "Accuracy after training; NaN unless status is 1.", np.nan),
+    Variable("train_seconds", ("arch",), "float64", "s", "Wall time of the training, without judging it.", np.nan),
+    Variable("loss", ("arch",), "float32", "nat", "Mean loss over the last epoch.", np.nan),
+    Variable("message", ("arch",), "str", "", "Why the training failed; empty unless status is 2.", ""),
+    Variable("status", ("arch",), "uint8", "1", f"{STATUS}; failed: the loss was not finite. Written last."),
+    Variable("arch", ("arch",), "str", "", "Canonical architecture string of the search space.", "", "coord"),
+    Variable("arch_index", ("arch",), "int32", "1", "Position in the search space.", 0, "coord"),
+    Variable("split", ("split",), "str", "", "Part of the data set that the accuracy is of.", "", "coord"),
+)
+TRAINING_VARIABLES: dict[str, Variable] = {variable.name: variable for variable in _TABLE}
+"""Name to `Variable` of a group of trainings; those with the role ``row`` in the order in which they are written."""
+
+
+def create_training(
+    location: Location,
+    *,
+    space: str,
+    label: str,
+    seed: int,
+    arch: Sequence[str],
+    splits: Sequence[str],
+    settings: Mapping[str, Any],
+) -> str:
+    """Create an empty group of trainings with a row for every architecture, or check that the one there has these settings.
+
+    Parameters
+    ----------
+    location
+        Local path or writable URL; the store is made if it is not there.
+    space, label, seed
+        Search space; the data set's name in the accuracy table; seed of initialisation and order of batches.
+    arch, splits
+        Architectures of the whole space, in index order; parts of the data set that accuracies are of.
+    settings
+        JSON-ready: everything that the accuracies depend on, above all the recipe.
+
+    Returns
+    -------
+    Path of the group in the store.
+
+    Raises
+    ------
+    SpecMismatchError
+        If the group is there with other settings or architectures; every difference is named.
+    """
+    name = f"{space}/{TRAINING}/{label}/seed{seed}"
+    with exclusively(location):
+        root = _create_root(location)
+        group = root.get(name)
+        if isinstance(group, zarr.Group) and "settings" in group.attrs:
+            _require_equal(group, settings, arch, where=f"{location}: {name}")
+            return name
+        # The settings are written last: a group without them is a creation that was cut off.
+        group = root.create_group(name, overwrite=name in root)
+        sizes = {"arch": len(arch), "split": len(splits)}
+        for variable in TRAINING_VARIABLES.values():
+            create_array(group, variable, sizes=sizes, shard_size=SHARD_SIZE)
+        write_archs(group, arch)
+        group["split"][:] = np.array(splits, dtype=object)  # type: ignore[index]
+        group.update_attributes({"settings": dict(settings), "created": _now(), "runs": []})
+    return name
+
+
+def _require_equal(group: zarr.Group, settings: Mapping[str, Any], arch: Sequence[str], *, where: str) -> None:
+    stored: dict[str, Any] = dict(group.attrs["settings"])  # type: ignore[arg-type]
+    lines = [
+        f"  {key}: stored {stored.get(key)!r}, asked {settings.get(key)!r}"
+        for key in sorted({*stored, *settings})
+        if stored.get(key) != settings.get(key)
+    ]
+    if np.asarray(group["arch"][:]).tolist() != list(arch):  # type: ignore[index]
+        lines.append("  architectures: another list, or another order (give the same --space-file)")
+    if lines:
+        raise SpecMismatchError(
+            f"{where} was made with other settings:\n" + "\n".join(lines) + "\n"
+            "Ask for the same, or keep these accuracies apart under another --label."
+        )
+
+
+def record_training_run(location: Location, name: str, facts: Mapping[str, Any]) -> None:
+    """Append facts about a run that is about to train to the attribute ``runs``, with the time."""
+    with editing(location) as root:
+        group = _group(root, name, location)
+        group.attrs["runs"] = [*group.attrs["runs"], {"started": _now(), **facts}]  # type: ignore[misc]
+
+
+def plan_trainings(location: Location, name: str, rows: Sequence[int], *, retry_failed: bool = False) -> list[Shard]:
+    """Group the rows that still have to be trained by shard; arguments as in `sweetgrad.store.plan_shards`."""
+    group = _group(open_root(location), name, location)
+    done = _is_done(_read(group, "status", location), retry_failed=retry_failed)
+    to_run = np.zeros(len(done), dtype=bool)
+    to_run[np.asarray(rows, dtype=np.int64)] = True
+    to_run &= ~done
+    shards = []
+    for index in np.unique(np.flatnonzero(to_run) // SHARD_SIZE).tolist():
+        start, stop = index * SHARD_SIZE, min((index + 1) * SHARD_SIZE, len(done))
+        shards.append(Shard(index, start, stop, (start + np.flatnonzero(to_run[start:stop])).tolist()))
+    return shards
+
+
+def replan_trainings(location: Location, name: str, shard: Shard, *, retry_failed: bool = False) -> Shard:
+    """The shard without the rows that were trained since it was planned."""
+    status = np.asarray(_group(open_root(location), name, location)["status"][shard.start : shard.stop])  # type: ignore[index]
+    done = _is_done(status, retry_failed=retry_failed)
+    return replace(shard, rows=tuple(row for row in shard.rows if not done[row - shard.start]))
+
+
+def write_training(location: Location, name: str, row: int, values: Mapping[str, Any], *, claim: Claim | None) -> None:
+    """Write what one training gave, ``status`` last; the caller holds the claim of its shard.
+
+    Parameters
+    ----------
+    location, name, row
+        Group of trainings, and position of the architecture in it.
+    values
+        ``accuracy`` (one for each split), ``train_seconds``, ``loss``, ``message``, ``status``.
+    claim
+        As in `sweetgrad.store.write_shard`.
+    """
+    group = _group(open_root(location, mode="r+"), name, location)
+    for key, variable in TRAINING_VARIABLES.items():
+        if variable.role == "row":
+            if claim is not None:
+                claim.require()
+            group[key][row] = values[key]  # type: ignore[index]
+
+
+def open_training(location: Location, name: str) -> xr.Dataset:
+    """A group of trainings, in memory; variables as in `TRAINING_VARIABLES`, attributes as in the store.
+
+    Raises
+    ------
+    NotAStoreError
+        If there is no such group.
+    CorruptShardError
+        If a file of it cannot be decoded.
+    """
+    group = _group(open_root(location), name, location)
+    data = {key: (variable.dims, _read(group, key, location)) for key, variable in TRAINING_VARIABLES.items()}
+    coords = {key: data.pop(key) for key, variable in TRAINING_VARIABLES.items() if variable.role == "coord"}
+    coords["arch"] = (("arch",), coords["arch"][1].astype(object))
+    return xr.Dataset(data, coords=coords, attrs=dict(group.attrs))
+
+
+def collect_trainings(location: Location, *, space: str, label: str) -> int:
+    """Bring the trainings of a label into the accuracy table: ``<label>/seed<seed>`` each, and their mean as ``<label>``.
+
+    Accuracies that the table has under these names are replaced for the architectures that were trained, since the mean changes
+    when a seed is added; all others stay.
+
+    Returns
+    -------
+    Architectures with at least one training that did not fail.
+    """
+    with editing(location) as root:
+        table = _tidy(root, location, space, label)
+        if table.empty:
+            return 0
+        recover_accuracy(location, space)
+        stored = _load(root, location, space)
+        source = f"sweetgrad train, label {label}"
+        archs = _profile_archs(root, space) or table.attrs["arch"]
+        axis = list(dict.fromkeys([*archs, *table["arch"], *(stored["arch"].values.tolist() if stored else ())]))
+        new = to_arrays(table, axis, source)
+        merged = new if stored is None else new.combine_first(stored).reindex(arch=axis)
+        entry = {
+            "source": source,
+            "sha256": _sha256(table),
+            "imported": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+            "rows": len(table),
+            "settings": table.attrs["settings"],
+        }
+        others = [each for each in (stored.attrs["sources"] if stored else []) if each["source"] != source]
+        _replace(root, location, space, merged.assign_attrs(sources=[*others, entry]))
+    return int(table["arch"].nunique())
+
+
+def _tidy(root: zarr.Group, location: Location, space: str, label: str) -> pd.DataFrame:
+    """One row for every (architecture, seed or mean, split)."""
+    parts, settings, archs = [], {}, []
+    for name in _seed_groups(root, space, label):
+        data = open_training(location, name)
+        seed = name.rpartition("/")[2]
+        settings = {key: value for key, value in data.attrs["settings"].items() if key != "seed"}
+        archs = data["arch"].values.tolist()
+        trained = data.isel(arch=data["status"].values == STATUS["ok"])
+        parts += [
+            pd.DataFrame(
+                {
+                    "arch": trained["arch"].values,
+                    "dataset": f"{label}/{seed}",
+                    "split": split,
+                    "epochs": int(settings["recipe"]["epochs"]),
+                    "accuracy": trained["accuracy"].sel(split=split).values,
+                    "seconds": trained["train_seconds"].values,
+                }
+            )
+            for split in trained["split"].values.tolist()
+        ]
+    each = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["arch"])
+    if each.empty:
+        return each
+    mean = each.groupby(["arch", "split", "epochs"], as_index=False)[["accuracy", "seconds"]].mean()
+    table = pd.concat([each, mean.assign(dataset=label)], ignore_index=True)
+    table.attrs.update(settings=settings, arch=archs)
+    return table
+
+
+def _seed_groups(root: zarr.Group, space: str, label: str) -> Iterator[str]:
+    group = root.get(f"{space}/{TRAINING}/{label}")
+    if isinstance(group, zarr.Group):
+        yield from (child.path for _, child in sorted(child_groups(group)) if "settings" in child.attrs)
+
+
+def _group(root: zarr.Group, name: str, location: Location) -> zarr.Group:
+    group = root.get(name)
+    if not isinstance(group, zarr.Group) or "settings" not in group.attrs:
+        raise NotAStoreError(f"{location} has no trainings {name!r}; `sweetgrad train {location} …` makes them.")
+    return group
+
+
+def _read(group: zarr.Group, variable: str, location: Location) -> NDArray[Any]:
+    try:
+        return np.asarray(group[variable][...])  # type: ignore[index]
+    except (ValueError, RuntimeError) as error:  # what codecs raise on bytes that they cannot decode
+        raise CorruptShardError(
+            f"{location}: {group.path}/{variable} cannot be decoded ({error}). Delete the file that is named, or the folder "
+            f"{group.path}, and train again."
+        ) from error

@@ -1,0 +1,131 @@
+"""``sweetgrad train``: the flow in this process, and the one long training."""
+
+import io
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from sweetgrad.flows import train
+from sweetgrad.flows.train_one import train_one
+from sweetgrad.profiling import load_images, load_space
+from sweetgrad.profiling.training import RECIPES, Course, train_architecture
+from sweetgrad.store import SpecMismatchError, open_accuracies, open_accuracy, open_training, verify
+
+RECIPE = RECIPES["digits-201"].changed(epochs=1)
+ROWS = [0, 1]
+
+
+def quiet() -> Console:
+    return Console(file=io.StringIO(), width=200)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, prefect_api):
+    """Two architectures, the second seed after the first."""
+    store, console = tmp_path_factory.mktemp("train") / "s.zarr", quiet()
+    settings = {"recipe": RECIPE, "archs": "0:2", "workers": 1, "device": "cpu"}
+    first = train(store, seeds=[0], console=console, **settings)
+    second = train(store, seeds=[0, 1], console=console, **settings)
+    return store, first, second, console.file.getvalue()
+
+
+def test_train__writes_what_the_plain_function_gives_and_trains_nothing_twice(trained):
+    store, first, second, output = trained
+    assert (first.num_asked, first.num_done, first.num_left, first.num_failed) == (2, 2, 0, 0)
+    assert (second.num_asked, second.num_done, second.num_archs) == (4, 2, 2)
+    assert "nas-bench-201/training/digits/seed1: 2 of 2 architectures to train" in output
+    space = load_space("nas-bench-201")
+    for seed in (0, 1):
+        stored = open_training(store, f"nas-bench-201/training/digits/seed{seed}")
+        for row in ROWS:
+            plain = train_architecture(Course(space, "digits", None, RECIPE, seed), space.arch_id(row))
+            assert stored["accuracy"].values[row].tolist() == plain["accuracy"]
+    seeds = [open_accuracy(store, "nas-bench-201", f"digits/seed{seed}/test").values[ROWS] for seed in (0, 1)]
+    np.testing.assert_allclose(
+        open_accuracy(store, "nas-bench-201", "digits/test").values[ROWS], np.mean(seeds, axis=0)
+    )
+    assert open_accuracies(store, "nas-bench-201").attrs["sources"][0]["settings"]["recipe"] == RECIPE.to_attrs()
+    assert verify(store) == []
+
+
+def test_train__continues_where_a_row_is_missing(trained, tmp_path):
+    store = tmp_path / "s.zarr"
+    shutil.copytree(trained[0], store)
+    name = "nas-bench-201/training/digits/seed0"
+    before = open_training(store, name)["accuracy"].values
+    chunk = store / name / "status" / "c" / "0"
+    chunk.unlink()  # as if the run had been killed before its first training was whole
+    summary = train(store, recipe=RECIPE, archs="0:2", seeds=[0, 1], workers=1, device="cpu", console=quiet())
+    assert summary.num_done == 2
+    np.testing.assert_array_equal(open_training(store, name)["accuracy"].values, before)
+
+
+def test_train__refuses_another_recipe_under_the_same_label(trained):
+    with pytest.raises(SpecMismatchError, match="keep these accuracies apart under another --label"):
+        train(trained[0], recipe=RECIPE.changed(epochs=2), archs="0:2", console=quiet())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"workers": 0}, "workers must be at least 1"),
+        ({"seeds": []}, "expected one or more seeds"),
+        ({"label": "digits/mine"}, "a label is a name without '/'"),
+        ({"dataset": "digit"}, "no data set named 'digit'"),
+        ({"recipe": RECIPE.changed(batch_size=301)}, "300 images to train with, fewer than a batch of 301"),
+    ],
+)
+def test_train__says_what_is_wrong_before_anything_is_written(settings, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        train(tmp_path / "new.zarr", **{"recipe": RECIPE, "console": quiet(), **settings})
+    assert not (tmp_path / "new.zarr").exists()
+
+
+def test_train_one__goes_on_from_its_checkpoint_and_ends_where_it_would_have(tmp_path, monkeypatch):
+    """The DARTS recipe on 64 of the synthetic images; an epoch is interrupted by an error."""
+    from sweetgrad.profiling.training import work
+
+    images = load_images("synthetic")
+    small = type(images)(images.name, images.x[:64], images.y[:64], images.num_classes)
+    monkeypatch.setattr(work, "load_images", lambda *_, **__: small)
+    work._load.cache_clear()
+    work._tensors.cache_clear()
+    arch = load_space("darts").arch_id(3)
+    settings = {
+        "recipe": RECIPES["darts-cifar"].changed(epochs=3, batch_size=20),
+        "space_options": {"channels": 4, "cells": 3},
+        "dataset": "synthetic",
+        "device": "cpu",
+    }
+    whole = quiet()
+    train_one(tmp_path / "a.zarr", arch, checkpoints=tmp_path / "a", console=whole, **settings)
+    run_epoch, left = work.Trainer.run_epoch, [1]
+
+    def cut_off(trainer):
+        if not left:
+            raise KeyboardInterrupt
+        left.pop()
+        return run_epoch(trainer)
+
+    parts = quiet()
+    with monkeypatch.context() as patch:
+        patch.setattr(work.Trainer, "run_epoch", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            train_one(tmp_path / "b.zarr", arch, checkpoints=tmp_path / "b", console=parts, **settings)
+    torch.rand(5)
+    report = train_one(tmp_path / "b.zarr", arch, checkpoints=tmp_path / "b", console=parts, **settings)
+    work._load.cache_clear()
+    work._tensors.cache_clear()
+    assert report is not None
+    assert "Going on after epoch 1 of 3" in parts.file.getvalue()
+    losses = [
+        [line.partition(",")[0] for line in console.file.getvalue().splitlines() if line.startswith("epoch")]
+        for console in (whole, parts)
+    ]
+    assert losses[0] == losses[1]
+    assert len(losses[0]) == 3
+    same = [open_accuracies(tmp_path / store, "darts")["accuracy"].values for store in ("a.zarr", "b.zarr")]
+    np.testing.assert_array_equal(*same)
