@@ -151,7 +151,7 @@ def train(
     device = _resolve_device(device, remote=scheduler is not None or cluster is not None)
     table = space_file or _find_table(space, data_dir)
     search_space = load_space(space, table=table, options=space_options)
-    rows = select_archs(archs, num_archs=len(search_space), seed=sample_seed)
+    rows = select_archs(archs, num_archs=len(search_space))
     folder = None if data_dir is None else Path(data_dir).expanduser().resolve()
     registry.load("datasets", dataset)
     courses = [Course(search_space, dataset, folder, recipe, seed, device) for seed in dict.fromkeys(seeds)]

@@ -71,8 +71,8 @@ def train(
 
     Recipes: digits-201, darts-cifar, darts-imagenet.
 
-    Every training is written when it is done, and what is there is not run again, so the same command resumes. Ctrl-C gives up the
-    trainings in hand.
+    Every training is written when it is done, and what is there is not run again, so the same command resumes. Ctrl-C gives up
+    the trainings in hand.
     """
     from sweetgrad.profiling.training import find_recipe
 
