@@ -107,7 +107,6 @@ def train(
     archs: str = "all",
     seeds: Sequence[int] = (0,),
     label: str | None = None,
-    sample_seed: int = 42,
     device: str = "auto",
     workers: int | None = None,
     scheduler: str | None = None,
@@ -126,8 +125,8 @@ def train(
         As in `profile`.
     recipe
         How to train (`sweetgrad.profiling.training.RECIPES`).
-    archs, sample_seed
-        As ``archs`` and ``seed`` of `profile`: the same architectures are chosen.
+    archs
+        As in `profile`: the same architectures are chosen.
     seeds
         Seeds of initialisation and order of images; every architecture is trained once with each.
     label

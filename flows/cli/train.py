@@ -44,7 +44,6 @@ def train(
     checkpoints: Annotated[Path, typer.Option(help="With --arch: folder of the checkpoints.")] = Path("checkpoints"),
     threads: Annotated[int, typer.Option(help="With --arch: threads of this process.")] = 1,
     seeds: Annotated[str, typer.Option(help="Seeds of initialisation and order of images, with commas between.")] = "0",
-    sample_seed: Annotated[int, typer.Option(help="Seed of sample:N; that of a profile chooses the same.")] = 42,
     label: Annotated[
         str | None,
         typer.Option(help="Name of the data set in the accuracy table [default: DATASET].", show_default=False),
@@ -102,7 +101,6 @@ def train(
         location,
         archs=archs,
         seeds=numbers,
-        sample_seed=sample_seed,
         workers=workers,
         scheduler=scheduler,
         cluster=cluster,
