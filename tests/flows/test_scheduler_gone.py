@@ -27,9 +27,7 @@ class Client:
     ("error", "status"), [(CancelledError(), "running"), (RuntimeError("cannot schedule new futures"), "closed")]
 )
 def test_workers__say_that_the_scheduler_is_gone(error, status):
-    spec = SimpleNamespace(device="cpu")
-    names = ("store", "name", "space", "batch", "estimators", "retry_failed", "id")
-    run = SimpleNamespace(spec=spec, **dict.fromkeys(names))
+    run = SimpleNamespace(id=None, store=None, name=None, device="cpu", call=lambda shard: (print, (shard,)))
     workers = Workers(run, Client(error, status), threading.Event())
     assert workers._room() == 2
     with pytest.raises(RuntimeError, match="the Dask scheduler is gone, and with it the work on architectures 4 to 7"):
