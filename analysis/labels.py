@@ -2,15 +2,24 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sweetgrad.store import Location, ProfileInfo, StoreInfo, open_accuracy, open_profile
 from sweetgrad.store.schema import STATUS
 
-__all__ = ["own_accuracy", "selectors_of"]
+__all__ = ["measured_archs", "own_accuracy", "selectors_of"]
 
 
 def selectors_of(store: StoreInfo, space: str) -> Sequence[str]:
     """``dataset/split/epochs`` of every accuracy that a store has of a search space."""
     return next((each.selectors for each in store.accuracies if each.space == space), ())
+
+
+def measured_archs(location: Location, profile: ProfileInfo) -> NDArray[np.str_]:
+    """Architectures of a profile that were measured, in its order."""
+    status = open_profile(location, profile.status.name, chunks=None)["status"]
+    return np.array(status["arch"].values[status.values == STATUS["ok"]].tolist(), dtype=np.str_)
 
 
 def own_accuracy(location: Location, store: StoreInfo, profile: ProfileInfo) -> str | None:
@@ -32,8 +41,7 @@ def own_accuracy(location: Location, store: StoreInfo, profile: ProfileInfo) -> 
     splits = {each.split("/")[1] for each in selectors_of(store, space) if each.startswith(f"{dataset}/")}
     if len(splits) < 2:
         return f"{dataset}/{splits.pop()}" if splits else None
-    measured = open_profile(location, profile.status.name, chunks=None)["status"]
-    archs = measured["arch"].values[measured.values == STATUS["ok"]]
+    archs = measured_archs(location, profile)
 
     def order(split: str) -> tuple[bool, int, int, str]:
         accuracy = open_accuracy(location, space, f"{dataset}/{split}")

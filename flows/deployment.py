@@ -51,7 +51,7 @@ def profile_deployment(
     space_options: dict[str, Any] = Field({}, description="Parameters of the search space, e.g. channels."),  # noqa: B008
     archs: str = Field("all", description="all, START:STOP, sample:N (uniform, always the same), or an index."),
     batch_size: int = Field(64, description="Images in the one batch that all architectures see."),
-    seed: int = Field(42, description="Seed of the batch, the initialisation and the sample."),
+    seed: int = Field(42, description="Seed of the batch and the initialisation."),
     augment: bool = Field(False, description="Random crop and flip of the batch, seeded."),
     shard_size: int | None = Field(None, description="Architectures in a shard of a new profile; default 625."),
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: CUDA where there is one."),

@@ -9,11 +9,13 @@ from rich.console import Console
 
 from sweetgrad.flows.cluster_config import read_cluster_config
 from sweetgrad.flows.handout import Run
+from sweetgrad.flows.inputs import check_workers, find_table, resolve_device
 from sweetgrad.flows.provenance import provenance
-from sweetgrad.flows.run import ProfileSummary, _find_table, _resolve_device, _run_shards, check_details, with_details
+from sweetgrad.flows.run import ProfileSummary, _run_shards, check_details, with_details
 from sweetgrad.flows.selection import select_archs
 from sweetgrad.profiling import load_batch, load_space, make_spec, registry
 from sweetgrad.store import STATUS, ProfileSpec, create_estimators, open_estimators, open_profile, record_run
+from sweetgrad.store.access import absolute
 from sweetgrad.store.estimators import DETAILS
 
 __all__ = ["estimate"]
@@ -46,7 +48,7 @@ def estimate(
     estimators
         Registered estimators, or ``["all"]`` (but moments and activations).
     archs
-        Which of the measured architectures; as in `profile`, sampled with the profile's seed.
+        Which of the measured architectures; as in `profile`.
     data_dir, space_file, workers, scheduler, cluster
         As in `profile`.
     moments
@@ -80,14 +82,13 @@ def estimate(
         raise ValueError(f"name the estimators to compute; registered are {', '.join(every)}")
     for name in names:
         registry.load("estimators", name)
-    if scheduler is not None and cluster is not None:
-        raise ValueError(f"either a scheduler or a cluster, not both: got {scheduler} and {cluster}")
+    check_workers(workers=workers, scheduler=scheduler, cluster=cluster)
     config = None if cluster is None else read_cluster_config(cluster, num_workers=workers)
-    location = str(store) if "://" in str(store) else str(Path(store).resolve())
+    location = absolute(store)
     data = open_profile(location, profile, chunks=None)
     spec = ProfileSpec.from_attrs(data.attrs["spec"])
-    _resolve_device(spec.device, remote=scheduler is not None or cluster is not None)
-    table = space_file or _find_table(spec.space, data_dir)
+    resolve_device(spec.device, remote=scheduler is not None or cluster is not None)
+    table = space_file or find_table(spec.space, data_dir)
     options = dict(spec.space_options)
     if table is None and getattr(registry.load("spaces", spec.space), "open_ended", False):
         options["num_archs"] = data.sizes["arch"]  # as far as the profile has grown

@@ -17,10 +17,10 @@ from sweetgrad.analysis import BestInterval, IntervalGrid, best_interval, score
 from sweetgrad.analysis.intervals import Interval
 from sweetgrad.analysis.search import Draws, regularised_evolution
 from sweetgrad.flows.evaluations import Evaluations
+from sweetgrad.flows.inputs import find_table, resolve_device
 from sweetgrad.flows.interrupt import draining
 from sweetgrad.flows.progress import progress_bar
 from sweetgrad.flows.provenance import provenance
-from sweetgrad.flows.run import _find_table, _resolve_device
 from sweetgrad.flows.selection import select_archs
 from sweetgrad.profiling import SearchSpace, load_batch, load_space
 from sweetgrad.store import STATUS, Location, parse_genotype
@@ -149,8 +149,8 @@ def evolve(
     start = time.monotonic()
     console = console or Console(stderr=True)
     _check(cycles=cycles, population=population, tournament=tournament, num_random=num_random)
-    device = _resolve_device(device, remote=False)
-    table = space_file or _find_table(space, data_dir, download=download)
+    device = resolve_device(device, remote=False)
+    table = space_file or find_table(space, data_dir, download=download)
     opened = load_space(space, table=table, options=space_options)
     if not hasattr(opened, "mutate"):
         raise ValueError(
@@ -167,7 +167,7 @@ def evolve(
     console.print(f"{evaluations.name}: {num_random} random architectures, then {cycles} cycles. Data: {batch.source}.")
     with (
         evaluations.writing(archs, facts, run=uuid.uuid4().hex),
-        draining(stop, console=console, on_stop=lambda: None),
+        draining(stop, console=console),
         progress_bar(num_random + cycles, console=console) as count,
     ):
         sample = []

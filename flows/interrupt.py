@@ -13,7 +13,7 @@ __all__ = ["draining"]
 
 
 @contextmanager
-def draining(stop: threading.Event, *, console: Console, on_stop: Callable[[], None]) -> Iterator[None]:
+def draining(stop: threading.Event, *, console: Console, on_stop: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Set ``stop`` at the first SIGINT or SIGTERM; leave the process at once when the same comes again.
 
     SIGTERM after SIGINT asks for nothing new: Ctrl-C on ``sweetgrad serve`` reaches its runs, which it then tells to end as well.

@@ -7,18 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from prefect.settings import PREFECT_API_URL
 from rich.console import Console
 
 from sweetgrad.flows.artifacts import profile_command
-from sweetgrad.flows.cluster import open_client
 from sweetgrad.flows.cluster_config import ClusterConfig, read_cluster_config
 from sweetgrad.flows.handout import Run, num_rows
+from sweetgrad.flows.inputs import check_workers, find_table, resolve_device
 from sweetgrad.flows.profile_flow import profile_flow
 from sweetgrad.flows.provenance import provenance
 from sweetgrad.flows.selection import select_archs
-from sweetgrad.flows.server import prefect_server, wait_until_up
+from sweetgrad.flows.startup import started
 from sweetgrad.profiling import load_batch, load_space, make_spec, registry
 from sweetgrad.profiling.architectures import ArchIds
 from sweetgrad.profiling.estimators.activations import cells_of
@@ -140,19 +139,14 @@ def profile(
     """
     asked = {key: value for key, value in locals().items() if key != "console"}
     start = time.monotonic()
-    if workers is not None and workers < 1:
-        raise ValueError(f"workers must be at least 1, got {workers}")
     console = console or Console(stderr=True)
-    if scheduler is not None and cluster is not None:
-        raise ValueError(
-            f"either a scheduler or a cluster, not both: got {scheduler}, a cluster that runs, and {cluster}, which builds one"
-        )
+    check_workers(workers=workers, scheduler=scheduler, cluster=cluster)
     config = None if cluster is None else read_cluster_config(cluster, num_workers=workers)
-    device = _resolve_device(device, remote=scheduler is not None or cluster is not None)
+    device = resolve_device(device, remote=scheduler is not None or cluster is not None)
     estimators = with_details(estimators, moments=moments, activations=activations)
     for estimator in estimators:
         registry.load("estimators", estimator)
-    table = space_file or _find_table(space, data_dir, download=download)
+    table = space_file or find_table(space, data_dir, download=download)
     search_space = load_space(space, table=table, options=space_options)
     rows = select_archs(archs, num_archs=len(search_space))
     folder = None if data_dir is None else Path(data_dir)
@@ -205,50 +199,22 @@ def _run_shards(
     cluster: ClusterConfig | None,
     console: Console,
 ) -> tuple[int, int]:
-    """Start a server and workers, which live as long as the flow that they serve."""
+    """Run shards on workers that are started for them."""
     console.print(
         f"{run.name}: {num_rows(shards)} of {len(run.rows)} architectures to profile, in {len(shards)} shards."
     )
     watched = PREFECT_API_URL.value() is not None  # nobody looks at the server that we start for the run
-    with (
-        prefect_server() as url,
-        console.status("starting workers and the Prefect server (half a minute the first time)") as wait,
-        open_client(
-            scheduler=scheduler,
-            cluster=cluster,
-            store=run.store,
-            device=run.spec.device,
-            num_workers=workers,
-            num_shards=len(shards),
-            console=console,
-        ) as client,
-    ):
-        wait_until_up(url)
-        wait.stop()
+    with started(
+        scheduler=scheduler,
+        cluster=cluster,
+        store=run.store,
+        device=run.spec.device,
+        num_workers=workers,
+        num_shards=len(shards),
+        console=console,
+    ) as client:
         return profile_flow(run, shards, client=client, console=console, watched=watched)
 
 
 def _command(asked: Mapping[str, Any]) -> str:
     return profile_command(asked, {key: each.default for key, each in inspect.signature(profile).parameters.items()})
-
-
-def _find_table(space: str, data_dir: str | Path | None, *, download: bool = False) -> Path | None:
-    if data_dir is None:
-        return None
-    make = registry.load("spaces", space)
-    places = [Path(data_dir) / place for place in getattr(make, "tables", (f"benchmarks/{space}.csv.gz",))]
-    found = next((place for place in places if place.exists()), None)
-    fetch = getattr(make, "fetch_table", None)
-    if found is None and download and fetch is not None:
-        return fetch(Path(data_dir))  # type: ignore[no-any-return]
-    return found
-
-
-def _resolve_device(device: str, *, remote: bool) -> str:
-    if device not in ("auto", "cpu", "cuda"):
-        raise ValueError(f"device must be auto, cpu or cuda, got {device!r}")
-    if device == "cuda" and not remote and not torch.cuda.is_available():
-        raise ValueError("device cuda was asked for, but torch finds no CUDA device here; use --device cpu")
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return device

@@ -15,10 +15,10 @@ import xarray as xr
 from numpy.typing import NDArray
 from rich.console import Console
 
+from sweetgrad.flows.inputs import resolve_device
 from sweetgrad.flows.interrupt import draining
 from sweetgrad.flows.progress import Counter, progress_bar
 from sweetgrad.flows.provenance import provenance
-from sweetgrad.flows.run import _resolve_device
 from sweetgrad.flows.selection import select_archs
 from sweetgrad.profiling import load_images, registry
 from sweetgrad.profiling.supernet import SupernetSettings, SupernetTraining, accuracy_of
@@ -33,6 +33,7 @@ from sweetgrad.store import (
     open_profile,
     write_estimators,
 )
+from sweetgrad.store.access import absolute
 from sweetgrad.store.estimators import open_trainings, record_training
 
 __all__ = ["SupernetSummary", "supernet"]
@@ -99,7 +100,7 @@ def supernet(
     settings
         How to train; by default as `SupernetSettings` says.
     archs
-        Architectures to score, as in `profile`; sampled with the profile's seed.
+        Architectures to score, as in `profile`.
     name
         Estimator that the scores are stored as.
     checkpoint
@@ -127,14 +128,14 @@ def supernet(
     start = time.monotonic()
     settings = settings or SupernetSettings()
     console = console or Console(stderr=True)
-    device = _resolve_device(device, remote=False)
+    device = resolve_device(device, remote=False)
     if threads < 1:
         raise ValueError(f"threads must be at least 1, got {threads}")
     if not re.fullmatch(r"[a-z][a-z0-9_-]*", name) or name in registry.names("estimators"):
         raise ValueError(
             f"the scores need a name of their own, of small letters, digits, - and _, such as spos-2; got {name!r}"
         )
-    location = str(store) if "://" in str(store) else str(Path(store).resolve())
+    location = str(absolute(store))
     data = open_profile(location, profile, chunks=None)
     spec = ProfileSpec.from_attrs(data.attrs["spec"])
     if spec.space != "nas-bench-201":
@@ -148,7 +149,7 @@ def supernet(
     try:
         training = SupernetTraining(images, settings, device=device)
         stop = threading.Event()
-        with draining(stop, console=console, on_stop=lambda: None):
+        with draining(stop, console=console):
             is_complete = _train(training, file, stop=stop, console=console)
             num_done = 0
             if is_complete:

@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
+from sweetgrad.flows.inputs import find_table, resolve_device
 from sweetgrad.flows.interrupt import draining
-from sweetgrad.flows.run import _find_table, _resolve_device
 from sweetgrad.profiling import load_space
 from sweetgrad.profiling.architectures import deterministic
 from sweetgrad.profiling.training import (
@@ -77,8 +77,8 @@ def train_one(
         If the loss is not finite; the last checkpoint stays.
     """
     console = console or Console(stderr=True)
-    device = _resolve_device(device, remote=False)
-    search_space = load_space(space, table=space_file or _find_table(space, data_dir), options=space_options)
+    device = resolve_device(device, remote=False)
+    search_space = load_space(space, table=space_file or find_table(space, data_dir), options=space_options)
     if hasattr(search_space, "form"):
         arch = str(parse_genotype(arch))
     folder = None if data_dir is None else Path(data_dir).expanduser().resolve()
@@ -90,7 +90,7 @@ def train_one(
         trainer, data = make_trainer(course, arch)
         if load_checkpoint(path, trainer, settings):
             console.print(f"Going on after epoch {trainer.epoch} of {recipe.epochs}, from {path}.")
-        with draining(stop, console=console, on_stop=lambda: None):
+        with draining(stop, console=console):
             while trainer.epoch < recipe.epochs and not stop.is_set():
                 start = time.monotonic()
                 done = trainer.run_epoch()

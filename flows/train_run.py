@@ -10,14 +10,13 @@ from typing import Any
 
 from rich.console import Console
 
-from sweetgrad.flows.cluster import open_client
 from sweetgrad.flows.cluster_config import read_cluster_config
 from sweetgrad.flows.handout import num_rows
+from sweetgrad.flows.inputs import check_workers, find_table, resolve_device
 from sweetgrad.flows.profile_flow import profile_flow
 from sweetgrad.flows.provenance import provenance
-from sweetgrad.flows.run import _find_table, _resolve_device
 from sweetgrad.flows.selection import select_archs
-from sweetgrad.flows.server import prefect_server, wait_until_up
+from sweetgrad.flows.startup import started
 from sweetgrad.flows.worker import run_trainings
 from sweetgrad.profiling import load_space, registry
 from sweetgrad.profiling.architectures import ArchIds
@@ -145,10 +144,11 @@ def train(
     start = time.monotonic()
     console = console or Console(stderr=True)
     label = label or dataset
-    _check(workers=workers, scheduler=scheduler, cluster=cluster, seeds=seeds, label=label)
+    check_workers(workers=workers, scheduler=scheduler, cluster=cluster)
+    _check(seeds=seeds, label=label)
     config = None if cluster is None else read_cluster_config(cluster, num_workers=workers)
-    device = _resolve_device(device, remote=scheduler is not None or cluster is not None)
-    table = space_file or _find_table(space, data_dir)
+    device = resolve_device(device, remote=scheduler is not None or cluster is not None)
+    table = space_file or find_table(space, data_dir)
     search_space = load_space(space, table=table, options=space_options)
     rows = select_archs(archs, num_archs=len(search_space))
     folder = None if data_dir is None else Path(data_dir).expanduser().resolve()
@@ -167,32 +167,23 @@ def train(
             splits=JUDGED,
             settings=each,
         )
-        runs.append(
-            _Trainings(
-                location, name, rows, course, label, retry_failed, _COMMAND.format(store=shlex.quote(str(store)))
-            )
-        )
+        command = f"sweetgrad train {shlex.quote(str(store))} …"
+        runs.append(_Trainings(location, name, rows, course, label, retry_failed, command))
     todo = [(run, shards) for run in runs if (shards := run.shards_to_do())]
     num_done = num_left = 0
     if todo:
         facts = provenance(device=device, data_source=dataset, arch_order=getattr(search_space, "order", "built in"))
         for run, _ in todo:
             record_training_run(location, run.name, facts)
-        with (
-            prefect_server() as url,
-            console.status("starting workers and the Prefect server (half a minute the first time)") as wait,
-            open_client(
-                scheduler=scheduler,
-                cluster=config,
-                store=location,
-                device=device,
-                num_workers=workers,
-                num_shards=max(len(shards) for _, shards in todo),
-                console=console,
-            ) as client,
-        ):
-            wait_until_up(url)
-            wait.stop()
+        with started(
+            scheduler=scheduler,
+            cluster=config,
+            store=location,
+            device=device,
+            num_workers=workers,
+            num_shards=max(len(shards) for _, shards in todo),
+            console=console,
+        ) as client:
             for run, shards in todo:
                 if num_left:
                     num_left += num_rows(shards)
@@ -215,14 +206,7 @@ def train(
     )
 
 
-_COMMAND = "sweetgrad train {store} …"
-
-
-def _check(*, workers: int | None, scheduler: str | None, cluster: Any, seeds: Sequence[int], label: str) -> None:
-    if workers is not None and workers < 1:
-        raise ValueError(f"workers must be at least 1, got {workers}")
-    if scheduler is not None and cluster is not None:
-        raise ValueError(f"either a scheduler or a cluster, not both: got {scheduler} and {cluster}")
+def _check(*, seeds: Sequence[int], label: str) -> None:
     if not seeds or min(seeds) < 0:
         raise ValueError(
             f"expected one or more seeds from 0 on, such as 0,1; got {', '.join(map(str, seeds)) or 'none'}"

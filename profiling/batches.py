@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Batch", "Images", "draw_batch", "random_batch"]
+__all__ = ["Batch", "Images", "crop_and_flip", "draw_batch", "random_batch"]
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def draw_batch(images: Images, *, batch_size: int, seed: int, augment: bool = Fa
     chosen = random.permutation(len(images.x))[:batch_size]
     x = np.ascontiguousarray(images.x[chosen])
     if augment:
-        x = _crop_and_flip(x, random, padding=images.crop_padding)
+        x = crop_and_flip(x, random, padding=images.crop_padding)
     return Batch(x, images.y[chosen], images.num_classes, dataset=images.name, source=images.source, augment=augment)
 
 
@@ -152,7 +152,8 @@ def random_batch(shape: tuple[int, int, int], *, num_classes: int, batch_size: i
     return Batch(random.standard_normal((batch_size, *shape)).astype(np.float32), y, num_classes, dataset="random")
 
 
-def _crop_and_flip(x: NDArray[np.float32], random: np.random.RandomState, *, padding: int) -> NDArray[np.float32]:
+def crop_and_flip(x: NDArray[np.float32], random: np.random.RandomState, *, padding: int) -> NDArray[np.float32]:
+    """Crop each image at random out of itself padded with zeros, and flip every other one; shape (N, C, H, W) stays."""
     num, _, height, width = x.shape
     padded = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
     top, left = random.randint(0, 2 * padding + 1, size=(2, num))

@@ -1,6 +1,5 @@
 """Accuracies of trained networks: imported from a file, stored beside the profiles of their search space."""
 
-import datetime as dt
 import difflib
 import hashlib
 import shutil
@@ -21,7 +20,7 @@ from sweetgrad.store.access import Location, child_groups, is_remote, open_root,
 from sweetgrad.store.benchmarks import tidy
 from sweetgrad.store.claims import exclusively
 from sweetgrad.store.errors import CorruptShardError, NotAStoreError
-from sweetgrad.store.profiles import _create_root, _profile_names, consolidate
+from sweetgrad.store.profiles import _create_root, _now, _profile_names, consolidate
 from sweetgrad.store.schema import Variable
 
 __all__ = [
@@ -136,6 +135,17 @@ def import_accuracy(
         return _import(location, space, table, arch, source)
 
 
+def _source_entry(source: str, table: pd.DataFrame) -> dict[str, Any]:
+    """What the attribute ``sources`` keeps of a table."""
+    return {
+        "source": source,
+        "sha256": table.attrs.get("sha256") or _sha256(table),
+        "imported": _now(),
+        "rows": len(table),
+        **({"settings": table.attrs["settings"]} if "settings" in table.attrs else {}),
+    }
+
+
 def _import(
     location: Location, space: str, table: pd.DataFrame, arch: Sequence[str] | None, source: str
 ) -> ImportReport:
@@ -157,14 +167,7 @@ def _import(
     new = to_arrays(table, axis, source)
     merged, added, unchanged, changed = merge_tables(stored, new, axis, space=space, source=source)
     if changed:
-        entry = {
-            "source": source,
-            "sha256": table.attrs.get("sha256") or _sha256(table),
-            "imported": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-            "rows": num_matched,
-            **({"settings": table.attrs["settings"]} if "settings" in table.attrs else {}),
-        }
-        sources = [*(stored.attrs["sources"] if stored else []), entry]
+        sources = [*(stored.attrs["sources"] if stored else []), _source_entry(source, table)]
         _replace(root, location, space, merged.assign_attrs(sources=sources))
     return ImportReport(
         matched=num_matched,

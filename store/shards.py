@@ -89,9 +89,14 @@ def plan_shards(
     to_run = np.zeros(num_archs, dtype=bool)
     to_run[asked] = True
     to_run &= ~_rows_done(group, Shard(0, 0, num_archs, ()), location, estimators, retry_failed=retry_failed)
+    return _by_shard(to_run, size)
+
+
+def _by_shard(to_run: NDArray[np.bool_], size: int) -> list[Shard]:
+    """One `Shard` of that many rows for each that has rows to run."""
     shards = []
-    for index, start in enumerate(range(0, num_archs, size)):
-        stop = min(start + size, num_archs)
+    for index, start in enumerate(range(0, len(to_run), size)):
+        stop = min(start + size, len(to_run))
         positions = start + np.flatnonzero(to_run[start:stop])
         if positions.size:
             shards.append(Shard(index, start, stop, positions.tolist()))
@@ -102,7 +107,11 @@ def replan_shard(
     location: Location, name: str, shard: Shard, *, estimators: Sequence[str] = (), retry_failed: bool = False
 ) -> Shard:
     """The shard without the rows that were done since it was planned; arguments as in `plan_shards`."""
-    done = _rows_done(_group(location, name), shard, location, estimators, retry_failed=retry_failed)
+    return _without(shard, _rows_done(_group(location, name), shard, location, estimators, retry_failed=retry_failed))
+
+
+def _without(shard: Shard, done: NDArray[np.bool_]) -> Shard:
+    """The shard without the rows to run that are done; ``done`` is of all its rows."""
     return replace(shard, rows=tuple(row for row in shard.rows if not done[row - shard.start]))
 
 

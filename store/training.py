@@ -1,8 +1,6 @@
 """Trainings of our own: ``<space>/training/<label>/seed<seed>``, written one by one, then brought into the accuracy table."""
 
-import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,12 +12,12 @@ from numpy.typing import NDArray
 from sweetgrad.store._accuracy_merge import to_arrays
 from sweetgrad.store._arrays import create_array, write_archs
 from sweetgrad.store.access import Location, child_groups, open_root
-from sweetgrad.store.accuracy import _load, _profile_archs, _replace, _sha256, recover_accuracy
+from sweetgrad.store.accuracy import _load, _profile_archs, _replace, _source_entry, recover_accuracy
 from sweetgrad.store.claims import Claim, exclusively
 from sweetgrad.store.errors import CorruptShardError, NotAStoreError, SpecMismatchError
 from sweetgrad.store.profiles import _create_root, _now, editing
 from sweetgrad.store.schema import STATUS, Variable
-from sweetgrad.store.shards import Shard, _is_done
+from sweetgrad.store.shards import Shard, _by_shard, _is_done, _without
 
 __all__ = [
     "TRAINING",
@@ -132,19 +130,13 @@ def plan_trainings(location: Location, name: str, rows: Sequence[int], *, retry_
     done = _is_done(_read(group, "status", location), retry_failed=retry_failed)
     to_run = np.zeros(len(done), dtype=bool)
     to_run[np.asarray(rows, dtype=np.int64)] = True
-    to_run &= ~done
-    shards = []
-    for index in np.unique(np.flatnonzero(to_run) // SHARD_SIZE).tolist():
-        start, stop = index * SHARD_SIZE, min((index + 1) * SHARD_SIZE, len(done))
-        shards.append(Shard(index, start, stop, (start + np.flatnonzero(to_run[start:stop])).tolist()))
-    return shards
+    return _by_shard(to_run & ~done, SHARD_SIZE)
 
 
 def replan_trainings(location: Location, name: str, shard: Shard, *, retry_failed: bool = False) -> Shard:
     """The shard without the rows that were trained since it was planned."""
     status = np.asarray(_group(open_root(location), name, location)["status"][shard.start : shard.stop])  # type: ignore[index]
-    done = _is_done(status, retry_failed=retry_failed)
-    return replace(shard, rows=tuple(row for row in shard.rows if not done[row - shard.start]))
+    return _without(shard, _is_done(status, retry_failed=retry_failed))
 
 
 def write_training(location: Location, name: str, row: int, values: Mapping[str, Any], *, claim: Claim | None) -> None:
@@ -205,15 +197,8 @@ def collect_trainings(location: Location, *, space: str, label: str) -> int:
         axis = list(dict.fromkeys([*archs, *table["arch"], *(stored["arch"].values.tolist() if stored else ())]))
         new = to_arrays(table, axis, source)
         merged = new if stored is None else new.combine_first(stored).reindex(arch=axis)
-        entry = {
-            "source": source,
-            "sha256": _sha256(table),
-            "imported": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-            "rows": len(table),
-            "settings": table.attrs["settings"],
-        }
         others = [each for each in (stored.attrs["sources"] if stored else []) if each["source"] != source]
-        _replace(root, location, space, merged.assign_attrs(sources=[*others, entry]))
+        _replace(root, location, space, merged.assign_attrs(sources=[*others, _source_entry(source, table)]))
     return int(table["arch"].nunique())
 
 

@@ -7,7 +7,7 @@ import xarray as xr
 from sweetgrad.analysis.findings.choosing import PAPER, Chooser, judge
 from sweetgrad.analysis.findings.prose import AVERAGING
 from sweetgrad.analysis.findings.reading import Found, on_shared, varying
-from sweetgrad.analysis.findings.tables import gain_cell, interval_of, verdict, with_interval
+from sweetgrad.analysis.findings.tables import gain_cell, interval_of, mean_cell, verdict
 from sweetgrad.analysis.reproduction.tables import markdown_table
 
 __all__ = ["averaged", "averaging_section"]
@@ -38,7 +38,7 @@ def averaging_section(found: Sequence[Found], *, suggested: str, replicates: int
                     for grid, found_in in by_grid.items()
                     for values in [found_in.sel(chooser=chooser)]
                     for cell in (
-                        with_interval(values),
+                        mean_cell(values),
                         gain_cell(values - paper) if str(chooser) != _OWN or grid != PAPER else "",
                     )
                 ),
@@ -77,7 +77,11 @@ def _verdict(by_grid: dict[str, xr.DataArray], of: str) -> str:
     """A sentence for each grid: averaging against the profile itself, with the same grid."""
     said = []
     for grid, found in by_grid.items():
-        full = next(str(name) for name in found["chooser"].values if str(name).endswith("100 architectures of each"))
+        full = next(
+            str(name)
+            for name in found["chooser"].values
+            if str(name).endswith(f", {Chooser.num_archs} architectures of each")
+        )
         gain = found.sel(chooser=full) - found.sel(chooser=_OWN)
         words = {
             "better": "chooses better",

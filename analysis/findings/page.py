@@ -10,9 +10,9 @@ from sweetgrad.analysis.findings.live import gain_of_live
 from sweetgrad.analysis.findings.prose import INTRODUCTION, LIVE, RULES
 from sweetgrad.analysis.findings.reading import Found, default_profiles, read_profiles
 from sweetgrad.analysis.findings.stability import choices_table, stability_section
-from sweetgrad.analysis.findings.tables import Verdict, gain_cell, overall, verdict, with_interval
+from sweetgrad.analysis.findings.tables import Verdict, gain_cell, mean_cell, overall, verdict
 from sweetgrad.analysis.intervals import Interval
-from sweetgrad.analysis.reproduction.tables import markdown_table
+from sweetgrad.analysis.reproduction.tables import file_names, markdown_table
 from sweetgrad.analysis.sweetness import best_interval
 from sweetgrad.store import Location
 
@@ -55,7 +55,6 @@ def findings_page(stores: Iterable[Location], *, most: int = 2000, replicates: i
             f"there is none in {', '.join(map(str, stores))}: run `sweetgrad accuracy import` first"
         )
     draws = 50
-    names = " ".join(str(store).rstrip("/").rpartition("/")[2] for store in stores)
     results = {
         each.name: judge(each.read, {grid: Chooser(grid) for grid in GRIDS}, replicates=replicates, draws=draws)
         for each in found
@@ -63,7 +62,7 @@ def findings_page(stores: Iterable[Location], *, most: int = 2000, replicates: i
     suggesting = default_profiles(judged)[0]
     suggested = str(results[suggesting.name]["correlation"].mean("replicate").idxmax("chooser").values)
     blocks = [
-        INTRODUCTION.format(names=names, replicates=replicates, draws=draws, num_archs=Chooser.num_archs),
+        INTRODUCTION.format(names=file_names(stores), replicates=replicates, draws=draws, num_archs=Chooser.num_archs),
         _profiles(found),
         *stability_section(found, results, replicates=replicates),
         *_rules(judged, results, suggesting, suggested),
@@ -104,7 +103,7 @@ def _rules(judged: Sequence[Found], results: dict[str, xr.Dataset], suggesting: 
 
     yield RULES.format(suggesting=suggesting.title)
     rows = [
-        [PAPER, *(with_interval(each["correlation"].sel(chooser=PAPER)) for each in columns.values()), ""],
+        [PAPER, *(mean_cell(each["correlation"].sel(chooser=PAPER)) for each in columns.values()), ""],
         *(
             [grid, *(gain_cell(gains[title].sel(chooser=grid)) for title in columns), overall(verdicts[grid])]
             for grid in verdicts
@@ -177,11 +176,11 @@ def _live(profiles: Sequence[Found], grids: Iterable[str]) -> Iterator[str]:
                 grid,
                 str(interval),
                 f"{gain.attrs['num_archs']:,}",
-                *(with_interval(gain[name]) for name in ("params", "params_live", "sweet")),
-                with_interval(gain["share"]) if _gains(gain) else "",
-                with_interval(gain["within"]),
+                *(mean_cell(gain[name]) for name in ("params", "params_live", "sweet")),
+                mean_cell(gain["share"]) if _gains(gain) else "",
+                mean_cell(gain["within"]),
                 f"{gain.attrs['num_groups']:,} / {gain.attrs['num_grouped']:,}",
-                *(with_interval(gain[name]) for name in ("params_all_live", "sweet_all_live")),
+                *(mean_cell(gain[name]) for name in ("params_all_live", "sweet_all_live")),
                 f"{gain.attrs['num_all_live']:,}",
             ]
             for each, grid, interval, gain in gains

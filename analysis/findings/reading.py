@@ -6,16 +6,14 @@ from functools import cached_property
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from sweetgrad.analysis.findings.choosing import Chooser, read_candidates
-from sweetgrad.analysis.labels import own_accuracy
+from sweetgrad.analysis.labels import measured_archs, own_accuracy
+from sweetgrad.analysis.reproduction.tables import DATASETS
 from sweetgrad.store import Location, ProfileInfo, info, open_accuracy, open_profile
-from sweetgrad.store.schema import STATUS
 
 __all__ = ["Found", "default_profiles", "on_shared", "read_profiles", "varying"]
 
-_DATASETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet16-120": "ImageNet16-120"}
 _SPACES = {"nas-bench-101": "NAS-Bench-101", "nas-bench-201": "NAS-Bench-201", "darts": "DARTS"}
 
 
@@ -50,7 +48,7 @@ class Found:
     def title(self) -> str:
         """Search space and data set, as they are written."""
         space, dataset = self.kin
-        return f"{_SPACES.get(space, space)}, {_DATASETS.get(dataset, dataset)}"
+        return f"{_SPACES.get(space, space)}, {DATASETS.get(dataset, dataset)}"
 
     @cached_property
     def accuracy(self) -> xr.DataArray | None:
@@ -79,7 +77,7 @@ def read_profiles(stores: Iterable[Location], *, most: int) -> list[Found]:
         for profile in found.profiles
         if profile.status.num_ok >= 2 * Chooser.num_archs
     ]
-    measured = [_measured(store, profile) for store, profile, _ in profiles]
+    measured = [measured_archs(store, profile) for store, profile, _ in profiles]
     sampled = {}
     for space in {profile.spec.space for _, profile, _ in profiles}:
         of_space = [
@@ -95,11 +93,6 @@ def read_profiles(stores: Iterable[Location], *, most: int) -> list[Found]:
         accuracy = None if selector is None else open_accuracy(store, profile.spec.space, selector)
         found_profiles.append(Found(store, profile, selector, read_candidates(rows, accuracy, taken.tolist())))
     return found_profiles
-
-
-def _measured(store: Location, profile: ProfileInfo) -> NDArray[np.str_]:
-    status = open_profile(store, profile.status.name, chunks=None)["status"]
-    return np.array(status["arch"].values[status.values == STATUS["ok"]].tolist())
 
 
 def on_shared(group: Sequence[Found]) -> list[xr.Dataset]:

@@ -8,7 +8,7 @@ import xarray as xr
 from sweetgrad.analysis.findings.choosing import GRIDS, PAPER, Chooser, candidates, columns_of, judge, spearman
 from sweetgrad.analysis.findings.prose import AGREEMENT, STABILITY
 from sweetgrad.analysis.findings.reading import Found, default_profiles, on_shared, varying
-from sweetgrad.analysis.findings.tables import with_interval
+from sweetgrad.analysis.findings.tables import mean_cell
 from sweetgrad.analysis.reproduction.tables import markdown_table
 from sweetgrad.analysis.sweetness import best_interval
 
@@ -41,7 +41,7 @@ def _choices(each: Found, judged: xr.Dataset, grid: str) -> list[str]:
     best = int(ranked.argmax())
     return [
         *row,
-        with_interval(judged["correlation"]),
+        mean_cell(judged["correlation"]),
         f"{float(judged['unlucky']):.3f}",
         f"{ranked[best]:.3f} {candidates()[columns[best]]}",
     ]
@@ -61,15 +61,15 @@ def agreement(shares: Iterable[xr.DataArray]) -> float:
 
 
 def _agreements(found: Sequence[Found], results: Mapping[str, xr.Dataset]) -> Iterator[str]:
-    largest = varying(found, "seed")
+    seeds, sizes = varying(found, "seed"), varying(found, "batch_size")
     defaults = default_profiles(found)
     spaces = {
         space: [each for each in defaults if each.kin[0] == space]
         for space in dict.fromkeys(e.kin[0] for e in defaults)
     }
     groups = {
-        f"seed ({len(largest)})": largest,
-        f"batch size ({len(varying(found, 'batch_size'))})": varying(found, "batch_size"),
+        f"seed ({len(seeds)})": seeds,
+        f"batch size ({len(sizes)})": sizes,
         **{f"data set of {space} ({len(of)})": of for space, of in spaces.items()},
     }
     groups = {title: of for title, of in groups.items() if len(of) > 1}
@@ -95,7 +95,7 @@ def _borrowed(found: Sequence[Found], *, replicates: int) -> Iterator[str]:
             continue
         choosers = {title: Chooser(sweetness=read["sweetness"]) for title, read in shared.items()}
         judged = [judge(shared[each.title], choosers, replicates=replicates)["correlation"] for each in borrowers]
-        rows = [[lender, *(with_interval(each.sel(chooser=lender)) for each in judged)] for lender in choosers]
+        rows = [[lender, *(mean_cell(each.sel(chooser=lender)) for each in judged)] for lender in choosers]
         yield (
             "The interval chosen on one data set (rows), used on another (columns), Spearman, "
             f"{num_archs:,} architectures:"

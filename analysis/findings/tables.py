@@ -6,7 +6,9 @@ from typing import Literal, TypeAlias
 import numpy as np
 import xarray as xr
 
-__all__ = ["Verdict", "gain_cell", "interval_of", "overall", "verdict", "with_interval"]
+from sweetgrad.analysis.reproduction.tables import with_interval
+
+__all__ = ["Verdict", "gain_cell", "interval_of", "mean_cell", "overall", "verdict"]
 
 Verdict: TypeAlias = Literal["better", "worse", "open"]
 
@@ -53,7 +55,6 @@ def gain_cell(gain: xr.DataArray) -> str:
     return text if verdict(gain) == "open" else f"**{text}**"
 
 
-def with_interval(values: xr.DataArray) -> str:
+def mean_cell(values: xr.DataArray) -> str:
     """Mean and interval over replicates; empty for NaN."""
-    mean, low, high = interval_of(values)
-    return "" if np.isnan(mean) else f"{mean:.3f} ({low:.3f} to {high:.3f})"
+    return with_interval(*interval_of(values))

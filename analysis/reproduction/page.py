@@ -21,11 +21,14 @@ from sweetgrad.analysis.reproduction.published import (
 )
 from sweetgrad.analysis.reproduction.search import search_section
 from sweetgrad.analysis.reproduction.tables import (
+    DATASETS,
     Ranking,
     choice_remark,
     difference,
+    file_names,
     markdown_table,
     rank_sweet_gradient,
+    with_interval,
 )
 from sweetgrad.analysis.reproduction.trained import PAPER_BATCH_SIZE, Trained, table_6
 from sweetgrad.store import (
@@ -43,7 +46,6 @@ from sweetgrad.store.schema import STATUS
 __all__ = ["reproduction_page"]
 
 _TITLES = {"nas-bench-101": "NAS-Bench-101", "nas-bench-201": "NAS-Bench-201", "darts": "DARTS space"}
-_DATASETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet16-120": "ImageNet16-120"}
 _NUM_ARCHS = (100, 150, 200, 300)
 _SEED, _BATCH_SIZE = 42, 64
 _OUTSIDE = "Where the paper's figure lies outside:"
@@ -107,10 +109,9 @@ def reproduction_page(stores: Iterable[Location], *, bootstrap: int = 1000) -> s
             f"expected a profile with trained accuracies of its data set, and there is none in {', '.join(map(str, stores))}: "
             "run `sweetgrad accuracy import` first"
         )
-    names = " ".join(str(store).rstrip("/").rpartition("/")[2] for store in stores)
     blocks = [
         _INTRODUCTION,
-        f"```console\n$ sweetgrad reproduce {names} --out reproduction.md\n```",
+        f"```console\n$ sweetgrad reproduce {file_names(stores)} --out reproduction.md\n```",
         _profiles(measured),
     ]
     for space in dict.fromkeys(each.info.spec.space for each in measured):
@@ -180,7 +181,7 @@ def _table_1(measured: _Measured, *, bootstrap: int) -> Iterator[str]:
     scores = scores.sel(estimator=[name for name in scores["estimator"].values if not is_trained(name)])
     compared = compare_estimators(scores, accuracy, published=published, bootstrap=bootstrap)
 
-    yield f"### Table 1: {_DATASETS.get(spec.dataset, spec.dataset)}, batch {spec.batch_size}"
+    yield f"### Table 1: {DATASETS.get(spec.dataset, spec.dataset)}, batch {spec.batch_size}"
     yield (
         f"Best interval {best.interval}, with sweetness {best.sweetness:.3f}, best in {best.confidence:.0%} of resamples; "
         f"runner-up {best.runner_up} with {best.runner_up_sweetness:.3f}, best in {best.runner_up_confidence:.0%}, "
@@ -197,9 +198,9 @@ def _table_1(measured: _Measured, *, bootstrap: int) -> Iterator[str]:
         rows.append(
             [
                 f"**{name}**" if name == "sweetimator" else name,
-                _with_interval(*figures[:3]),
+                with_interval(*figures[:3]),
                 *beside,
-                _with_interval(*(row[key] for key in ("kendall", "kendall_low", "kendall_high"))),
+                with_interval(*(row[key] for key in ("kendall", "kendall_low", "kendall_high"))),
                 f"{row['seconds']:.3f}",
                 f"{row['num_archs']:,.0f}",
             ]
@@ -234,7 +235,7 @@ def _table_5(measured: list[_Measured], *, bootstrap: int) -> Iterator[str]:
     default = _default(measured)
     profile, accuracy = default.open()
     paper = default.dataset == "cifar10"
-    title = _DATASETS.get(default.dataset, default.dataset)
+    title = DATASETS.get(default.dataset, default.dataset)
 
     splits = {split: rank_sweet_gradient(profile, accuracy, split=split, bootstrap=bootstrap) for split in range(2, 6)}
     yield f"### Table 5: {title}, intervals in a decade"
@@ -267,7 +268,7 @@ def _table_6(measured: list[_Measured], *, bootstrap: int) -> Iterator[str]:
         chosen = _default(of_batch or measured)
         yield from table_6(
             *chosen.open(),
-            title=_DATASETS.get(dataset, dataset),
+            title=DATASETS.get(dataset, dataset),
             batch_size=chosen.info.spec.batch_size,
             is_paper=dataset == "cifar10",
             trained=trained,
@@ -295,11 +296,11 @@ def _rankings(of: str, rankings: dict[int, Ranking], published: Mapping[int, flo
                 str(key),
                 str(each.best.interval),
                 f"{each.best.confidence:.0%}",
-                _with_interval(*figures),
+                with_interval(*figures),
                 *([f"{published[key]:.3f}", difference(*figures, published[key])] if key in published else ["", ""]),
                 str(each.best.runner_up),
                 f"{each.best.runner_up_confidence:.0%}",
-                _with_interval(each.runner_up.correlation, each.runner_up.low, each.runner_up.high),
+                with_interval(each.runner_up.correlation, each.runner_up.low, each.runner_up.high),
                 f"{found.num_archs:,}",
             ]
         )
@@ -322,7 +323,7 @@ def _initial_loss(measured: list[_Measured]) -> Iterator[str]:
         paper = INITIAL_LOSS.get(each.dataset)
         rows.append(
             [
-                _DATASETS.get(each.dataset, each.dataset),
+                DATASETS.get(each.dataset, each.dataset),
                 f"{found.mean:.3f} ± {found.sd:.3f}",
                 f"{paper[0]:.3f} ± {paper[1]:.3f}" if paper else "",
                 f"{found.num_archs:,}",
@@ -337,7 +338,3 @@ def _searches(measured: list[_Measured]) -> Iterator[str]:
         default = _default(measured)
         stored = open_estimators(default.store, default.name)
         yield from search_section(default.open()[0], stored, open_accuracies(default.store, default.info.spec.space))
-
-
-def _with_interval(value: float, low: float, high: float) -> str:
-    return "" if np.isnan(value) else f"{value:.3f} ({low:.3f} to {high:.3f})"

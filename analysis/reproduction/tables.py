@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import xarray as xr
 
 from sweetgrad.analysis.correlation import Method, RankCorrelation, rank_correlation
@@ -10,8 +11,21 @@ from sweetgrad.analysis.intervals import IntervalGrid
 from sweetgrad.analysis.reproduction.published import REMARKS
 from sweetgrad.analysis.scores import score
 from sweetgrad.analysis.sweetness import BestInterval, best_interval
+from sweetgrad.store import Location
 
-__all__ = ["Ranking", "choice_remark", "difference", "markdown_table", "rank_sweet_gradient"]
+__all__ = [
+    "DATASETS",
+    "Ranking",
+    "choice_remark",
+    "difference",
+    "file_names",
+    "markdown_table",
+    "rank_sweet_gradient",
+    "with_interval",
+]
+
+DATASETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet16-120": "ImageNet16-120"}
+"""Data sets as they are written."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +95,22 @@ def choice_remark(ranking: Ranking, published: float) -> str:
             "resamples: which of two nearly equally sweet intervals is chosen depends on the batch."
         )
     return REMARKS["sweetimator"]
+
+
+def with_interval(value: float, low: float, high: float) -> str:
+    """A cell: a correlation and its interval; empty for NaN.
+
+    Examples
+    --------
+    >>> with_interval(0.8831, 0.867, 0.896)
+    '0.883 (0.867 to 0.896)'
+    """
+    return "" if np.isnan(value) else f"{value:.3f} ({low:.3f} to {high:.3f})"
+
+
+def file_names(stores: Iterable[Location]) -> str:
+    """Last parts of paths and URLs, as a command line names them."""
+    return " ".join(str(store).rstrip("/").rpartition("/")[2] for store in stores)
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -8,7 +8,7 @@ import xarray as xr
 
 from sweetgrad.analysis.correlation import RankCorrelation, rank_correlation
 from sweetgrad.analysis.reproduction.published import KENDALL_BATCH_128
-from sweetgrad.analysis.reproduction.tables import difference, markdown_table, rank_sweet_gradient
+from sweetgrad.analysis.reproduction.tables import difference, markdown_table, rank_sweet_gradient, with_interval
 from sweetgrad.analysis.scores import score
 
 __all__ = ["PAPER_BATCH_SIZE", "Trained", "table_6"]
@@ -87,9 +87,9 @@ def _row(
     name: str, trains: str, of: str, found: RankCorrelation, published: float | None = None, *, compare: bool = False
 ) -> list[str]:
     figures = (found.correlation, found.low, found.high)
+    ours = with_interval(*figures)
     paper = "" if published is None else f"{published:.3f}"
     apart = difference(*figures, published) if published is not None and compare else ""
-    ours = f"{found.correlation:.3f} ({found.low:.3f} to {found.high:.3f})"
     return [name, trains, of, ours, paper, apart, f"{found.num_archs:,}"]
 
 

@@ -85,8 +85,10 @@ def main() -> None:
 
 
 def _text(error: BaseException) -> str:
-    if isinstance(error, ModuleNotFoundError) and error.name in ("torch", "prefect", "distributed", "sklearn", "httpx"):
-        return f"this command needs {error.name}: pip install 'sweetgrad[profile]'"
+    if isinstance(error, ModuleNotFoundError):
+        package = (error.name or "").partition(".")[0]  # the first import may be of a module inside it
+        if package in ("torch", "prefect", "distributed", "sklearn", "httpx"):
+            return f"this command needs {package}: pip install 'sweetgrad[profile]'"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
         return f"{error}. What was written before is safe: make room, then run the same command again to continue."
     return str(error) or type(error).__name__

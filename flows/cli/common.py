@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -19,24 +20,42 @@ from sweetgrad.store import Location, NotAStoreError, list_profiles, open_profil
 from sweetgrad.store.access import with_options
 
 __all__ = [
+    "ActivationsOption",
+    "ArchsOption",
+    "ClusterOption",
+    "DataDirOption",
+    "DeviceOption",
     "MaxOption",
     "MinOption",
+    "MomentsOption",
+    "NewStoreArgument",
+    "PageOption",
     "ProfileArgument",
+    "SchedulerOption",
     "SlidingOption",
+    "SpaceFileOption",
+    "SpaceOption",
     "SplitOption",
     "StorageOption",
     "StoreArgument",
+    "StoresArgument",
+    "WorkersOption",
     "locate",
     "only_profile",
     "open_selected",
     "parse_interval",
     "plain_table",
     "read_options",
+    "show_page",
 ]
 
 _MIN_FOLDED = 16
 _MAX_WIDTH = 10_000
 
+NewStoreArgument = Annotated[
+    str, typer.Argument(help="Folder or URL of the store; made if it is not there.", show_default=False)
+]
+StoresArgument = Annotated[list[str], typer.Argument(help="Paths or URLs of stores.", metavar="STORE...")]
 StoreArgument = Annotated[str, typer.Argument(help="Path or URL of the store.", show_default=False)]
 ProfileArgument = Annotated[
     str | None,
@@ -49,6 +68,52 @@ StorageOption = Annotated[
         metavar="KEY=VALUE",
         show_default=False,
     ),
+]
+
+DataDirOption = Annotated[Path | None, typer.Option(help="Folder with the files of the data set.", show_default=False)]
+SpaceFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Table that lists or orders the architectures; found under DATA_DIR/benchmarks by itself.",
+        show_default=False,
+    ),
+]
+SpaceOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="KEY=VALUE for a space that has parameters, e.g. channels=16 for darts. Again for more.",
+        metavar="KEY=VALUE",
+        show_default=False,
+    ),
+]
+ArchsOption = Annotated[str, typer.Option(help="all, START:STOP, sample:N (uniform, always the same), or an index.")]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        help="Worker processes [default: one for each core or GPU; with --cluster: what its file says].",
+        show_default=False,
+    ),
+]
+SchedulerOption = Annotated[
+    str | None, typer.Option(help="Address of a running Dask scheduler, tcp://HOST:PORT.", show_default=False)
+]
+ClusterOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="TOML file with a [cluster] table that builds a Dask cluster: SLURM, PBS, or a class of your own.",
+        show_default=False,
+    ),
+]
+MomentsOption = Annotated[
+    bool,
+    typer.Option("--moments", help="Store sums of gradients in every bin too, for sweet_grad_norm and sweet_snip."),
+]
+ActivationsOption = Annotated[
+    bool, typer.Option("--activations", help="Store histograms of what every cell puts out too, in the same bins.")
+]
+PageOption = Annotated[
+    Path | None, typer.Option(help="Markdown file to write [default: print it].", show_default=False)
 ]
 
 MaxOption = Annotated[str, typer.Option("--max", help="Largest threshold.")]
@@ -123,6 +188,15 @@ def only_profile(store: Location) -> str:
             f"{store} holds {len(names)} profiles, name one: {', '.join(names) or 'there is none yet'}"
         )
     return names[0]
+
+
+def show_page(page: str, out: Path | None, *, what: str) -> None:
+    """Print a page, or write it to a file and say so."""
+    if out is None:
+        typer.echo(page, nl=False)
+    else:
+        out.write_text(page, encoding="utf-8")
+        typer.echo(f"{what} in {out}")
 
 
 class WholeTable(Table):

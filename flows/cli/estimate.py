@@ -1,12 +1,20 @@
 """``sweetgrad estimate``."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.markup import escape
 
-from sweetgrad.flows.cli.common import ProfileArgument, StoreArgument, only_profile
+from sweetgrad.flows.cli.common import (
+    ActivationsOption,
+    DataDirOption,
+    MomentsOption,
+    ProfileArgument,
+    SchedulerOption,
+    SpaceFileOption,
+    StoreArgument,
+    only_profile,
+)
 from sweetgrad.flows.cli.terminal import Terminal
 
 __all__ = ["estimate"]
@@ -19,26 +27,14 @@ def estimate(
         str, typer.Option(help="Estimators to compute, with commas between, or all.", show_default=False)
     ] = "",
     archs: Annotated[str, typer.Option(help="Of the measured ones: all, START:STOP, sample:N, or an index.")] = "all",
-    data_dir: Annotated[
-        Path | None, typer.Option(help="Folder with the files of the data set.", show_default=False)
-    ] = None,
-    space_file: Annotated[
-        Path | None, typer.Option(help="Table that lists or orders the architectures.", show_default=False)
-    ] = None,
+    data_dir: DataDirOption = None,
+    space_file: SpaceFileOption = None,
     workers: Annotated[
         int | None, typer.Option(help="Worker processes [default: one for each core or GPU].", show_default=False)
     ] = None,
-    scheduler: Annotated[
-        str | None, typer.Option(help="Address of a running Dask scheduler, tcp://HOST:PORT.", show_default=False)
-    ] = None,
-    moments: Annotated[
-        bool,
-        typer.Option("--moments", help="Store sums of gradients in every bin too, for sweet_grad_norm and sweet_snip."),
-    ] = False,
-    activations: Annotated[
-        bool,
-        typer.Option("--activations", help="Store histograms of what every cell puts out too, in the same bins."),
-    ] = False,
+    scheduler: SchedulerOption = None,
+    moments: MomentsOption = False,
+    activations: ActivationsOption = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Run estimators that failed for an architecture again.")
     ] = False,

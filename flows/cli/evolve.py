@@ -11,6 +11,10 @@ from rich.markup import escape
 from sweetgrad.analysis import IntervalGrid
 from sweetgrad.analysis.figures import plot_cells
 from sweetgrad.flows.cli.common import (
+    DataDirOption,
+    DeviceOption,
+    NewStoreArgument,
+    SpaceOption,
     SplitOption,
     StorageOption,
     locate,
@@ -28,29 +32,18 @@ __all__ = ["evolve"]
 
 
 def evolve(
-    store: Annotated[
-        str, typer.Argument(help="Folder or URL of the store; made if it is not there.", show_default=False)
-    ],
+    store: NewStoreArgument,
     space: Annotated[
         str, typer.Option(help="Search space: darts, darts-imagenet, nas-bench-301, nas-bench-201, or one of your own.")
     ] = "darts",
     dataset: Annotated[
         str, typer.Option(help="digits, synthetic, cifar10, cifar100, imagenet, or your own.")
     ] = "cifar10",
-    data_dir: Annotated[
-        Path | None, typer.Option(help="Folder with the files of the data set.", show_default=False)
-    ] = None,
+    data_dir: DataDirOption = None,
     space_file: Annotated[
         Path | None, typer.Option(help="Table of the architectures that are drawn from.", show_default=False)
     ] = None,
-    space_option: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="KEY=VALUE for a space that has parameters, e.g. channels=16. Again for more.",
-            metavar="KEY=VALUE",
-            show_default=False,
-        ),
-    ] = None,
+    space_option: SpaceOption = None,
     cycles: Annotated[
         int, typer.Option(help="Architectures that the search comes to, the first population included.")
     ] = 200,
@@ -66,7 +59,7 @@ def evolve(
     batch_size: Annotated[int, typer.Option(help="Images in the one batch that all architectures see.")] = 128,
     seed: Annotated[int, typer.Option(help="Seed of the batch and the initialisation.")] = 42,
     search_seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Decides every draw of the search.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: DeviceOption = "auto",
     surrogate: Annotated[
         Path | None,
         typer.Option(help="ONNX surrogate of NAS-Bench-301 that predicts accuracies as well.", show_default=False),

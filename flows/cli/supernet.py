@@ -6,7 +6,13 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from sweetgrad.flows.cli.common import ProfileArgument, StoreArgument, only_profile
+from sweetgrad.flows.cli.common import (
+    DataDirOption,
+    DeviceOption,
+    ProfileArgument,
+    StoreArgument,
+    only_profile,
+)
 from sweetgrad.flows.cli.terminal import Terminal
 
 __all__ = ["supernet"]
@@ -27,11 +33,9 @@ def supernet(
     checkpoint: Annotated[
         Path | None, typer.Option(help="File that keeps the training [default: beside the store].", show_default=False)
     ] = None,
-    data_dir: Annotated[
-        Path | None, typer.Option(help="Folder with the files of the data set.", show_default=False)
-    ] = None,
+    data_dir: DataDirOption = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch missing files of the data set.")] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: DeviceOption = "auto",
     threads: Annotated[int, typer.Option(help="Threads of the processor.")] = 1,
 ) -> None:
     """Train a weight-sharing supernet (SPOS) on a profile's data set and score architectures in it: a comparison that trains.

@@ -6,7 +6,20 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from sweetgrad.flows.cli.common import StorageOption, locate, read_options
+from sweetgrad.flows.cli.common import (
+    ArchsOption,
+    ClusterOption,
+    DataDirOption,
+    DeviceOption,
+    NewStoreArgument,
+    SchedulerOption,
+    SpaceFileOption,
+    SpaceOption,
+    StorageOption,
+    WorkersOption,
+    locate,
+    read_options,
+)
 from sweetgrad.flows.cli.terminal import Terminal
 from sweetgrad.store import Location
 
@@ -14,26 +27,15 @@ __all__ = ["train"]
 
 
 def train(
-    store: Annotated[
-        str, typer.Argument(help="Folder or URL of the store; made if it is not there.", show_default=False)
-    ],
+    store: NewStoreArgument,
     space: Annotated[
         str, typer.Option(help="Search space: nas-bench-201, nas-bench-101, ... or one of your own.")
     ] = "nas-bench-201",
     dataset: Annotated[str, typer.Option(help="digits, cifar10, cifar100, imagenet16-120, or your own.")] = "digits",
-    data_dir: Annotated[
-        Path | None, typer.Option(help="Folder with the files of the data set.", show_default=False)
-    ] = None,
-    space_file: Annotated[
-        Path | None, typer.Option(help="Table that lists or orders the architectures.", show_default=False)
-    ] = None,
-    space_option: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="KEY=VALUE for a space that has parameters. Again for more.", metavar="KEY=VALUE", show_default=False
-        ),
-    ] = None,
-    archs: Annotated[str, typer.Option(help="all, START:STOP, sample:N (seeded), or an index.")] = "all",
+    data_dir: DataDirOption = None,
+    space_file: SpaceFileOption = None,
+    space_option: SpaceOption = None,
+    archs: ArchsOption = "all",
     arch: Annotated[
         str | None,
         typer.Option(
@@ -53,16 +55,10 @@ def train(
     batch_size: Annotated[int | None, typer.Option(help="Instead of the recipe's.", show_default=False)] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Instead of the recipe's.", show_default=False)] = None,
     weight_decay: Annotated[float | None, typer.Option(help="Instead of the recipe's.", show_default=False)] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    workers: Annotated[
-        int | None, typer.Option(help="Worker processes [default: one for each core or GPU].", show_default=False)
-    ] = None,
-    scheduler: Annotated[
-        str | None, typer.Option(help="Address of a running Dask scheduler, tcp://HOST:PORT.", show_default=False)
-    ] = None,
-    cluster: Annotated[
-        Path | None, typer.Option(help="TOML file with a [cluster] table that builds one.", show_default=False)
-    ] = None,
+    device: DeviceOption = "auto",
+    workers: WorkersOption = None,
+    scheduler: SchedulerOption = None,
+    cluster: ClusterOption = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run trainings that failed again.")] = False,
     storage_option: StorageOption = None,
 ) -> None:

@@ -1,7 +1,6 @@
 """A checkpoint: one file of arrays (``.npz``), never a pickle, that says which training it is of."""
 
 import json
-import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from sweetgrad.profiling._whole_file import whole_file
+
 __all__ = ["read_checkpoint", "write_checkpoint"]
 
 _IDENTITY = "identity"
@@ -17,16 +18,8 @@ _IDENTITY = "identity"
 
 def write_checkpoint(path: Path, identity: Mapping[str, Any], arrays: Mapping[str, ArrayLike]) -> None:
     """Write the file whole, or leave the one that is there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            np.savez(file, **{_IDENTITY: np.array(json.dumps(identity)), **arrays})  # type: ignore[arg-type]
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(path) as file:
+        np.savez(file, **{_IDENTITY: np.array(json.dumps(identity)), **arrays})  # type: ignore[arg-type]
 
 
 def read_checkpoint(path: Path, identity: Mapping[str, Any]) -> dict[str, NDArray[Any]]:

@@ -12,7 +12,7 @@ import torch.nn.functional as F  # noqa: N812 - the name everyone knows it by
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sweetgrad.profiling.batches import Images, _crop_and_flip
+from sweetgrad.profiling.batches import Images, crop_and_flip
 from sweetgrad.profiling.spaces.nas_bench_201 import EDGES, OPERATIONS
 from sweetgrad.profiling.supernet._checkpoint import read_checkpoint, write_checkpoint
 from sweetgrad.profiling.supernet.network import Supernet
@@ -197,9 +197,7 @@ class SupernetTraining:
         chosen = self._order[place * settings.batch_size : (place + 1) * settings.batch_size]
         x = self.images.x[chosen]
         if settings.augment:
-            x = _crop_and_flip(
-                x, np.random.RandomState([settings.seed, epoch, place]), padding=self.images.crop_padding
-            )
+            x = crop_and_flip(x, np.random.RandomState([settings.seed, epoch, place]), padding=self.images.crop_padding)
         return self.to_tensors(x, chosen)
 
     def _learning_rate(self, step: int) -> float:

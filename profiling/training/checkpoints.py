@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-import os
 import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from sweetgrad.profiling._whole_file import whole_file
 from sweetgrad.profiling.training.descent import Trainer
 
 __all__ = ["load_checkpoint", "save_checkpoint", "settings_digest"]
@@ -20,20 +20,9 @@ def settings_digest(settings: dict[str, Any]) -> str:
 
 
 def save_checkpoint(path: Path, trainer: Trainer, settings: dict[str, Any]) -> None:
-    """Write the state of a training, tensors and numbers alone, under another name and then rename it.
-
-    A crash at any moment leaves the last whole checkpoint.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            torch.save({"settings": json.dumps(settings, sort_keys=True), **trainer.state()}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    """Write the state of a training, tensors and numbers alone; a crash at any moment leaves the last whole checkpoint."""
+    with whole_file(path) as file:
+        torch.save({"settings": json.dumps(settings, sort_keys=True), **trainer.state()}, file)
 
 
 def load_checkpoint(path: Path, trainer: Trainer, settings: dict[str, Any]) -> bool:

@@ -90,6 +90,21 @@ def literal_count_fixture() -> Callable[..., int]:
     return literal_count
 
 
+def write_profile(path: Path, spec: ProfileSpec, rows: xr.Dataset, *, num_measured: int | None = None) -> str:
+    """Write a profile into a store, of which the first so many rows (all by default) are measured; returns its name."""
+    archs = rows.arch.values.tolist()
+    name = create_profile(path, spec, arch=archs, layers=rows.layer.values.tolist())
+    (shard,) = plan_shards(path, name, range(len(archs) if num_measured is None else num_measured))
+    write_shard(path, name, shard, rows.isel(arch=list(shard.rows)))
+    finalise_profile(path, name)
+    return name
+
+
+@pytest.fixture(name="write_profile", scope="session")
+def write_profile_fixture() -> Callable[..., str]:
+    return write_profile
+
+
 def make_store(path: Path) -> Path:
     """Three profiles of one space: two batch sizes, two seeds; 12 architectures of which one failed and two were not run."""
     names = [f"arch{i}" for i in range(12)]

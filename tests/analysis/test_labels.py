@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from sweetgrad.analysis.labels import own_accuracy, selectors_of
-from sweetgrad.store import ProfileSpec, create_profile, import_accuracy, info, plan_shards, write_shard
+from sweetgrad.store import ProfileSpec, import_accuracy, info
 
 ARCHS = [f"a{i}" for i in range(6)]
 SPEC = ProfileSpec(
@@ -20,12 +20,10 @@ SPEC = ProfileSpec(
 
 
 @pytest.fixture
-def path(tmp_path, make_profile):
+def path(tmp_path, make_profile, write_profile):
     """A profile of which the first four architectures are measured."""
     rows = make_profile(len(ARCHS)).assign_coords(arch=ARCHS)
-    name = create_profile(tmp_path / "s.zarr", SPEC, arch=ARCHS, layers=rows.layer.values.tolist())
-    (shard,) = plan_shards(tmp_path / "s.zarr", name, range(4))
-    write_shard(tmp_path / "s.zarr", name, shard, rows.isel(arch=slice(4)))
+    write_profile(tmp_path / "s.zarr", SPEC, rows, num_measured=4)
     return tmp_path / "s.zarr"
 
 

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from sweetgrad.flows import estimate, profile
 from sweetgrad.flows.artifacts import profile_command
-from sweetgrad.flows.run import _find_table
+from sweetgrad.flows.inputs import find_table
 from sweetgrad.profiling import load_batch, load_space, make_spec, profile_architectures
 from sweetgrad.profiling.spaces.nds import NdsPnas
 from sweetgrad.store import SpecMismatchError, open_estimators, open_profile, verify
@@ -69,14 +69,14 @@ def test_profile_command__repeats_the_options_of_the_space() -> None:
 
 
 def test_find_table__asks_the_space_where_its_table_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert _find_table("nds-pnas", tmp_path) is None
+    assert find_table("nds-pnas", tmp_path) is None
     monkeypatch.setattr(NdsPnas, "fetch_table", classmethod(lambda cls, folder: folder / "fetched.json"))
-    assert _find_table("nds-pnas", tmp_path, download=True) == tmp_path / "fetched.json"
+    assert find_table("nds-pnas", tmp_path, download=True) == tmp_path / "fetched.json"
     (tmp_path / "PNAS.json").write_text("[]")
-    assert _find_table("nds-pnas", tmp_path, download=True) == tmp_path / "PNAS.json"
+    assert find_table("nds-pnas", tmp_path, download=True) == tmp_path / "PNAS.json"
     (tmp_path / "nds_data").mkdir()
     (tmp_path / "nds_data" / "PNAS.json").write_text("[]")
-    assert _find_table("nds-pnas", tmp_path) == tmp_path / "nds_data" / "PNAS.json"
+    assert find_table("nds-pnas", tmp_path) == tmp_path / "nds_data" / "PNAS.json"
     (tmp_path / "benchmarks").mkdir()
     (tmp_path / "benchmarks" / "darts.csv.gz").write_text("")
-    assert _find_table("darts", tmp_path) is None  # draws, unless a table is asked for
+    assert find_table("darts", tmp_path) is None  # draws, unless a table is asked for

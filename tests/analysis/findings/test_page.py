@@ -11,10 +11,7 @@ from sweetgrad.analysis.findings.page import _live_verdict
 from sweetgrad.store import (
     ProfileSpec,
     create_profile,
-    finalise_profile,
     import_accuracy,
-    plan_shards,
-    write_shard,
 )
 
 NUM_ARCHS = 210
@@ -31,15 +28,12 @@ SPEC = ProfileSpec(
 
 
 @pytest.fixture(scope="module")
-def path(tmp_path_factory, make_profile):
+def path(tmp_path_factory, make_profile, write_profile):
     """Three seeds, and a data set without accuracies."""
     path = tmp_path_factory.mktemp("findings") / "s.zarr"
     for seed, spec in enumerate([SPEC, replace(SPEC, seed=1), replace(SPEC, seed=2), replace(SPEC, dataset="digits")]):
         rows = make_profile(NUM_ARCHS, seed=seed)
-        name = create_profile(path, spec, arch=rows.arch.values.tolist(), layers=rows.layer.values.tolist())
-        (shard,) = plan_shards(path, name, range(NUM_ARCHS))
-        write_shard(path, name, shard, rows)
-        finalise_profile(path, name)
+        write_profile(path, spec, rows)
     accuracy = np.random.RandomState(0).permutation(NUM_ARCHS) / 4
     columns = {"arch": rows.arch.values, "dataset": "cifar10", "split": "test", "epochs": 200, "accuracy": accuracy}
     import_accuracy(path, space=SPEC.space, table=pd.DataFrame(columns), source="made up")

@@ -15,13 +15,10 @@ from sweetgrad.store import (
     ProfileSpec,
     Shard,
     create_profile,
-    finalise_profile,
     import_accuracy,
     open_accuracy,
     open_profile,
-    plan_shards,
     write_estimators,
-    write_shard,
 )
 from sweetgrad.store.estimators import record_training
 
@@ -39,17 +36,14 @@ SPEC = ProfileSpec(
 
 
 @pytest.fixture(scope="module")
-def path(tmp_path_factory, make_profile):
+def path(tmp_path_factory, make_profile, write_profile):
     """Profiles at two batch sizes and two seeds, one of a data set without accuracies, and accuracies of two lengths."""
     path = tmp_path_factory.mktemp("reproduction") / "s.zarr"
     specs = [SPEC, replace(SPEC, batch_size=128), replace(SPEC, seed=1), replace(SPEC, dataset="cifar100")]
     for seed, spec in enumerate(specs):
         rows = make_profile(NUM_ARCHS, seed=seed)
         rows.profile_seconds[:] = 0.5
-        name = create_profile(path, spec, arch=rows.arch.values.tolist(), layers=rows.layer.values.tolist())
-        (shard,) = plan_shards(path, name, range(NUM_ARCHS))
-        write_shard(path, name, shard, rows)
-        finalise_profile(path, name)
+        write_profile(path, spec, rows)
     accuracy = np.random.RandomState(0).permutation(NUM_ARCHS) / 2
     parts = [
         pd.DataFrame(
@@ -182,15 +176,13 @@ def test_page__without_any_accuracy_says_what_to_do(tmp_path):
         reproduction_page([empty])
 
 
-def test_page__says_what_darts_networks_are(tmp_path, make_profile):
+def test_page__says_what_darts_networks_are(tmp_path, make_profile, write_profile):
     archs = [f"Genotype(normal=[('{op}', {i})])" for i in range(4) for op in ("none", "skip_connect", "sep_conv_3x3")]
     sha256 = hashlib.sha256("".join(f"{arch}\n" for arch in archs).encode()).hexdigest()
     spec = replace(SPEC, space="darts", space_options={"channels": 16, "cells": 8}, arch_sha256=sha256)
     rows = make_profile(len(archs)).assign_coords(arch=archs)
     rows.profile_seconds[:] = 0.5
-    name = create_profile(tmp_path / "s.zarr", spec, arch=archs, layers=rows.layer.values.tolist())
-    (shard,) = plan_shards(tmp_path / "s.zarr", name, range(len(archs)))
-    write_shard(tmp_path / "s.zarr", name, shard, rows)
+    write_profile(tmp_path / "s.zarr", spec, rows)
     table = pd.DataFrame(
         {"arch": archs, "dataset": "cifar10", "split": "valid", "epochs": 200, "accuracy": range(50, 50 + len(archs))}
     )

@@ -1,0 +1,44 @@
+"""What flows make of their options before anything is started: the table of a space, the device, who does the work."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sweetgrad.profiling import registry
+
+__all__ = ["check_workers", "find_table", "resolve_device"]
+
+
+def find_table(space: str, data_dir: str | Path | None, *, download: bool = False) -> Path | None:
+    """The table of a search space under ``data_dir``, fetched if it is not there and the space can; None if there is none."""
+    if data_dir is None:
+        return None
+    make = registry.load("spaces", space)
+    places = [Path(data_dir) / place for place in getattr(make, "tables", (f"benchmarks/{space}.csv.gz",))]
+    found = next((place for place in places if place.exists()), None)
+    fetch = getattr(make, "fetch_table", None)
+    if found is None and download and fetch is not None:
+        return fetch(Path(data_dir))  # type: ignore[no-any-return]
+    return found
+
+
+def resolve_device(device: str, *, remote: bool) -> str:
+    """``cpu`` or ``cuda`` for ``auto``; raises ``ValueError`` for one that is no device, or not here, unless it is ``remote``."""
+    if device not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"device must be auto, cpu or cuda, got {device!r}")
+    if device == "cuda" and not remote and not torch.cuda.is_available():
+        raise ValueError("device cuda was asked for, but torch finds no CUDA device here; use --device cpu")
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return device
+
+
+def check_workers(*, workers: int | None, scheduler: str | None, cluster: Any) -> None:
+    """Raise ``ValueError`` for fewer than one worker, or a running cluster and one to be built."""
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers must be at least 1, got {workers}")
+    if scheduler is not None and cluster is not None:
+        raise ValueError(
+            f"either a scheduler or a cluster, not both: got {scheduler}, a cluster that runs, and {cluster}, which builds one"
+        )
