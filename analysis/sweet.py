@@ -62,11 +62,12 @@ def _between(sums: xr.DataArray, interval: Intervals, kind: Kind) -> xr.DataArra
         raise ValueError(f"kind must be one of {', '.join(KINDS)} or all, got {kind!r}")
     pieces = as_intervals(interval)
     chosen = sums.sum("kind", skipna=False) if kind == "all" else sums.isel(kind=KINDS.index(kind), drop=True)
-    chosen = chosen.drop_vars(["bin_lower", "bin_upper"], errors="ignore").astype(np.float64).load()
     edges: Sequence[tuple[int, int]] = [
         (cut_at(piece.lower, exact=True).bin, cut_at(piece.upper, exact=True).bin) for piece in pieces
     ]
-    parts = [chosen.isel(bin=slice(low, high)).sum("bin", skipna=False) for low, high in edges]
+    chosen = chosen.drop_vars(["bin_lower", "bin_upper"], errors="ignore").load()
+    # Wider only while they are added up: a copy in float64 would be twice as large as all that is stored.
+    parts = [chosen.isel(bin=slice(low, high)).sum("bin", skipna=False, dtype=np.float64) for low, high in edges]
     coords = interval_coords(pieces)
     together = xr.concat(parts, xr.Variable("interval", coords.pop("interval"))).assign_coords(coords)
     together = together.transpose("arch", "layer", "interval")

@@ -1,6 +1,6 @@
 """What a picture or a report asks of one profile of a store, each read and computed once."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -50,6 +50,8 @@ class Source:
         Intervals to choose from, and the one to use instead of the best of them.
     bootstrap
         Resamples wherever something is resampled.
+    opened
+        Sources of the same store by profile, so that pictures over several profiles read none of them again.
     """
 
     location: Location
@@ -60,6 +62,7 @@ class Source:
     grid: IntervalGrid
     interval: Interval | None
     bootstrap: int
+    opened: dict[str, "Source"] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def profile(self) -> xr.Dataset:
@@ -142,21 +145,22 @@ class Source:
             scores, self.accuracy, published=published, bootstrap=self.bootstrap, methods=("spearman",)
         )
 
-    def siblings(self, field: str) -> dict[str, "Source"]:
+    def siblings(self, setting: str) -> dict[str, "Source"]:
         """Profiles that differ in one field of the spec alone (and in the batch drawn), by its value, ascending."""
         found = {}
         for each in self.store.profiles:
-            if each.status.num_ok and _without(each.spec, field) == _without(self.spec, field):
-                found[getattr(each.spec, field)] = replace(self, name=each.status.name, spec=each.spec)
+            if each.status.num_ok and _without(each.spec, setting) == _without(self.spec, setting):
+                sibling = replace(self, name=each.status.name, spec=each.spec)
+                found[getattr(each.spec, setting)] = self.opened.setdefault(each.status.name, sibling)
         return {str(value): found[value] for value in sorted(found)}
 
-    def by_setting(self, field: str) -> xr.Dataset:
+    def by_setting(self, setting: str) -> xr.Dataset:
         """`choice_by_setting` over the siblings; raises ``ValueError`` where there are none."""
-        siblings = self.siblings(field)
+        siblings = self.siblings(setting)
         if len(siblings) < 2:
             raise ValueError(
-                f"the store holds one {field.replace('_', ' ')} of {self.spec.space} on {self.spec.dataset}: {self.name}. "
-                f"Profile with another --{field.replace('_', '-')} into the same store first."
+                f"the store holds one {setting.replace('_', ' ')} of {self.spec.space} on {self.spec.dataset}: {self.name}. "
+                f"Profile with another --{setting.replace('_', '-')} into the same store first."
             )
         profiles = {value: each.profile for value, each in siblings.items()}
         accuracy = self.accuracy if self.accuracy_name is not None else None
@@ -172,6 +176,7 @@ def open_source(
     grid: IntervalGrid = IntervalGrid(),  # noqa: B008  (frozen)
     interval: Interval | None = None,
     bootstrap: int = 1000,
+    opened: dict[str, Source] | None = None,
 ) -> Source:
     """Open one profile for pictures.
 
@@ -183,8 +188,8 @@ def open_source(
         What `info` says, where it was asked already.
     accuracy
         As the selector of `open_accuracy`; None: `own_accuracy`.
-    grid, interval, bootstrap
-        As in `Source`.
+    grid, interval, bootstrap, opened
+        As in `Source`; the new one is added to ``opened``.
 
     Raises
     ------
@@ -195,7 +200,9 @@ def open_source(
     store = store or info(location)
     profile = next(each for each in store.profiles if each.status.name == name)
     accuracy = accuracy or own_accuracy(location, store, profile)
-    return Source(location, store, name, profile.spec, accuracy, grid, interval, bootstrap)
+    opened = {} if opened is None else opened
+    opened[name] = Source(location, store, name, profile.spec, accuracy, grid, interval, bootstrap, opened)
+    return opened[name]
 
 
 def _without(spec: ProfileSpec, field: str) -> ProfileSpec:

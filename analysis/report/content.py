@@ -124,10 +124,8 @@ def collect(
     if unknown or not have:
         raise NotAStoreError(f"{location} has no profile {', '.join(unknown)}; it has {', '.join(have) or 'none yet'}")
     chosen = sorted((each for each in store.profiles if profiles is None or each.status.name in profiles), key=_place)
-    sources = [
-        open_source(location, each.status.name, store=store, accuracy=accuracy, grid=grid, bootstrap=bootstrap)
-        for each in chosen
-    ]
+    settings: dict[str, Any] = {"accuracy": accuracy, "grid": grid, "bootstrap": bootstrap, "opened": {}}
+    sources = [open_source(location, each.status.name, store=store, **settings) for each in chosen]
     total = len(chosen) * len(_OF_A_PROFILE)
     reports = []
     for number, (each, source) in enumerate(zip(chosen, sources, strict=True)):
