@@ -8,12 +8,19 @@ from numpy.typing import NDArray
 from sweetgrad.store import Location, ProfileInfo, StoreInfo, open_accuracy, open_profile
 from sweetgrad.store.schema import STATUS
 
-__all__ = ["measured_archs", "own_accuracy", "selectors_of"]
+__all__ = ["measured_archs", "own_accuracy", "seeds_of", "selectors_of"]
 
 
 def selectors_of(store: StoreInfo, space: str) -> Sequence[str]:
     """``dataset/split/epochs`` of every accuracy that a store has of a search space."""
     return next((each.selectors for each in store.accuracies if each.space == space), ())
+
+
+def seeds_of(store: StoreInfo, space: str, selector: str) -> list[str]:
+    """Accuracies of single seeds behind ``dataset/split``, which `train` names ``dataset/seedN``: ``dataset/seedN/split``."""
+    dataset, split = selector.rsplit("/", 1)
+    parts = (each.rsplit("/", 2) for each in selectors_of(store, space))
+    return sorted({f"{name}/{of}" for name, of, _ in parts if of == split and name.startswith(f"{dataset}/seed")})
 
 
 def measured_archs(location: Location, profile: ProfileInfo) -> NDArray[np.str_]:
@@ -38,7 +45,8 @@ def own_accuracy(location: Location, store: StoreInfo, profile: ProfileInfo) -> 
     split with an accuracy of a single measured architecture, which correlates with nothing, counts as no test split.
     """
     dataset, space = profile.spec.dataset, profile.spec.space
-    splits = {each.split("/")[1] for each in selectors_of(store, space) if each.startswith(f"{dataset}/")}
+    parts = (each.rsplit("/", 2) for each in selectors_of(store, space))
+    splits = {split for name, split, _ in parts if name == dataset}
     if len(splits) < 2:
         return f"{dataset}/{splits.pop()}" if splits else None
     archs = measured_archs(location, profile)

@@ -1,6 +1,6 @@
 """The page of the paper's tables beside our own, in Markdown: everything in it comes from stores and from `published`."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -10,7 +10,8 @@ import xarray as xr
 
 from sweetgrad.analysis.baselines import loss_summary
 from sweetgrad.analysis.comparison import compare_estimators, is_trained, open_estimator_scores
-from sweetgrad.analysis.labels import own_accuracy
+from sweetgrad.analysis.correlation import rank_correlation
+from sweetgrad.analysis.labels import own_accuracy, seeds_of
 from sweetgrad.analysis.reproduction.published import (
     BATCH_SIZES,
     INITIAL_LOSS,
@@ -64,11 +65,12 @@ architectures, without any accuracy. No setting was tuned towards the paper: the
 
 @dataclass(frozen=True)
 class _Measured:
-    """A profile with an accuracy table of its space."""
+    """A profile with an accuracy table of its space; ``seeds`` are the accuracies of single seeds, where there are several."""
 
     store: Location
     info: ProfileInfo
     selector: str
+    seeds: Sequence[str] = ()
 
     @property
     def name(self) -> str:
@@ -124,13 +126,14 @@ def _measured(store: Location) -> Iterator[_Measured]:
     for profile in found.profiles:
         selector = own_accuracy(store, found, profile)
         if selector is not None and profile.status.num_ok > 1:
-            yield _Measured(store, profile, selector)
+            yield _Measured(store, profile, selector, seeds_of(found, profile.spec.space, selector))
 
 
 def _space(measured: list[_Measured], *, bootstrap: int) -> Iterator[str]:
     space = measured[0].info.spec.space
     yield f"## {_TITLES.get(space, space)}"
-    for dataset in dict.fromkeys(each.dataset for each in measured):
+    datasets = dict.fromkeys(each.dataset for each in measured)
+    for dataset in sorted(datasets, key=lambda name: name not in TABLE_1.get(space, {})):
         of_dataset = [each for each in measured if each.dataset == dataset]
         yield from _table_1(_default(of_dataset), bootstrap=bootstrap)
         if space == "nas-bench-201":
@@ -181,12 +184,13 @@ def _table_1(measured: _Measured, *, bootstrap: int) -> Iterator[str]:
     scores = scores.sel(estimator=[name for name in scores["estimator"].values if not is_trained(name)])
     compared = compare_estimators(scores, accuracy, published=published, bootstrap=bootstrap)
 
-    yield f"### Table 1: {DATASETS.get(spec.dataset, spec.dataset)}, batch {spec.batch_size}"
+    where = f"{DATASETS.get(spec.dataset, spec.dataset)}, batch {spec.batch_size}"
+    yield f"### Table 1: {where}" if published else f"### {where}: not in the paper"
     yield (
         f"Best interval {best.interval}, with sweetness {best.sweetness:.3f}, best in {best.confidence:.0%} of resamples; "
         f"runner-up {best.runner_up} with {best.runner_up_sweetness:.3f}, best in {best.runner_up_confidence:.0%}, "
         f"which ranks with {runner_up.correlation:.3f} ({runner_up.low:.3f} to {runner_up.high:.3f}). "
-        f"Correlated with `{measured.selector}`."
+        f"Correlated with `{measured.selector}`.{_ceiling(measured)}"
     )
     rows, outside = [], []
     for name in map(str, compared["estimator"].values):
@@ -214,11 +218,29 @@ def _table_1(measured: _Measured, *, bootstrap: int) -> Iterator[str]:
             f"{_DARTS} They have {_options(spec.space_options)}, and {sum('none' in arch for arch in archs):,} of their "
             f"{len(archs):,} cells have `none` among their operations."
         )
-    if spec.space == "nas-bench-201" and measured.info.status.num_ok < NAS_BENCH_201_ARCHS:
+    if published and spec.space == "nas-bench-201" and measured.info.status.num_ok < NAS_BENCH_201_ARCHS:
         yield (
             f"The paper's figures rest on all {NAS_BENCH_201_ARCHS:,} architectures and an augmented batch; ours on "
             f"{measured.info.status.num_ok:,} of them and a batch that is {'' if spec.augment else 'not '}augmented."
         )
+
+
+def _ceiling(measured: _Measured) -> str:
+    """How far two trainings of the same architectures agree."""
+    if len(measured.seeds) < 2:
+        return ""
+    first, second, *_ = (
+        open_accuracy(measured.store, measured.info.spec.space, selector) for selector in measured.seeds
+    )
+    found = rank_correlation(first, second)
+    mean = (first + second) / 2
+    better = rank_correlation(first.where(mean >= mean.median()), second)
+    agreement, in_the_better_half = (with_interval(each.correlation, each.low, each.high) for each in (found, better))
+    return (
+        f" It is the mean of {len(measured.seeds)} trainings with seeds of their own, of {found.num_archs:,} architectures. "
+        f"Two of them agree with a Spearman correlation of {agreement}, the noise ceiling, and of {in_the_better_half} in "
+        "their better half."
+    )
 
 
 def _options(options: Mapping[str, Any]) -> str:
@@ -236,21 +258,22 @@ def _table_5(measured: list[_Measured], *, bootstrap: int) -> Iterator[str]:
     profile, accuracy = default.open()
     paper = default.dataset == "cifar10"
     title = DATASETS.get(default.dataset, default.dataset)
+    table = "Table 5: " if default.dataset in DATASETS else ""
 
     splits = {split: rank_sweet_gradient(profile, accuracy, split=split, bootstrap=bootstrap) for split in range(2, 6)}
-    yield f"### Table 5: {title}, intervals in a decade"
+    yield f"### {table}{title}, intervals in a decade"
     yield _rankings("split", splits, SPLITS if paper else {})
 
     counts = [count for count in _NUM_ARCHS if count <= default.info.status.num_ok]
     choices = {count: rank_sweet_gradient(profile, accuracy, num_archs=count, bootstrap=bootstrap) for count in counts}
     if choices:
-        yield f"### Table 5: {title}, number of architectures that choose the interval"
+        yield f"### {table}{title}, number of architectures that choose the interval"
         yield _rankings("architectures", choices, {})
 
     of_seed = {each.info.spec.batch_size: each for each in measured if each.info.spec.seed == _SEED}
     if len(of_seed) > 1:
         sizes = {size: rank_sweet_gradient(*of_seed[size].open(), bootstrap=bootstrap) for size in sorted(of_seed)}
-        yield f"### Table 5: {title}, batch size"
+        yield f"### {table}{title}, batch size"
         yield _rankings("batch", sizes, BATCH_SIZES if paper else {})
     of_batch = {each.info.spec.seed: each for each in measured if each.info.spec.batch_size == _BATCH_SIZE}
     if len(of_batch) > 1:

@@ -114,14 +114,16 @@ def file_names(stores: Iterable[Location]) -> str:
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    r"""A table in Markdown.
+    r"""A table in Markdown; a column of which every cell is empty is left out.
 
     Examples
     --------
-    >>> print(markdown_table(["a", "b"], [["1", "x|y"]]))
+    >>> print(markdown_table(["a", "paper", "b"], [["1", "", "x|y"]]))
     | a | b |
     | --- | --- |
     | 1 | x\|y |
     """
+    rows = list(rows)
+    kept = [number for number in range(len(header)) if any(row[number] for row in rows)]
     lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(line[number].replace("|", "\\|") for number in kept) + " |" for line in lines)

@@ -3,7 +3,7 @@ import hashlib
 import pandas as pd
 import pytest
 
-from sweetgrad.analysis.labels import own_accuracy, selectors_of
+from sweetgrad.analysis.labels import own_accuracy, seeds_of, selectors_of
 from sweetgrad.store import ProfileSpec, import_accuracy, info
 
 ARCHS = [f"a{i}" for i in range(6)]
@@ -60,3 +60,17 @@ def test_own_accuracy__is_of_the_profiles_own_data_set(path):
     label(path, "test", ARCHS, dataset="cifar100")
     assert own(path) is None
     assert selectors_of(info(path), "toy") == ("cifar100/test/200",)
+
+
+def test_own_accuracy__is_the_mean_and_not_that_of_one_of_its_seeds(path):
+    for dataset in ("cifar10", "cifar10/seed0", "cifar10/seed1"):
+        for split in ("valid", "test"):
+            label(path, split, ARCHS if "seed" in dataset else ARCHS[:3], dataset=dataset)
+    assert own(path) == "cifar10/test"
+    assert seeds_of(info(path), "toy", "cifar10/test") == ["cifar10/seed0/test", "cifar10/seed1/test"]
+
+
+def test_seeds_of__nothing_that_was_not_trained_seed_by_seed(path):
+    for dataset in ("cifar10", "cifar100/seed0"):
+        label(path, "test", ARCHS, dataset=dataset)
+    assert seeds_of(info(path), "toy", "cifar10/test") == []
