@@ -60,11 +60,10 @@ def info(store: StoreArgument, storage_option: StorageOption = None) -> None:
             "layers", escape(f"{len(profile.layers)}: {', '.join(profile.layers[:3])} … {''.join(profile.layers[-1:])}")
         )
         grid.add_row("content", escape(str(profile.content_digest or "not stamped yet")))
-        for key, value in profile.spec.to_attrs().items():
-            grid.add_row(escape(key), escape(str(value)))
-        for run in profile.runs[-1:]:
-            for key, value in run.items():
-                grid.add_row(escape(key), escape(str(value)))
+        last_run = profile.runs[-1] if profile.runs else {}
+        for key, value in (*profile.spec.to_attrs().items(), *last_run.items()):
+            shown = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+            grid.add_row(escape(key), escape(shown))
         for estimator in profile.estimators:
             grid.add_row(
                 escape(f"estimator {estimator.name}"), f"{estimator.num_ok:,} ok, {estimator.num_failed:,} failed"

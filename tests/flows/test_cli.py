@@ -1,6 +1,7 @@
 """The program as a person types it, on a small real store; the profiling run itself is tested in test_run.py."""
 
 import errno
+import io
 import re
 import subprocess
 import sys
@@ -10,6 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from sweetgrad.flows.cli import app as cli
+from sweetgrad.flows.cli.common import plain_table
+from sweetgrad.flows.cli.terminal import Terminal
 from sweetgrad.profiling import load_batch, load_space, make_spec, profile_shard
 from sweetgrad.store import create_estimators, create_profile, finalise_profile, plan_shards
 
@@ -45,6 +48,19 @@ def run(monkeypatch):
         return result.exit_code, result.stdout
 
     return run_command
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_terminal__folds_nothing_for_a_file_or_another_program(monkeypatch, is_terminal):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    console = Terminal(file=io.StringIO(), force_terminal=is_terminal)
+    table = plain_table("algorithm", "score")
+    table.add_row("s-reinforce/" * 20, "1")
+    console.print(table)
+    console.print("Next: sweetgrad correlate" + " nb201.zarr" * 20)
+    text = console.file.getvalue()
+    for whole in ("s-reinforce/" * 20, "Next: sweetgrad correlate" + " nb201.zarr" * 20):
+        assert (whole in text) is not is_terminal
 
 
 def test_help__names_every_command(run):
