@@ -1,14 +1,92 @@
-"""Which trained accuracy of a store a profile is compared with where nobody says."""
+"""Which trained accuracy of a store a profile is compared with where nobody says, and how spaces and data sets are written."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+import xarray as xr
 from numpy.typing import NDArray
 
-from sweetgrad.store import Location, ProfileInfo, StoreInfo, open_accuracy, open_profile
+from sweetgrad.store import Location, ProfileInfo, StoreInfo, info, open_accuracy, open_profile
 from sweetgrad.store.schema import STATUS
 
-__all__ = ["measured_archs", "own_accuracy", "seeds_of", "selectors_of"]
+__all__ = [
+    "DATASETS",
+    "SPACES",
+    "Labelled",
+    "labelled_profiles",
+    "measured_archs",
+    "own_accuracy",
+    "seeds_of",
+    "selectors_of",
+]
+
+SPACES = {"nas-bench-101": "NAS-Bench-101", "nas-bench-201": "NAS-Bench-201", "darts": "DARTS"}
+"""Search spaces as they are written."""
+
+DATASETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet16-120": "ImageNet16-120"}
+"""Data sets as they are written."""
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A profile of a store with the trained accuracy that it is compared with.
+
+    Attributes
+    ----------
+    store, info
+        Where it lies, and what the store says of it.
+    selector
+        As `own_accuracy` says; None where the store has no accuracy of its data set.
+    seeds
+        As `seeds_of` says: the accuracies of single seeds that it is the mean of, if any.
+    """
+
+    store: Location
+    info: ProfileInfo
+    selector: str | None
+    seeds: Sequence[str]
+
+    @property
+    def name(self) -> str:
+        """Name of the profile in its store."""
+        return self.info.status.name
+
+    @property
+    def dataset(self) -> str:
+        """Data set that it was measured on."""
+        return self.info.spec.dataset
+
+    @property
+    def kin(self) -> tuple[str, str]:
+        """Search space and data set."""
+        return self.info.spec.space, self.dataset
+
+    @property
+    def title(self) -> str:
+        """Search space and data set, as they are written."""
+        space, dataset = self.kin
+        return f"{SPACES.get(space, space)}, {DATASETS.get(dataset, dataset)}"
+
+    @cached_property
+    def accuracy(self) -> xr.DataArray | None:
+        """Dims ``(arch,)``, per cent; None if there is none."""
+        return None if self.selector is None else open_accuracy(self.store, self.info.spec.space, self.selector)
+
+    def open(self) -> xr.Dataset:
+        """The whole profile, as xarray's own lazy arrays."""
+        return open_profile(self.store, self.name, chunks=None)
+
+
+def labelled_profiles(stores: Iterable[Location]) -> Iterator[Labelled]:
+    """Every profile of some stores with its accuracy, in their order."""
+    for store in stores:
+        found = info(store)
+        for profile in found.profiles:
+            selector = own_accuracy(store, found, profile)
+            seeds = seeds_of(found, profile.spec.space, selector) if selector else ()
+            yield Labelled(store, profile, selector, seeds)
 
 
 def selectors_of(store: StoreInfo, space: str) -> Sequence[str]:

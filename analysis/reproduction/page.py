@@ -1,7 +1,6 @@
 """The page of the paper's tables beside our own, in Markdown: everything in it comes from stores and from `published`."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
@@ -11,7 +10,7 @@ import xarray as xr
 from sweetgrad.analysis.baselines import loss_summary
 from sweetgrad.analysis.comparison import compare_estimators, is_trained, open_estimator_scores
 from sweetgrad.analysis.correlation import rank_correlation
-from sweetgrad.analysis.labels import own_accuracy, seeds_of
+from sweetgrad.analysis.labels import DATASETS, SPACES, Labelled, labelled_profiles
 from sweetgrad.analysis.reproduction.published import (
     BATCH_SIZES,
     INITIAL_LOSS,
@@ -22,7 +21,6 @@ from sweetgrad.analysis.reproduction.published import (
 )
 from sweetgrad.analysis.reproduction.search import search_section
 from sweetgrad.analysis.reproduction.tables import (
-    DATASETS,
     Ranking,
     choice_remark,
     difference,
@@ -34,19 +32,15 @@ from sweetgrad.analysis.reproduction.tables import (
 from sweetgrad.analysis.reproduction.trained import PAPER_BATCH_SIZE, Trained, table_6
 from sweetgrad.store import (
     Location,
-    ProfileInfo,
-    info,
     open_accuracies,
     open_accuracy,
     open_estimators,
-    open_profile,
 )
 from sweetgrad.store.estimators import open_trainings
 from sweetgrad.store.schema import STATUS
 
 __all__ = ["reproduction_page"]
 
-_TITLES = {"nas-bench-101": "NAS-Bench-101", "nas-bench-201": "NAS-Bench-201", "darts": "DARTS space"}
 _NUM_ARCHS = (100, 150, 200, 300)
 _SEED, _BATCH_SIZE = 42, 64
 _OUTSIDE = "Where the paper's figure lies outside:"
@@ -61,28 +55,6 @@ What sweetgrad measured, beside what the paper reports (Yang et al. 2023). `swee
 nothing in it is typed. Brackets hold 95 % bootstrap intervals over architectures. A difference is *inside* when the paper's
 figure lies in ours, and **outside** otherwise. The best interval is the one that sweetness chooses from the first 100
 architectures, without any accuracy. No setting was tuned towards the paper: the definition decides."""
-
-
-@dataclass(frozen=True)
-class _Measured:
-    """A profile with an accuracy table of its space; ``seeds`` are the accuracies of single seeds, where there are several."""
-
-    store: Location
-    info: ProfileInfo
-    selector: str
-    seeds: Sequence[str] = ()
-
-    @property
-    def name(self) -> str:
-        return self.info.status.name
-
-    @property
-    def dataset(self) -> str:
-        return self.info.spec.dataset
-
-    def open(self) -> tuple[xr.Dataset, xr.DataArray]:
-        profile = open_profile(self.store, self.name)
-        return profile, open_accuracy(self.store, self.info.spec.space, self.selector)
 
 
 def reproduction_page(stores: Iterable[Location], *, bootstrap: int = 1000) -> str:
@@ -105,7 +77,7 @@ def reproduction_page(stores: Iterable[Location], *, bootstrap: int = 1000) -> s
         If no profile has an accuracy to be compared with.
     """
     stores = list(stores)
-    measured = list(chain.from_iterable(_measured(store) for store in stores))
+    measured = [each for each in labelled_profiles(stores) if each.selector and each.info.status.num_ok > 1]
     if not measured:
         raise ValueError(
             f"expected a profile with trained accuracies of its data set, and there is none in {', '.join(map(str, stores))}: "
@@ -121,17 +93,15 @@ def reproduction_page(stores: Iterable[Location], *, bootstrap: int = 1000) -> s
     return "\n\n".join(blocks) + "\n"
 
 
-def _measured(store: Location) -> Iterator[_Measured]:
-    found = info(store)
-    for profile in found.profiles:
-        selector = own_accuracy(store, found, profile)
-        if selector is not None and profile.status.num_ok > 1:
-            yield _Measured(store, profile, selector, seeds_of(found, profile.spec.space, selector))
+def _read(measured: Labelled) -> tuple[xr.Dataset, xr.DataArray]:
+    """The profile and its accuracy."""
+    assert measured.accuracy is not None
+    return measured.open(), measured.accuracy
 
 
-def _space(measured: list[_Measured], *, bootstrap: int) -> Iterator[str]:
+def _space(measured: list[Labelled], *, bootstrap: int) -> Iterator[str]:
     space = measured[0].info.spec.space
-    yield f"## {_TITLES.get(space, space)}"
+    yield f"## {SPACES.get(space, space)}"
     datasets = dict.fromkeys(each.dataset for each in measured)
     for dataset in sorted(datasets, key=lambda name: name not in TABLE_1.get(space, {})):
         of_dataset = [each for each in measured if each.dataset == dataset]
@@ -144,21 +114,21 @@ def _space(measured: list[_Measured], *, bootstrap: int) -> Iterator[str]:
         yield from _searches([each for each in measured if each.dataset == "cifar10"])
 
 
-def _default(measured: list[_Measured]) -> _Measured:
+def _default(measured: list[Labelled]) -> Labelled:
     """The profile of the paper's setting, else the largest."""
 
-    def order(each: _Measured) -> tuple[bool, bool, int]:
+    def order(each: Labelled) -> tuple[bool, bool, int]:
         spec = each.info.spec
         return spec.batch_size == _BATCH_SIZE, spec.seed == _SEED, each.info.status.num_ok
 
     return max(measured, key=order)
 
 
-def _profiles(measured: list[_Measured]) -> str:
+def _profiles(measured: list[Labelled]) -> str:
     rows = []
     for each in measured:
         run = each.info.runs[-1] if each.info.runs else {}
-        seconds = float(np.nanmedian(each.open()[0]["profile_seconds"].to_numpy()))
+        seconds = float(np.nanmedian(each.open()["profile_seconds"].to_numpy()))
         rows.append(
             [
                 f"`{each.name}`",
@@ -174,8 +144,8 @@ def _profiles(measured: list[_Measured]) -> str:
     return "## What was measured\n\n" + markdown_table(header, rows)
 
 
-def _table_1(measured: _Measured, *, bootstrap: int) -> Iterator[str]:
-    profile, accuracy = measured.open()
+def _table_1(measured: Labelled, *, bootstrap: int) -> Iterator[str]:
+    profile, accuracy = _read(measured)
     spec = measured.info.spec
     ranking = rank_sweet_gradient(profile, accuracy, bootstrap=bootstrap)
     best, runner_up = ranking.best, ranking.runner_up
@@ -225,7 +195,7 @@ def _table_1(measured: _Measured, *, bootstrap: int) -> Iterator[str]:
         )
 
 
-def _ceiling(measured: _Measured) -> str:
+def _ceiling(measured: Labelled) -> str:
     """How far two trainings of the same architectures agree."""
     if len(measured.seeds) < 2:
         return ""
@@ -253,9 +223,9 @@ def _remark(name: str) -> str:
     return f"`{name}`: {REMARKS.get(name, 'we have no explanation.')}"
 
 
-def _table_5(measured: list[_Measured], *, bootstrap: int) -> Iterator[str]:
+def _table_5(measured: list[Labelled], *, bootstrap: int) -> Iterator[str]:
     default = _default(measured)
-    profile, accuracy = default.open()
+    profile, accuracy = _read(default)
     paper = default.dataset == "cifar10"
     title = DATASETS.get(default.dataset, default.dataset)
     table = "Table 5: " if default.dataset in DATASETS else ""
@@ -272,17 +242,17 @@ def _table_5(measured: list[_Measured], *, bootstrap: int) -> Iterator[str]:
 
     of_seed = {each.info.spec.batch_size: each for each in measured if each.info.spec.seed == _SEED}
     if len(of_seed) > 1:
-        sizes = {size: rank_sweet_gradient(*of_seed[size].open(), bootstrap=bootstrap) for size in sorted(of_seed)}
+        sizes = {size: rank_sweet_gradient(*_read(of_seed[size]), bootstrap=bootstrap) for size in sorted(of_seed)}
         yield f"### {table}{title}, batch size"
         yield _rankings("batch", sizes, BATCH_SIZES if paper else {})
     of_batch = {each.info.spec.seed: each for each in measured if each.info.spec.batch_size == _BATCH_SIZE}
     if len(of_batch) > 1:
-        seeds = {seed: rank_sweet_gradient(*of_batch[seed].open(), bootstrap=bootstrap) for seed in sorted(of_batch)}
+        seeds = {seed: rank_sweet_gradient(*_read(of_batch[seed]), bootstrap=bootstrap) for seed in sorted(of_batch)}
         yield f"### {title}, seed of the batch and of the initialisation"
         yield _rankings("seed", seeds, {})
 
 
-def _table_6(measured: list[_Measured], *, bootstrap: int) -> Iterator[str]:
+def _table_6(measured: list[Labelled], *, bootstrap: int) -> Iterator[str]:
     dataset = measured[0].dataset
     trained = list(chain.from_iterable(_trained(each) for each in measured))
     of_batch = [each for each in measured if each.info.spec.batch_size == PAPER_BATCH_SIZE]
@@ -290,7 +260,7 @@ def _table_6(measured: list[_Measured], *, bootstrap: int) -> Iterator[str]:
     if dataset == "cifar10" or of_batch or trained:
         chosen = _default(of_batch or measured)
         yield from table_6(
-            *chosen.open(),
+            *_read(chosen),
             title=DATASETS.get(dataset, dataset),
             batch_size=chosen.info.spec.batch_size,
             is_paper=dataset == "cifar10",
@@ -299,7 +269,7 @@ def _table_6(measured: list[_Measured], *, bootstrap: int) -> Iterator[str]:
         )
 
 
-def _trained(measured: _Measured) -> Iterator[Trained]:
+def _trained(measured: Labelled) -> Iterator[Trained]:
     trainings = open_trainings(measured.store, measured.name)
     stored = open_estimators(measured.store, measured.name)["score"] if trainings else None
     for name, training in trainings.items():
@@ -337,12 +307,12 @@ def _rankings(of: str, rankings: dict[int, Ranking], published: Mapping[int, flo
     return "\n\n".join([markdown_table(header, rows), *([f"{_OUTSIDE}\n\n" + "\n".join(outside)] if outside else [])])
 
 
-def _initial_loss(measured: list[_Measured]) -> Iterator[str]:
+def _initial_loss(measured: list[Labelled]) -> Iterator[str]:
     rows = []
     for each in (
         _default([m for m in measured if m.dataset == name]) for name in dict.fromkeys(m.dataset for m in measured)
     ):
-        found = loss_summary(open_profile(each.store, each.name))
+        found = loss_summary(each.open())
         paper = INITIAL_LOSS.get(each.dataset)
         rows.append(
             [
@@ -356,8 +326,8 @@ def _initial_loss(measured: list[_Measured]) -> Iterator[str]:
     yield markdown_table(["data set", "mean ± standard deviation, nats", "paper", "archs"], rows)
 
 
-def _searches(measured: list[_Measured]) -> Iterator[str]:
+def _searches(measured: list[Labelled]) -> Iterator[str]:
     if measured:
         default = _default(measured)
         stored = open_estimators(default.store, default.name)
-        yield from search_section(default.open()[0], stored, open_accuracies(default.store, default.info.spec.space))
+        yield from search_section(default.open(), stored, open_accuracies(default.store, default.info.spec.space))

@@ -14,7 +14,6 @@ from sweetgrad.analysis.sweetness import BestInterval, best_interval
 from sweetgrad.store import Location
 
 __all__ = [
-    "DATASETS",
     "Ranking",
     "choice_remark",
     "difference",
@@ -23,9 +22,6 @@ __all__ = [
     "rank_sweet_gradient",
     "with_interval",
 ]
-
-DATASETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet16-120": "ImageNet16-120"}
-"""Data sets as they are written."""
 
 
 @dataclass(frozen=True)
