@@ -44,7 +44,7 @@ def findings_page(stores: Iterable[Location], *, most: int = 2000, replicates: i
     Raises
     ------
     ValueError
-        If no profile has enough architectures and an accuracy.
+        If no profile has enough architectures and an accuracy, or two stores hold the same one.
     """
     stores = list(stores)
     found = read_profiles(stores, most=most)

@@ -29,8 +29,14 @@ def read_profiles(stores: Iterable[Location], *, most: int) -> list[Found]:
         Paths or URLs.
     most
         Architectures of each profile that are sampled at most; those come first that many profiles of the space have measured.
+
+    Raises
+    ------
+    ValueError
+        If two stores hold a profile of one name, which would be judged as another batch of the same.
     """
     profiles = [each for each in labelled_profiles(stores) if each.info.status.num_ok >= 2 * Chooser.num_archs]
+    _require_different(profiles)
     measured = [measured_archs(each.store, each.info) for each in profiles]
     sampled = {}
     for space in {each.info.spec.space for each in profiles}:
@@ -44,6 +50,17 @@ def read_profiles(stores: Iterable[Location], *, most: int) -> list[Found]:
         read = read_candidates(each.open(), each.accuracy, taken.tolist())
         found.append(Found(each.store, each.info, each.selector, each.seeds, read))
     return found
+
+
+def _require_different(profiles: Sequence[Labelled]) -> None:
+    first: dict[str, Labelled] = {}
+    for each in profiles:
+        if each.name in first:
+            raise ValueError(
+                f"{first[each.name].store} and {each.store} both hold {each.name}, and it counts once: join them with "
+                "`sweetgrad merge`, or leave one out"
+            )
+        first[each.name] = each
 
 
 def on_shared(group: Sequence[Found]) -> list[xr.Dataset]:

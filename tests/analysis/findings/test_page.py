@@ -1,4 +1,5 @@
 import hashlib
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -83,6 +84,12 @@ def test_page__of_live_parameters_leaves_out_those_that_chose(page):
 
 def test_page__is_the_same_again(path, page):
     assert findings_page([path], replicates=3) == page
+
+
+def test_page__one_profile_in_two_stores_counts_once(path, tmp_path):
+    copy = shutil.copytree(path, tmp_path / "copy.zarr")
+    with pytest.raises(ValueError, match=r"s\.zarr and .*copy\.zarr both hold .*: join them with `sweetgrad merge`"):
+        findings_page([path, copy])
 
 
 def test_page__without_any_accuracy_says_what_to_do(tmp_path):
