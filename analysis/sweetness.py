@@ -112,8 +112,8 @@ def best_interval(
     profile
         A profile as from `open_profile`; only the shards of the architectures used are read.
     grid
-        Intervals to choose from; the default is the paper's. From `sliding_windows` it chooses better where that was tried
-        (docs/findings.md).
+        Intervals to choose from; the default is the paper's. From `sliding_windows` it chooses better on the CIFAR and ImageNet
+        images of NAS-Bench-201, and no differently elsewhere (docs/findings.md).
     num_archs
         Use the first so many architectures that were measured, or all if there are fewer.
     kind, layer_types

@@ -22,6 +22,10 @@ _NOT_HELD = (
 )
 
 
+_RECIPE_IMAGES = 250 * 25_000
+"""Images that the supernet recipe of NAS-Bench-201 shows: its epochs, and half of CIFAR-10's training images in each."""
+
+
 @dataclass(frozen=True, eq=False)
 class Trained:
     """Scores of an estimator that trains, dims (arch,), NaN where there is none; and its training, as from `open_trainings`."""
@@ -109,8 +113,15 @@ def _came_along(each: Trained) -> str:
             f"{training['loss_last_epoch']:.3f} in the last."
         )
     )
+    shown = training.get("settings", {}).get("epochs", 0) * training.get("num_train", 0)
+    short = (
+        f" It saw {shown / _RECIPE_IMAGES:.1%} of the images that the recipe of NAS-Bench-201 shows (250 epochs of 25,000): no "
+        "measurement of the method as published."
+        if shown < _RECIPE_IMAGES
+        else ""
+    )
     return (
         f"* `{each.name}` ({training.get('method', '?')}): accuracies of sub-networks with inherited weights on "
         f"{training.get('num_valid', 0):,} images, {low:.1f} to {high:.1f} % in nine of ten of {(scores == scores).sum():,}, "
-        f"{middle:.1f} % in the middle.{lost}"
+        f"{middle:.1f} % in the middle.{lost}{short}"
     )

@@ -157,6 +157,7 @@ def test_page__table_6_has_estimators_that_train_and_says_which_batch_is_missing
     assert spos[3:] == ["1.000 (1.000 to 1.000)", "", "40"]
     assert (same[0], same[5]) == ("sweetimator, of those 40", "40")
     assert "* `spos` (SPOS): accuracies of sub-networks with inherited weights on 800 images" in page
+    assert "It saw 0.4% of the images that the recipe" in page
     assert not [row for row in section(page, "Table 1: CIFAR-10, batch 64") if "spos" in row[0]]
 
 
