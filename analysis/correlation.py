@@ -197,7 +197,9 @@ def _check_method(method: str) -> None:
 
 def _require_pairs(num: int) -> None:
     if num < 2:
-        raise ValueError(f"a rank correlation needs at least 2 architectures with both values, got {num}")
+        raise ValueError(
+            f"a rank correlation needs at least 2 architectures with both values, got {num}: profile more of them"
+        )
 
 
 def _resamples(num: int, bootstrap: int, seed: int) -> Iterator[NDArray[np.int64]]:

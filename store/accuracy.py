@@ -16,7 +16,7 @@ from zarr.codecs import Crc32cCodec
 
 from sweetgrad.store._accuracy_merge import DIMS, merge_tables, to_arrays
 from sweetgrad.store._arrays import compressor
-from sweetgrad.store.access import Location, child_groups, is_remote, open_root, with_options
+from sweetgrad.store.access import Location, child_groups, is_remote, is_zip, open_root, with_options
 from sweetgrad.store.benchmarks import tidy
 from sweetgrad.store.claims import exclusively
 from sweetgrad.store.errors import CorruptShardError, NotAStoreError
@@ -206,10 +206,14 @@ def open_accuracies(location: Location, space: str, *, storage_options: dict[str
     root = open_root(location)
     table = _load(root, location, space)
     if table is None:
-        have = [path for path, child in child_groups(root) if "accuracy" in child]
+        have = ", ".join(path for path, child in child_groups(root) if "accuracy" in child)
+        there = f" (it has those of: {have})" if have else ""
+        first, into = (
+            ("a zip file can only be read: unpack it, then ", "FOLDER") if is_zip(location) else ("", location)
+        )
         raise NotAStoreError(
-            f"{location} has no accuracies of {space!r} (it has those of: {', '.join(have) or 'no space'}): "
-            f"`sweetgrad accuracy import {location} --space {space} --from FILE` adds them."
+            f"{location} has no accuracies of {space!r}{there}: {first}"
+            f"`sweetgrad accuracy import {into} --space {space} --from FILE` adds them."
         )
     return table
 
@@ -244,7 +248,7 @@ def open_accuracy(
     longest = {name.rpartition("/")[0]: name for name in there}  # epochs ascend, so the last one stays
     full = longest.get(selector, selector)
     if full not in there:
-        near = difflib.get_close_matches(selector, there, n=len(there), cutoff=0.0)
+        near = difflib.get_close_matches(selector, there, n=len(there), cutoff=0.0) if selector else there
         raise ValueError(f"no accuracies {selector!r} of {space}; there are {', '.join(near)}")
     dataset, split, epochs = full.rsplit("/", 2)
     return table["accuracy"].sel(dataset=dataset, split=split, epochs=int(epochs))

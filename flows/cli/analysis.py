@@ -29,8 +29,10 @@ from sweetgrad.analysis import (
 )
 from sweetgrad.analysis.comparison import open_estimator_scores
 from sweetgrad.analysis.counts import is_estimated
+from sweetgrad.analysis.labels import own_accuracy, selectors_of
 from sweetgrad.analysis.reproduction import TABLE_1
 from sweetgrad.flows.cli.common import (
+    AccuracyOption,
     MaxOption,
     MinOption,
     ProfileArgument,
@@ -44,7 +46,8 @@ from sweetgrad.flows.cli.common import (
     plain_table,
 )
 from sweetgrad.flows.cli.terminal import Terminal
-from sweetgrad.store.accuracy import open_accuracy
+from sweetgrad.store import Location, info
+from sweetgrad.store.accuracy import open_accuracies, open_accuracy
 from sweetgrad.store.estimators import open_trainings
 
 __all__ = ["correlate", "intervals"]
@@ -78,6 +81,8 @@ def intervals(
     console = Terminal()
     console.print(f"[bold]{escape(name)}[/], {best.num_archs} architectures, {described}")
     console.print(_sweetness_table(best))
+    if is_estimated(data, grid):
+        console.print("Some thresholds are no edges of the bins: their counts are estimated (log-linear inside a bin).")
     console.print(
         f"Best interval [bold]{escape(str(best.interval))}[/]: sweetness {best.sweetness:.3f}, best in {best.confidence:.0%} of "
         "resamples."
@@ -94,7 +99,7 @@ def intervals(
 def correlate(
     store: StoreArgument,
     profile: ProfileArgument = None,
-    accuracy: Annotated[str, typer.Option(help="Trained accuracy: DATASET/SPLIT[/EPOCHS].", show_default=False)] = "",
+    accuracy: AccuracyOption = None,
     interval: Annotated[
         str | None, typer.Option(help="LOWER,UPPER [default: the best interval of the grid].", show_default=False)
     ] = None,
@@ -123,6 +128,7 @@ def correlate(
     location = locate(store, storage_option)
     name, data = open_selected(location, profile)
     space = data.attrs["spec"]["space"]
+    accuracy = accuracy or _own_accuracy(location, name)
     labels = open_accuracy(location, space, accuracy)
     grid = IntervalGrid(max_, min_, split)
     console = Terminal()
@@ -164,16 +170,32 @@ def _scores(data: xr.Dataset, chosen: Interval | BestInterval, *, console: Conso
     scores: dict[str, xr.DataArray] = {}
     if isinstance(chosen, Interval):
         scores[f"sweet gradient {chosen}"] = score(data, chosen)
-        if is_estimated(data, chosen):
-            console.print(
-                f"{chosen} has a threshold that is no edge of the bins: its score is estimated (log-linear inside a bin)."
-            )
     else:
         scores[f"sweet gradient {chosen.interval}, best in {chosen.confidence:.0%}"] = score(data, chosen)
         scores[f"runner-up {chosen.runner_up}, best in {chosen.runner_up_confidence:.0%}"] = score(
             data, chosen.runner_up
         )
+    for asked in [chosen] if isinstance(chosen, Interval) else [chosen.interval, chosen.runner_up]:
+        if is_estimated(data, asked):
+            console.print(
+                f"{asked} has a threshold that is no edge of the bins: its score is estimated (log-linear inside a bin)."
+            )
     return scores | {"params": params(data), "params_weights": params_weights(data), "params_live": params_live(data)}
+
+
+def _own_accuracy(location: Location, name: str) -> str:
+    """The accuracy to compare a profile with where nobody says."""
+    store = info(location)
+    profile = next(each for each in store.profiles if each.status.name == name)
+    space, dataset = profile.spec.space, profile.spec.dataset
+    found = own_accuracy(location, store, profile)
+    if found is None:
+        open_accuracies(location, space)  # raises, and says how to import some, where there are none at all
+        there = ", ".join(selectors_of(store, space))
+        raise ValueError(
+            f"no accuracies of {space} on {dataset}, the data set of {name}: name others by --accuracy, of {there}"
+        )
+    return found
 
 
 def _method(method: str) -> Literal["spearman", "kendall"]:

@@ -3,6 +3,7 @@
 import errno
 import sys
 from importlib.metadata import version
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -91,4 +92,11 @@ def _text(error: BaseException) -> str:
             return f"this command needs {package}: pip install 'sweetgrad[profile]'"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
         return f"{error}. What was written before is safe: make room, then run the same command again to continue."
+    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and error.filename:
+        return (
+            f"{error.strerror}: {error.filename}. Name a place that you may use, or copy the store to a folder of your own; "
+            "asking a store needs no permission to write into it."
+        )
+    if isinstance(error, FileNotFoundError) and error.filename and not Path(error.filename).parent.exists():
+        return f"{error.strerror}: {error.filename}. Make its folder first: mkdir -p {Path(error.filename).parent}"
     return str(error) or type(error).__name__

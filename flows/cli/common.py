@@ -20,6 +20,7 @@ from sweetgrad.store import Location, NotAStoreError, list_profiles, open_profil
 from sweetgrad.store.access import with_options
 
 __all__ = [
+    "AccuracyOption",
     "ActivationsOption",
     "ArchsOption",
     "ClusterOption",
@@ -70,6 +71,13 @@ StorageOption = Annotated[
     ),
 ]
 
+AccuracyOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Trained accuracy: DATASET/SPLIT[/EPOCHS] [default: test accuracy on the profile's data set].",
+        show_default=False,
+    ),
+]
 DataDirOption = Annotated[Path | None, typer.Option(help="Folder with the files of the data set.", show_default=False)]
 SpaceFileOption = Annotated[
     Path | None,

@@ -1,5 +1,6 @@
 """``sweetgrad figure`` and ``sweetgrad report``."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from sweetgrad.analysis.figures import figure as draw
 from sweetgrad.analysis.intervals import IntervalGrid
 from sweetgrad.analysis.report import report as write_report
 from sweetgrad.flows.cli.common import (
+    AccuracyOption,
     MaxOption,
     MinOption,
     ProfileArgument,
@@ -24,16 +26,10 @@ from sweetgrad.flows.cli.common import (
     plain_table,
 )
 from sweetgrad.flows.cli.terminal import Terminal
+from sweetgrad.store import Location, NotAStoreError, list_profiles, open_accuracy
 
 __all__ = ["figure", "report"]
 
-AccuracyOption = Annotated[
-    str | None,
-    typer.Option(
-        help="Trained accuracy: DATASET/SPLIT[/EPOCHS] [default: test accuracy on the profile's data set].",
-        show_default=False,
-    ),
-]
 BootstrapOption = Annotated[int, typer.Option(help="Resamples of the architectures for every range.")]
 
 
@@ -98,12 +94,15 @@ def report(
 ) -> None:
     """Write one HTML file that says what a store holds and what follows from it; it loads nothing from anywhere."""
     chosen = None if profiles is None else [part.strip() for part in profiles.split(",") if part.strip()]
+    location = locate(store, storage_option)
+    if accuracy is not None:
+        _require_accuracy(location, accuracy, list_profiles(location) if chosen is None else chosen)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     errors = Terminal(stderr=True)
     with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
         task = bar.add_task("reading", total=None)
         path = write_report(
-            locate(store, storage_option),
+            location,
             out,
             profiles=chosen,
             accuracy=accuracy,
@@ -113,3 +112,19 @@ def report(
         )
     size = path.stat().st_size / 1e6
     Terminal().print(f"Report in {escape(str(path))} ({size:.1f} MB)", soft_wrap=True)
+
+
+def _require_accuracy(location: Location, accuracy: str, profiles: Sequence[str]) -> None:
+    """Raise ``ValueError`` if no space of these profiles has the accuracy: a report would leave it out as if nobody had asked."""
+    error: ValueError | None = None
+    for space in dict.fromkeys(profile.partition("/")[0] for profile in profiles):
+        try:
+            open_accuracy(location, space, accuracy)
+        except NotAStoreError:
+            continue  # another space may have it; one without any table is said in the report
+        except ValueError as found:
+            error = found
+        else:
+            return
+    if error is not None:
+        raise error

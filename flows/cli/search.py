@@ -98,6 +98,16 @@ def search(
     published = _published(spec["space"], spec["dataset"])
     console = Terminal()
     console.print(f"[bold]{escape(name)}[/], {len(inputs.benchmark):,} architectures, {runs} runs, seed {seed}")
+    # Before the tables of the selection: what is wrong with a search is said at once.
+    searched = None
+    if not among_scored:
+        searched = run_searches(
+            inputs.benchmark,
+            SearchSettings(num_runs=runs, budget=budget, seed=seed),
+            scores=[*inputs.free, *inputs.charged],
+            algorithms=tuple(algorithm or [name for name in ALGORITHMS if inputs.free or not name.startswith("s-")]),
+            pool=pool,
+        )
     selected = run_selections(
         inputs.benchmark, scores=inputs.charged, num_archs=_numbers(samples), num_runs=runs, seed=seed
     )
@@ -107,15 +117,8 @@ def search(
             f"{most:,} draws see much of these {len(inputs.benchmark):,}: such rows are too good for the whole space."
         )
     _show(search_table(selected, inputs.benchmark, published=published), console, seconds="s to score")
-    if among_scored:
+    if searched is None:
         return
-    searched = run_searches(
-        inputs.benchmark,
-        SearchSettings(num_runs=runs, budget=budget, seed=seed),
-        scores=[*inputs.free, *inputs.charged],
-        algorithms=tuple(algorithm or [name for name in ALGORITHMS if inputs.free or not name.startswith("s-")]),
-        pool=pool,
-    )
     console.print(f"Search for {budget:g} s, in which trainings show {accuracy}; +cost: scores are paid for as well.")
     _show(search_table(searched, inputs.benchmark, published=published), console, seconds="s spent")
     if plot is not None:
@@ -147,6 +150,7 @@ def _show(found: xr.Dataset, console: Console, *, seconds: str) -> None:
     trained = ["trained"] if found["num_trained"].max() > 1 else []
     columns = [f"{datasets[0]} {split}" for split in found["split"].values]
     table = plain_table("algorithm", *(part for column in columns for part in (column, "paper")), *trained, seconds)
+    table.columns[0].no_wrap = True  # a name in two pieces cannot be read
     for algorithm in map(str, found["algorithm"].values):
         one = found.sel(algorithm=algorithm)
         cells = [text for split in found["split"].values for text in _cells(one.sel(dataset=datasets[0], split=split))]
@@ -160,6 +164,7 @@ def _show(found: xr.Dataset, console: Console, *, seconds: str) -> None:
 def _others(found: xr.Dataset, datasets: list[str]) -> Table:
     pairs = [(dataset, split) for dataset in datasets for split in found["split"].values]
     table = plain_table("algorithm", *(f"{dataset} {split}" for dataset, split in pairs))
+    table.columns[0].no_wrap = True
     for algorithm in map(str, found["algorithm"].values):
         one = found.sel(algorithm=algorithm)
         table.add_row(

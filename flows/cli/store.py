@@ -10,7 +10,14 @@ from rich.table import Table
 
 from sweetgrad.flows.cli.common import StorageOption, StoreArgument, locate, plain_table
 from sweetgrad.flows.cli.terminal import Terminal
-from sweetgrad.store import collect_trainings, import_accuracy, list_archs, open_accuracies, read_accuracy_file
+from sweetgrad.store import (
+    collect_trainings,
+    import_accuracy,
+    list_archs,
+    list_profiles,
+    open_accuracies,
+    read_accuracy_file,
+)
 from sweetgrad.store import info as read_info
 from sweetgrad.store import status as read_status
 from sweetgrad.store import verify as check_store
@@ -83,7 +90,8 @@ def verify(
     """Check all that a store or a release promises: layout, checksums, digests, sums. Exit status 1 if something is wrong."""
     console = Terminal(soft_wrap=True)
     location = locate(store, storage_option)
-    with Progress(console=Terminal(stderr=True), transient=True) as bar:
+    errors = Terminal(stderr=True)
+    with Progress(console=errors, transient=True, disable=not errors.is_terminal) as bar:
         task = bar.add_task("verifying", total=None)
         problems = check_store(
             location, repair=repair, progress=lambda done, total: bar.update(task, completed=done, total=total)
@@ -133,6 +141,12 @@ def accuracy_import(
     console = Terminal()
     console.print(str(report), markup=False)
     console.print(f"Now in the store for {space}: {', '.join(report.selectors)}", markup=False)
+    profiled = sorted({name.partition("/")[0] for name in list_profiles(location)})
+    if profiled and space not in profiled:
+        console.print(
+            f"Check the name: the store has no profile of {space} to compare them with, only of {', '.join(profiled)}.",
+            markup=False,
+        )
 
 
 def accuracy_export(

@@ -1,5 +1,6 @@
 """Tables that come with the package, and how such a table is made from a store."""
 
+import difflib
 import gzip
 import io
 import json
@@ -26,6 +27,9 @@ def shipped_table(name: str | Path) -> Path:
     >>> shipped_table("digits-201").name, shipped_table("mine.csv").name
     ('digits-201.csv.gz', 'mine.csv')
     """
+    near = difflib.get_close_matches(str(name), SHIPPED, n=1)
+    if near and near[0] != str(name) and not Path(name).exists():
+        raise ValueError(f"no file {name}; did you mean {near[0]}, the table that comes with the package?")
     if str(name) not in SHIPPED or Path(name).exists():
         return Path(name)
     return Path(str(files("sweetgrad.store.benchmarks").joinpath(f"{name}.csv.gz")))

@@ -3,6 +3,7 @@
 import errno
 import io
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -202,8 +203,31 @@ def test_accuracy_import_then_correlate(store, run, tmp_path):
     assert "<svg" in picture.read_text()
     code, out = run("correlate", store, "--accuracy", "cifar10/test", "--interval", "1e-4,3.1e-4", "--bootstrap", "0")
     assert "no edge of the bins" in out
+    with pytest.raises(ValueError, match=r"no accuracies of nas-bench-201 on digits.*--accuracy, of cifar10/test/200"):
+        run("correlate", store)
     with pytest.raises(ValueError, match="expected a profile with trained accuracies of its data set"):
         run("reproduce", store)  # profiled on digits, trained on cifar10
+
+
+def test_correlate__takes_the_test_accuracy_on_the_data_set_of_the_profile(store, run, tmp_path):
+    path = tmp_path / "s.zarr"
+    shutil.copytree(store, path)
+    table = (store.parent / "accuracy.csv").read_text()
+    (tmp_path / "own.csv").write_text(table.replace("cifar10,test", "digits,test"))
+    run("accuracy", "import", path, "--space", "nas-bench-201", "--from", tmp_path / "own.csv")
+    assert "digits/test, 20 architectures" in run("correlate", path, "--bootstrap", "0")[1]
+
+
+def test_accuracy_import__asks_about_a_space_without_a_profile(store, run, tmp_path):
+    shutil.copytree(store, tmp_path / "s.zarr")
+    table = store.parent / "accuracy.csv"
+    out = run("accuracy", "import", tmp_path / "s.zarr", "--space", "nas-bench-210", "--from", table)[1]
+    assert "no profile of nas-bench-210 to compare them with, only of nas-bench-201" in out
+
+
+def test_intervals__of_a_split_beyond_the_bins_says_that_they_are_estimated(store, run):
+    assert "counts are estimated" in run("intervals", store, "--split", "11")[1]
+    assert "estimated" not in run("intervals", store, "--split", "10")[1]
 
 
 @pytest.mark.parametrize(
@@ -214,6 +238,8 @@ def test_accuracy_import_then_correlate(store, run, tmp_path):
         (["correlate", "{store}", "--accuracy", "cifar10/test", "--interval", "1e-4"], "an interval is LOWER,UPPER"),
         (["intervals", "{store}", "--max", "3"], "max / min must be 10, 100"),
         (["accuracy", "import", "{store}", "--space", "nas-bench-201", "--from", "none.csv"], "none.csv"),
+        (["accuracy", "import", "{store}", "--space", "x", "--from", "digits201"], "did you mean digits-201"),
+        (["intervals", "{store}", "--plot", "{store}/none/x.png"], "/none/x.png. Make its folder first: mkdir -p"),
         (["profile", "{store}", "--dataset", "cifar10"], "--download"),
         (["profile", "{store}", "--space", "nas-bench-20"], "Did you mean 'nas-bench-201'"),
     ],
@@ -233,6 +259,11 @@ def test_text__of_a_full_disk_says_that_nothing_is_lost():
     text = cli._text(OSError(errno.ENOSPC, "No space left on device"))
     assert "No space left" in text
     assert "run the same command again to continue" in text
+
+
+def test_text__of_a_folder_that_may_not_be_written_says_what_to_do():
+    text = cli._text(PermissionError(errno.EACCES, "Permission denied", "ro/x.png"))
+    assert text.startswith("Permission denied: ro/x.png. Name a place that you may use")
 
 
 def test_program__without_torch_says_what_to_install(store):

@@ -1,5 +1,7 @@
 """``sweetgrad search`` as a person types it, on a store of all of NAS-Bench-201 with made-up gradients."""
 
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -54,8 +56,8 @@ def store(tmp_path_factory):
     return make_store(tmp_path_factory.mktemp("search") / "s.zarr", range(15_625))
 
 
-def run(*arguments, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "160")
+def run(*arguments, monkeypatch, columns=160):
+    monkeypatch.setenv("COLUMNS", str(columns))
     result = CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
@@ -119,6 +121,24 @@ def test_search__unassisted_needs_no_score(store, monkeypatch):
 def test_search__says_what_is_wrong(store, monkeypatch, arguments, message):
     with pytest.raises(ValueError, match=message):
         run("search", store, "--estimator", "params", "--runs", 2, *arguments, monkeypatch=monkeypatch)
+
+
+def test_search__keeps_the_name_of_an_algorithm_in_one_piece(store, monkeypatch):
+    out = run(
+        "search", store, "--estimator", "params", "--runs", 2, "--samples", "5", monkeypatch=monkeypatch, columns=60
+    )
+    assert "s-bohb-model/params+cost " in out
+
+
+def test_search__says_that_a_budget_is_too_small_before_its_tables(store, monkeypatch, capsys):
+    monkeypatch.setattr(
+        sys, "argv", ["sweetgrad", "search", str(store), "--unassisted", "--runs", "2", "--budget", "50"]
+    )
+    with pytest.raises(SystemExit):
+        cli.main()
+    shown = capsys.readouterr()
+    assert "a budget of 50 s" in shown.err
+    assert "optimal" not in shown.out
 
 
 def test_search__of_a_part_is_refused_but_selection_is_not(tmp_path, monkeypatch):

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -362,6 +363,15 @@ def test_open__lists_the_nearest_first(tmp_path):
     put(tmp_path / "s.zarr", pd.concat([table(dataset="abc"), table(dataset="digits")]))
     with pytest.raises(ValueError, match="there are digits/test/200, abc/test/200"):
         open_accuracy(tmp_path / "s.zarr", "toy", "digts/test")
+
+
+def test_open__of_a_zip_says_to_unpack_it_first(tmp_path):
+    put(tmp_path / "s.zarr", table())
+    shutil.make_archive(str(tmp_path / "s.zarr"), "zip", tmp_path / "s.zarr")
+    with pytest.raises(
+        NotAStoreError, match="a zip file can only be read: unpack it, then `sweetgrad accuracy import FOLDER"
+    ):
+        open_accuracy(tmp_path / "s.zarr.zip", "nasbench", "cifar10/test")
 
 
 def test_open__says_how_to_import(tmp_path):
