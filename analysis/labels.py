@@ -78,6 +78,12 @@ class Labelled:
         """The whole profile, as xarray's own lazy arrays."""
         return open_profile(self.store, self.name, chunks=None)
 
+    def with_accuracy(self) -> tuple[xr.Dataset, xr.DataArray]:
+        """The profile and its accuracy, which there must be."""
+        if self.accuracy is None:
+            raise ValueError(f"{self.store} has no accuracy of {self.title} to compare {self.name} with")
+        return self.open(), self.accuracy
+
 
 def labelled_profiles(stores: Iterable[Location]) -> Iterator[Labelled]:
     """Every profile of some stores with its accuracy, in their order."""

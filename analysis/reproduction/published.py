@@ -94,7 +94,10 @@ The validation accuracy of BOHB stands here as printed; it is above that of the 
 NAS_BENCH_201_ARCHS = 15_625
 """Architectures that the paper's figures for NAS-Bench-201 rest on: all."""
 
-_ONE_BATCH = "it depends on the pictures and labels of one batch, and ours are not the paper's (see the images above)."
+_ONE_BATCH = (
+    "it depends on the pictures and labels of one batch, and ours are not the paper's (see "
+    "[what was measured](#what-was-measured))."
+)
 _WHICH_NASWOT = (
     "the paper's column does not say whether it is NASWOT's kernel or its first version, `jacob_cov`: the same figure stands "
     "beside both."

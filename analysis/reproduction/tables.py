@@ -8,20 +8,33 @@ import xarray as xr
 
 from sweetgrad.analysis.correlation import Method, RankCorrelation, rank_correlation
 from sweetgrad.analysis.intervals import IntervalGrid
+from sweetgrad.analysis.labels import Labelled
 from sweetgrad.analysis.reproduction.published import REMARKS
 from sweetgrad.analysis.scores import score
 from sweetgrad.analysis.sweetness import BestInterval, best_interval
 from sweetgrad.store import Location
 
 __all__ = [
+    "BATCH_SIZE",
+    "OUTSIDE",
+    "SEED",
     "Ranking",
     "choice_remark",
+    "default_profile",
     "difference",
     "file_names",
     "markdown_table",
     "rank_sweet_gradient",
     "with_interval",
 ]
+
+
+SEED, BATCH_SIZE = 42, 64
+"""The setting of the paper's tables, where they do not say otherwise."""
+
+
+OUTSIDE = "Where the paper's figure lies outside:"
+"""What stands above the remarks on a table."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +80,16 @@ def rank_sweet_gradient(
         for interval in (best.interval, best.runner_up)
     )
     return Ranking(best, chosen, runner_up)
+
+
+def default_profile(measured: Sequence[Labelled]) -> Labelled:
+    """The profile of the paper's setting, else the largest."""
+
+    def order(each: Labelled) -> tuple[bool, bool, int]:
+        spec = each.info.spec
+        return spec.batch_size == BATCH_SIZE, spec.seed == SEED, each.info.status.num_ok
+
+    return max(measured, key=order)
 
 
 def difference(ours: float, low: float, high: float, published: float) -> str:

@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 from scipy.stats import spearmanr
 
-from sweetgrad.analysis import best_interval, loss_summary, rank_correlation, score
+from sweetgrad.analysis import best_interval, loss_summary, params, rank_correlation, score
 from sweetgrad.analysis.reproduction import rank_sweet_gradient, reproduction_page
 from sweetgrad.analysis.reproduction.tables import choice_remark, difference
 from sweetgrad.store import (
@@ -159,6 +159,18 @@ def test_page__table_6_has_estimators_that_train_and_says_which_batch_is_missing
     assert "* `spos` (SPOS): accuracies of sub-networks with inherited weights on 800 images" in page
     assert "It saw 0.4% of the images that the recipe" in page
     assert not [row for row in section(page, "Table 1: CIFAR-10, batch 64") if "spos" in row[0]]
+
+
+def test_page__begins_with_what_it_comes_to(path, page):
+    (row,) = section(page, "Reproduction")
+    profile, accuracy = open_profile(path, SPEC.profile_name), open_accuracy(path, SPEC.space, "cifar10/test")
+    sweet, all_params = (
+        rank_correlation(each, accuracy).correlation
+        for each in (score(profile, best_interval(profile)), params(profile))
+    )
+    assert row[0] == "NAS-Bench-201, CIFAR-10"
+    assert [row[1][:6].strip(), row[4][:6].strip()] == [f"{sweet:.3f}", f"{all_params:.3f}"]
+    assert (row[2], row[5], row[7]) == ("0.888", "0.751", "120")
 
 
 def test_page__initial_loss(path, page):
