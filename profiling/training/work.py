@@ -20,7 +20,7 @@ from sweetgrad.profiling.datasets.splits import stratified_split
 from sweetgrad.profiling.spaces.protocol import Network, SearchSpace
 from sweetgrad.profiling.training.cells import DropPath, WithAuxiliary
 from sweetgrad.profiling.training.descent import Trainer, accuracy_of
-from sweetgrad.profiling.training.images import Augmentation
+from sweetgrad.profiling.training.images import Augmentation, ReadInBatches
 from sweetgrad.profiling.training.recipe import Recipe
 from sweetgrad.store import STATUS, Claim, Location, Shard
 from sweetgrad.store.training import write_training
@@ -33,6 +33,7 @@ JUDGED = ("valid", "test")
 _SHARES = {"valid": 0.1, "test": 0.2}
 _SPLIT_SEED = 0
 _THREADS = 1
+_HASHED_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,11 @@ def train_shard(
     return num_done
 
 
-def make_trainer(course: Course, arch: str) -> tuple[Trainer, Mapping[str, tuple[Tensor, Tensor]]]:
+Part = tuple[Tensor | ReadInBatches, Tensor]
+"""Images and labels of a part of a data set."""
+
+
+def make_trainer(course: Course, arch: str) -> tuple[Trainer, Mapping[str, Part]]:
     """The training of an architecture, not begun yet, and the images and labels of each of `JUDGED`.
 
     Raises
@@ -200,15 +205,26 @@ def _load(dataset: str, data_dir: Path | None) -> Images:
 
 
 @lru_cache(maxsize=1)
-def _tensors(dataset: str, data_dir: Path | None, device: str) -> dict[str, tuple[Tensor, Tensor]]:
+def _tensors(dataset: str, data_dir: Path | None, device: str) -> dict[str, Part]:
     images = _load(dataset, data_dir)
     return {
-        name: (torch.from_numpy(images.x[part]).to(device), torch.from_numpy(images.y[part]).to(device))
+        name: (_images_of(images, part, device), torch.from_numpy(images.y[part]).to(device))
         for name, part in parts_of(images).items()
     }
 
 
+def _images_of(images: Images, part: NDArray[np.int64], device: str) -> Tensor | ReadInBatches:
+    if isinstance(images.x, np.ndarray):
+        return torch.from_numpy(images.x[part]).to(device)
+    return ReadInBatches(images.x, part, device)
+
+
 def _digest(images: Images, part: NDArray[np.int64]) -> str:
-    digest = sha256(np.ascontiguousarray(images.x[part], "<f4").tobytes())
+    digest = sha256()
+    if hasattr(images.x, "digest"):
+        digest.update(images.x.digest(part).encode())
+    else:
+        for start in range(0, len(part), _HASHED_AT_ONCE):
+            digest.update(np.ascontiguousarray(images.x[part[start : start + _HASHED_AT_ONCE]], "<f4").tobytes())
     digest.update(np.ascontiguousarray(images.y[part], "<i8").tobytes())
     return digest.hexdigest()
