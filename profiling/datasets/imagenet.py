@@ -28,8 +28,9 @@ _MAX_PIXELS = 100_000_000
 def load_imagenet(data_dir: Path | None = None, *, seed: int = 42, download: bool = False) -> Images:
     """Find the pictures of a folder in the layout of ImageNet, ``train/n01440764/*.JPEG``.
 
-    Only the pictures of a batch are read, when it is drawn, by as many threads as torch has. Each is scaled so that its shorter side has 256 pixels (bilinear),
-    the middle 224 x 224 of it are taken, and the channels normalised: the usual preprocessing for evaluation.
+    Only the pictures of a batch are read, when it is drawn, by as many threads as torch has. Each is scaled so that its shorter
+    side has 256 pixels (bilinear), the middle 224 x 224 of it are taken, and the channels normalised: the usual preprocessing
+    for evaluation.
 
     Parameters
     ----------
@@ -98,9 +99,9 @@ class _Pictures:
         """SHA-256 of the names of pictures, with their folders, and the sizes of their files: reading them all takes hours."""
         digest = hashlib.sha256()
         for place in places:
-            folder, name = os.path.split(self._files[place])
-            size = os.path.getsize(self._files[place])
-            digest.update(f"{os.path.basename(folder)}/{name} {size}\n".encode(errors="surrogateescape"))
+            file = Path(self._files[place])
+            line = f"{file.parent.name}/{file.name} {file.stat().st_size}\n"
+            digest.update(line.encode(errors="surrogateescape"))
         return digest.hexdigest()
 
 

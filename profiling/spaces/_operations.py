@@ -165,9 +165,10 @@ class FactorizedReduction(nn.Module):
         if out_channels % 2:
             raise ValueError(f"a reduction by two halves needs an even number of channels, got {out_channels}")
         self.relu = nn.ReLU()
-        self.pixels, stride = (_Every(2), 1) if in_channels < _NARROW else (nn.Identity(), 2)
+        is_narrow = in_channels < _NARROW
+        self.pixels: nn.Module = _Every(2) if is_narrow else nn.Identity()
         self.convs = nn.ModuleList(
-            nn.Conv2d(in_channels, out_channels // 2, 1, stride=stride, bias=False) for _ in range(2)
+            nn.Conv2d(in_channels, out_channels // 2, 1, stride=1 if is_narrow else 2, bias=False) for _ in range(2)
         )
         self.norm = nn.BatchNorm2d(out_channels)
 

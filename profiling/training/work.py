@@ -25,7 +25,7 @@ from sweetgrad.profiling.training.recipe import Recipe
 from sweetgrad.store import STATUS, Claim, Location, Shard
 from sweetgrad.store.training import write_training
 
-__all__ = ["JUDGED", "Course", "make_trainer", "parts_of", "train_architecture", "train_shard"]
+__all__ = ["JUDGED", "Course", "check_course", "make_trainer", "parts_of", "train_architecture", "train_shard"]
 
 JUDGED = ("valid", "test")
 """Parts of a data set that a trained network is judged on."""
@@ -163,6 +163,24 @@ def train_shard(
     return num_done
 
 
+def check_course(course: Course, arch: str) -> None:
+    """See that a recipe is for the networks of a space and the size of the images, before thousands of trainings fail.
+
+    Raises
+    ------
+    ValueError
+        If the architecture is not in the space; if the recipe asks for cells that the network has not, or an auxiliary head for
+        larger images.
+    """
+    images = _load(course.dataset, course.data_dir)
+    network = _build(course, images, arch)
+    if course.recipe.drop_path:
+        DropPath(network.module, torch.Generator())
+    if course.recipe.auxiliary_weight:
+        with torch.no_grad():
+            _with_auxiliary(course, images, network).train()(torch.zeros(2, *images.x.shape[1:]))
+
+
 Part = tuple[Tensor | ReadInBatches, Tensor]
 """Images and labels of a part of a data set."""
 
@@ -175,15 +193,11 @@ def make_trainer(course: Course, arch: str) -> tuple[Trainer, Mapping[str, Part]
     ValueError
         If the architecture is not in the space, or has no cells that the recipe asks for.
     """
-    recipe, space = course.recipe, course.space
+    recipe = course.recipe
     images, data = _load(course.dataset, course.data_dir), _tensors(course.dataset, course.data_dir, course.device)
-    # Leaving out what does not matter at initialisation, as the profiled network may, would change the training.
-    build = getattr(space, "build_trainable", getattr(space, "build_literal", space.build))
     torch.manual_seed(course.seed)
-    network: Network = build(arch, in_channels=images.x.shape[1], num_classes=images.num_classes)
-    module = network.module
-    if recipe.auxiliary_weight:
-        module = WithAuxiliary(network, form=getattr(space, "form", "cifar"), num_classes=images.num_classes)
+    network = _build(course, images, arch)
+    module = _with_auxiliary(course, images, network) if recipe.auxiliary_weight else network.module
     module.to(course.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     trainer = Trainer(module, *data["train"], recipe, course.seed)
     if recipe.crop or recipe.flip or recipe.cutout:
@@ -197,6 +211,17 @@ def make_trainer(course: Course, arch: str) -> tuple[Trainer, Mapping[str, Part]
 
         trainer.before_epoch = grow
     return trainer, data
+
+
+def _build(course: Course, images: Images, arch: str) -> Network:
+    space = course.space
+    # Leaving out what does not matter at initialisation, as the profiled network may, would change the training.
+    build = getattr(space, "build_trainable", getattr(space, "build_literal", space.build))
+    return build(arch, in_channels=images.x.shape[1], num_classes=images.num_classes)
+
+
+def _with_auxiliary(course: Course, images: Images, network: Network) -> WithAuxiliary:
+    return WithAuxiliary(network, form=getattr(course.space, "form", "cifar"), num_classes=images.num_classes)
 
 
 @lru_cache(maxsize=1)
