@@ -8,12 +8,13 @@ from typing import Any
 from rich.console import Console
 
 from sweetgrad.flows.cluster_config import read_cluster_config
+from sweetgrad.flows.evaluations import SearchedSpace, searched_variant
 from sweetgrad.flows.handout import Run
 from sweetgrad.flows.inputs import check_workers, find_table, resolve_device
 from sweetgrad.flows.provenance import provenance
 from sweetgrad.flows.run import ProfileSummary, _run_shards, check_details, with_details
 from sweetgrad.flows.selection import select_archs
-from sweetgrad.profiling import load_batch, load_space, make_spec, registry
+from sweetgrad.profiling import SearchSpace, load_batch, load_space, make_spec, registry
 from sweetgrad.store import STATUS, ProfileSpec, create_estimators, open_estimators, open_profile, record_run
 from sweetgrad.store.access import absolute
 from sweetgrad.store.estimators import DETAILS
@@ -89,10 +90,7 @@ def estimate(
     spec = ProfileSpec.from_attrs(data.attrs["spec"])
     resolve_device(spec.device, remote=scheduler is not None or cluster is not None)
     table = space_file or find_table(spec.space, data_dir)
-    options = dict(spec.space_options)
-    if table is None and getattr(registry.load("spaces", spec.space), "open_ended", False):
-        options["num_archs"] = data.sizes["arch"]  # as far as the profile has grown
-    space = load_space(spec.space, table=table, options=options)
+    space = _space_of(spec, data["arch"].values.tolist(), table)
     batch = load_batch(
         spec.dataset,
         batch_size=spec.batch_size,
@@ -121,3 +119,14 @@ def estimate(
     status = open_estimators(location, profile)["status"].sel(estimator=names).values[rows]
     num_failed = int((status == STATUS["failed"]).any(axis=1).sum())
     return ProfileSummary(profile, len(rows), num_done, num_left, num_failed, time.monotonic() - start)
+
+
+def _space_of(spec: ProfileSpec, archs: list[str], table: str | Path | None) -> SearchSpace:
+    """The space of a profile with these architectures: its own list as far as the profile has grown, or what a search came to."""
+    options = dict(spec.space_options)
+    space = load_space(spec.space, table=table, options=options)
+    if spec.variant == searched_variant(space.variant):
+        return SearchedSpace(space, archs)
+    if table is None and getattr(registry.load("spaces", spec.space), "open_ended", False):
+        return load_space(spec.space, table=table, options={**options, "num_archs": len(archs)})
+    return space

@@ -27,10 +27,21 @@ from sweetgrad.store import (
 from sweetgrad.store.claims import find_expired
 from sweetgrad.store.shards import Shard, read_shard
 
-__all__ = ["Evaluations", "SearchedSpace"]
+__all__ = ["Evaluations", "SearchedSpace", "searched_variant"]
 
 _SHARD_SIZE = 25
 """Small, since a shard is written anew with every architecture: 25 rows take about 0.1 s."""
+
+
+def searched_variant(variant: str) -> str:
+    """Variant of a space as a search sees it.
+
+    Examples
+    --------
+    >>> searched_variant("c16-n8"), searched_variant("")
+    ('c16-n8-search', 'search')
+    """
+    return "-".join(part for part in (variant, "search") if part)
 
 
 class SearchedSpace:
@@ -44,9 +55,15 @@ class SearchedSpace:
     def __init__(self, space: SearchSpace, archs: list[str]) -> None:
         self.space, self.archs = space, archs
         self.name, self.init = space.name, space.init
-        self.variant = "-".join(part for part in (space.variant, "search") if part)
+        self.variant = searched_variant(space.variant)
         self.layer_names, self.input_size = space.layer_names, space.input_size
         self.options: Mapping[str, Any] = getattr(space, "options", {})
+        for form in (
+            "build_literal",
+            "build_thin",
+        ):  # other forms of a network, which estimators ask for where there are any
+            if hasattr(space, form):
+                setattr(self, form, getattr(space, form))
 
     def __len__(self) -> int:
         """Architectures so far."""

@@ -80,6 +80,11 @@ class Work(Protocol):
         ...
 
     @property
+    def stopping(self) -> str:
+        """What becomes of the architectures in hand after Ctrl-C, in words."""
+        ...
+
+    @property
     def device(self) -> str:
         """``cpu`` or ``cuda``."""
         ...
@@ -118,6 +123,7 @@ class Run:
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     verb: str = "profile"
     doing: str = "profiling"
+    stopping: str = "finishing the networks in hand, then writing them"
 
     @property
     def device(self) -> str:
@@ -263,7 +269,7 @@ class Workers:
             return 0  # another run has it
         except distributed.KilledWorker as error:
             raise RuntimeError(
-                f"workers died again and again on architectures {shard.start} to {shard.stop - 1}, most likely for want of "
+                f"workers died again and again on {_task_run_name(shard)}, most likely for want of "
                 "memory: try fewer --workers or a smaller --batch-size. All other shards are written."
             ) from error
         except Exception as error:

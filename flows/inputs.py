@@ -7,7 +7,7 @@ import torch
 
 from sweetgrad.profiling import registry
 
-__all__ = ["check_workers", "find_table", "resolve_device"]
+__all__ = ["check_label", "check_workers", "find_table", "resolve_device"]
 
 
 def find_table(space: str, data_dir: str | Path | None, *, download: bool = False) -> Path | None:
@@ -42,3 +42,9 @@ def check_workers(*, workers: int | None, scheduler: str | None, cluster: Any) -
         raise ValueError(
             f"either a scheduler or a cluster, not both: got {scheduler}, a cluster that runs, and {cluster}, which builds one"
         )
+
+
+def check_label(label: str) -> None:
+    """Raise ``ValueError`` for a label that cannot name a data set in the accuracy table, of which LABEL/SPLIT is asked for."""
+    if not label or "/" in label or label.startswith("."):
+        raise ValueError(f"a label is a name without '/' that does not begin with '.', such as digits; got {label!r}")

@@ -13,7 +13,13 @@ __all__ = ["draining"]
 
 
 @contextmanager
-def draining(stop: threading.Event, *, console: Console, on_stop: Callable[[], None] = lambda: None) -> Iterator[None]:
+def draining(
+    stop: threading.Event,
+    *,
+    console: Console,
+    on_stop: Callable[[], None] = lambda: None,
+    stopping: str = "finishing the networks in hand, then writing them",
+) -> Iterator[None]:
     """Set ``stop`` at the first SIGINT or SIGTERM; leave the process at once when the same comes again.
 
     SIGTERM after SIGINT asks for nothing new: Ctrl-C on ``sweetgrad serve`` reaches its runs, which it then tells to end as well.
@@ -27,6 +33,8 @@ def draining(stop: threading.Event, *, console: Console, on_stop: Callable[[], N
     on_stop
         Called once from a thread of its own when ``stop`` is set: a signal handler must not wait for a lock that the code it
         interrupted may hold.
+    stopping
+        What happens between the first signal and the end, for the person who waits.
     """
 
     def watch() -> None:
@@ -40,9 +48,7 @@ def draining(stop: threading.Event, *, console: Console, on_stop: Callable[[], N
         seen.add(signum)
         if stop.is_set():
             return
-        console.print(
-            "\n[bold]Stopping[/]: finishing the networks in hand, then writing them. Press Ctrl-C again to leave at once."
-        )
+        console.print(f"\n[bold]Stopping[/]: {stopping}. Press Ctrl-C again to leave at once.")
         stop.set()
 
     seen: set[int] = set()

@@ -112,7 +112,10 @@ def _measure(
         else nullcontext(),
     ):
         try:
-            with _subscribed(client, run.id, count), draining(stop, console=console, on_stop=workers.ask_to_stop):
+            with (
+                _subscribed(client, run.id, count),
+                draining(stop, console=console, on_stop=workers.ask_to_stop, stopping=run.stopping),
+            ):
                 while shards and not stop.is_set():
                     free, expired = others.leave_out(shards)
                     workers.profile(free, expired)

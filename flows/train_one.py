@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
-from sweetgrad.flows.inputs import find_table, resolve_device
+from sweetgrad.flows.inputs import check_label, find_table, resolve_device
 from sweetgrad.flows.interrupt import draining
 from sweetgrad.profiling import load_space
 from sweetgrad.profiling.architectures import deterministic
@@ -18,6 +18,7 @@ from sweetgrad.profiling.training import (
     Course,
     Recipe,
     accuracy_of,
+    check_course,
     load_checkpoint,
     make_trainer,
     save_checkpoint,
@@ -25,6 +26,7 @@ from sweetgrad.profiling.training import (
 )
 from sweetgrad.store import ImportReport, Location, import_accuracy, parse_genotype
 from sweetgrad.store.access import absolute
+from sweetgrad.store.profiles import create_store
 
 __all__ = ["train_one"]
 
@@ -72,11 +74,20 @@ def train_one(
     Raises
     ------
     ValueError
-        If the architecture is not in the space, or a checkpoint cannot be read.
+        If the architecture is not in the space, the recipe not for it, a checkpoint cannot be read, or an option makes no sense.
+    NotAStoreError
+        If there is something else where the store should be.
     DivergedError
         If the loss is not finite; the last checkpoint stays.
     """
     console = console or Console(stderr=True)
+    label = dataset if label is None else label
+    check_label(label)
+    if threads < 1:
+        raise ValueError(f"threads must be at least 1, got {threads}")
+    folder_of_checkpoints = Path(checkpoints)
+    if folder_of_checkpoints.exists() and not folder_of_checkpoints.is_dir():
+        raise ValueError(f"checkpoints go into a folder, and {checkpoints} is a file: give another --checkpoints")
     device = resolve_device(device, remote=False)
     search_space = load_space(space, table=space_file or find_table(space, data_dir), options=space_options)
     if hasattr(search_space, "form"):
@@ -84,13 +95,19 @@ def train_one(
     folder = None if data_dir is None else Path(data_dir).expanduser().resolve()
     course = Course(search_space, dataset, folder, recipe, seed, device)
     settings = {"arch": arch, **course.settings()}
-    path = Path(checkpoints) / f"{settings_digest(settings)}.pt"
+    path = folder_of_checkpoints / f"{settings_digest(settings)}.pt"
     stop = threading.Event()
     with deterministic(threads):
+        check_course(course, arch)
         trainer, data = make_trainer(course, arch)
+        create_store(
+            absolute(store)
+        )  # that there can be none in this place must be known before the training, not after
         if load_checkpoint(path, trainer, settings):
             console.print(f"Going on after epoch {trainer.epoch} of {recipe.epochs}, from {path}.")
-        with draining(stop, console=console):
+        else:
+            console.print(f"Beginning; the checkpoint of every epoch goes to {path}.")
+        with draining(stop, console=console, stopping="finishing the epoch, then writing its checkpoint"):
             while trainer.epoch < recipe.epochs and not stop.is_set():
                 start = time.monotonic()
                 done = trainer.run_epoch()
@@ -102,7 +119,7 @@ def train_one(
         rows = [
             {
                 "arch": arch,
-                "dataset": label or dataset,
+                "dataset": label,
                 "split": part,
                 "epochs": recipe.epochs,
                 "accuracy": accuracy_of(trainer.module, *data[part]),
@@ -110,6 +127,7 @@ def train_one(
             }
             for part in JUDGED
         ]
+    console.print(", ".join(f"{label}/{row['split']}: {row['accuracy']:.2f} %" for row in rows), markup=False)
     table = pd.DataFrame(rows)
     table.attrs["settings"] = settings
     return import_accuracy(absolute(store), space=search_space.name, table=table, source=f"sweetgrad train {path.stem}")

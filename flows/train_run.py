@@ -12,7 +12,7 @@ from rich.console import Console
 
 from sweetgrad.flows.cluster_config import read_cluster_config
 from sweetgrad.flows.handout import num_rows
-from sweetgrad.flows.inputs import check_workers, find_table, resolve_device
+from sweetgrad.flows.inputs import check_label, check_workers, find_table, resolve_device
 from sweetgrad.flows.profile_flow import profile_flow
 from sweetgrad.flows.provenance import provenance
 from sweetgrad.flows.selection import select_archs
@@ -20,7 +20,7 @@ from sweetgrad.flows.startup import started
 from sweetgrad.flows.worker import run_trainings
 from sweetgrad.profiling import load_space, registry
 from sweetgrad.profiling.architectures import ArchIds
-from sweetgrad.profiling.training import JUDGED, Course, Recipe
+from sweetgrad.profiling.training import JUDGED, Course, Recipe, check_course
 from sweetgrad.store import STATUS, Location, Shard, open_training
 from sweetgrad.store.access import absolute
 from sweetgrad.store.training import (
@@ -45,6 +45,8 @@ class TrainSummary:
         Trainings asked for; those that this run did; those that are left, 0 unless it was interrupted.
     num_failed
         Trainings asked for whose loss was not finite, or that raised.
+    failure
+        Why the first of these failed; empty if none did.
     num_archs
         Architectures with an accuracy of this label.
     seconds
@@ -57,6 +59,7 @@ class TrainSummary:
     num_done: int
     num_left: int
     num_failed: int
+    failure: str
     num_archs: int
     seconds: float
 
@@ -75,6 +78,7 @@ class _Trainings:
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     verb: str = "train"
     doing: str = "training"
+    stopping: str = "giving up the trainings in hand after their epoch; what is done is written"
 
     @property
     def device(self) -> str:
@@ -143,9 +147,10 @@ def train(
     """
     start = time.monotonic()
     console = console or Console(stderr=True)
-    label = label or dataset
+    label = dataset if label is None else label
     check_workers(workers=workers, scheduler=scheduler, cluster=cluster)
-    _check(seeds=seeds, label=label)
+    check_label(label)
+    _check_seeds(seeds)
     config = None if cluster is None else read_cluster_config(cluster, num_workers=workers)
     device = resolve_device(device, remote=scheduler is not None or cluster is not None)
     table = space_file or find_table(space, data_dir)
@@ -155,6 +160,7 @@ def train(
     registry.load("datasets", dataset)
     courses = [Course(search_space, dataset, folder, recipe, seed, device) for seed in dict.fromkeys(seeds)]
     settings = [course.settings() for course in courses]
+    check_course(courses[0], search_space.arch_id(rows[0]))
     location = absolute(store)
     runs = []
     for course, each in zip(courses, settings, strict=True):
@@ -192,24 +198,23 @@ def train(
                 done, num_left = profile_flow(run, shards, client=client, console=console, watched=False)
                 num_done += done
     num_archs = collect_trainings(location, space=search_space.name, label=label)
-    status = [open_training(location, run.name)["status"].values[list(rows)] for run in runs]
-    num_failed = sum(int((each == STATUS["failed"]).sum()) for each in status)
+    asked = [open_training(location, run.name).isel(arch=list(rows)) for run in runs]
+    failures = [text for each in asked for text in each["message"].values[each["status"].values == STATUS["failed"]]]
     return TrainSummary(
         search_space.name,
         label,
         len(rows) * len(runs),
         num_done,
         num_left,
-        num_failed,
+        len(failures),
+        str(failures[0]) if failures else "",
         num_archs,
         time.monotonic() - start,
     )
 
 
-def _check(*, seeds: Sequence[int], label: str) -> None:
+def _check_seeds(seeds: Sequence[int]) -> None:
     if not seeds or min(seeds) < 0:
         raise ValueError(
             f"expected one or more seeds from 0 on, such as 0,1; got {', '.join(map(str, seeds)) or 'none'}"
         )
-    if not label or "/" in label:
-        raise ValueError(f"a label is a name without '/', such as digits; got {label!r}")

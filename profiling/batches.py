@@ -20,7 +20,8 @@ class Images:
     name
         Name of the data set.
     x
-        Normalised images, float32, shape (N, C, H, W).
+        Normalised images, float32, shape (N, C, H, W): an array, or, for images that memory would not hold, what gives one at
+        an array of positions and has ``shape``. Its method ``digest(positions)``, if any, names them without reading them all.
     y
         Labels, int64, shape (N,), in 0..num_classes-1.
     num_classes

@@ -40,11 +40,13 @@ from sweetgrad.store.spec import ProfileSpec
 __all__ = [
     "DEFAULT_SHARD_SIZE",
     "create_profile",
+    "create_store",
     "finalise_profile",
     "list_profiles",
     "open_profile",
     "open_store",
     "record_run",
+    "refuse_file",
     "stored_archs",
 ]
 
@@ -180,8 +182,7 @@ def create_profile(
     """
     if shard_size is not None and shard_size < 1:
         raise ValueError(f"shard_size must be at least 1, got {shard_size}")
-    if not is_remote(location) and Path(str(location)).is_file():
-        raise NotAStoreError(f"{location} is a file: expected a folder of a zarr store, or a new path.")
+    refuse_file(location)
     with exclusively(location):
         return _create_profile(_create_root(location), location, spec, arch, layers, shard_size, may_grow)
 
@@ -286,6 +287,25 @@ def consolidate(root: zarr.Group) -> None:
         # zarr warns that the v3 specification does not name consolidated metadata; readers without it are served as well.
         warnings.simplefilter("ignore", ZarrUserWarning)
         zarr.consolidate_metadata(root.store)
+
+
+def create_store(location: Location) -> None:
+    """Make an empty store, or see that the one there can be written to.
+
+    Raises
+    ------
+    NotAStoreError
+        If there is something else.
+    """
+    refuse_file(location)
+    with exclusively(location):
+        _create_root(location)
+
+
+def refuse_file(location: Location) -> None:
+    """Raise `NotAStoreError` where a store cannot be made, since there is a file."""
+    if not is_remote(location) and Path(str(location)).is_file():
+        raise NotAStoreError(f"{location} is a file: expected a folder of a zarr store, or a new path.")
 
 
 def _create_root(location: Location) -> zarr.Group:

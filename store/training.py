@@ -15,7 +15,7 @@ from sweetgrad.store.access import Location, child_groups, open_root
 from sweetgrad.store.accuracy import _load, _profile_archs, _replace, _source_entry, recover_accuracy
 from sweetgrad.store.claims import Claim, exclusively
 from sweetgrad.store.errors import CorruptShardError, NotAStoreError, SpecMismatchError
-from sweetgrad.store.profiles import _create_root, _now, editing
+from sweetgrad.store.profiles import _create_root, _now, editing, refuse_file
 from sweetgrad.store.schema import STATUS, Variable
 from sweetgrad.store.shards import Shard, _by_shard, _is_done, _without
 
@@ -84,6 +84,7 @@ def create_training(
         If the group is there with other settings or architectures; every difference is named.
     """
     name = f"{space}/{TRAINING}/{label}/seed{seed}"
+    refuse_file(location)
     with exclusively(location):
         root = _create_root(location)
         group = root.get(name)
@@ -102,11 +103,11 @@ def create_training(
 
 
 def _require_equal(group: zarr.Group, settings: Mapping[str, Any], arch: Sequence[str], *, where: str) -> None:
-    stored: dict[str, Any] = dict(group.attrs["settings"])  # type: ignore[arg-type]
+    stored, asked = _flat(dict(group.attrs["settings"])), _flat(settings)  # type: ignore[arg-type]
     lines = [
-        f"  {key}: stored {stored.get(key)!r}, asked {settings.get(key)!r}"
-        for key in sorted({*stored, *settings})
-        if stored.get(key) != settings.get(key)
+        f"  {key}: stored {stored.get(key)!r}, asked {asked.get(key)!r}"
+        for key in sorted({*stored, *asked})
+        if stored.get(key) != asked.get(key)
     ]
     if np.asarray(group["arch"][:]).tolist() != list(arch):  # type: ignore[index]
         lines.append("  architectures: another list, or another order (give the same --space-file)")
@@ -115,6 +116,14 @@ def _require_equal(group: zarr.Group, settings: Mapping[str, Any], arch: Sequenc
             f"{where} was made with other settings:\n" + "\n".join(lines) + "\n"
             "Ask for the same, or keep these accuracies apart under another --label."
         )
+
+
+def _flat(settings: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+    """Settings that hold settings as one dictionary, with keys such as ``recipe.epochs``, so that a difference is one value."""
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        found |= _flat(value, f"{where}{key}.") if isinstance(value, Mapping) else {f"{where}{key}": value}
+    return found
 
 
 def record_training_run(location: Location, name: str, facts: Mapping[str, Any]) -> None:

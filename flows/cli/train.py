@@ -31,7 +31,12 @@ def train(
     space: Annotated[
         str, typer.Option(help="Search space: nas-bench-201, nas-bench-101, ... or one of your own.")
     ] = "nas-bench-201",
-    dataset: Annotated[str, typer.Option(help="digits, cifar10, cifar100, imagenet16-120, or your own.")] = "digits",
+    dataset: Annotated[
+        str,
+        typer.Option(
+            help="digits, cifar10, cifar100, imagenet16-120, imagenet (a folder of pictures for each class), or your own."
+        ),
+    ] = "digits",
     data_dir: DataDirOption = None,
     space_file: SpaceFileOption = None,
     space_option: SpaceOption = None,
@@ -67,7 +72,7 @@ def train(
     Recipes: digits-201, darts-cifar, darts-imagenet.
 
     Every training is written when it is done, and what is there is not run again, so the same command resumes. Ctrl-C gives up
-    the trainings in hand.
+    the trainings in hand; with --arch it ends after the epoch.
     """
     from sweetgrad.profiling.training import find_recipe
 
@@ -89,6 +94,9 @@ def train(
     }
     location = locate(store, storage_option)
     if arch is not None:
+        _refuse_for_one(
+            archs=archs != "all", workers=workers, scheduler=scheduler, cluster=cluster, retry_failed=retry_failed
+        )
         _train_one(location, arch, numbers, checkpoints=checkpoints, threads=threads, **shared)
         return
     from sweetgrad.flows.train_run import train as run_train
@@ -112,11 +120,25 @@ def train(
         console.print(f"{summary.num_done} trainings in {summary.seconds:.0f} s.")
     else:
         console.print(f"All {summary.num_asked} trainings are in the store already.")
-    failed = f" {summary.num_failed} failed; the store holds why." if summary.num_failed else ""
+    if summary.num_failed:
+        console.print(
+            f"{summary.num_failed} of {summary.num_asked} have failed, the first with: {escape(summary.failure)} "
+            "--retry-failed runs them again."
+        )
+    if not summary.num_archs:
+        raise typer.Exit(1)
     console.print(
-        f"Accuracies [bold]{escape(summary.label)}/test[/] of {summary.num_archs} architectures in {store}.{failed} "
-        f"Next: [bold]sweetgrad correlate {store} --accuracy {escape(summary.label)}/test[/]"
+        f"Accuracies [bold]{escape(summary.label)}/test[/] of {summary.num_archs} architectures in {escape(store)}. "
+        f"Next: [bold]sweetgrad correlate {escape(store)} --accuracy {escape(summary.label)}/test[/]"
     )
+
+
+def _refuse_for_one(**given: Any) -> None:
+    names = ", ".join(f"--{name.replace('_', '-')}" for name, value in given.items() if value)
+    if names:
+        raise ValueError(
+            f"--arch trains one network in this process, for which {names} would say nothing: leave it out"
+        )
 
 
 def _train_one(store: Location, arch: str, seeds: list[int], **settings: Any) -> None:

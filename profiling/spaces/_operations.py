@@ -66,6 +66,13 @@ DARTS_OPERATIONS = (
 OPERATIONS = frozenset({"none", "skip_connect", *_POOLS, *CONVOLUTIONS})
 """Every operation that can be built."""
 
+_NARROW = 16
+"""Input channels below which a 1x1 convolution with a stride is one without, of the pixels that it would see.
+
+Both are the same function. But where channels are fewer than its vectors are long, oneDNN's gradient of the strided one in
+channels-last writes beyond its workspace (oneDNN issue 6035): the process dies, or the numbers of something else are wrong.
+"""
+
 
 def operation(name: str, channels: int, stride: int) -> nn.Module:
     """Build one of `OPERATIONS`; with stride 2 it halves height and width, rounded up."""
@@ -102,10 +109,24 @@ def _block(block: Block, channels: int, stride: int) -> list[nn.Module]:
         ]
         padding = [dilation * (size - 1) // 2 for size in kernel]
         groups = channels if depthwise else 1
+        if kernel == (1, 1) and max(along) > 1 and channels < _NARROW:
+            convs.append(_Every(stride))
+            along = [1, 1]
         convs.append(
             nn.Conv2d(channels, channels, kernel, tuple(along), tuple(padding), dilation, groups=groups, bias=False)  # type: ignore[arg-type]
         )
     return [nn.ReLU(), *convs, nn.BatchNorm2d(channels)]
+
+
+class _Every(nn.Module):
+    """Every ``stride``-th pixel of every ``stride``-th row."""
+
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, :, :: self.stride, :: self.stride]
 
 
 class _Zero(nn.Module):
@@ -144,7 +165,11 @@ class FactorizedReduction(nn.Module):
         if out_channels % 2:
             raise ValueError(f"a reduction by two halves needs an even number of channels, got {out_channels}")
         self.relu = nn.ReLU()
-        self.convs = nn.ModuleList(nn.Conv2d(in_channels, out_channels // 2, 1, stride=2, bias=False) for _ in range(2))
+        is_narrow = in_channels < _NARROW
+        self.pixels: nn.Module = _Every(2) if is_narrow else nn.Identity()
+        self.convs = nn.ModuleList(
+            nn.Conv2d(in_channels, out_channels // 2, 1, stride=1 if is_narrow else 2, bias=False) for _ in range(2)
+        )
         self.norm = nn.BatchNorm2d(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -157,4 +182,4 @@ class FactorizedReduction(nn.Module):
             if height % 2 or width % 2
             else x[:, :, 1:, 1:]
         )
-        return self.norm(torch.cat([self.convs[0](x), self.convs[1](further)], dim=1))  # type: ignore[no-any-return]
+        return self.norm(torch.cat([self.convs[0](self.pixels(x)), self.convs[1](self.pixels(further))], dim=1))  # type: ignore[no-any-return]

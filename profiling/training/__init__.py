@@ -3,11 +3,12 @@
 from sweetgrad.profiling.training.cells import DropPath, WithAuxiliary
 from sweetgrad.profiling.training.checkpoints import load_checkpoint, save_checkpoint, settings_digest
 from sweetgrad.profiling.training.descent import DivergedError, Epoch, Trainer, accuracy_of
-from sweetgrad.profiling.training.images import Augmentation
+from sweetgrad.profiling.training.images import Augmentation, ReadInBatches
 from sweetgrad.profiling.training.recipe import RECIPES, Recipe, find_recipe
 from sweetgrad.profiling.training.work import (
     JUDGED,
     Course,
+    check_course,
     make_trainer,
     parts_of,
     train_architecture,
@@ -22,10 +23,12 @@ __all__ = [
     "DivergedError",
     "DropPath",
     "Epoch",
+    "ReadInBatches",
     "Recipe",
     "Trainer",
     "WithAuxiliary",
     "accuracy_of",
+    "check_course",
     "find_recipe",
     "load_checkpoint",
     "make_trainer",

@@ -63,6 +63,7 @@ class WithAuxiliary(nn.Module):
         self.network = network.module
         cells = _cells(network.module)
         self._seen: list[Tensor] = []
+        self._least = 8 if form == "cifar" else 7
         cell = cells[2 * len(cells) // 3]
         cell.register_forward_hook(self._keep)
         self.head = _auxiliary_head(_width(cell), form=form)
@@ -77,7 +78,13 @@ class WithAuxiliary(nn.Module):
         logits: Tensor = self.network(x)
         if not self.training:
             return logits
-        return logits, self.classifier(self.head(self._seen.pop()).mean((2, 3)))
+        seen = self._seen.pop()
+        if min(seen.shape[2:]) < self._least:
+            raise ValueError(
+                f"an auxiliary head needs {self._least}x{self._least} pixels after the second reduction cell, and images of "
+                f"{x.shape[2]}x{x.shape[3]} leave {seen.shape[2]}x{seen.shape[3]}: take larger images or another recipe"
+            )
+        return logits, self.classifier(self.head(seen).mean((2, 3)))
 
 
 def _auxiliary_head(width: int, *, form: Form) -> nn.Sequential:

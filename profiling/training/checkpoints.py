@@ -1,6 +1,7 @@
 """A training on disk: whole after every epoch, and read without running anything."""
 
 import hashlib
+import io
 import json
 import pickle
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 import torch
 
-from sweetgrad.profiling._whole_file import whole_file
+from sweetgrad.profiling._whole_file import PARTIAL, whole_file
 from sweetgrad.profiling.training.descent import Trainer
 
 __all__ = ["load_checkpoint", "save_checkpoint", "settings_digest"]
@@ -21,12 +22,15 @@ def settings_digest(settings: dict[str, Any]) -> str:
 
 def save_checkpoint(path: Path, trainer: Trainer, settings: dict[str, Any]) -> None:
     """Write the state of a training, tensors and numbers alone; a crash at any moment leaves the last whole checkpoint."""
+    # In memory first: on a full disk torch says "unexpected pos 64 vs 0", and a file what is the matter.
+    buffer = io.BytesIO()
+    torch.save({"settings": json.dumps(settings, sort_keys=True), **trainer.state()}, buffer)
     with whole_file(path) as file:
-        torch.save({"settings": json.dumps(settings, sort_keys=True), **trainer.state()}, file)
+        file.write(buffer.getbuffer())
 
 
 def load_checkpoint(path: Path, trainer: Trainer, settings: dict[str, Any]) -> bool:
-    """Bring a trainer to where a checkpoint was written, if there is one.
+    """Bring a trainer to where a checkpoint was written, if there is one; parts of files that a crash left are removed.
 
     Returns
     -------
@@ -37,6 +41,8 @@ def load_checkpoint(path: Path, trainer: Trainer, settings: dict[str, Any]) -> b
     ValueError
         If the file is no checkpoint, is damaged, names anything but tensors and numbers, or is that of another training.
     """
+    for part in path.parent.glob(f"{path.name}.*{PARTIAL}"):
+        part.unlink(missing_ok=True)
     if not path.exists():
         return False
     try:

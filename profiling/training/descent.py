@@ -10,11 +10,13 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everyone knows it by
 from torch import Tensor, nn
 
+from sweetgrad.profiling.training.images import ReadInBatches
 from sweetgrad.profiling.training.recipe import Recipe
 
 __all__ = ["DivergedError", "Epoch", "Trainer", "accuracy_of"]
 
 _EVALUATE_AT_ONCE = 1024
+_PIXELS_AT_ONCE = 1 << 22
 
 
 class DivergedError(ArithmeticError):
@@ -49,7 +51,7 @@ class Trainer:
     module
         Network, on the device of the images; gives logits, or logits and those of an auxiliary head.
     x, y
-        Training images, shape (N, C, H, W), and labels, shape (N,).
+        Training images, shape (N, C, H, W), in memory or read when a batch needs them, and labels, shape (N,).
     recipe, seed
         How to train; seed of the order of images and of everything that is random about them.
     augment, before_epoch
@@ -61,7 +63,7 @@ class Trainer:
     """
 
     module: nn.Module
-    x: Tensor
+    x: Tensor | ReadInBatches
     y: Tensor
     recipe: Recipe
     seed: int
@@ -159,13 +161,15 @@ class Trainer:
         self.epoch, self.seconds = int(state["epoch"]), float(state["seconds"])
 
 
-def accuracy_of(module: nn.Module, x: Tensor, y: Tensor) -> float:
+def accuracy_of(module: nn.Module, x: Tensor | ReadInBatches, y: Tensor) -> float:
     """Share of images whose class is the network's first guess, in %, in evaluation mode."""
     module.eval()
     num_right = 0
+    height, width = x[:1].shape[2:]
+    at_once = min(_EVALUATE_AT_ONCE, max(1, _PIXELS_AT_ONCE // (height * width)))
     with torch.inference_mode():
-        for start in range(0, len(y), _EVALUATE_AT_ONCE):
-            part = slice(start, start + _EVALUATE_AT_ONCE)
+        for start in range(0, len(y), at_once):
+            part = slice(start, start + at_once)
             logits = module(x[part].contiguous(memory_format=torch.channels_last))
             num_right += int((logits.argmax(1) == y[part]).sum())
     return 100 * num_right / len(y)

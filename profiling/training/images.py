@@ -1,10 +1,39 @@
-"""What is random about training images: crop, flip, cutout, all from the one generator of the training."""
+"""Training images: those that are read when a batch needs them, and what is random about all: crop, flip, cutout."""
 
+from typing import Any
+
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everyone knows it by
+from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["Augmentation"]
+__all__ = ["Augmentation", "ReadInBatches"]
+
+
+class ReadInBatches:
+    """Images of a part of a data set that memory would not hold; indexed as the tensor of all of them would be.
+
+    Parameters
+    ----------
+    x
+        Gives images, float32, at an array of positions (`sweetgrad.profiling.Images`).
+    places
+        Positions of the part.
+    device
+        Where the images of a batch are put.
+    """
+
+    def __init__(self, x: Any, places: NDArray[np.int64], device: str) -> None:
+        self._x, self._places = x, places
+        self.device = torch.device(device)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, index: Tensor | slice) -> Tensor:
+        places = self._places[index if isinstance(index, slice) else index.numpy(force=True)]
+        return torch.from_numpy(self._x[places]).to(self.device)
 
 
 class Augmentation:

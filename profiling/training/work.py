@@ -20,12 +20,12 @@ from sweetgrad.profiling.datasets.splits import stratified_split
 from sweetgrad.profiling.spaces.protocol import Network, SearchSpace
 from sweetgrad.profiling.training.cells import DropPath, WithAuxiliary
 from sweetgrad.profiling.training.descent import Trainer, accuracy_of
-from sweetgrad.profiling.training.images import Augmentation
+from sweetgrad.profiling.training.images import Augmentation, ReadInBatches
 from sweetgrad.profiling.training.recipe import Recipe
 from sweetgrad.store import STATUS, Claim, Location, Shard
 from sweetgrad.store.training import write_training
 
-__all__ = ["JUDGED", "Course", "make_trainer", "parts_of", "train_architecture", "train_shard"]
+__all__ = ["JUDGED", "Course", "check_course", "make_trainer", "parts_of", "train_architecture", "train_shard"]
 
 JUDGED = ("valid", "test")
 """Parts of a data set that a trained network is judged on."""
@@ -33,6 +33,7 @@ JUDGED = ("valid", "test")
 _SHARES = {"valid": 0.1, "test": 0.2}
 _SPLIT_SEED = 0
 _THREADS = 1
+_HASHED_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,29 @@ def train_shard(
     return num_done
 
 
-def make_trainer(course: Course, arch: str) -> tuple[Trainer, Mapping[str, tuple[Tensor, Tensor]]]:
+def check_course(course: Course, arch: str) -> None:
+    """See that a recipe is for the networks of a space and the size of the images, before thousands of trainings fail.
+
+    Raises
+    ------
+    ValueError
+        If the architecture is not in the space; if the recipe asks for cells that the network has not, or an auxiliary head for
+        larger images.
+    """
+    images = _load(course.dataset, course.data_dir)
+    network = _build(course, images, arch)
+    if course.recipe.drop_path:
+        DropPath(network.module, torch.Generator())
+    if course.recipe.auxiliary_weight:
+        with torch.no_grad():
+            _with_auxiliary(course, images, network).train()(torch.zeros(2, *images.x.shape[1:]))
+
+
+Part = tuple[Tensor | ReadInBatches, Tensor]
+"""Images and labels of a part of a data set."""
+
+
+def make_trainer(course: Course, arch: str) -> tuple[Trainer, Mapping[str, Part]]:
     """The training of an architecture, not begun yet, and the images and labels of each of `JUDGED`.
 
     Raises
@@ -170,15 +193,11 @@ def make_trainer(course: Course, arch: str) -> tuple[Trainer, Mapping[str, tuple
     ValueError
         If the architecture is not in the space, or has no cells that the recipe asks for.
     """
-    recipe, space = course.recipe, course.space
+    recipe = course.recipe
     images, data = _load(course.dataset, course.data_dir), _tensors(course.dataset, course.data_dir, course.device)
-    # Leaving out what does not matter at initialisation, as the profiled network may, would change the training.
-    build = getattr(space, "build_trainable", getattr(space, "build_literal", space.build))
     torch.manual_seed(course.seed)
-    network: Network = build(arch, in_channels=images.x.shape[1], num_classes=images.num_classes)
-    module = network.module
-    if recipe.auxiliary_weight:
-        module = WithAuxiliary(network, form=getattr(space, "form", "cifar"), num_classes=images.num_classes)
+    network = _build(course, images, arch)
+    module = _with_auxiliary(course, images, network) if recipe.auxiliary_weight else network.module
     module.to(course.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     trainer = Trainer(module, *data["train"], recipe, course.seed)
     if recipe.crop or recipe.flip or recipe.cutout:
@@ -194,21 +213,43 @@ def make_trainer(course: Course, arch: str) -> tuple[Trainer, Mapping[str, tuple
     return trainer, data
 
 
+def _build(course: Course, images: Images, arch: str) -> Network:
+    space = course.space
+    # Leaving out what does not matter at initialisation, as the profiled network may, would change the training.
+    build = getattr(space, "build_trainable", getattr(space, "build_literal", space.build))
+    return build(arch, in_channels=images.x.shape[1], num_classes=images.num_classes)
+
+
+def _with_auxiliary(course: Course, images: Images, network: Network) -> WithAuxiliary:
+    return WithAuxiliary(network, form=getattr(course.space, "form", "cifar"), num_classes=images.num_classes)
+
+
 @lru_cache(maxsize=1)
 def _load(dataset: str, data_dir: Path | None) -> Images:
     return load_images(dataset, data_dir=data_dir)
 
 
 @lru_cache(maxsize=1)
-def _tensors(dataset: str, data_dir: Path | None, device: str) -> dict[str, tuple[Tensor, Tensor]]:
+def _tensors(dataset: str, data_dir: Path | None, device: str) -> dict[str, Part]:
     images = _load(dataset, data_dir)
     return {
-        name: (torch.from_numpy(images.x[part]).to(device), torch.from_numpy(images.y[part]).to(device))
+        name: (_images_of(images, part, device), torch.from_numpy(images.y[part]).to(device))
         for name, part in parts_of(images).items()
     }
 
 
+def _images_of(images: Images, part: NDArray[np.int64], device: str) -> Tensor | ReadInBatches:
+    if isinstance(images.x, np.ndarray):
+        return torch.from_numpy(images.x[part]).to(device)
+    return ReadInBatches(images.x, part, device)
+
+
 def _digest(images: Images, part: NDArray[np.int64]) -> str:
-    digest = sha256(np.ascontiguousarray(images.x[part], "<f4").tobytes())
+    digest = sha256()
+    if hasattr(images.x, "digest"):
+        digest.update(images.x.digest(part).encode())
+    else:
+        for start in range(0, len(part), _HASHED_AT_ONCE):
+            digest.update(np.ascontiguousarray(images.x[part[start : start + _HASHED_AT_ONCE]], "<f4").tobytes())
     digest.update(np.ascontiguousarray(images.y[part], "<i8").tobytes())
     return digest.hexdigest()

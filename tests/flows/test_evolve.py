@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import signal
 from collections import deque
 from pathlib import Path
@@ -14,12 +15,21 @@ from typer.testing import CliRunner
 
 from sweetgrad.analysis import best_interval, score
 from sweetgrad.analysis.intervals import Interval
-from sweetgrad.flows import Evolution, evaluations, evolution, select_archs
+from sweetgrad.flows import Evolution, estimate, evaluations, evolution, select_archs
 from sweetgrad.flows import evolve as search
 from sweetgrad.flows.cli.app import app
 from sweetgrad.profiling import load_batch, load_space, make_spec, profile_architectures
 from sweetgrad.profiling.spaces.darts import Darts
-from sweetgrad.store import ClaimedError, SpecMismatchError, _growth, claim_shard, open_profile, stored_archs, verify
+from sweetgrad.store import (
+    ClaimedError,
+    SpecMismatchError,
+    _growth,
+    claim_shard,
+    open_estimators,
+    open_profile,
+    stored_archs,
+    verify,
+)
 
 SMALL: dict[str, Any] = {
     "space": "darts",
@@ -200,6 +210,23 @@ def test_evolve__searches_nas_bench_201_with_a_given_interval(tmp_path: Path) ->
     )
     assert found.name == "nas-bench-201/digits/bs4-seed42-search"
     assert (found.interval, found.choice, found.arch[0]) == (interval, None, "|")
+
+
+def test_estimate__scores_what_a_search_came_to(
+    whole: tuple[Path, Evolution], tmp_path: Path, prefect_api: str
+) -> None:
+    store = tmp_path / "s.zarr"
+    shutil.copytree(whole[0], store)
+    console = Console(file=io.StringIO())
+    found = estimate(store, NAME, estimators=["params", "te_nas_condition"], workers=1, console=console)
+    assert (found.num_asked, found.num_left, found.num_failed) == (len(stored_archs(store, NAME)), 0, 0)
+    space = load_space("darts", options=SMALL["space_options"])
+    scores = open_estimators(store, NAME)["score"].sel(estimator="params")
+    for arch, params in zip(stored_archs(store, NAME), scores.values.tolist(), strict=True):
+        assert params == space.costs(arch, num_classes=10).params  # type: ignore[attr-defined]
+    again = evolve(store)
+    assert same(again, evolve(whole[0]))
+    assert verify(store) == []
 
 
 def test_cli_evolve__prints_the_genotype_and_draws_it(whole: tuple[Path, Evolution], tmp_path: Path) -> None:

@@ -1,18 +1,22 @@
 """``sweetgrad train``: the flow in this process, and the one long training."""
 
 import io
+import resource
 import shutil
+import signal
 
 import numpy as np
 import pytest
 import torch
 from rich.console import Console
+from typer.testing import CliRunner
 
 from sweetgrad.flows import train
+from sweetgrad.flows.cli.app import app
 from sweetgrad.flows.train_one import train_one
 from sweetgrad.profiling import load_images, load_space
-from sweetgrad.profiling.training import RECIPES, Course, train_architecture
-from sweetgrad.store import SpecMismatchError, open_accuracies, open_accuracy, open_training, verify
+from sweetgrad.profiling.training import RECIPES, Course, make_trainer, save_checkpoint, train_architecture
+from sweetgrad.store import NotAStoreError, SpecMismatchError, open_accuracies, open_accuracy, open_training, verify
 
 RECIPE = RECIPES["digits-201"].changed(epochs=1)
 ROWS = [0, 1]
@@ -64,7 +68,10 @@ def test_train__continues_where_a_row_is_missing(trained, tmp_path):
 
 
 def test_train__refuses_another_recipe_under_the_same_label(trained):
-    with pytest.raises(SpecMismatchError, match="keep these accuracies apart under another --label"):
+    with pytest.raises(
+        SpecMismatchError,
+        match=r"recipe.epochs: stored 1, asked 2\nAsk.*keep these accuracies apart under another --label",
+    ):
         train(trained[0], recipe=RECIPE.changed(epochs=2), archs="0:2", console=quiet())
 
 
@@ -74,6 +81,12 @@ def test_train__refuses_another_recipe_under_the_same_label(trained):
         ({"workers": 0}, "workers must be at least 1"),
         ({"seeds": []}, "expected one or more seeds"),
         ({"label": "digits/mine"}, "a label is a name without '/'"),
+        ({"label": ""}, "a label is a name without '/'"),
+        ({"recipe": RECIPES["darts-cifar"]}, "networks of cells with edges.*take another recipe"),
+        (
+            {"recipe": RECIPES["darts-cifar"], "space": "darts", "space_options": {"channels": 4, "cells": 3}},
+            "needs 8x8 pixels after the second reduction cell, and images of 8x8 leave 2x2",
+        ),
         ({"dataset": "digit"}, "no data set named 'digit'"),
         ({"recipe": RECIPE.changed(batch_size=301)}, "300 images to train with, fewer than a batch of 301"),
     ],
@@ -129,3 +142,61 @@ def test_train_one__goes_on_from_its_checkpoint_and_ends_where_it_would_have(tmp
     assert len(losses[0]) == 3
     same = [open_accuracies(tmp_path / store, "darts")["accuracy"].values for store in ("a.zarr", "b.zarr")]
     np.testing.assert_array_equal(*same)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"label": "a/b"}, "a label is a name without '/'"),
+        ({"threads": 0}, "threads must be at least 1, got 0"),
+        ({"arch": "nonsense"}, "not a NAS-Bench-201 architecture"),
+        ({"checkpoints": "file"}, "checkpoints go into a folder, and .*file is a file"),
+        ({"store": "file"}, "file is a file: expected a folder of a zarr store"),
+        ({"store": "folder"}, "is not a sweetgrad store"),
+    ],
+)
+def test_train_one__says_what_is_wrong_before_it_trains(settings, message, tmp_path):
+    (tmp_path / "file").write_text("something else")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "notes").write_text("something else")
+    paths = {key: tmp_path / settings.get(key, key) for key in ("store", "checkpoints")}
+    arch = load_space("nas-bench-201").arch_id(3)
+    given = {"arch": arch, "space": "nas-bench-201", "dataset": "digits", "recipe": RECIPE, "device": "cpu"}
+    console = quiet()
+    with pytest.raises((ValueError, NotAStoreError), match=message):
+        train_one(**{**given, **settings, **paths, "console": console})
+    assert "epoch 1" not in console.file.getvalue()
+    assert not (tmp_path / "store").exists()
+
+
+def test_cli_train__refuses_options_that_are_not_for_one_network(tmp_path):
+    with pytest.raises(ValueError, match="--archs, --retry-failed would say nothing: leave it out"):
+        CliRunner().invoke(
+            app,
+            ["train", str(tmp_path / "s"), "--arch", "x", "--archs", "0:2", "--retry-failed"],
+            catch_exceptions=False,
+        )
+
+
+def test_cli_train__shows_why_trainings_failed(tmp_path, prefect_api):
+    shown = CliRunner().invoke(
+        app,
+        ["train", str(tmp_path / "s"), "--archs", "5", "--epochs", "1", "--learning-rate", "1e30", "--workers", "1"],
+    )
+    assert shown.exit_code == 1
+    assert "1 of 1 have failed, the first with: DivergedError: the loss is" in " ".join(shown.output.split())
+
+
+def test_checkpoint__says_that_the_disk_is_full(tmp_path):
+    space = load_space("nas-bench-201")
+    trainer, _ = make_trainer(Course(space, "digits", None, RECIPE, 0), space.arch_id(3))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            save_checkpoint(tmp_path / "c.pt", trainer, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+    assert list(tmp_path.iterdir()) == []
