@@ -100,9 +100,8 @@ def train_one(
     with deterministic(threads):
         check_course(course, arch)
         trainer, data = make_trainer(course, arch)
-        create_store(
-            absolute(store)
-        )  # that there can be none in this place must be known before the training, not after
+        # That there can be none in this place must be known before the training, not after.
+        create_store(absolute(store))
         if load_checkpoint(path, trainer, settings):
             console.print(f"Going on after epoch {trainer.epoch} of {recipe.epochs}, from {path}.")
         else:
