@@ -136,7 +136,7 @@ def open_estimator_scores(
     """
     stored = open_estimators(location, name).isel(arch=rows)
     # A threshold inside a bin leaves no sum of a part of it.
-    has_moments = MOMENTS in stored["estimator"].values and not is_estimated(profile, interval)
+    has_moments = MOMENTS in stored["estimator"].values and not is_estimated(interval)
     moments = open_moments(location, name).isel(arch=rows) if has_moments else None
     scores = estimator_scores(profile, stored, interval, moments=moments)
     trained = open_trainings(location, name)

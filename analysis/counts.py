@@ -88,9 +88,15 @@ def interval_counts(
     return _counts_between(profile, pieces, *_cuts(pieces, exact=exact), kind=kind, level=level)
 
 
-def is_estimated(profile: xr.Dataset, interval: Intervals) -> bool:
-    """Whether a threshold lies inside a bin, so that counts between are estimated; by one architecture, which tells for all."""
-    return bool(interval_counts(profile.isel(arch=[0]), interval, level="network")["estimated"].any())
+def is_estimated(intervals: Intervals) -> bool:
+    """Whether a threshold lies inside a bin, so that counts between are estimated.
+
+    Examples
+    --------
+    >>> is_estimated((1e-4, 5e-4)), is_estimated((1.23e-4, 5e-4))
+    (False, True)
+    """
+    return bool(_estimated(*_cuts(as_intervals(intervals))).any())
 
 
 def interval_bounds(

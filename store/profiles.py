@@ -60,7 +60,8 @@ def open_store(location: Location, *, storage_options: dict[str, Any] | None = N
     Parameters
     ----------
     location
-        Local path, ``.zip`` file, URL that fsspec understands (``s3://``, ``https://``, ``zip::https://``), or `RemoteStore`.
+        Local path, ``.zip`` file (also as ``zip://PATH``), URL that fsspec understands (``s3://``, ``https://``,
+        ``zip::https://``), or `RemoteStore`.
     storage_options
         Options for the file system at a URL, as in `RemoteStore`.
 

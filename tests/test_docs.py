@@ -11,6 +11,7 @@ import torch
 
 from sweetgrad.profiling import load_batch, load_space, make_spec, profile_architectures
 from sweetgrad.store import create_profile, finalise_profile, import_accuracy, plan_shards, write_shard
+from sweetgrad.store._arrays import compressor
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 BLOCK = re.compile(
@@ -107,3 +108,9 @@ def _install(project: dict[str, object], folder: Path) -> None:
         for group, items in groups.items()
     ]
     (info / "entry_points.txt").write_text("\n".join(lines))
+
+
+def test_store_format__names_the_compressor_that_is_used() -> None:
+    codec = compressor()
+    assert (codec.cname.value, codec.shuffle.value) == ("zstd", "shuffle")
+    assert f"blosc (zstd, level {codec.clevel}; the bytes" in (DOCS / "store-format.md").read_text(encoding="utf-8")

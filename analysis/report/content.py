@@ -12,6 +12,7 @@ import numpy as np
 
 from sweetgrad.analysis.baselines import LossSummary, loss_summary
 from sweetgrad.analysis.correlation import RankCorrelation, correlation_by_interval, rank_correlation
+from sweetgrad.analysis.counts import is_estimated
 from sweetgrad.analysis.figures import FIGURES, Source, figure, open_source
 from sweetgrad.analysis.figures.style import save
 from sweetgrad.analysis.intervals import IntervalGrid
@@ -88,6 +89,11 @@ class StoreReport:
     bootstrap: int
     made: str
     sweetgrad: str
+
+    @property
+    def estimated(self) -> bool:
+        """Whether thresholds of the grid lie inside bins, so that counts are not exact."""
+        return is_estimated(self.grid)
 
 
 def collect(

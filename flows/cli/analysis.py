@@ -44,6 +44,7 @@ from sweetgrad.flows.cli.common import (
     open_selected,
     parse_interval,
     plain_table,
+    tell_if_estimated,
 )
 from sweetgrad.flows.cli.terminal import Terminal
 from sweetgrad.store import Location, info
@@ -81,8 +82,7 @@ def intervals(
     console = Terminal()
     console.print(f"[bold]{escape(name)}[/], {best.num_archs} architectures, {described}")
     console.print(_sweetness_table(best))
-    if is_estimated(data, grid):
-        console.print("Some thresholds are no edges of the bins: their counts are estimated (log-linear inside a bin).")
+    tell_if_estimated(grid, console)
     console.print(
         f"Best interval [bold]{escape(str(best.interval))}[/]: sweetness {best.sweetness:.3f}, best in {best.confidence:.0%} of "
         "resamples."
@@ -176,7 +176,7 @@ def _scores(data: xr.Dataset, chosen: Interval | BestInterval, *, console: Conso
             data, chosen.runner_up
         )
     for asked in [chosen] if isinstance(chosen, Interval) else [chosen.interval, chosen.runner_up]:
-        if is_estimated(data, asked):
+        if is_estimated(asked):
             console.print(
                 f"{asked} has a threshold that is no edge of the bins: its score is estimated (log-linear inside a bin)."
             )

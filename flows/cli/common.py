@@ -15,6 +15,8 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from sweetgrad.analysis import Interval
+from sweetgrad.analysis.counts import is_estimated
+from sweetgrad.analysis.intervals import Intervals
 from sweetgrad.flows.selection import select_archs
 from sweetgrad.store import Location, NotAStoreError, list_profiles, open_profile
 from sweetgrad.store.access import with_options
@@ -48,6 +50,7 @@ __all__ = [
     "plain_table",
     "read_options",
     "show_page",
+    "tell_if_estimated",
 ]
 
 _MIN_FOLDED = 16
@@ -231,6 +234,12 @@ def plain_table(*columns: str) -> Table:
 def _width(column: Column) -> int:
     texts = [str(column.header), *map(str, column.cells)]
     return max(Text.from_markup(line).cell_len for text in texts for line in text.split("\n"))
+
+
+def tell_if_estimated(intervals: Intervals, console: Console) -> None:
+    """Say so where not every count is exact."""
+    if is_estimated(intervals):
+        console.print("Some thresholds are no edges of the bins: their counts are estimated (log-linear inside a bin).")
 
 
 def parse_interval(text: str) -> Interval:

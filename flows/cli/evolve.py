@@ -21,6 +21,7 @@ from sweetgrad.flows.cli.common import (
     parse_interval,
     plain_table,
     read_options,
+    tell_if_estimated,
 )
 from sweetgrad.flows.cli.terminal import Terminal
 from sweetgrad.store.benchmarks.surrogates import OnnxSurrogate
@@ -116,6 +117,7 @@ def _show(found: "Evolution", predictor: OnnxSurrogate | None, console: Console)
         f"{found.num_networks} networks with the random ones, {found.num_run} of them run now: "
         f"{found.network_seconds:.0f} s in networks, {found.seconds:.0f} s by the clock. Score in {escape(str(found.interval))}."
     )
+    tell_if_estimated(found.interval, console)
     names = found.random["arch"].values.tolist()
     values = {
         "score": (found.score, found.random["score"].values),

@@ -32,6 +32,7 @@ from sweetgrad.flows.cli.common import (
     open_selected,
     parse_interval,
     plain_table,
+    tell_if_estimated,
 )
 from sweetgrad.flows.cli.terminal import Terminal
 from sweetgrad.store import open_accuracies
@@ -84,13 +85,16 @@ def search(
     location = locate(store, storage_option)
     name, data = open_selected(location, profile)
     spec = data.attrs["spec"]
+    names = () if unassisted else tuple(estimator or ["sweetimator"])
+    given = parse_interval(interval) if interval is not None else None
+    grid = IntervalGrid(split=split)
     inputs = search_inputs(
         data,
         open_estimators(location, name),
         open_accuracies(location, spec["space"]),
-        estimators=() if unassisted else tuple(estimator or ["sweetimator"]),
-        interval=parse_interval(interval) if interval is not None else None,
-        grid=IntervalGrid(split=split),
+        estimators=names,
+        interval=given,
+        grid=grid,
         fitness=accuracy,
         score_seconds=score_seconds,
         among_scored=among_scored,
@@ -98,6 +102,8 @@ def search(
     published = _published(spec["space"], spec["dataset"])
     console = Terminal()
     console.print(f"[bold]{escape(name)}[/], {len(inputs.benchmark):,} architectures, {runs} runs, seed {seed}")
+    if "sweetimator" in names:
+        tell_if_estimated(given or grid, console)
     # Before the tables of the selection: what is wrong with a search is said at once.
     searched = None
     if not among_scored:

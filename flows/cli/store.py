@@ -102,7 +102,8 @@ def verify(
         console.print(f"{store}: nothing wrong.")
         return
     mended = sum(problem.repairable for problem in problems) if repair else 0
-    console.print(f"{len(problems)} problems, {mended} repaired." if repair else f"{len(problems)} problems.")
+    found = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+    console.print(f"{found}, {mended} repaired." if repair else f"{found}.")
     if mended < len(problems):
         raise typer.Exit(1)
 

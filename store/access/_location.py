@@ -75,6 +75,8 @@ def zarr_store(location: Location, *, read_only: bool = True) -> Store:
                 f"{location} is not a sweetgrad store: expected a zarr v3 group in a zip, cannot read its directory ({error})."
             ) from error
     remote = location if isinstance(location, RemoteStore) else RemoteStore(str(location))
+    if remote.url.startswith("zip://") and "::" not in remote.url:  # no further URL: the zip is a file here
+        remote = RemoteStore(f"zip::file://{Path(remote.url.removeprefix('zip://')).resolve()}", remote.storage_options)
     file = RemoteStore(remote.url.rpartition("::")[2], remote.storage_options)
     if is_zip(location) and remote.url in (f"zip::{file.url}", f"zip://::{file.url}", file.url):
         folder, _, name = file.url.rpartition("/")

@@ -94,15 +94,16 @@ def find_sums(location: Location) -> tuple[Location, str, str] | None:
     -------
     Place of the release, the part of it that was asked for (empty: all), and the text of the sums; None if no sums name it.
     """
-    # zip::https://host/nb201.zarr.zip is a file at https://host
-    text = str(location).rpartition("::")[2].rstrip("/")
+    # zip::https://host/nb201.zarr.zip is a file at https://host, and zip://nb201.zarr.zip one here
+    text = str(location).rpartition("::")[2].removeprefix("zip://").rstrip("/")
     text = text if is_remote(text) else str(Path(text).absolute())
     above, _, name = text.rpartition("/")
+    options = location.storage_options if isinstance(location, RemoteStore) else None
     places = [(text, "")] if not text.endswith(".zip") else []
     if text.endswith((".zarr", ".zarr.zip")):
         places.append((above, name))
     for url, part in places:
-        place = RemoteStore(url, location.storage_options) if isinstance(location, RemoteStore) else url
+        place = RemoteStore(url, options) if options is not None and is_remote(url) else url
         content = _read_sums_file(place)
         # Sums one level up may be those of anything.
         if content is not None and (

@@ -166,9 +166,9 @@ def test_verify__says_that_nothing_is_wrong_or_what_is(store, run, tmp_path):
     code, out = run("verify", copy)
     assert code == 1
     assert "grad_count" in out
-    assert "1 problems." in out
+    assert "1 problem." in out
     code, out = run("verify", copy, "--repair")
-    assert (code, "1 problems, 1 repaired." in out) == (0, True)
+    assert (code, "1 problem, 1 repaired." in out) == (0, True)
     assert run("verify", copy)[0] == 0
 
 

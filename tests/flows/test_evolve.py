@@ -241,3 +241,6 @@ def test_cli_evolve__prints_the_genotype_and_draws_it(whole: tuple[Path, Evoluti
     assert ", 0 of them run now: " in words
     assert whole[1].arch in shown.output.replace("\n", "")
     assert all(path.stat().st_size > 1000 for path in pictures)
+    assert "estimated" not in shown.output
+    shown = CliRunner().invoke(app, [*command.split(), *options, "--interval", "1.23e-4,5e-4"])
+    assert "counts are estimated" in " ".join(shown.output.split())

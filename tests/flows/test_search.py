@@ -88,6 +88,12 @@ def test_search__prints_the_table_draws_and_saves(store, monkeypatch, tmp_path):
     assert run(*arguments, monkeypatch=monkeypatch) == out.split("Picture in")[0]  # the same seed, the same table
 
 
+def test_search__says_where_scores_are_estimated(store, monkeypatch):
+    few = ("search", store, "--runs", 2, "--budget", 1000, "--samples", 5, "--algorithm", "s-rea")
+    assert "counts are estimated" in run(*few, "--interval", "1.23e-4,5e-4", monkeypatch=monkeypatch)
+    assert "estimated" not in run(*few, "--interval", "1e-4,5e-4", monkeypatch=monkeypatch)
+
+
 def test_search__unassisted_needs_no_score(store, monkeypatch):
     found = rows(
         run(

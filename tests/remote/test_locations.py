@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from sweetgrad.flows.cli.common import locate
-from sweetgrad.store import RemoteStore, list_profiles
+from sweetgrad.store import NotAStoreError, RemoteStore, list_profiles, open_profile, verify
 from sweetgrad.store.access import absolute, with_options
 
 
@@ -57,3 +57,15 @@ def test_locate__reads_values_as_json_but_for_secrets():
     assert locate("a.zarr", None) == "a.zarr"
     with pytest.raises(ValueError, match="a storage option is KEY=VALUE"):
         locate("s3://bucket/a", ["anon"])
+
+
+def test_open_profile__of_a_zip_here_takes_its_url(tmp_path, monkeypatch, toy):
+    name = toy.make_store(tmp_path / "toy.zarr")
+    archive = tmp_path / "toy.zarr.zip"
+    toy.pack(tmp_path / "toy.zarr", archive)
+    monkeypatch.chdir(tmp_path)
+    for place in (f"zip://{archive}", "zip://toy.zarr.zip", RemoteStore(f"zip://{archive}"), f"zip::file://{archive}"):
+        assert open_profile(place, name).load().identical(open_profile(archive, name).load())
+        assert verify(place) == []
+    with pytest.raises(NotAStoreError, match=r"other\.zip: expected a zip file, found none there"):
+        open_profile("zip://other.zip", name)

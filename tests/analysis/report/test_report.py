@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from sweetgrad.analysis import best_interval, rank_correlation, score
+from sweetgrad.analysis import IntervalGrid, best_interval, rank_correlation, score
 from sweetgrad.analysis.report import collect, render, report
 from sweetgrad.analysis.report.content import _inner_svg
 from sweetgrad.store import NotAStoreError, ProfileSpec, create_profile, open_accuracy, open_profile, open_store
@@ -125,6 +125,11 @@ def test_render__says_what_was_measured_and_how(content, page):
         assert words in text
     for profile in content.profiles:
         assert profile.info.content_digest in text
+
+
+def test_render__says_where_counts_are_estimated(content, page):
+    assert "counts are estimated" not in page.read_text()
+    assert "counts are estimated" in render(replace(content, grid=IntervalGrid(split=11)))
 
 
 def test_render__escapes_what_a_store_says(page, hostile):
