@@ -302,10 +302,8 @@ def _load(root: zarr.Group, location: Location, space: str) -> xr.Dataset | None
                 f"{location}: {space}/{name} cannot be read ({error}). Delete that folder and import its tables again."
             ) from error
         coords = {key: data.pop(key) for key in DIMS}
-        coords["arch"] = (
-            ("arch",),
-            coords["arch"][1].astype(object),
-        )  # plain str labels, whatever the version of zarr returns
+        # Plain str labels, whatever the version of zarr returns.
+        coords["arch"] = ("arch",), coords["arch"][1].astype(object)
         table = xr.Dataset(data, coords=coords, attrs=dict(group.attrs))
         for key, variable in ACCURACY_VARIABLES.items():
             table[key].attrs.update(units=variable.units, doc=variable.doc)

@@ -129,9 +129,8 @@ def claim_shard(
     finally:
         over.set()
         heart.join()
-        with suppress(
-            OSError
-        ):  # a store that cannot be reached keeps the claim, which ends with this process or its lease
+        # A store that cannot be reached keeps the claim, which ends with this process or its lease.
+        with suppress(OSError):
             claim.release()
 
 

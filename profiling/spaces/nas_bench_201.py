@@ -267,9 +267,8 @@ def num_params(arch_id: str, *, in_channels: int = 3, num_classes: int = 10) -> 
     for channels in CHANNELS:
         for operation, kernel in (("nor_conv_1x1", 1), ("nor_conv_3x3", 3)):
             total += CELLS_PER_STAGE * operations.count(operation) * (kernel**2 * channels**2 + 2 * channels)
-    for narrow, wide in itertools.pairwise(
-        CHANNELS
-    ):  # residual block: two 3x3 convolutions with BatchNorm, 1x1 shortcut
+    for narrow, wide in itertools.pairwise(CHANNELS):
+        # Residual block: two 3x3 convolutions with BatchNorm, 1x1 shortcut.
         total += (9 * narrow * wide + 2 * wide) + (9 * wide * wide + 2 * wide) + narrow * wide
     return total + 2 * CHANNELS[-1] + (CHANNELS[-1] + 1) * num_classes  # BatchNorm, classifier
 

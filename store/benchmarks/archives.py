@@ -77,9 +77,8 @@ def open_pickle(path: Path, progress: Progress | None = None) -> Iterator[tuple[
                 with tarfile.open(fileobj=raw, mode="r:") as old, _member(old, path) as member:
                     yield member, 0, tell
         except (zipfile.BadZipFile, tarfile.TarError, EOFError, RuntimeError, OSError) as error:
-            if (
-                isinstance(error, OSError) and error.errno is not None
-            ):  # the machine's; that of a damaged bz2 has no number
+            # An OSError with a number is the machine's; that of a damaged bz2 has none.
+            if isinstance(error, OSError) and error.errno is not None:
                 raise
             raise ValueError(f"{path} is damaged ({error}): get the file again") from error
     if progress is not None:

@@ -378,14 +378,8 @@ BACKGROUNDS = (
     (SKIP, NONE, CONV3, NONE, NONE, CONV3),  # one path, 0 -> 1 -> 2 -> 3
     (NONE, SKIP, CONV1, POOL, CONV3, NONE),  # node 1 is zero, node 2 leads nowhere
     (CONV1, NONE, NONE, SKIP, NONE, SKIP),  # node 1 leads nowhere, node 2 is zero
-    (
-        SKIP,
-        SKIP,
-        NONE,
-        CONV3,
-        CONV1,
-        CONV3,
-    ),  # nodes 0, 1, 2 are equal: three gradients meet, in the literal cell's order
+    # Nodes 0, 1, 2 are equal: three gradients meet, in the literal cell's order.
+    (SKIP, SKIP, NONE, CONV3, CONV1, CONV3),
 )
 
 
