@@ -16,11 +16,12 @@ from zarr.codecs import Crc32cCodec
 
 from sweetgrad.store._accuracy_merge import DIMS, merge_tables, to_arrays
 from sweetgrad.store._arrays import compressor
+from sweetgrad.store._groups import profile_names
 from sweetgrad.store.access import Location, child_groups, is_remote, is_zip, open_root, with_options
 from sweetgrad.store.benchmarks import tidy
 from sweetgrad.store.claims import exclusively
 from sweetgrad.store.errors import CorruptShardError, NotAStoreError
-from sweetgrad.store.profiles import _create_root, _now, _profile_names, consolidate
+from sweetgrad.store.root import consolidate, create_root, now
 from sweetgrad.store.schema import Variable
 
 __all__ = [
@@ -140,7 +141,7 @@ def _source_entry(source: str, table: pd.DataFrame) -> dict[str, Any]:
     return {
         "source": source,
         "sha256": table.attrs.get("sha256") or _sha256(table),
-        "imported": _now(),
+        "imported": now(),
         "rows": len(table),
         **({"settings": table.attrs["settings"]} if "settings" in table.attrs else {}),
     }
@@ -149,7 +150,7 @@ def _source_entry(source: str, table: pd.DataFrame) -> dict[str, Any]:
 def _import(
     location: Location, space: str, table: pd.DataFrame, arch: Sequence[str] | None, source: str
 ) -> ImportReport:
-    root = _create_root(location)
+    root = create_root(location)
     recover_accuracy(location, space)
     stored = _load(root, location, space)
     order = _profile_archs(root, space) or list(arch or ())
@@ -314,7 +315,7 @@ def _load(root: zarr.Group, location: Location, space: str) -> xr.Dataset | None
 def _profile_archs(root: zarr.Group, space: str) -> list[str]:
     """Architectures of all profiles of a space, those of the largest profile first."""
     group = root.get(space)
-    names = _profile_names(group) if isinstance(group, zarr.Group) else ()
+    names = profile_names(group) if isinstance(group, zarr.Group) else ()
     archs = [np.asarray(root[f"{name}/arch"][:]).tolist() for name in names]  # type: ignore[index]
     return list(dict.fromkeys(arch for profile in sorted(archs, key=len, reverse=True) for arch in profile))
 

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from zarr.core.sync import sync
 
 from sweetgrad.store._digest import array_digests, row_digests
+from sweetgrad.store._groups import profile_group
 from sweetgrad.store.access import Location, open_root
 from sweetgrad.store.claims import Claim
 from sweetgrad.store.errors import CorruptShardError
 from sweetgrad.store.estimators import ACTIVATIONS, estimator_variables
-from sweetgrad.store.profiles import _profile_group
 from sweetgrad.store.schema import STATUS, Variable, full, row_variables
 
 __all__ = [
@@ -280,7 +280,7 @@ def _require(claim: Claim | None) -> None:
 
 
 def _group(location: Location, name: str, *, writable: bool = False) -> zarr.Group:
-    return _profile_group(open_root(location, mode="r+" if writable else "r"), name, location)
+    return profile_group(open_root(location, mode="r+" if writable else "r"), name, location)
 
 
 def _read(group: zarr.Group, variable: str, shard: Shard, location: Location) -> NDArray[Any]:

@@ -9,6 +9,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from sweetgrad.store._groups import profile_group, profile_names
 from sweetgrad.store.access import (
     Location,
     check_num_shards,
@@ -19,7 +20,6 @@ from sweetgrad.store.access import (
     with_options,
 )
 from sweetgrad.store.accuracy import _load, _selectors
-from sweetgrad.store.profiles import _profile_group, _profile_names
 from sweetgrad.store.schema import STATUS
 from sweetgrad.store.shards import Shard, _read
 from sweetgrad.store.spec import ProfileSpec
@@ -155,9 +155,7 @@ def status(location: Location, *, storage_options: dict[str, Any] | None = None)
     location = with_options(location, storage_options)
     root = open_root(location)
     with making_sense(location):
-        return [
-            _profile_status(_profile_group(root, name, location), location) for name in sorted(_profile_names(root))
-        ]
+        return [_profile_status(profile_group(root, name, location), location) for name in sorted(profile_names(root))]
 
 
 def info(location: Location, name: str | None = None, *, storage_options: dict[str, Any] | None = None) -> StoreInfo:
@@ -184,8 +182,8 @@ def info(location: Location, name: str | None = None, *, storage_options: dict[s
 
 
 def _info(root: zarr.Group, location: Location, name: str | None) -> StoreInfo:
-    names = sorted(_profile_names(root)) if name is None else [name]
-    profiles = tuple(_profile_info(_profile_group(root, each, location), location) for each in names)
+    names = sorted(profile_names(root)) if name is None else [name]
+    profiles = tuple(_profile_info(profile_group(root, each, location), location) for each in names)
     spaces = [path for path, _ in child_groups(root)] if name is None else [profiles[0].spec.space]
     tables = {space: _load(root, location, space) for space in spaces}
     return StoreInfo(

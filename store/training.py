@@ -15,7 +15,7 @@ from sweetgrad.store.access import Location, child_groups, open_root
 from sweetgrad.store.accuracy import _load, _profile_archs, _replace, _source_entry, recover_accuracy
 from sweetgrad.store.claims import Claim, exclusively
 from sweetgrad.store.errors import CorruptShardError, NotAStoreError, SpecMismatchError
-from sweetgrad.store.profiles import _create_root, _now, editing, refuse_file
+from sweetgrad.store.root import append_run, create_root, editing, now, refuse_file
 from sweetgrad.store.schema import STATUS, Variable
 from sweetgrad.store.shards import Shard, _by_shard, _is_done, _without
 
@@ -86,7 +86,7 @@ def create_training(
     name = f"{space}/{TRAINING}/{label}/seed{seed}"
     refuse_file(location)
     with exclusively(location):
-        root = _create_root(location)
+        root = create_root(location)
         group = root.get(name)
         if isinstance(group, zarr.Group) and "settings" in group.attrs:
             _require_equal(group, settings, arch, where=f"{location}: {name}")
@@ -98,7 +98,7 @@ def create_training(
             create_array(group, variable, sizes=sizes, shard_size=SHARD_SIZE)
         write_archs(group, arch)
         group["split"][:] = np.array(splits, dtype=object)  # type: ignore[index]
-        group.update_attributes({"settings": dict(settings), "created": _now(), "runs": []})
+        group.update_attributes({"settings": dict(settings), "created": now(), "runs": []})
     return name
 
 
@@ -129,8 +129,7 @@ def _flat(settings: Mapping[str, Any], where: str = "") -> dict[str, Any]:
 def record_training_run(location: Location, name: str, facts: Mapping[str, Any]) -> None:
     """Append facts about a run that is about to train to the attribute ``runs``, with the time."""
     with editing(location) as root:
-        group = _group(root, name, location)
-        group.attrs["runs"] = [*group.attrs["runs"], {"started": _now(), **facts}]  # type: ignore[misc]
+        append_run(_group(root, name, location), facts)
 
 
 def plan_trainings(location: Location, name: str, rows: Sequence[int], *, retry_failed: bool = False) -> list[Shard]:

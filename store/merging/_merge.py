@@ -1,6 +1,5 @@
 """Join stores that different people computed: rows are united, and what contradicts is named before anything is written."""
 
-import datetime as dt
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,13 +14,15 @@ from numpy.typing import NDArray
 
 from sweetgrad.store._accuracy_merge import merge_tables
 from sweetgrad.store._alone import alone
+from sweetgrad.store._groups import profile_names
 from sweetgrad.store.access import Location, Progress, child_groups, copy_groups, is_remote, new_folder, open_root
 from sweetgrad.store.accuracy import _load, _replace
 from sweetgrad.store.checks import require_sound
 from sweetgrad.store.errors import CorruptShardError, StoreError
 from sweetgrad.store.estimators import DETAILS, ESTIMATOR_VARIABLES, create_estimators, record_training
 from sweetgrad.store.merging._plan import MergedProfile, Plan, Source, plan_profile, read_all, scores_of
-from sweetgrad.store.profiles import _profile_names, finalise_profile
+from sweetgrad.store.profiles import finalise_profile
+from sweetgrad.store.root import now
 from sweetgrad.store.schema import row_variables
 from sweetgrad.store.shards import Shard, _read, write_estimators, write_shard
 
@@ -85,10 +86,10 @@ def merge(sources: Sequence[Location], dest: str | Path, *, progress: Progress |
     """
     folder = _folder(sources, dest)
     roots = {str(source): open_root(source) for source in sources}
-    paths = {where: [*_profile_names(root), *_accuracies(root)] for where, root in roots.items()}
+    paths = {where: [*profile_names(root), *_accuracies(root)] for where, root in roots.items()}
     for source in sources:
         require_sound(source, paths[str(source)], progress=progress)
-    names = sorted({name for root in roots.values() for name in _profile_names(root)})
+    names = sorted({name for root in roots.values() for name in profile_names(root)})
     plans = [plan_profile(name, [(source, roots[str(source)]) for source in sources]) for name in names]
     _require_no_conflict([problem for plan in plans for problem in plan.problems])
     tables = {space: _unite_accuracies(space, roots, sources) for space in _spaces(roots)}
@@ -164,8 +165,7 @@ def _unite_accuracies(
 
 def _note_history(work: Path, sources: Sequence[Location]) -> None:
     root = open_root(work, mode="r+")
-    now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-    text = f"merged {now} from {', '.join(map(str, sources))} by sweetgrad {version('sweetgrad')}"
+    text = f"merged {now()} from {', '.join(map(str, sources))} by sweetgrad {version('sweetgrad')}"
     root.attrs["history"] = f"{root.attrs.get('history', '')}\n{text}".strip()
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from sweetgrad.store._groups import profile_group, profile_names
 from sweetgrad.store.access import Location, child_groups
 from sweetgrad.store.errors import SpecMismatchError, StoreError
 from sweetgrad.store.estimators import ACTIVATIONS, estimator_variables
-from sweetgrad.store.profiles import _profile_group, _profile_names
 from sweetgrad.store.schema import STATUS
 from sweetgrad.store.shards import Shard, _read
 from sweetgrad.store.spec import ProfileSpec
@@ -74,7 +74,7 @@ class Plan:
 
 def plan_profile(name: str, stores: Sequence[tuple[Location, zarr.Group]]) -> Plan:
     """Decide where each row comes from; what contradicts is listed in ``problems``."""
-    sources = [_source(location, root, name) for location, root in stores if name in set(_profile_names(root))]
+    sources = [_source(location, root, name) for location, root in stores if name in set(profile_names(root))]
     first = sources[0]
     for other in sources[1:]:
         _require_equal_specs(name, first, other)
@@ -113,7 +113,7 @@ def _require_equal_specs(name: str, a: Source, b: Source) -> None:
 
 
 def _source(location: Location, root: zarr.Group, name: str) -> Source:
-    group = _profile_group(root, name, location)
+    group = profile_group(root, name, location)
     everything = Shard(0, 0, int(group["status"].shape[0]), ())  # type: ignore[union-attr]
     status, digest = (_read(group, key, everything, location) for key in ("status", "digest"))
     return Source(location, group, dict(group.attrs), status, digest)
