@@ -10,6 +10,7 @@ import zarr
 from numpy.typing import NDArray
 
 from sweetgrad.store._groups import profile_group, profile_names
+from sweetgrad.store._reading import read_array
 from sweetgrad.store.access import (
     Location,
     check_num_shards,
@@ -21,7 +22,6 @@ from sweetgrad.store.access import (
 )
 from sweetgrad.store.accuracy import _load, _selectors
 from sweetgrad.store.schema import STATUS
-from sweetgrad.store.shards import Shard, _read
 from sweetgrad.store.spec import ProfileSpec
 
 __all__ = [
@@ -200,7 +200,7 @@ def _info(root: zarr.Group, location: Location, name: str | None) -> StoreInfo:
 
 
 def _profile_status(group: zarr.Group, location: Location) -> ProfileStatus:
-    values = _whole(group, "status", location)
+    values = read_array(group, "status", location)
     counts = _counts(values)
     size = check_num_shards(values.size, group.attrs.get("shard_size"), where=f"{location}: {group.path}")
     shards = [values[i : i + size] for i in range(0, values.size, size)]
@@ -220,8 +220,8 @@ def _profile_status(group: zarr.Group, location: Location) -> ProfileStatus:
 
 def _failures(group: zarr.Group, values: NDArray[np.uint8], location: Location) -> tuple[Failure, ...]:
     rows = np.flatnonzero(values == STATUS["failed"])
-    arch = _whole(group, "arch", location)[rows]
-    lines = [(str(text).splitlines() or [""])[0] for text in _whole(group, "message", location)[rows]]
+    arch = read_array(group, "arch", location)[rows]
+    lines = [(str(text).splitlines() or [""])[0] for text in read_array(group, "message", location)[rows]]
     first = {line: str(name) for line, name in reversed(list(zip(lines, arch, strict=True)))}
     return tuple(Failure(line, count, first[line]) for line, count in Counter(lines).most_common())
 
@@ -234,7 +234,7 @@ def _profile_info(group: zarr.Group, location: Location) -> ProfileInfo:
     return ProfileInfo(
         status=how_far,
         spec=ProfileSpec.from_attrs(attributes["spec"]),
-        layers=tuple(str(name) for name in _whole(group, "layer", location)),
+        layers=tuple(str(name) for name in read_array(group, "layer", location)),
         shard_size=int(attributes["shard_size"]),
         created=attributes.get("created", ""),
         runs=tuple(attributes.get("runs", ())),
@@ -251,17 +251,13 @@ def _estimators(group: zarr.Group, location: Location) -> tuple[EstimatorStatus,
         return ()
     found = []
     for path, child in child_groups(parent):
-        counts = _counts(_whole(child, "status", location))
+        counts = _counts(read_array(child, "status", location))
         found.append(EstimatorStatus(path, counts["ok"], counts["failed"], counts["not run"]))
     return tuple(found)
 
 
 def _counts(values: NDArray[np.uint8]) -> dict[str, int]:
     return {word: int((values == code).sum()) for word, code in STATUS.items()}
-
-
-def _whole(group: zarr.Group, variable: str, location: Location) -> NDArray[Any]:
-    return _read(group, variable, Shard(0, 0, int(group[variable].shape[0]), ()), location)  # type: ignore[union-attr]
 
 
 def _size(location: Location, path: str = "") -> int | None:

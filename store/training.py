@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from sweetgrad.store._accuracy_merge import to_arrays
 from sweetgrad.store._arrays import create_array, write_archs
+from sweetgrad.store._planning import Shard, is_done, rows_by_shard
+from sweetgrad.store._reading import read_array
 from sweetgrad.store.access import Location, child_groups, open_root
 from sweetgrad.store.accuracy import _load, _profile_archs, _replace, _source_entry, recover_accuracy
 from sweetgrad.store.claims import Claim, exclusively
-from sweetgrad.store.errors import CorruptShardError, NotAStoreError, SpecMismatchError
+from sweetgrad.store.errors import NotAStoreError, SpecMismatchError
 from sweetgrad.store.root import append_run, create_root, editing, now, refuse_file
 from sweetgrad.store.schema import STATUS, Variable
-from sweetgrad.store.shards import Shard, _by_shard, _is_done, _without
 
 __all__ = [
     "TRAINING",
@@ -135,16 +136,16 @@ def record_training_run(location: Location, name: str, facts: Mapping[str, Any])
 def plan_trainings(location: Location, name: str, rows: Sequence[int], *, retry_failed: bool = False) -> list[Shard]:
     """Group the rows that still have to be trained by shard; arguments as in `sweetgrad.store.plan_shards`."""
     group = _group(open_root(location), name, location)
-    done = _is_done(_read(group, "status", location), retry_failed=retry_failed)
+    done = is_done(_read(group, "status", location), retry_failed=retry_failed)
     to_run = np.zeros(len(done), dtype=bool)
     to_run[np.asarray(rows, dtype=np.int64)] = True
-    return _by_shard(to_run & ~done, SHARD_SIZE)
+    return rows_by_shard(to_run & ~done, SHARD_SIZE)
 
 
 def replan_trainings(location: Location, name: str, shard: Shard, *, retry_failed: bool = False) -> Shard:
     """The shard without the rows that were trained since it was planned."""
-    status = np.asarray(_group(open_root(location), name, location)["status"][shard.start : shard.stop])  # type: ignore[index]
-    return _without(shard, _is_done(status, retry_failed=retry_failed))
+    status = _read(_group(open_root(location), name, location), "status", location, shard=shard)
+    return shard.without(is_done(status, retry_failed=retry_failed))
 
 
 def write_training(location: Location, name: str, row: int, values: Mapping[str, Any], *, claim: Claim | None) -> None:
@@ -254,11 +255,6 @@ def _group(root: zarr.Group, name: str, location: Location) -> zarr.Group:
     return group
 
 
-def _read(group: zarr.Group, variable: str, location: Location) -> NDArray[Any]:
-    try:
-        return np.asarray(group[variable][...])  # type: ignore[index]
-    except (ValueError, RuntimeError) as error:  # what codecs raise on bytes that they cannot decode
-        raise CorruptShardError(
-            f"{location}: {group.path}/{variable} cannot be decoded ({error}). Delete the file that is named, or the folder "
-            f"{group.path}, and train again."
-        ) from error
+def _read(group: zarr.Group, variable: str, location: Location, *, shard: Shard | None = None) -> NDArray[Any]:
+    advice = f"Delete the file that is named, or the folder {group.path}, and train again."
+    return read_array(group, variable, location, shard=shard, advice=advice)

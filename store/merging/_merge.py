@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sweetgrad.store._accuracy_merge import merge_tables
 from sweetgrad.store._alone import alone
 from sweetgrad.store._groups import profile_names
+from sweetgrad.store._reading import read_array
 from sweetgrad.store.access import Location, Progress, child_groups, copy_groups, is_remote, new_folder, open_root
 from sweetgrad.store.accuracy import _load, _replace
 from sweetgrad.store.checks import require_sound
@@ -23,8 +24,7 @@ from sweetgrad.store.estimators import DETAILS, ESTIMATOR_VARIABLES, create_esti
 from sweetgrad.store.merging._plan import MergedProfile, Plan, Source, plan_profile, read_all, scores_of
 from sweetgrad.store.profiles import finalise_profile
 from sweetgrad.store.root import now
-from sweetgrad.store.schema import row_variables
-from sweetgrad.store.shards import Shard, _read, write_estimators, write_shard
+from sweetgrad.store.shards import Shard, read_shard, write_estimators, write_shard
 
 __all__ = ["MergeReport", "MergedProfile", "merge"]
 
@@ -184,11 +184,10 @@ def _write(plan: Plan, work: Path) -> None:
 
 def _write_rows(plan: Plan, work: Path, source: Source, rows: NDArray[np.int64]) -> None:
     for shard, inside in _by_shard(plan, rows):
-        data = {v.name: (v.dims, _read(source.group, v.name, shard, source.location)) for v in row_variables()}
-        arch = _read(source.group, "arch", shard, source.location)
-        block = xr.Dataset(data, coords={"arch": arch, "arch_index": ("arch", np.arange(shard.start, shard.stop))})
+        stored = read_shard(source.location, plan.name, shard)
+        block = stored.assign_coords(arch_index=("arch", np.arange(shard.start, shard.stop)))
         write_shard(work, plan.name, shard, block.isel(arch=inside - shard.start))
-        written = _read(open_root(work)[plan.name], "digest", shard, work)  # type: ignore[arg-type]
+        written = read_shard(work, plan.name, shard, variables=["digest"])["digest"].values
         if not np.array_equal(written[inside - shard.start], source.digest[inside]):
             raise CorruptShardError(
                 f"{source.location}: {plan.name}, rows {shard.start} to {shard.stop - 1} have not the digests that are stored "
@@ -202,7 +201,7 @@ def _write_scores(plan: Plan, work: Path, source: Source, estimator: str, rows: 
     for shard, inside in _by_shard(plan, rows):
         data: dict[str, Any] = {key: (("arch", "estimator"), value[inside][:, None]) for key, value in values.items()}
         for key, variable in DETAILS.get(estimator, {}).items():  # as large as counts: never whole in memory
-            block = _read(source.group, f"estimators/{estimator}/{key}", shard, source.location)
+            block = read_array(source.group, f"estimators/{estimator}/{key}", source.location, shard=shard)
             data[key] = variable.dims, block[inside - shard.start]
         coords = {"arch": arch[inside], "arch_index": ("arch", inside), "estimator": [estimator]}
         write_estimators(work, plan.name, shard, xr.Dataset(data, coords=coords))

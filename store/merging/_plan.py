@@ -10,11 +10,11 @@ import zarr
 from numpy.typing import NDArray
 
 from sweetgrad.store._groups import profile_group, profile_names
+from sweetgrad.store._reading import read_array
 from sweetgrad.store.access import Location, child_groups
 from sweetgrad.store.errors import SpecMismatchError, StoreError
 from sweetgrad.store.estimators import ACTIVATIONS, estimator_variables
 from sweetgrad.store.schema import STATUS
-from sweetgrad.store.shards import Shard, _read
 from sweetgrad.store.spec import ProfileSpec
 
 _MATTERS = ("sweetgrad", "torch", "device_name", "cpu_capability")
@@ -114,14 +114,13 @@ def _require_equal_specs(name: str, a: Source, b: Source) -> None:
 
 def _source(location: Location, root: zarr.Group, name: str) -> Source:
     group = profile_group(root, name, location)
-    everything = Shard(0, 0, int(group["status"].shape[0]), ())  # type: ignore[union-attr]
-    status, digest = (_read(group, key, everything, location) for key in ("status", "digest"))
+    status, digest = (read_array(group, key, location) for key in ("status", "digest"))
     return Source(location, group, dict(group.attrs), status, digest)
 
 
 def read_all(source: Source, variable: str) -> NDArray[Any]:
     """A whole array of a profile that is small enough: one value an architecture, or fewer."""
-    return _read(source.group, variable, Shard(0, 0, len(source.status), ()), source.location)
+    return read_array(source.group, variable, source.location)
 
 
 def _first_best(status: NDArray[np.uint8]) -> NDArray[np.int64]:
