@@ -4,13 +4,14 @@ import difflib
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import zarr
 from zarr.core.sync import sync
 
 from sweetgrad.store.access import Location, child_groups
 from sweetgrad.store.errors import NotAStoreError
 
-__all__ = ["find_group", "has_rows", "profile_group", "profile_names"]
+__all__ = ["archs_of_space", "find_group", "has_rows", "profile_group", "profile_names"]
 
 
 def profile_group(root: zarr.Group, name: str, location: Location) -> zarr.Group:
@@ -30,6 +31,14 @@ def profile_names(group: zarr.Group) -> Iterator[str]:
         return
     for _, child in child_groups(group):
         yield from profile_names(child)
+
+
+def archs_of_space(root: zarr.Group, space: str) -> list[str]:
+    """Architectures of all profiles of a space, those of the largest profile first."""
+    group = root.get(space)
+    names = profile_names(group) if isinstance(group, zarr.Group) else ()
+    archs = [np.asarray(root[f"{name}/arch"][:]).tolist() for name in names]  # type: ignore[index]
+    return list(dict.fromkeys(arch for profile in sorted(archs, key=len, reverse=True) for arch in profile))
 
 
 def find_group(root: zarr.Group, name: str, location: Location) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from sweetgrad.store._accuracy_table import load_table, selectors
 from sweetgrad.store._groups import profile_group, profile_names
 from sweetgrad.store._reading import read_array
 from sweetgrad.store.access import (
@@ -20,7 +21,6 @@ from sweetgrad.store.access import (
     open_root,
     with_options,
 )
-from sweetgrad.store.accuracy import _load, _selectors
 from sweetgrad.store.schema import STATUS
 from sweetgrad.store.spec import ProfileSpec
 
@@ -185,14 +185,14 @@ def _info(root: zarr.Group, location: Location, name: str | None) -> StoreInfo:
     names = sorted(profile_names(root)) if name is None else [name]
     profiles = tuple(_profile_info(profile_group(root, each, location), location) for each in names)
     spaces = [path for path, _ in child_groups(root)] if name is None else [profiles[0].spec.space]
-    tables = {space: _load(root, location, space) for space in spaces}
+    tables = {space: load_table(root, location, space) for space in spaces}
     return StoreInfo(
         location=str(location),
         attributes=dict(root.attrs),
         num_bytes=_size(location),
         profiles=profiles,
         accuracies=tuple(
-            AccuracyInfo(space, table.sizes["arch"], tuple(_selectors(table)), tuple(table.attrs.get("sources", ())))
+            AccuracyInfo(space, table.sizes["arch"], tuple(selectors(table)), tuple(table.attrs.get("sources", ())))
             for space, table in tables.items()
             if table is not None
         ),

@@ -10,11 +10,12 @@ import zarr
 from numpy.typing import NDArray
 
 from sweetgrad.store._accuracy_merge import to_arrays
+from sweetgrad.store._accuracy_table import load_table, recover_accuracy, replace_table, source_entry
 from sweetgrad.store._arrays import create_array, write_archs
+from sweetgrad.store._groups import archs_of_space
 from sweetgrad.store._planning import Shard, is_done, rows_by_shard
 from sweetgrad.store._reading import read_array
 from sweetgrad.store.access import Location, child_groups, open_root
-from sweetgrad.store.accuracy import _load, _profile_archs, _replace, _source_entry, recover_accuracy
 from sweetgrad.store.claims import Claim, exclusively
 from sweetgrad.store.errors import NotAStoreError, SpecMismatchError
 from sweetgrad.store.root import append_run, create_root, editing, now, refuse_file
@@ -200,14 +201,14 @@ def collect_trainings(location: Location, *, space: str, label: str) -> int:
         if table.empty:
             return 0
         recover_accuracy(location, space)
-        stored = _load(root, location, space)
+        stored = load_table(root, location, space)
         source = f"sweetgrad train, label {label}"
-        archs = _profile_archs(root, space) or table.attrs["arch"]
+        archs = archs_of_space(root, space) or table.attrs["arch"]
         axis = list(dict.fromkeys([*archs, *table["arch"], *(stored["arch"].values.tolist() if stored else ())]))
         new = to_arrays(table, axis, source)
         merged = new if stored is None else new.combine_first(stored).reindex(arch=axis)
         others = [each for each in (stored.attrs["sources"] if stored else []) if each["source"] != source]
-        _replace(root, location, space, merged.assign_attrs(sources=[*others, _source_entry(source, table)]))
+        replace_table(root, location, space, merged.assign_attrs(sources=[*others, source_entry(source, table)]))
     return int(table["arch"].nunique())
 
 

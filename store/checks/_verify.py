@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import zarr
 
+from sweetgrad.store._accuracy_table import recover_accuracy
 from sweetgrad.store.access import Location, Progress, is_remote, is_zip, open_root
-from sweetgrad.store.accuracy import recover_accuracy
 from sweetgrad.store.checks._consolidated import check_consolidated
 from sweetgrad.store.checks._content import check_estimators, check_shards
 from sweetgrad.store.checks._layout import check_layout

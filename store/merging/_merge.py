@@ -13,11 +13,11 @@ import zarr
 from numpy.typing import NDArray
 
 from sweetgrad.store._accuracy_merge import merge_tables
+from sweetgrad.store._accuracy_table import load_table, replace_table
 from sweetgrad.store._alone import alone
 from sweetgrad.store._groups import profile_names
 from sweetgrad.store._reading import read_array
 from sweetgrad.store.access import Location, Progress, child_groups, copy_groups, is_remote, new_folder, open_root
-from sweetgrad.store.accuracy import _load, _replace
 from sweetgrad.store.checks import require_sound
 from sweetgrad.store.errors import CorruptShardError, StoreError
 from sweetgrad.store.estimators import DETAILS, ESTIMATOR_VARIABLES, create_estimators, record_training
@@ -105,7 +105,7 @@ def merge(sources: Sequence[Location], dest: str | Path, *, progress: Progress |
         root = open_root(work, mode="r+")
         for space, (table, changed, _) in tables.items():
             if changed:
-                _replace(root, work, space, table)
+                replace_table(root, work, space, table)
         work.rename(folder)
     return MergeReport(tuple(plan.report for plan in plans), {space: where for space, (_, _, where) in tables.items()})
 
@@ -150,7 +150,7 @@ def _unite_accuracies(
     space: str, roots: dict[str, zarr.Group], sources: Sequence[Location]
 ) -> tuple[xr.Dataset, bool, tuple[str, ...]]:
     """The united table, whether it differs from that of the first source that has one, and the sources that have one."""
-    tables = {str(s): table for s in sources if (table := _load(roots[str(s)], s, space)) is not None}
+    tables = {str(s): table for s in sources if (table := load_table(roots[str(s)], s, space)) is not None}
     axis = list(dict.fromkeys(arch for table in tables.values() for arch in table["arch"].values.tolist()))
     (_, first), *rest = tables.items()
     merged, changed = first, False
