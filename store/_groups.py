@@ -1,4 +1,4 @@
-"""The groups of a store that hold profiles: found by their spec, or told what is wrong with them."""
+"""The groups of a store that hold profiles and what belongs to them: found, or told what is wrong with them."""
 
 import difflib
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from zarr.core.sync import sync
 from sweetgrad.store.access import Location, child_groups
 from sweetgrad.store.errors import NotAStoreError
 
-__all__ = ["archs_of_space", "find_group", "has_rows", "profile_group", "profile_names"]
+__all__ = ["archs_of_space", "estimator_groups", "find_group", "has_rows", "profile_group", "profile_names"]
 
 
 def profile_group(root: zarr.Group, name: str, location: Location) -> zarr.Group:
@@ -39,6 +39,14 @@ def archs_of_space(root: zarr.Group, space: str) -> list[str]:
     names = profile_names(group) if isinstance(group, zarr.Group) else ()
     archs = [np.asarray(root[f"{name}/arch"][:]).tolist() for name in names]  # type: ignore[index]
     return list(dict.fromkeys(arch for profile in sorted(archs, key=len, reverse=True) for arch in profile))
+
+
+def estimator_groups(group: zarr.Group) -> list[tuple[str, zarr.Group]]:
+    """Names and groups of the estimators of a profile, sorted; one without ``status`` is a creation that was cut off."""
+    parent = group.get("estimators")
+    if not isinstance(parent, zarr.Group):
+        return []
+    return [(name, child) for name, child in child_groups(parent) if "status" in child]
 
 
 def find_group(root: zarr.Group, name: str, location: Location) -> Any:

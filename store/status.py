@@ -10,7 +10,7 @@ import zarr
 from numpy.typing import NDArray
 
 from sweetgrad.store._accuracy_table import load_table, selectors
-from sweetgrad.store._groups import profile_group, profile_names
+from sweetgrad.store._groups import estimator_groups, profile_group, profile_names
 from sweetgrad.store._reading import read_array
 from sweetgrad.store.access import (
     Location,
@@ -246,13 +246,10 @@ def _profile_info(group: zarr.Group, location: Location) -> ProfileInfo:
 
 
 def _estimators(group: zarr.Group, location: Location) -> tuple[EstimatorStatus, ...]:
-    parent = group.get("estimators")
-    if not isinstance(parent, zarr.Group):
-        return ()
     found = []
-    for path, child in child_groups(parent):
+    for name, child in estimator_groups(group):
         counts = _counts(read_array(child, "status", location))
-        found.append(EstimatorStatus(path, counts["ok"], counts["failed"], counts["not run"]))
+        found.append(EstimatorStatus(name, counts["ok"], counts["failed"], counts["not run"]))
     return tuple(found)
 
 
