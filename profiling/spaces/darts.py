@@ -2,21 +2,19 @@
 
 import itertools
 import math
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from torch import nn
 
 from sweetgrad.profiling.spaces._cell_costs import Costs, count_costs
 from sweetgrad.profiling.spaces._cell_network import Form, build_cell_network
 from sweetgrad.profiling.spaces._darts_genotype import check_genotype, drawn_genotype, genotype_at, mutated_genotype
 from sweetgrad.profiling.spaces._operations import DARTS_OPERATIONS
+from sweetgrad.profiling.spaces._space_table import read_space_table
 from sweetgrad.profiling.spaces.protocol import Network, check_index
 from sweetgrad.store import Genotype, parse_genotype
-from sweetgrad.store._tables import open_table
 
 __all__ = ["Darts", "DartsImageNet", "NasBench301", "check_whole", "genotype_at"]
 
@@ -252,16 +250,8 @@ def _read(arch_id: str) -> Genotype:
 
 
 def _read_table(path: Path) -> list[str]:
-    expected = f"expected a csv (also .gz) with a column {_COLUMN}, one genotype a row"
-    try:
-        with open_table(path) as file:
-            frame = pd.read_csv(file, dtype=str, na_filter=False)
-    except FileNotFoundError:
-        raise ValueError(f"no such file: {path}; {expected}") from None
-    except (OSError, EOFError, zlib.error, ValueError) as error:
-        raise ValueError(f"{path} cannot be read ({error}); {expected}") from error
-    if _COLUMN not in frame.columns:
-        raise ValueError(f"{path} has the columns {', '.join(map(str, frame.columns[:20]))}; {expected}")
+    expected = f"a csv (also .gz) with a column {_COLUMN}, one genotype a row"
+    frame = read_space_table(path, [_COLUMN], expected=expected, dtype=str, na_filter=False)
     first_row: dict[str, int] = {}
     for row, text in enumerate(frame[_COLUMN].tolist()):
         where = f"{path}, row {row} (counted from 0, below the header)"
@@ -272,5 +262,5 @@ def _read_table(path: Path) -> list[str]:
         if first_row.setdefault(arch, row) != row:
             raise ValueError(f"{where}: the same genotype as row {first_row[arch]}; remove one")
     if not first_row:
-        raise ValueError(f"{path} has no rows; {expected}")
+        raise ValueError(f"{path} has no rows; expected {expected}")
     return list(first_row)

@@ -4,18 +4,16 @@ The network is the one that training-free estimators use: 16 channels, 5 cells a
 """
 
 import itertools
-import zlib
 from collections.abc import Callable
 from functools import reduce
 from operator import add
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from torch import Tensor, nn
 
+from sweetgrad.profiling.spaces._space_table import read_space_table
 from sweetgrad.profiling.spaces.protocol import Layer, Network, check_index
-from sweetgrad.store._tables import open_table
 
 __all__ = ["EDGES", "OPERATIONS", "Cell", "NasBench201", "NasBench201Network", "num_params", "parse_arch"]
 
@@ -291,16 +289,7 @@ def _block_names() -> tuple[str, ...]:
 
 def _read_order(table: Path, every: list[str]) -> list[str]:
     expected = f"a csv (also .gz) with the columns index (0 to {len(every) - 1}) and arch_str"
-    try:
-        with open_table(Path(table)) as file:
-            frame = pd.read_csv(file)
-    except FileNotFoundError:
-        raise ValueError(f"no such file: {table}; expected {expected}") from None
-    except (OSError, EOFError, zlib.error, ValueError) as error:
-        raise ValueError(f"{table} cannot be read ({error}); expected {expected}") from error
-    missing = [column for column in ("index", "arch_str") if column not in frame.columns]
-    if missing:
-        raise ValueError(f"{table} lacks the column {', '.join(missing)}; it has {', '.join(frame.columns)}")
+    frame = read_space_table(table, ["index", "arch_str"], expected=expected)
     archs = frame.sort_values("index")["arch_str"].fillna("").tolist()
     if sorted(archs) != every:
         extra = sorted(set(archs) - set(every))[:1]

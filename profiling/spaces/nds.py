@@ -17,8 +17,8 @@ from sweetgrad.profiling.spaces._darts_genotype import check_genotype
 from sweetgrad.profiling.spaces._operations import OPERATIONS
 from sweetgrad.profiling.spaces.protocol import Network, check_index
 from sweetgrad.store import Genotype, parse_genotype
-from sweetgrad.store._tables import open_table
 from sweetgrad.store.benchmarks.nds import nds_id
+from sweetgrad.store.benchmarks.opening import open_table
 
 __all__ = ["URL", "Nds", "NdsAmoeba", "NdsDarts", "NdsEnas", "NdsNasnet", "NdsPnas"]
 

@@ -17,9 +17,9 @@ from typing import Any
 
 import pandas as pd
 
-from sweetgrad.store._tables import DAMAGED, open_table
 from sweetgrad.store.benchmarks.archives import Progress
 from sweetgrad.store.benchmarks.genotypes import parse_genotype
+from sweetgrad.store.benchmarks.opening import DAMAGED, open_table
 from sweetgrad.store.benchmarks.tidy import COLUMNS
 
 __all__ = ["is_json", "nds_id", "read_entries"]

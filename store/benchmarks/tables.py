@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from sweetgrad.store._tables import DAMAGED, check_parquet, open_table
 from sweetgrad.store.benchmarks.genotypes import parse_genotype
+from sweetgrad.store.benchmarks.opening import DAMAGED, check_parquet, open_table
 from sweetgrad.store.benchmarks.tidy import require_columns
 
 __all__ = ["WIDE", "read_table", "widen"]

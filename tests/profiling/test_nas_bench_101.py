@@ -243,7 +243,7 @@ def test_table__names_file_row_and_column_of_a_bad_row(tmp_path: Path, row: str,
 
 def test_table__names_missing_columns(tmp_path: Path) -> None:
     path = write_table(tmp_path / "graphs.csv", "a,1", header="hash,adj_upper")
-    with pytest.raises(ValueError, match=r"graphs\.csv lacks the column\(s\) n_vertices, ops; .*found hash, adj_upper"):
+    with pytest.raises(ValueError, match=r"graphs\.csv lacks the column\(s\) n_vertices, ops; it has hash, adj_upper"):
         NasBench101(path)
 
 

@@ -149,7 +149,7 @@ def test_space__explains_a_bad_table(tmp_path: Path, space: NasBench201) -> None
     with pytest.raises(ValueError, match=r"no such file: .*t\.csv; expected a csv .*index \(0 to 15624\) and arch_str"):
         NasBench201(path)
     path.write_text("arch,acc\n1,2\n")
-    with pytest.raises(ValueError, match=r"t\.csv lacks the column index, arch_str; it has arch, acc"):
+    with pytest.raises(ValueError, match=r"t\.csv lacks the column\(s\) index, arch_str; it has arch, acc"):
         NasBench201(path)
     path.write_text("")
     with pytest.raises(ValueError, match=r"t\.csv cannot be read"):
