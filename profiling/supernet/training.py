@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sweetgrad.profiling.batches import Images, crop_and_flip
-from sweetgrad.profiling.spaces.nas_bench_201 import EDGES, OPERATIONS
+from sweetgrad.profiling.spaces.nas_bench_201_network import EDGES, OPERATIONS
 from sweetgrad.profiling.supernet._checkpoint import read_checkpoint, write_checkpoint
 from sweetgrad.profiling.supernet.network import Supernet
 from sweetgrad.profiling.supernet.settings import SupernetSettings
