@@ -16,7 +16,7 @@ from sweetgrad.profiling.spaces._space_table import read_space_table
 from sweetgrad.profiling.spaces.protocol import Network, check_index
 from sweetgrad.store import Genotype, parse_genotype
 
-__all__ = ["Darts", "DartsImageNet", "NasBench301", "check_whole", "genotype_at"]
+__all__ = ["Darts", "DartsImageNet", "NasBench301", "genotype_at"]
 
 _NUM_NODES = 4
 _OPERATIONS = frozenset({"none", *DARTS_OPERATIONS})
@@ -78,8 +78,8 @@ class Darts:
         num_archs: int | None = None,
         max_multiply_adds: float | None = None,
     ) -> None:
-        self.channels = check_whole("channels", channels, default=self.default_channels, most=_MAX_CHANNELS)
-        self.cells = check_whole("cells", cells, default=self.default_cells, most=_MAX_CELLS)
+        self.channels = _check_whole("channels", channels, default=self.default_channels, most=_MAX_CHANNELS)
+        self.cells = _check_whole("cells", cells, default=self.default_cells, most=_MAX_CELLS)
         if self.form == "imagenet" and self.channels % 2:
             raise ValueError(f"channels must be even, since the stem begins with half of them, got {self.channels}")
         if max_multiply_adds is not None and not (
@@ -91,7 +91,7 @@ class Darts:
         self.max_multiply_adds = max_multiply_adds
         self.layer_names = ("stem", *(f"cell{place}" for place in range(self.cells)), "head")
         self.open_ended = table is None
-        self._num_archs = check_whole("num_archs", num_archs, default=_DEFAULT_NUM_ARCHS, most=_MAX_NUM_ARCHS)
+        self._num_archs = _check_whole("num_archs", num_archs, default=_DEFAULT_NUM_ARCHS, most=_MAX_NUM_ARCHS)
         self._places: list[int] | None = None
         self._listed: tuple[str, ...] | None = None
         if table is not None:
@@ -236,7 +236,7 @@ class NasBench301(Darts):
     default_cells = 8
 
 
-def check_whole(name: str, value: int | None, *, default: int, most: int) -> int:
+def _check_whole(name: str, value: int | None, *, default: int, most: int) -> int:
     """Give the default for None, and refuse what is no whole number in 1..most."""
     if value is None:
         return default
