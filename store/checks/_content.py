@@ -196,20 +196,23 @@ def check_estimators(profile: ProfileCheck) -> None:
     """Check that every block of every estimator's arrays decodes, and that activations have their digests."""
     for name in children(profile.root, f"{profile.name}/estimators"):
         path = f"{profile.name}/estimators/{name}"
+        damaged = False
         for array in children(profile.root, path):
             try:
                 for shard in profile.shards:  # the largest array of an estimator is as large as the counts
                     np.asarray(profile.root[f"{path}/{array}"][shard.start : shard.stop])  # type: ignore[index]
             except DAMAGE as error:
-                what = f"estimators/{name}/{array}: cannot be decoded ({error}). --repair deletes the estimator; run it again."
-                profile.problems.append(Problem(profile.name, None, (), what, True))
-                profile.repairs[path] = _tree_deleter(profile.root, path)
-        if name == ACTIVATIONS and path not in profile.repairs and (wrong := _wrong_activations(profile, path)):
-            what = (
-                f"estimators/{name}: activation_count has not its digest. --repair deletes the estimator; run it again."
-            )
-            profile.problems.append(Problem(profile.name, None, wrong, what, True))
-            profile.repairs[path] = _tree_deleter(profile.root, path)
+                _add_estimator(profile, name, f"{name}/{array}: cannot be decoded ({error}).")
+                damaged = True
+        if name == ACTIVATIONS and not damaged and (wrong := _wrong_activations(profile, path)):
+            _add_estimator(profile, name, f"{name}: activation_count has not its digest.", rows=wrong)
+
+
+def _add_estimator(profile: ProfileCheck, name: str, what: str, *, rows: tuple[int, ...] = ()) -> None:
+    path = f"{profile.name}/estimators/{name}"
+    what = f"estimators/{what} --repair deletes the estimator; run it again."
+    profile.problems.append(Problem(profile.name, None, rows, what, True))
+    profile.repairs[path] = lambda: delete_tree(profile.root, path)
 
 
 def _wrong_activations(profile: ProfileCheck, path: str) -> tuple[int, ...]:
@@ -231,7 +234,3 @@ def _wrong_activations(profile: ProfileCheck, path: str) -> tuple[int, ...]:
             rows = np.arange(shard.stop - shard.start)
         wrong += (rows + shard.start).tolist()
     return tuple(wrong)
-
-
-def _tree_deleter(root: zarr.Group, path: str) -> Callable[[], None]:
-    return lambda: delete_tree(root, path)
