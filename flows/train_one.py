@@ -26,7 +26,7 @@ from sweetgrad.profiling.training import (
 )
 from sweetgrad.store import ImportReport, Location, import_accuracy, parse_genotype
 from sweetgrad.store.access import absolute
-from sweetgrad.store.profiles import create_store
+from sweetgrad.store.root import create_store
 
 __all__ = ["train_one"]
 

@@ -37,7 +37,7 @@ from sweetgrad.store import (
 from sweetgrad.store.estimators import DETAILS
 from sweetgrad.store.schema import full
 
-__all__ = ["ArchIds", "make_spec", "profile_architectures", "profile_shard"]
+__all__ = ["ArchIds", "deterministic", "make_spec", "profile_architectures", "profile_shard"]
 
 
 @dataclass(frozen=True)

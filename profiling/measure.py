@@ -1,23 +1,21 @@
 """One network, one batch, one backward pass: its histogram, layer by layer."""
 
-import copy
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everyone knows it by
 import xarray as xr
-from numpy.typing import ArrayLike, NDArray
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import Tensor
 
 from sweetgrad.profiling.batches import Batch
 from sweetgrad.profiling.counting import count_gradients, in_memory_order
-from sweetgrad.profiling.forward_order import layers_in_forward_order
-from sweetgrad.profiling.spaces.protocol import Layer, Network, kind_of
-from sweetgrad.store import KINDS, LAYER_TYPES, STATUS, bin_bounds, empty_rows
+from sweetgrad.profiling.spaces.protocol import Network, kind_of
+from sweetgrad.store import KINDS, LAYER_TYPES, STATUS
 
-__all__ = ["Measurement", "count_network", "fill_row", "forward_backward", "measure_network", "profile_network"]
+__all__ = ["Measurement", "count_network", "fill_row", "forward_backward", "measure_network", "to_device"]
 
 
 @dataclass(frozen=True)
@@ -109,7 +107,7 @@ def forward_backward(
 
 
 def count_network(network: Network, loss: float) -> Measurement:
-    """Count the gradients that a backward pass left on the parameters of every layer."""
+    """Count the gradients that a backward pass left on the parameters of every layer; ``loss`` is that of the pass, in nat."""
     shape = (len(network.layers), len(KINDS))
     segments = [
         [parameter for parameter in parameters if kind_of(parameter) == kind]
@@ -127,70 +125,6 @@ def count_network(network: Network, loss: float) -> Measurement:
         num_params=lengths.reshape(shape),
         loss=loss,
     )
-
-
-def profile_network(
-    model: nn.Module | Callable[[], nn.Module],
-    x: ArrayLike | Tensor,
-    y: ArrayLike | Tensor,
-    *,
-    layers: Sequence[str] | Mapping[str, str] | None = None,
-    name: str | None = None,
-    seed: int | None = None,
-) -> xr.Dataset:
-    """Profile any network on one batch: the same Dataset as a profile of a search space, with one architecture.
-
-    Parameters
-    ----------
-    model
-        The network, which is left as it was; or a function (or class) that builds it, called under ``seed``. It maps ``x`` to
-        logits (N, classes); or (N, classes, ...) with labels (N, ...).
-    x, y
-        Images (N, C, H, W), or whatever the network takes, as one array; labels (N,), integers in 0..classes-1. Both go to the
-        device of the network, and floating-point images to its precision.
-    layers
-        Names of submodules in depth order (as in ``model.named_modules()``), or such names mapped to a layer type of
-        ``LAYER_TYPES``. Without types a layer counts as ``cell``, so that it takes part in sweetness. None: every module that
-        holds a weight (two or more dimensions) is a layer, in the order in which the forward pass reaches it; norms and other
-        modules with small parameters join the layer before them. A weight that several modules share (tied weights) is
-        counted once, in the first layer that holds it.
-    name
-        Architecture string of the row; the class name by default.
-    seed
-        Seed for a ``model`` that is a function, and for its dropout.
-
-    Returns
-    -------
-    Dataset with the variables of a profile; ``arch`` has one entry. A parameter without gradient (frozen, or not used) counts as
-    exactly 0. Gradients are counted in float32.
-
-    Raises
-    ------
-    ValueError
-        If a layer name is not a submodule, a parameter is in no layer or in two, the network cannot take ``x``, the labels do
-        not fit the logits, or images are not finite.
-
-    Examples
-    --------
-    >>> _ = torch.manual_seed(0)
-    >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
-    >>> profile = profile_network(model, torch.randn(8, 4), torch.tensor([0, 1] * 4))
-    >>> profile.layer.values.tolist()
-    ['0', '2']
-    >>> profile.grad_count.sum("bin").values.tolist()
-    [[[12, 3], [6, 2]]]
-    """
-    if seed is not None:
-        torch.manual_seed(seed)
-    module = _own(model)
-    images, labels = _inputs(module, x, y)
-    network = Network(
-        module, _named_layers(module, layers) if layers is not None else layers_in_forward_order(module, images)
-    )
-    rows = empty_rows([name or type(module).__name__], [0], layers=[layer.name for layer in network.layers])
-    fill_row(rows, 0, network, measure_network(network, images, labels))
-    lower, upper = bin_bounds()
-    return rows.assign_coords(bin_lower=("bin", lower), bin_upper=("bin", upper))
 
 
 def fill_row(rows: xr.Dataset, row: int, network: Network, measured: Measurement) -> None:
@@ -259,44 +193,3 @@ def _rounded(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     """Sums to 24 significant bits, float32's precision in float64's range: more bits are noise that does not compress."""
     mantissa, exponent = np.frexp(sums)
     return np.ldexp(np.round(mantissa * 2.0**24) / 2.0**24, exponent)
-
-
-def _own(model: nn.Module | Callable[[], nn.Module]) -> nn.Module:
-    """Build the network, or copy it, so that the caller's gradients and running statistics stay as they are."""
-    if not isinstance(model, nn.Module):
-        module = model() if callable(model) else model
-        if not isinstance(module, nn.Module):
-            raise ValueError(f"model must be an nn.Module or a function that builds one, got {type(module).__name__}")
-        return module
-    try:
-        return copy.deepcopy(model)
-    except (RuntimeError, TypeError) as error:
-        raise ValueError(
-            f"the network cannot be copied ({error}); pass a function that builds it: profile_network(lambda: ..., x, y)"
-        ) from error
-
-
-def _inputs(module: nn.Module, x: ArrayLike | Tensor, y: ArrayLike | Tensor) -> tuple[Tensor, Tensor]:
-    parameter = next(module.parameters(), torch.empty(0))
-    images, labels = torch.as_tensor(x).to(parameter.device), torch.as_tensor(y).to(parameter.device)
-    if images.is_floating_point():
-        images = images.to(parameter.dtype)  # NumPy makes float64, networks are float32
-        num_bad = int((~images.isfinite()).sum())
-        if num_bad:
-            raise ValueError(f"x holds {num_bad} NaN or infinite values of {images.numel()}; clean the data")
-    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool or not labels.numel():
-        raise ValueError(
-            f"labels must be integers 0..classes-1, one for each image, got {labels.dtype} of shape {tuple(labels.shape)}"
-        )
-    return images, labels.long()
-
-
-def _named_layers(module: nn.Module, layers: Sequence[str] | Mapping[str, str]) -> tuple[Layer, ...]:
-    types = layers if isinstance(layers, Mapping) else dict.fromkeys(layers, "cell")
-    submodules = dict(module.named_modules())
-    unknown = [name for name in types if name not in submodules]
-    if unknown:
-        raise ValueError(
-            f"no submodule {unknown[0]!r}; the network has {', '.join(name for name in submodules if name)}"
-        )
-    return tuple(Layer(name, type_, (submodules[name],)) for name, type_ in types.items())

@@ -13,21 +13,29 @@ __all__ = ["DIMS", "merge_tables", "to_arrays"]
 
 DIMS = ("arch", "dataset", "split", "epochs")
 
+_VALUES = {"accuracy": "accuracy", "seconds": "train_seconds"}
+"""Columns of a tidy table, and the variables that they become."""
+_MAX_SHOWN = 3
+
 
 def to_arrays(table: pd.DataFrame, axis: list[str], source: str) -> xr.Dataset:
     """Dense arrays of a tidy table; rows with equal keys must agree."""
     keys = list(DIMS)
     groups = table.groupby(keys, sort=False)
-    for column, name in (("accuracy", "accuracy"), ("seconds", "train_seconds")):
+    for column, name in _VALUES.items():
         spread = groups[column].agg(["min", "max"])
-        _require_equal(spread["min"].to_numpy(), spread["max"].to_numpy(), name, list(spread.index), source, source)
+        low, high = spread["min"].to_numpy(), spread["max"].to_numpy()
+        differ = np.flatnonzero(_differ(low, high))
+        if differ.size:
+            examples = [(spread.index[i], low[i], high[i]) for i in differ[:_MAX_SHOWN]]
+            raise _disagreement(f"two rows of {source}", name, differ.size, examples)
     # first() takes the first value that is not NaN, so a repeated row may add the seconds that another one lacks.
     rows = groups[["accuracy", "seconds"]].first()
     coords: dict[str, Any] = {"arch": axis, **{key: sorted(table[key].unique().tolist()) for key in keys[1:]}}
     shape = tuple(len(coords[key]) for key in keys)
     position = tuple(pd.Index(coords[key]).get_indexer(rows.index.get_level_values(key)) for key in keys)
     data = {}
-    for column, name in (("accuracy", "accuracy"), ("seconds", "train_seconds")):
+    for column, name in _VALUES.items():
         values = np.full(shape, np.nan)
         values[position] = rows[column].to_numpy()
         data[name] = (DIMS, values)
@@ -45,16 +53,15 @@ def merge_tables(
     for key in DIMS[1:]:
         coords[key] = sorted({*stored[key].values.tolist(), *new[key].values.tolist()})
     before, after = stored.reindex(coords), new.reindex(coords)
-    stacked_keys = None
-    for name in ("accuracy", "train_seconds"):
+    for name in _VALUES.values():
         a, b = before[name].values, after[name].values
-        differ = _differ(a, b)
-        if differ.any():
-            at = np.argwhere(differ)
-            stacked_keys = [tuple(coords[key][i] for key, i in zip(DIMS, row, strict=True)) for row in at[:3]]
-            _require_equal(
-                a[differ][:3], b[differ][:3], name, stacked_keys, f"the table of {space} in the store", source, len(at)
-            )
+        differ = np.argwhere(_differ(a, b))
+        if len(differ):
+            examples = [
+                (tuple(coords[key][i] for key, i in zip(DIMS, place, strict=True)), a[*place], b[*place])
+                for place in differ[:_MAX_SHOWN]
+            ]
+            raise _disagreement(f"the table of {space} in the store and {source}", name, len(differ), examples)
     merged = before.fillna(after)
     unchanged = int((before["accuracy"].notnull() & after["accuracy"].notnull()).sum())
     return merged, num_new - unchanged, unchanged, not merged.identical(stored)
@@ -65,22 +72,11 @@ def _differ(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.bool_]
     return ~np.isnan(a) & ~np.isnan(b) & ~np.isclose(a, b, rtol=1e-9, atol=1e-6)
 
 
-def _require_equal(
-    a: np.ndarray,
-    b: np.ndarray,
-    name: str,
-    keys: list[tuple[Any, ...]],
-    where_a: str,
-    where_b: str,
-    total: int | None = None,
-) -> None:
-    """Raise with examples if two values of one key differ."""
-    differ = np.flatnonzero(_differ(a, b))
-    if differ.size:
-        lines = "\n".join(f"  {'/'.join(str(part) for part in keys[i])}: {a[i]} and {b[i]}" for i in differ[:3])
-        first, second = ("two rows", f"of {where_a}") if where_a == where_b else (where_a, f"and {where_b}")
-        raise StoreError(
-            f"{first} {second} disagree on {name} for {total or differ.size} of (arch/dataset/split/epochs):\n{lines}\n"
-            "Two versions of a benchmark would be mixed. Keep one: remove the other rows, give them another split name, or "
-            "import into another store."
-        )
+def _disagreement(who: str, name: str, count: int, examples: list[tuple[tuple[Any, ...], float, float]]) -> StoreError:
+    """The error for values that differ, with keys and both values of some of them."""
+    lines = "\n".join(f"  {'/'.join(map(str, key))}: {a} and {b}" for key, a, b in examples)
+    return StoreError(
+        f"{who} disagree on {name} for {count} of (arch/dataset/split/epochs):\n{lines}\n"
+        "Two versions of a benchmark would be mixed. Keep one: remove the other rows, give them another split name, or "
+        "import into another store."
+    )

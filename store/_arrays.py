@@ -23,6 +23,7 @@ _COORDINATE_CHUNK = 25_000
 def create_group(
     root: zarr.Group, name: str, arch: Sequence[str], layers: Sequence[str], shard_size: int
 ) -> zarr.Group:
+    """Create the group of a profile with all its arrays, the coordinates filled in; what was at the path is replaced."""
     group = root.create_group(name, overwrite=name in root, attributes={"shard_size": shard_size})
     sizes = {"arch": len(arch), "layer": len(layers), "kind": len(KINDS), "bin": NUM_BINS}
     _create_arrays(group, sizes=sizes, shard_size=shard_size)
@@ -40,6 +41,7 @@ def create_group(
 
 
 def write_archs(group: zarr.Group, arch: Sequence[str]) -> None:
+    """Fill in the coordinates along ``arch``: the strings, and their positions."""
     for start in range(0, len(arch), _COORDINATE_CHUNK):  # a space may have millions of strings
         stop = min(start + _COORDINATE_CHUNK, len(arch))
         group["arch"][start:stop] = np.array(arch[start:stop], dtype=object)  # type: ignore[index]
@@ -71,10 +73,13 @@ def _create_arrays(group: zarr.Group, *, sizes: Mapping[str, int], shard_size: i
 def create_array(
     group: zarr.Group, variable: Variable, *, sizes: Mapping[str, int], shard_size: int
 ) -> zarr.Array[Any]:
-    """Create the empty array of one variable: sharded if it has more dimensions than ``arch``."""
+    """Create the empty array of one variable, chunked as `chunking` says."""
     shape = tuple(sizes[dim] for dim in variable.dims)
     chunks, shards = chunking(variable, sizes=sizes, shard_size=shard_size)
     is_text = variable.dtype == "str"
+    attributes: dict[str, Any] = {"units": variable.units, "doc": variable.doc}
+    if variable.role == "row" and variable.dims[-1] == "bin":
+        attributes["coordinates"] = "arch_index bin_lower bin_upper"
     return group.create_array(
         variable.name,
         shape=shape,
@@ -82,21 +87,10 @@ def create_array(
         chunks=chunks,
         shards=shards,
         # A flipped bit is found by every read of the chunk, not only by `verify`.
-        compressors=[
-            compressor(is_text=is_text),
-            Crc32cCodec(),
-        ],
+        compressors=[compressor(is_text=is_text), Crc32cCodec()],
         fill_value=variable.fill,
         dimension_names=variable.dims,
-        attributes={
-            "units": variable.units,
-            "doc": variable.doc,
-            **(
-                {"coordinates": "arch_index bin_lower bin_upper"}
-                if variable.dims[-1] == "bin" and variable.role == "row"
-                else {}
-            ),
-        },
+        attributes=attributes,
     )
 
 

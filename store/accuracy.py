@@ -1,27 +1,28 @@
 """Accuracies of trained networks: imported from a file, stored beside the profiles of their search space."""
 
 import difflib
-import hashlib
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import xarray as xr
-import zarr
-from zarr.codecs import Crc32cCodec
 
-from sweetgrad.store._accuracy_merge import DIMS, merge_tables, to_arrays
-from sweetgrad.store._arrays import compressor
-from sweetgrad.store.access import Location, child_groups, is_remote, is_zip, open_root, with_options
+from sweetgrad.store._accuracy_merge import merge_tables, to_arrays
+from sweetgrad.store._accuracy_table import (
+    ACCURACY_VARIABLES,
+    load_table,
+    recover_accuracy,
+    replace_table,
+    selectors,
+    source_entry,
+)
+from sweetgrad.store._groups import archs_of_space
+from sweetgrad.store.access import Location, child_groups, is_zip, open_root, with_options
 from sweetgrad.store.benchmarks import tidy
 from sweetgrad.store.claims import exclusively
-from sweetgrad.store.errors import CorruptShardError, NotAStoreError
-from sweetgrad.store.profiles import _create_root, _now, _profile_names, consolidate
-from sweetgrad.store.schema import Variable
+from sweetgrad.store.errors import NotAStoreError
+from sweetgrad.store.root import create_root
 
 __all__ = [
     "ACCURACY_VARIABLES",
@@ -30,21 +31,7 @@ __all__ = [
     "list_archs",
     "open_accuracies",
     "open_accuracy",
-    "recover_accuracy",
 ]
-
-_TABLE = (
-    Variable(
-        "accuracy", DIMS, "float64", "%", "Accuracy after training, in [0, 100]; NaN where the table has none.", np.nan
-    ),
-    Variable("train_seconds", DIMS, "float64", "s", "Time that the training took; NaN where unknown.", np.nan),
-    Variable("arch", ("arch",), "str", "", "Canonical architecture string of the search space.", "", "coord"),
-    Variable("dataset", ("dataset",), "str", "", "Data set that the network was trained and judged on.", "", "coord"),
-    Variable("split", ("split",), "str", "", "Part of the data set that the accuracy is of.", "", "coord"),
-    Variable("epochs", ("epochs",), "int64", "1", "Epochs of the whole training schedule.", 0, "coord"),
-)
-ACCURACY_VARIABLES: dict[str, Variable] = {variable.name: variable for variable in _TABLE}
-"""Name to `Variable` of the group ``<space>/accuracy``."""
 
 
 @dataclass(frozen=True)
@@ -135,24 +122,13 @@ def import_accuracy(
         return _import(location, space, table, arch, source)
 
 
-def _source_entry(source: str, table: pd.DataFrame) -> dict[str, Any]:
-    """What the attribute ``sources`` keeps of a table."""
-    return {
-        "source": source,
-        "sha256": table.attrs.get("sha256") or _sha256(table),
-        "imported": _now(),
-        "rows": len(table),
-        **({"settings": table.attrs["settings"]} if "settings" in table.attrs else {}),
-    }
-
-
 def _import(
     location: Location, space: str, table: pd.DataFrame, arch: Sequence[str] | None, source: str
 ) -> ImportReport:
-    root = _create_root(location)
+    root = create_root(location)
     recover_accuracy(location, space)
-    stored = _load(root, location, space)
-    order = _profile_archs(root, space) or list(arch or ())
+    stored = load_table(root, location, space)
+    order = archs_of_space(root, space) or list(arch or ())
     table, unplaced = _with_arch(table, order, source)
     axis = list(dict.fromkeys([*(order or table["arch"]), *(stored["arch"].values.tolist() if stored else ())]))
     table, empty = table[table["accuracy"].notna()], int(table["accuracy"].isna().sum())
@@ -167,8 +143,8 @@ def _import(
     new = to_arrays(table, axis, source)
     merged, added, unchanged, changed = merge_tables(stored, new, axis, space=space, source=source)
     if changed:
-        sources = [*(stored.attrs["sources"] if stored else []), _source_entry(source, table)]
-        _replace(root, location, space, merged.assign_attrs(sources=sources))
+        sources = [*(stored.attrs["sources"] if stored else []), source_entry(source, table)]
+        replace_table(root, location, space, merged.assign_attrs(sources=sources))
     return ImportReport(
         matched=num_matched,
         unmatched=len(unmatched),
@@ -178,7 +154,7 @@ def _import(
         added=added,
         unchanged=unchanged,
         num_archs=len(axis),
-        selectors=tuple(_selectors(merged)),
+        selectors=tuple(selectors(merged)),
         changed=changed,
     )
 
@@ -204,7 +180,7 @@ def open_accuracies(location: Location, space: str, *, storage_options: dict[str
     """
     location = with_options(location, storage_options)
     root = open_root(location)
-    table = _load(root, location, space)
+    table = load_table(root, location, space)
     if table is None:
         have = ", ".join(path for path, child in child_groups(root) if "accuracy" in child)
         there = f" (it has those of: {have})" if have else ""
@@ -244,7 +220,7 @@ def open_accuracy(
         If the store has no accuracies of the space.
     """
     table = open_accuracies(location, space, storage_options=storage_options)
-    there = list(_selectors(table))
+    there = list(selectors(table))
     longest = {name.rpartition("/")[0]: name for name in there}  # epochs ascend, so the last one stays
     full = longest.get(selector, selector)
     if full not in there:
@@ -264,61 +240,8 @@ def list_archs(location: Location, space: str, *, storage_options: dict[str, Any
         root = open_root(location)
     except NotAStoreError:
         return []
-    stored = _load(root, location, space)
-    return list(dict.fromkeys([*_profile_archs(root, space), *(stored["arch"].values.tolist() if stored else ())]))
-
-
-def recover_accuracy(location: Location, space: str) -> None:
-    """Clear up what an interrupted import left: the old table comes back if it was out of its place."""
-    if is_remote(location):
-        return
-    live, new, old = (Path(str(location)) / space / name for name in ("accuracy", "accuracy.new", "accuracy.old"))
-    if old.exists() and not live.exists():
-        old.rename(live)
-    for leftover in (new, old):
-        if leftover.exists():
-            shutil.rmtree(leftover)
-
-
-def _selectors(table: xr.Dataset) -> Iterator[str]:
-    present = table["accuracy"].notnull().any("arch")
-    for dataset in table["dataset"].values:
-        for split in table["split"].values:
-            for epochs in table["epochs"].values:
-                if present.sel(dataset=dataset, split=split, epochs=epochs):
-                    yield f"{dataset}/{split}/{epochs}"
-
-
-def _load(root: zarr.Group, location: Location, space: str) -> xr.Dataset | None:
-    """The stored table in memory; an interrupted import can have left it under the name accuracy.old."""
-    for name in ("accuracy", "accuracy.old"):
-        try:
-            group = root.get(f"{space}/{name}")
-            if not isinstance(group, zarr.Group):
-                continue
-            data = {key: (v.dims, np.asarray(group[key][...])) for key, v in ACCURACY_VARIABLES.items()}  # type: ignore[index]
-        except (ValueError, TypeError, KeyError, RuntimeError) as error:
-            raise CorruptShardError(
-                f"{location}: {space}/{name} cannot be read ({error}). Delete that folder and import its tables again."
-            ) from error
-        coords = {key: data.pop(key) for key in DIMS}
-        coords["arch"] = (
-            ("arch",),
-            coords["arch"][1].astype(object),
-        )  # plain str labels, whatever the version of zarr returns
-        table = xr.Dataset(data, coords=coords, attrs=dict(group.attrs))
-        for key, variable in ACCURACY_VARIABLES.items():
-            table[key].attrs.update(units=variable.units, doc=variable.doc)
-        return table
-    return None
-
-
-def _profile_archs(root: zarr.Group, space: str) -> list[str]:
-    """Architectures of all profiles of a space, those of the largest profile first."""
-    group = root.get(space)
-    names = _profile_names(group) if isinstance(group, zarr.Group) else ()
-    archs = [np.asarray(root[f"{name}/arch"][:]).tolist() for name in names]  # type: ignore[index]
-    return list(dict.fromkeys(arch for profile in sorted(archs, key=len, reverse=True) for arch in profile))
+    stored = load_table(root, location, space)
+    return list(dict.fromkeys([*archs_of_space(root, space), *(stored["arch"].values.tolist() if stored else ())]))
 
 
 def _with_arch(table: pd.DataFrame, order: list[str], source: str) -> tuple[pd.DataFrame, list[str]]:
@@ -333,42 +256,3 @@ def _with_arch(table: pd.DataFrame, order: list[str], source: str) -> tuple[pd.D
     inside = table["index"] < len(order)
     placed = table[inside].assign(arch=lambda rows: [order[i] for i in rows["index"]])
     return placed, [f"index {i}" for i in table["index"][~inside]]
-
-
-def _replace(root: zarr.Group, location: Location, space: str, table: xr.Dataset) -> None:
-    """Write the table under another name, then let it take the place of the old one."""
-    if space not in root:
-        root.create_group(space)
-    if is_remote(location):
-        _write(root, f"{space}/accuracy", table)
-    else:
-        _write(root, f"{space}/accuracy.new", table)
-        folder = Path(str(location)) / space
-        # Between the two renames the old table is whole under the name accuracy.old, where readers and imports look for it.
-        if (folder / "accuracy").exists():
-            (folder / "accuracy").rename(folder / "accuracy.old")
-        (folder / "accuracy.new").rename(folder / "accuracy")
-        recover_accuracy(location, space)
-    consolidate(root)
-
-
-def _write(root: zarr.Group, path: str, table: xr.Dataset) -> None:
-    group = root.create_group(path, overwrite=True, attributes={"space": path.split("/")[0], **table.attrs})
-    for name, variable in ACCURACY_VARIABLES.items():
-        values = table[name].values
-        is_text = variable.dtype == "str"
-        array = group.create_array(
-            name,
-            shape=values.shape,
-            dtype=str if is_text else variable.dtype,
-            chunks=tuple(max(1, size) for size in values.shape),
-            compressors=[compressor(is_text=is_text), Crc32cCodec()],
-            fill_value=variable.fill,
-            dimension_names=variable.dims,
-            attributes={"units": variable.units, "doc": variable.doc},
-        )
-        array[...] = values.astype(object) if is_text else values
-
-
-def _sha256(table: pd.DataFrame) -> str:
-    return hashlib.sha256(table.to_csv(index=False).encode()).hexdigest()

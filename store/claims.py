@@ -129,9 +129,8 @@ def claim_shard(
     finally:
         over.set()
         heart.join()
-        with suppress(
-            OSError
-        ):  # a store that cannot be reached keeps the claim, which ends with this process or its lease
+        # A store that cannot be reached keeps the claim, which ends with this process or its lease.
+        with suppress(OSError):
             claim.release()
 
 
@@ -281,10 +280,9 @@ def _machine() -> str:
 
 def _process(pid: int) -> str:
     """Identity of a process of this machine; empty if there is none."""
-    stat = Path(f"/proc/{pid}/stat")
-    if stat.parent.parent.joinpath("self").exists():
+    if Path("/proc/self").exists():
         try:
-            state, *fields = stat.read_text().rpartition(")")[2].split()
+            state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         except OSError:
             return ""
         return "" if state in "ZX" else f"{pid} {fields[18]}"  # when it started, in clock ticks since boot

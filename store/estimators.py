@@ -5,18 +5,20 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-import zarr
 from xarray.backends import ZarrStore
 
 from sweetgrad.store._arrays import create_array
-from sweetgrad.store.access import Location, child_groups, ignore_leftovers, open_root, with_options
+from sweetgrad.store._groups import estimator_groups, profile_group
+from sweetgrad.store.access import Location, ignore_leftovers, open_root, with_options
 from sweetgrad.store.errors import CorruptShardError, NotAStoreError
-from sweetgrad.store.profiles import _profile_group, editing, open_profile
+from sweetgrad.store.profiles import open_profile
+from sweetgrad.store.root import editing
 from sweetgrad.store.schema import STATUS, Variable
 
 __all__ = [
     "ACTIVATIONS",
     "ACTIVATION_VARIABLES",
+    "DETAILS",
     "ESTIMATOR_VARIABLES",
     "MOMENTS",
     "MOMENT_VARIABLES",
@@ -91,7 +93,7 @@ def create_estimators(location: Location, name: str, estimators: Sequence[str]) 
     if not estimators:
         return
     with editing(location) as root:
-        group = _profile_group(root, name, location)
+        group = profile_group(root, name, location)
         shape: Any = group["grad_count"].shape  # type: ignore[union-attr]
         sizes = dict(zip(_DIMS, map(int, shape), strict=True))
         for estimator in estimators:
@@ -118,20 +120,19 @@ def record_training(location: Location, name: str, estimator: str, training: Map
     """
     create_estimators(location, name, [estimator])
     with editing(location) as root:
-        group = _profile_group(root, name, location)
+        group = profile_group(root, name, location)
         group[f"estimators/{estimator}"].attrs["training"] = dict(training)
 
 
 def open_trainings(location: Location, name: str) -> dict[str, dict[str, Any]]:
     """What `record_training` said, by estimator; training-free ones are not among them."""
-    group = _profile_group(open_root(location), name, location)
-    attributes = {each: group[f"estimators/{each}"].attrs for each in _names(group)}
-    return {each: dict(attrs["training"]) for each, attrs in attributes.items() if "training" in attrs}  # type: ignore[arg-type]
+    group = profile_group(open_root(location), name, location)
+    return {name: dict(child.attrs["training"]) for name, child in estimator_groups(group) if "training" in child.attrs}  # type: ignore[arg-type]
 
 
 def list_estimators(location: Location, name: str) -> list[str]:
     """Names of the estimators that a profile holds, sorted."""
-    return _names(_profile_group(open_root(location), name, location))
+    return [each for each, _ in estimator_groups(profile_group(open_root(location), name, location))]
 
 
 def open_estimators(location: Location, name: str, *, storage_options: dict[str, Any] | None = None) -> xr.Dataset:
@@ -154,8 +155,8 @@ def open_estimators(location: Location, name: str, *, storage_options: dict[str,
         If a file of an estimator cannot be decoded.
     """
     location = with_options(location, storage_options)
-    group = _profile_group(open_root(location), name, location)
-    names = _names(group)
+    group = profile_group(open_root(location), name, location)
+    names = [each for each, _ in estimator_groups(group)]
     arch = np.asarray(group["arch"][:])  # type: ignore[index]
     data = {}
     for key, variable in ESTIMATOR_VARIABLES.items():
@@ -222,10 +223,3 @@ def _open_details(location: Location, name: str, estimator: str) -> xr.Dataset:
     with ignore_leftovers():
         found: xr.Dataset = xr.open_dataset(ZarrStore(group, mode="r"), chunks=None, mask_and_scale=False)
     return found.assign_coords(profile.coords)
-
-
-def _names(group: zarr.Group) -> list[str]:
-    estimators = group.get("estimators")
-    if not isinstance(estimators, zarr.Group):
-        return []
-    return sorted(name for name, child in child_groups(estimators) if "status" in child)

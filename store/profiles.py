@@ -1,52 +1,40 @@
 """Create a profile empty and whole, open it, and stamp it when a run ends."""
 
-import datetime as dt
-import difflib
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 import zarr
 from xarray.backends import ZarrStore
-from zarr.core.sync import sync
-from zarr.errors import ZarrUserWarning
 
 from sweetgrad.store._arrays import create_group
 from sweetgrad.store._digest import profile_digest
+from sweetgrad.store._groups import find_group, has_rows, profile_group, profile_names
 from sweetgrad.store._growth import grow, longest, named_archs
 from sweetgrad.store.access import (
     Location,
     check_profile,
-    child_groups,
     ignore_leftovers,
-    is_remote,
     making_sense,
     open_root,
-    require_readable,
     with_options,
-    zarr_store,
 )
 from sweetgrad.store.claims import exclusively
 from sweetgrad.store.errors import NotAStoreError, StoreError
-from sweetgrad.store.schema import FORMAT_VERSION, STATUS, VARIABLES
+from sweetgrad.store.root import append_run, consolidate, create_root, editing, now, refuse_file
+from sweetgrad.store.schema import STATUS, VARIABLES
 from sweetgrad.store.spec import ProfileSpec
 
 __all__ = [
     "DEFAULT_SHARD_SIZE",
     "create_profile",
-    "create_store",
     "finalise_profile",
     "list_profiles",
     "open_profile",
     "open_store",
     "record_run",
-    "refuse_file",
     "stored_archs",
 ]
 
@@ -117,7 +105,7 @@ def open_profile(
         As in `open_store`.
     """
     location = with_options(location, storage_options)
-    group = _profile_group(open_root(location), name, location)
+    group = profile_group(open_root(location), name, location)
     try:
         with ignore_leftovers():
             profile = xr.open_dataset(ZarrStore(group, mode="r"), chunks=None, mask_and_scale=False)
@@ -142,7 +130,7 @@ def list_profiles(location: Location, *, storage_options: dict[str, Any] | None 
     location = with_options(location, storage_options)
     root = open_root(location)
     with making_sense(location):
-        return sorted(_profile_names(root))
+        return sorted(profile_names(root))
 
 
 def create_profile(
@@ -179,13 +167,17 @@ def create_profile(
     SpecMismatchError
         If the profile exists with other settings; every differing field is named.
     StoreError
-        If the profile exists with another ``shard_size``.
+        If the profile exists with another ``shard_size``, or holds rows and its spec cannot be read.
+    NotAStoreError
+        If there is something else at the location.
+    ValueError
+        If ``shard_size`` is less than 1.
     """
     if shard_size is not None and shard_size < 1:
         raise ValueError(f"shard_size must be at least 1, got {shard_size}")
     refuse_file(location)
     with exclusively(location):
-        return _create_profile(_create_root(location), location, spec, arch, layers, shard_size, may_grow)
+        return _create_profile(create_root(location), location, spec, arch, layers, shard_size, may_grow)
 
 
 def _create_profile(
@@ -198,39 +190,38 @@ def _create_profile(
     may_grow: bool,
 ) -> str:
     name = spec.profile_name
-    group = _get(root, name, location)
+    where = f"profile {name} in {location}"
+    group = find_group(root, name, location)
     # The spec is written last, in one write with what goes with it: a group without it is a creation that was cut off.
     if isinstance(group, zarr.Group) and "spec" in group.attrs:
-        stored = ProfileSpec.from_attrs(dict(group.attrs["spec"]))  # type: ignore[arg-type]
-        named = named_archs(group) if may_grow else []
-        is_list = may_grow and all(a == b for a, b in zip(named, arch, strict=False))
-        asked = replace(spec, arch_sha256=stored.arch_sha256) if is_list else spec
-        asked.require_equal(stored, where=f"profile {name} in {location}")
-        if shard_size not in (None, group.attrs["shard_size"]):
-            raise StoreError(
-                f"profile {name} in {location} has shards of {group.attrs['shard_size']} architectures, asked {shard_size}: "
-                "leave --shard-size out to continue it."
-            )
-        if is_list and len(arch) >= len(named) < max(len(arch), longest(group)):
-            grow(group, spec, arch)
+        _continue_profile(group, spec, arch, shard_size, may_grow, where=where)
     elif has_rows(root, name):
         raise StoreError(
-            f"profile {name} in {location} holds rows, but its spec cannot be read ({name}/zarr.json). Copy that file from a "
-            "backup, or delete the profile's folder and profile again."
+            f"{where} holds rows, but its spec cannot be read ({name}/zarr.json). Copy that file from a backup, or delete the "
+            "profile's folder and profile again."
         )
     else:
         group = create_group(root, name, arch, layers, shard_size or DEFAULT_SHARD_SIZE)
-        group.update_attributes({"spec": spec.to_attrs(), "created": _now(), "runs": [], "complete": False})
+        group.update_attributes({"spec": spec.to_attrs(), "created": now(), "runs": [], "complete": False})
     return name
 
 
-def has_rows(root: zarr.Group, name: str) -> bool:
-    """Whether a status was ever written at a path, whatever became of the metadata: no row is written before the spec is."""
-
-    async def any_status() -> bool:
-        return any([True async for _ in root.store.list_dir(f"{name}/status/c")])
-
-    return sync(any_status())
+def _continue_profile(
+    group: zarr.Group, spec: ProfileSpec, arch: Sequence[str], shard_size: int | None, may_grow: bool, *, where: str
+) -> None:
+    """Check that a profile that is there has this spec, and lengthen it if it may grow and ``arch`` is longer."""
+    stored = ProfileSpec.from_attrs(dict(group.attrs["spec"]))  # type: ignore[arg-type]
+    named = named_archs(group) if may_grow else []
+    is_list = may_grow and all(a == b for a, b in zip(named, arch, strict=False))
+    asked = replace(spec, arch_sha256=stored.arch_sha256) if is_list else spec
+    asked.require_equal(stored, where=where)
+    if shard_size not in (None, group.attrs["shard_size"]):
+        raise StoreError(
+            f"{where} has shards of {group.attrs['shard_size']} architectures, asked {shard_size}: "
+            "leave --shard-size out to continue it."
+        )
+    if is_list and len(arch) >= len(named) < max(len(arch), longest(group)):
+        grow(group, spec, arch)
 
 
 def stored_archs(location: Location, name: str) -> list[str]:
@@ -239,7 +230,7 @@ def stored_archs(location: Location, name: str) -> list[str]:
     Unlike `open_profile` it reads a profile whose growth was cut off, which the next `create_profile` puts right.
     """
     try:
-        return named_archs(_profile_group(open_root(location), name, location))
+        return named_archs(profile_group(open_root(location), name, location))
     except NotAStoreError:
         return []
 
@@ -247,8 +238,7 @@ def stored_archs(location: Location, name: str) -> list[str]:
 def record_run(location: Location, name: str, facts: Mapping[str, Any]) -> None:
     """Append JSON-ready facts about a run that is about to write to a profile to its attribute ``runs``, with the time."""
     with editing(location) as root:
-        group = _profile_group(root, name, location)
-        group.attrs["runs"] = [*group.attrs["runs"], {"started": _now(), **facts}]  # type: ignore[misc]
+        append_run(profile_group(root, name, location), facts)
 
 
 def finalise_profile(location: Location, name: str) -> None:
@@ -257,7 +247,7 @@ def finalise_profile(location: Location, name: str) -> None:
     Call it once at the end of a run, from one process. A profile is complete when no row is left that was not run.
     """
     with editing(location) as root:
-        _stamp(_profile_group(root, name, location))
+        _stamp(profile_group(root, name, location))
         consolidate(root)
 
 
@@ -272,97 +262,3 @@ def _stamp(group: zarr.Group) -> None:
             "content_digest": profile_digest(digest, status),
         }
     )
-
-
-@contextmanager
-def editing(location: Location) -> Iterator[zarr.Group]:
-    """The root of a store, to change metadata in, while nobody else does."""
-    open_root(location, mode="r+")  # where there is no store, no claim is left either
-    with exclusively(location):
-        yield open_root(location, mode="r+")
-
-
-def consolidate(root: zarr.Group) -> None:
-    """Copy all metadata into the root, for readers that cannot list (https)."""
-    with warnings.catch_warnings():
-        # zarr warns that the v3 specification does not name consolidated metadata; readers without it are served as well.
-        warnings.simplefilter("ignore", ZarrUserWarning)
-        zarr.consolidate_metadata(root.store)
-
-
-def create_store(location: Location) -> None:
-    """Make an empty store, or see that the one there can be written to.
-
-    Raises
-    ------
-    NotAStoreError
-        If there is something else.
-    """
-    refuse_file(location)
-    with exclusively(location):
-        _create_root(location)
-
-
-def refuse_file(location: Location) -> None:
-    """Raise `NotAStoreError` where a store cannot be made, since there is a file."""
-    if not is_remote(location) and Path(str(location)).is_file():
-        raise NotAStoreError(f"{location} is a file: expected a folder of a zarr store, or a new path.")
-
-
-def _create_root(location: Location) -> zarr.Group:
-    folder = None if is_remote(location) else Path(str(location))
-    if folder is not None and folder.exists() and any(not _is_passing(p) for p in folder.iterdir()):
-        return open_root(location, mode="r+")
-    # The attributes go into the one write that makes the group: a crash leaves no group that is not a store.
-    root = zarr.open_group(
-        zarr_store(location, read_only=False),
-        mode="a",
-        zarr_format=3,
-        use_consolidated=False,
-        attributes={
-            "schema_version": FORMAT_VERSION,
-            "title": "sweetgrad: gradient histograms at initialisation",
-            "licence": "CC-BY-4.0",
-            "citation": "Yang et al., Sweet Gradient Matters, Neural Networks 168 (2023), doi:10.1016/j.neunet.2023.09.012",
-            "creator": f"sweetgrad {version('sweetgrad')}",
-            "history": f"created {_now()}",
-        },
-    )
-    require_readable(root, location)
-    return root
-
-
-def _is_passing(path: Path) -> bool:
-    """Whether it is our own claim, or what a crash during the very first write leaves."""
-    return path.suffix in (".claim", ".partial")
-
-
-def _profile_group(root: zarr.Group, name: str, location: Location) -> zarr.Group:
-    group = _get(root, name, location)
-    if isinstance(group, zarr.Group) and "spec" in group.attrs:
-        return group
-    names = sorted(_profile_names(root))
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.3) or names
-    raise NotAStoreError(f"{location} has no profile {name!r}; it holds {', '.join(near) or 'none yet'}.")
-
-
-def _get(root: zarr.Group, name: str, location: Location) -> Any:
-    try:
-        return root.get(name)
-    except (ValueError, TypeError) as error:  # what zarr raises on a zarr.json that it cannot read
-        raise NotAStoreError(
-            f"{location}: the metadata of profile {name} ({name}/zarr.json) cannot be read ({error}). "
-            "Copy that file from a backup, or delete the profile's folder and profile again."
-        ) from error
-
-
-def _profile_names(group: zarr.Group) -> Iterator[str]:
-    if "spec" in group.attrs:
-        yield group.path
-        return
-    for _, child in child_groups(group):
-        yield from _profile_names(child)
-
-
-def _now() -> str:
-    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")

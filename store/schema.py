@@ -9,7 +9,17 @@ import xarray as xr
 
 from sweetgrad.store.bins import NUM_BINS
 
-__all__ = ["FORMAT_VERSION", "KINDS", "LAYER_TYPES", "STATUS", "VARIABLES", "Variable", "empty_rows"]
+__all__ = [
+    "FORMAT_VERSION",
+    "KINDS",
+    "LAYER_TYPES",
+    "STATUS",
+    "VARIABLES",
+    "Variable",
+    "empty_rows",
+    "full",
+    "row_variables",
+]
 
 FORMAT_VERSION = 1
 """Version of the store format; a reader refuses a store with a greater one."""

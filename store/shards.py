@@ -1,7 +1,7 @@
 """The unit of work: plan the shards that still have something to do, read their rows, write each one whole."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,15 +11,18 @@ from numpy.typing import NDArray
 from zarr.core.sync import sync
 
 from sweetgrad.store._digest import array_digests, row_digests
+from sweetgrad.store._groups import profile_group
+from sweetgrad.store._planning import Shard, is_done, rows_by_shard
+from sweetgrad.store._reading import read_array
 from sweetgrad.store.access import Location, open_root
 from sweetgrad.store.claims import Claim
 from sweetgrad.store.errors import CorruptShardError
 from sweetgrad.store.estimators import ACTIVATIONS, estimator_variables
-from sweetgrad.store.profiles import _profile_group
 from sweetgrad.store.schema import STATUS, Variable, full, row_variables
 
 __all__ = [
     "Shard",
+    "count_rows",
     "plan_shards",
     "read_estimator_status",
     "read_shard",
@@ -29,25 +32,6 @@ __all__ = [
     "write_estimators",
     "write_shard",
 ]
-
-
-@dataclass(frozen=True)
-class Shard:
-    """Rows ``start`` to ``stop`` of a profile, of which ``rows`` (positions in the profile, ascending) are to be run.
-
-    ``rows`` is a `range` if it has no gap, else a tuple: the plan of a whole space takes no memory to speak of.
-    """
-
-    index: int
-    start: int
-    stop: int
-    rows: Sequence[int]
-
-    def __post_init__(self) -> None:
-        """Bring ``rows`` into its one form."""
-        rows = self.rows
-        without_gap = len(rows) > 0 and rows[-1] - rows[0] + 1 == len(rows)
-        object.__setattr__(self, "rows", range(rows[0], rows[-1] + 1) if without_gap else tuple(rows))
 
 
 def plan_shards(
@@ -88,54 +72,36 @@ def plan_shards(
         raise ValueError(f"rows must be in 0..{num_archs - 1}, got {asked.min()}..{asked.max()}")
     to_run = np.zeros(num_archs, dtype=bool)
     to_run[asked] = True
-    to_run &= ~_rows_done(group, Shard(0, 0, num_archs, ()), location, estimators, retry_failed=retry_failed)
-    return _by_shard(to_run, size)
-
-
-def _by_shard(to_run: NDArray[np.bool_], size: int) -> list[Shard]:
-    """One `Shard` of that many rows for each that has rows to run."""
-    shards = []
-    for index, start in enumerate(range(0, len(to_run), size)):
-        stop = min(start + size, len(to_run))
-        positions = start + np.flatnonzero(to_run[start:stop])
-        if positions.size:
-            shards.append(Shard(index, start, stop, positions.tolist()))
-    return shards
+    to_run &= ~_rows_done(group, location, estimators, shard=None, retry_failed=retry_failed)
+    return rows_by_shard(to_run, size)
 
 
 def replan_shard(
     location: Location, name: str, shard: Shard, *, estimators: Sequence[str] = (), retry_failed: bool = False
 ) -> Shard:
     """The shard without the rows that were done since it was planned; arguments as in `plan_shards`."""
-    return _without(shard, _rows_done(_group(location, name), shard, location, estimators, retry_failed=retry_failed))
-
-
-def _without(shard: Shard, done: NDArray[np.bool_]) -> Shard:
-    """The shard without the rows to run that are done; ``done`` is of all its rows."""
-    return replace(shard, rows=tuple(row for row in shard.rows if not done[row - shard.start]))
+    return shard.without(
+        _rows_done(_group(location, name), location, estimators, shard=shard, retry_failed=retry_failed)
+    )
 
 
 def count_rows(location: Location, name: str) -> dict[str, int]:
     """Architectures of a profile with each word of `STATUS`."""
-    group = _group(location, name)
-    status = _read(group, "status", Shard(0, 0, int(group["status"].shape[0]), ()), location)  # type: ignore[union-attr]
+    status = read_array(_group(location, name), "status", location)
     return {word: int((status == code).sum()) for word, code in STATUS.items()}
 
 
 def _rows_done(
-    group: zarr.Group, rows: Shard, location: Location, estimators: Sequence[str], *, retry_failed: bool
+    group: zarr.Group, location: Location, estimators: Sequence[str], *, shard: Shard | None, retry_failed: bool
 ) -> NDArray[np.bool_]:
-    status = _read(group, "status", rows, location)
-    done = _is_done(status, retry_failed=retry_failed)
+    """Whether each row of a shard, or of the whole profile, is measured and scored."""
+    status = read_array(group, "status", location, shard=shard)
+    done = is_done(status, retry_failed=retry_failed)
     for estimator in estimators:
+        scored = read_array(group, f"estimators/{estimator}/status", location, shard=shard)
         # A network that failed has no scores, and will not get any before it is run again.
-        scored = _is_done(_read(group, f"estimators/{estimator}/status", rows, location), retry_failed=retry_failed)
-        done &= scored | (status == STATUS["failed"])
+        done &= is_done(scored, retry_failed=retry_failed) | (status == STATUS["failed"])
     return done
-
-
-def _is_done(status: NDArray[np.uint8], *, retry_failed: bool) -> NDArray[np.bool_]:
-    return np.isin(status, [STATUS["ok"]] if retry_failed else [STATUS["ok"], STATUS["failed"]])
 
 
 def read_shard(location: Location, name: str, shard: Shard, *, variables: Collection[str] | None = None) -> xr.Dataset:
@@ -148,8 +114,8 @@ def read_shard(location: Location, name: str, shard: Shard, *, variables: Collec
     """
     group = _group(location, name)
     chosen = [v for v in row_variables() if variables is None or v.name in variables]
-    data = {v.name: (v.dims, _read(group, v.name, shard, location)) for v in chosen}
-    return xr.Dataset(data, coords={"arch": _read(group, "arch", shard, location)})
+    data = {v.name: (v.dims, read_array(group, v.name, location, shard=shard)) for v in chosen}
+    return xr.Dataset(data, coords={"arch": read_array(group, "arch", location, shard=shard)})
 
 
 def write_shard(location: Location, name: str, shard: Shard, rows: xr.Dataset, *, claim: Claim | None = None) -> None:
@@ -180,7 +146,7 @@ def write_shard(location: Location, name: str, shard: Shard, rows: xr.Dataset, *
     group = _group(location, name, writable=True)
     position = _positions(group, shard, rows, location)
     rows = rows.assign(digest=("arch", row_digests(rows)))
-    status = _read(group, "status", shard, location)
+    status = read_array(group, "status", location, shard=shard)
     if status[position].any():  # a row that is run again must not count while half of it is new
         status[position] = STATUS["not run"]
         _require(claim)
@@ -188,7 +154,11 @@ def write_shard(location: Location, name: str, shard: Shard, rows: xr.Dataset, *
     keeps_rows = np.delete(status, position).any()
     for variable in row_variables():
         # Where no other row of the shard counts, there is nothing to keep, and so nothing to read.
-        block = _read(group, variable.name, shard, location) if keeps_rows else _unwritten(group, variable, shard)
+        block = (
+            read_array(group, variable.name, location, shard=shard)
+            if keeps_rows
+            else _unwritten(group, variable, shard)
+        )
         block[position] = rows[variable.name].values
         _require(claim)
         group[variable.name][shard.start : shard.stop] = block  # type: ignore[index]
@@ -218,7 +188,7 @@ def write_estimators(
             its_own["digest"] = "arch", array_digests(its_own["arch"].values, its_own["activation_count"].values)
         for key in estimator_variables(str(estimator)):
             path = f"estimators/{estimator}/{key}"
-            block = _read(group, path, shard, location)
+            block = read_array(group, path, location, shard=shard)
             block[position[run]] = its_own[key].values[run]
             _require(claim)
             group[path][shard.start : shard.stop] = block  # type: ignore[index]
@@ -229,7 +199,7 @@ def read_estimator_status(
 ) -> dict[str, NDArray[np.uint8]]:
     """Status of every row of a shard, by estimator; the estimators are there already (`create_estimators`)."""
     group = _group(location, name)
-    return {each: _read(group, f"estimators/{each}/status", shard, location) for each in estimators}
+    return {each: read_array(group, f"estimators/{each}/status", location, shard=shard) for each in estimators}
 
 
 def reset_shard(location: Location, name: str, shard: Shard) -> None:
@@ -268,7 +238,7 @@ def _held_rows(group: zarr.Group, shard: Shard, location: Location) -> list[int]
     """Rows of a damaged shard that were run: by their status or, if that is what is damaged, by their digest."""
     for variable in ("status", "digest"):
         try:
-            return (np.flatnonzero(_read(group, variable, shard, location)) + shard.start).tolist()
+            return (np.flatnonzero(read_array(group, variable, location, shard=shard)) + shard.start).tolist()
         except CorruptShardError:
             continue
     return []
@@ -280,17 +250,7 @@ def _require(claim: Claim | None) -> None:
 
 
 def _group(location: Location, name: str, *, writable: bool = False) -> zarr.Group:
-    return _profile_group(open_root(location, mode="r+" if writable else "r"), name, location)
-
-
-def _read(group: zarr.Group, variable: str, shard: Shard, location: Location) -> NDArray[Any]:
-    try:
-        return np.asarray(group[variable][shard.start : shard.stop]).copy()  # type: ignore[index]
-    except (ValueError, RuntimeError) as error:  # what codecs raise on bytes that they cannot decode
-        raise CorruptShardError(
-            f"{location}: {group.path}/{variable}, rows {shard.start} to {shard.stop - 1} (shard {shard.index}) cannot be "
-            f"decoded ({error}). `sweetgrad verify {location} --repair` clears it; the next `sweetgrad profile` makes it again."
-        ) from error
+    return profile_group(open_root(location, mode="r+" if writable else "r"), name, location)
 
 
 def _unwritten(group: zarr.Group, variable: Variable, shard: Shard) -> NDArray[Any]:
@@ -305,7 +265,7 @@ def _positions(group: zarr.Group, shard: Shard, rows: xr.Dataset, location: Loca
         raise ValueError(
             f"rows {index.min()} to {index.max()} are not all in shard {shard.index} ({shard.start} to {shard.stop - 1})"
         )
-    stored = _read(group, "arch", shard, location)[index - shard.start]
+    stored = read_array(group, "arch", location, shard=shard)[index - shard.start]
     for i, (there, here) in enumerate(zip(stored, rows["arch"].values, strict=True)):
         if str(there) != str(here):
             raise ValueError(f"row {index[i]} of {group.path} is architecture {there}, got {here}")

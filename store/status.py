@@ -9,6 +9,9 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from sweetgrad.store._accuracy_table import load_table, selectors
+from sweetgrad.store._groups import estimator_groups, profile_group, profile_names
+from sweetgrad.store._reading import read_array
 from sweetgrad.store.access import (
     Location,
     check_num_shards,
@@ -18,10 +21,7 @@ from sweetgrad.store.access import (
     open_root,
     with_options,
 )
-from sweetgrad.store.accuracy import _load, _selectors
-from sweetgrad.store.profiles import _profile_group, _profile_names
 from sweetgrad.store.schema import STATUS
-from sweetgrad.store.shards import Shard, _read
 from sweetgrad.store.spec import ProfileSpec
 
 __all__ = [
@@ -155,9 +155,7 @@ def status(location: Location, *, storage_options: dict[str, Any] | None = None)
     location = with_options(location, storage_options)
     root = open_root(location)
     with making_sense(location):
-        return [
-            _profile_status(_profile_group(root, name, location), location) for name in sorted(_profile_names(root))
-        ]
+        return [_profile_status(profile_group(root, name, location), location) for name in sorted(profile_names(root))]
 
 
 def info(location: Location, name: str | None = None, *, storage_options: dict[str, Any] | None = None) -> StoreInfo:
@@ -184,17 +182,17 @@ def info(location: Location, name: str | None = None, *, storage_options: dict[s
 
 
 def _info(root: zarr.Group, location: Location, name: str | None) -> StoreInfo:
-    names = sorted(_profile_names(root)) if name is None else [name]
-    profiles = tuple(_profile_info(_profile_group(root, each, location), location) for each in names)
+    names = sorted(profile_names(root)) if name is None else [name]
+    profiles = tuple(_profile_info(profile_group(root, each, location), location) for each in names)
     spaces = [path for path, _ in child_groups(root)] if name is None else [profiles[0].spec.space]
-    tables = {space: _load(root, location, space) for space in spaces}
+    tables = {space: load_table(root, location, space) for space in spaces}
     return StoreInfo(
         location=str(location),
         attributes=dict(root.attrs),
         num_bytes=_size(location),
         profiles=profiles,
         accuracies=tuple(
-            AccuracyInfo(space, table.sizes["arch"], tuple(_selectors(table)), tuple(table.attrs.get("sources", ())))
+            AccuracyInfo(space, table.sizes["arch"], tuple(selectors(table)), tuple(table.attrs.get("sources", ())))
             for space, table in tables.items()
             if table is not None
         ),
@@ -202,7 +200,7 @@ def _info(root: zarr.Group, location: Location, name: str | None) -> StoreInfo:
 
 
 def _profile_status(group: zarr.Group, location: Location) -> ProfileStatus:
-    values = _whole(group, "status", location)
+    values = read_array(group, "status", location)
     counts = _counts(values)
     size = check_num_shards(values.size, group.attrs.get("shard_size"), where=f"{location}: {group.path}")
     shards = [values[i : i + size] for i in range(0, values.size, size)]
@@ -222,8 +220,8 @@ def _profile_status(group: zarr.Group, location: Location) -> ProfileStatus:
 
 def _failures(group: zarr.Group, values: NDArray[np.uint8], location: Location) -> tuple[Failure, ...]:
     rows = np.flatnonzero(values == STATUS["failed"])
-    arch = _whole(group, "arch", location)[rows]
-    lines = [(str(text).splitlines() or [""])[0] for text in _whole(group, "message", location)[rows]]
+    arch = read_array(group, "arch", location)[rows]
+    lines = [(str(text).splitlines() or [""])[0] for text in read_array(group, "message", location)[rows]]
     first = {line: str(name) for line, name in reversed(list(zip(lines, arch, strict=True)))}
     return tuple(Failure(line, count, first[line]) for line, count in Counter(lines).most_common())
 
@@ -236,7 +234,7 @@ def _profile_info(group: zarr.Group, location: Location) -> ProfileInfo:
     return ProfileInfo(
         status=how_far,
         spec=ProfileSpec.from_attrs(attributes["spec"]),
-        layers=tuple(str(name) for name in _whole(group, "layer", location)),
+        layers=tuple(str(name) for name in read_array(group, "layer", location)),
         shard_size=int(attributes["shard_size"]),
         created=attributes.get("created", ""),
         runs=tuple(attributes.get("runs", ())),
@@ -248,22 +246,15 @@ def _profile_info(group: zarr.Group, location: Location) -> ProfileInfo:
 
 
 def _estimators(group: zarr.Group, location: Location) -> tuple[EstimatorStatus, ...]:
-    parent = group.get("estimators")
-    if not isinstance(parent, zarr.Group):
-        return ()
     found = []
-    for path, child in child_groups(parent):
-        counts = _counts(_whole(child, "status", location))
-        found.append(EstimatorStatus(path, counts["ok"], counts["failed"], counts["not run"]))
+    for name, child in estimator_groups(group):
+        counts = _counts(read_array(child, "status", location))
+        found.append(EstimatorStatus(name, counts["ok"], counts["failed"], counts["not run"]))
     return tuple(found)
 
 
 def _counts(values: NDArray[np.uint8]) -> dict[str, int]:
     return {word: int((values == code).sum()) for word, code in STATUS.items()}
-
-
-def _whole(group: zarr.Group, variable: str, location: Location) -> NDArray[Any]:
-    return _read(group, variable, Shard(0, 0, int(group[variable].shape[0]), ()), location)  # type: ignore[union-attr]
 
 
 def _size(location: Location, path: str = "") -> int | None:

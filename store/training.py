@@ -10,14 +10,16 @@ import zarr
 from numpy.typing import NDArray
 
 from sweetgrad.store._accuracy_merge import to_arrays
+from sweetgrad.store._accuracy_table import load_table, recover_accuracy, replace_table, source_entry
 from sweetgrad.store._arrays import create_array, write_archs
+from sweetgrad.store._groups import archs_of_space
+from sweetgrad.store._planning import Shard, is_done, rows_by_shard
+from sweetgrad.store._reading import read_array
 from sweetgrad.store.access import Location, child_groups, open_root
-from sweetgrad.store.accuracy import _load, _profile_archs, _replace, _source_entry, recover_accuracy
 from sweetgrad.store.claims import Claim, exclusively
-from sweetgrad.store.errors import CorruptShardError, NotAStoreError, SpecMismatchError
-from sweetgrad.store.profiles import _create_root, _now, editing, refuse_file
+from sweetgrad.store.errors import NotAStoreError, SpecMismatchError
+from sweetgrad.store.root import append_run, create_root, editing, now, refuse_file
 from sweetgrad.store.schema import STATUS, Variable
-from sweetgrad.store.shards import Shard, _by_shard, _is_done, _without
 
 __all__ = [
     "TRAINING",
@@ -86,7 +88,7 @@ def create_training(
     name = f"{space}/{TRAINING}/{label}/seed{seed}"
     refuse_file(location)
     with exclusively(location):
-        root = _create_root(location)
+        root = create_root(location)
         group = root.get(name)
         if isinstance(group, zarr.Group) and "settings" in group.attrs:
             _require_equal(group, settings, arch, where=f"{location}: {name}")
@@ -98,7 +100,7 @@ def create_training(
             create_array(group, variable, sizes=sizes, shard_size=SHARD_SIZE)
         write_archs(group, arch)
         group["split"][:] = np.array(splits, dtype=object)  # type: ignore[index]
-        group.update_attributes({"settings": dict(settings), "created": _now(), "runs": []})
+        group.update_attributes({"settings": dict(settings), "created": now(), "runs": []})
     return name
 
 
@@ -129,23 +131,22 @@ def _flat(settings: Mapping[str, Any], where: str = "") -> dict[str, Any]:
 def record_training_run(location: Location, name: str, facts: Mapping[str, Any]) -> None:
     """Append facts about a run that is about to train to the attribute ``runs``, with the time."""
     with editing(location) as root:
-        group = _group(root, name, location)
-        group.attrs["runs"] = [*group.attrs["runs"], {"started": _now(), **facts}]  # type: ignore[misc]
+        append_run(_group(root, name, location), facts)
 
 
 def plan_trainings(location: Location, name: str, rows: Sequence[int], *, retry_failed: bool = False) -> list[Shard]:
     """Group the rows that still have to be trained by shard; arguments as in `sweetgrad.store.plan_shards`."""
     group = _group(open_root(location), name, location)
-    done = _is_done(_read(group, "status", location), retry_failed=retry_failed)
+    done = is_done(_read(group, "status", location), retry_failed=retry_failed)
     to_run = np.zeros(len(done), dtype=bool)
     to_run[np.asarray(rows, dtype=np.int64)] = True
-    return _by_shard(to_run & ~done, SHARD_SIZE)
+    return rows_by_shard(to_run & ~done, SHARD_SIZE)
 
 
 def replan_trainings(location: Location, name: str, shard: Shard, *, retry_failed: bool = False) -> Shard:
     """The shard without the rows that were trained since it was planned."""
-    status = np.asarray(_group(open_root(location), name, location)["status"][shard.start : shard.stop])  # type: ignore[index]
-    return _without(shard, _is_done(status, retry_failed=retry_failed))
+    status = _read(_group(open_root(location), name, location), "status", location, shard=shard)
+    return shard.without(is_done(status, retry_failed=retry_failed))
 
 
 def write_training(location: Location, name: str, row: int, values: Mapping[str, Any], *, claim: Claim | None) -> None:
@@ -200,14 +201,14 @@ def collect_trainings(location: Location, *, space: str, label: str) -> int:
         if table.empty:
             return 0
         recover_accuracy(location, space)
-        stored = _load(root, location, space)
+        stored = load_table(root, location, space)
         source = f"sweetgrad train, label {label}"
-        archs = _profile_archs(root, space) or table.attrs["arch"]
+        archs = archs_of_space(root, space) or table.attrs["arch"]
         axis = list(dict.fromkeys([*archs, *table["arch"], *(stored["arch"].values.tolist() if stored else ())]))
         new = to_arrays(table, axis, source)
         merged = new if stored is None else new.combine_first(stored).reindex(arch=axis)
         others = [each for each in (stored.attrs["sources"] if stored else []) if each["source"] != source]
-        _replace(root, location, space, merged.assign_attrs(sources=[*others, _source_entry(source, table)]))
+        replace_table(root, location, space, merged.assign_attrs(sources=[*others, source_entry(source, table)]))
     return int(table["arch"].nunique())
 
 
@@ -255,11 +256,6 @@ def _group(root: zarr.Group, name: str, location: Location) -> zarr.Group:
     return group
 
 
-def _read(group: zarr.Group, variable: str, location: Location) -> NDArray[Any]:
-    try:
-        return np.asarray(group[variable][...])  # type: ignore[index]
-    except (ValueError, RuntimeError) as error:  # what codecs raise on bytes that they cannot decode
-        raise CorruptShardError(
-            f"{location}: {group.path}/{variable} cannot be decoded ({error}). Delete the file that is named, or the folder "
-            f"{group.path}, and train again."
-        ) from error
+def _read(group: zarr.Group, variable: str, location: Location, *, shard: Shard | None = None) -> NDArray[Any]:
+    advice = f"Delete the file that is named, or the folder {group.path}, and train again."
+    return read_array(group, variable, location, shard=shard, advice=advice)

@@ -18,11 +18,19 @@ from typing import Any, BinaryIO, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["UnsafePickleError", "load_pickle"]
+__all__ = ["DtypeStub", "UnsafePickleError", "encode_text", "load_pickle", "make_scalar", "refused_name"]
 
 
 class UnsafePickleError(ValueError):
     """A pickle names something that data has no need of; it was refused before anything ran."""
+
+
+def refused_name(module: object, name: object) -> UnsafePickleError:
+    """The error for a name that is in no table."""
+    return UnsafePickleError(
+        f"the pickle wants {module}.{name}, which data has no need of: refused, and nothing was executed. "
+        "Do not open this file in another program; get the data from its publisher."
+    )
 
 
 def load_pickle(file_or_path: BinaryIO | str | Path, *, encoding: str = "bytes") -> Any:
@@ -106,7 +114,7 @@ class _Allowed:
         raise UnsafePickleError("the pickle sets attributes of a function: refused")
 
 
-class _Dtype:
+class DtypeStub:
     """Stands for ``numpy.dtype``: booleans, numbers and fixed-width text only."""
 
     __hash__ = None  # type: ignore[assignment]
@@ -137,8 +145,8 @@ class _Array:
         self.value = _array(data, dtype, shape, "F" if fortran else "C")
 
 
-def _array(data: object, dtype: _Dtype, shape: tuple[int, ...], order: str) -> NDArray[Any]:
-    if not isinstance(dtype, _Dtype):
+def _array(data: object, dtype: DtypeStub, shape: tuple[int, ...], order: str) -> NDArray[Any]:
+    if not isinstance(dtype, DtypeStub):
         raise ValueError(f"expected a dtype, got {type(dtype).__name__}")
     raw = data.encode("latin1") if isinstance(data, str) else data
     if not isinstance(raw, bytes | bytearray):
@@ -149,18 +157,19 @@ def _array(data: object, dtype: _Dtype, shape: tuple[int, ...], order: str) -> N
     return array.copy(order="K")
 
 
-def _from_buffer(data: object, dtype: _Dtype, shape: Any, order: str, axis_order: Any = None) -> NDArray[Any]:
+def _from_buffer(data: object, dtype: DtypeStub, shape: Any, order: str, axis_order: Any = None) -> NDArray[Any]:
     # Order "K" is NumPy's for an array that is contiguous after its axes are permuted.
     array = _array(data, dtype, shape, order)
     return array if axis_order is None else array.transpose(axis_order)
 
 
-def _scalar(dtype: _Dtype, data: object) -> Any:
+def make_scalar(dtype: DtypeStub, data: object) -> Any:
+    """Stands for ``numpy.core.multiarray.scalar``: one number or text, from its bytes."""
     return _array(data, dtype, (), "C")[()]
 
 
-def _encode(text: str, encoding: str | bytes) -> bytes:
-    # How Python 3 writes bytes in protocols 0 to 2; any other codec is no data.
+def encode_text(text: str, encoding: str | bytes) -> bytes:
+    """Stands for ``_codecs.encode``: how Python 3 writes bytes in protocols 0 to 2; any other codec is no data."""
     if _text(encoding) != "latin1":
         raise UnsafePickleError(f"the pickle wants the codec {encoding!r}: refused")
     return text.encode("latin1")
@@ -182,13 +191,13 @@ def _text(value: str | bytes) -> str:
 
 _BUILTINS: dict[str, Any] = {t.__name__: t for t in (complex, frozenset, set)}
 _BUILTINS |= {t.__name__: _Allowed(partial(_bytes, t)) for t in (bytearray, bytes)}
-_MULTIARRAY = {"_reconstruct": _Allowed(_Array), "scalar": _Allowed(_scalar)}
+_MULTIARRAY = {"_reconstruct": _Allowed(_Array), "scalar": _Allowed(make_scalar)}
 _ALLOWED: dict[str, dict[str, Any]] = {
     "__builtin__": _BUILTINS,
     "builtins": _BUILTINS,
-    "_codecs": {"encode": _Allowed(_encode)},
+    "_codecs": {"encode": _Allowed(encode_text)},
     "collections": {"OrderedDict": OrderedDict},
-    "numpy": {"dtype": _Allowed(_Dtype), "ndarray": _Allowed(_ndarray)},
+    "numpy": {"dtype": _Allowed(DtypeStub), "ndarray": _Allowed(_ndarray)},
     "numpy.core.multiarray": _MULTIARRAY,
     "numpy._core.multiarray": _MULTIARRAY,
     "numpy.core.numeric": {"_frombuffer": _Allowed(_from_buffer)},
@@ -202,10 +211,7 @@ class _Unpickler(pickle.Unpickler):
         try:
             return _ALLOWED[module][name]
         except KeyError:
-            raise UnsafePickleError(
-                f"the pickle wants {module}.{name}, which data has no need of: refused, and nothing was executed. "
-                "Do not open this file in another program; get the data from its publisher."
-            ) from None
+            raise refused_name(module, name) from None
 
     def persistent_load(self, pid: object) -> NoReturn:
         raise UnsafePickleError(f"the pickle refers to an object outside itself ({pid!r}): refused")
@@ -217,7 +223,7 @@ def _without_stubs(value: Any, done: dict[int, tuple[Any, Any]]) -> Any:
         if value.value is None:
             raise ValueError("an array without content")
         return value.value
-    if isinstance(value, _Dtype):
+    if isinstance(value, DtypeStub):
         return value.dtype
     if isinstance(value, _Allowed):
         raise UnsafePickleError("the pickle holds a function: refused")

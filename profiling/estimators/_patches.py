@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from torch import Tensor, nn
 
-__all__ = ["BatchNorm", "forward_hooks", "keeping_buffers", "patched_forward", "without_batch_norm"]
+__all__ = ["BatchNorm", "forward_hooks", "identity", "keeping_buffers", "patched_forward", "without_batch_norm"]
 
 BatchNorm = nn.modules.batchnorm._BatchNorm
 
@@ -55,9 +55,10 @@ def keeping_buffers(module: nn.Module) -> Iterator[None]:
 @contextmanager
 def without_batch_norm(module: nn.Module) -> Iterator[None]:
     """Let every BatchNorm put out its input."""
-    with patched_forward(module, lambda m: _identity if isinstance(m, BatchNorm) else None):
+    with patched_forward(module, lambda m: identity if isinstance(m, BatchNorm) else None):
         yield
 
 
-def _identity(x: Tensor) -> Tensor:
+def identity(x: Tensor) -> Tensor:
+    """In the place of a forward that is left out."""
     return x

@@ -13,7 +13,7 @@ import torch.nn.functional as F  # noqa: N812 - the name everyone knows it by
 from torch import Tensor, nn
 
 from sweetgrad.profiling.estimators._layers import convolution_backward, instance_norm, is_plain_layer
-from sweetgrad.profiling.estimators._patches import BatchNorm, patched_forward
+from sweetgrad.profiling.estimators._patches import BatchNorm, identity, patched_forward
 from sweetgrad.profiling.estimators.protocol import weights_of
 
 __all__ = ["Receive", "UnsupportedLayerError", "each_gradient"]
@@ -65,7 +65,7 @@ def each_gradient(
 
     def replacement(m: nn.Module) -> Callable[..., Tensor] | None:
         if isinstance(m, BatchNorm):
-            return partial(instance_norm, m) if batch_norm == "instance" else _identity
+            return partial(instance_norm, m) if batch_norm == "instance" else identity
         if is_plain_layer(m) and m.weight.requires_grad:
             return partial(_layer, m, collector)
         return None
@@ -188,7 +188,3 @@ def _products(grad_NLO: Tensor, x_NLI: Tensor) -> Iterator[Tensor]:
     step = max(1, _MAX_VALUES // (len(x_NLI) * x_NLI.shape[2]))
     for start in range(0, grad_NLO.shape[2], step):
         yield torch.bmm(grad_NLO[:, :, start : start + step].transpose(1, 2), x_NLI)
-
-
-def _identity(x: Tensor) -> Tensor:
-    return x

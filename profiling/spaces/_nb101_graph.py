@@ -10,14 +10,16 @@ from itertools import combinations
 from sweetgrad.store.benchmarks.nas_bench_101 import Edges, live_edges
 
 __all__ = [
+    "CELLS_PER_STACK",
     "KERNEL_SIZES",
     "MAX_EDGES",
-    "MAX_VERTICES",
+    "STEM_CHANNELS",
     "Graph",
     "cell_widths",
     "num_params",
     "read_edges",
     "read_graph",
+    "read_ops",
 ]
 
 MAX_VERTICES = 7

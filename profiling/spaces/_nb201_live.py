@@ -17,7 +17,7 @@ from operator import add
 import torch
 from torch import Tensor, nn
 
-from sweetgrad.profiling.spaces.nas_bench_201 import CHANNELS, EDGES, NUM_NODES, Cell, NasBench201Network
+from sweetgrad.profiling.spaces.nas_bench_201_network import CHANNELS, EDGES, NUM_NODES, Cell, NasBench201Network
 
 
 class LiveCell(Cell):

@@ -2,23 +2,21 @@
 
 import itertools
 import math
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from torch import nn
 
 from sweetgrad.profiling.spaces._cell_costs import Costs, count_costs
 from sweetgrad.profiling.spaces._cell_network import Form, build_cell_network
 from sweetgrad.profiling.spaces._darts_genotype import check_genotype, drawn_genotype, genotype_at, mutated_genotype
 from sweetgrad.profiling.spaces._operations import DARTS_OPERATIONS
+from sweetgrad.profiling.spaces._space_table import read_space_table
 from sweetgrad.profiling.spaces.protocol import Network, check_index
 from sweetgrad.store import Genotype, parse_genotype
-from sweetgrad.store._tables import open_table
 
-__all__ = ["Darts", "DartsImageNet", "NasBench301", "check_whole", "genotype_at"]
+__all__ = ["Darts", "DartsImageNet", "NasBench301", "genotype_at"]
 
 _NUM_NODES = 4
 _OPERATIONS = frozenset({"none", *DARTS_OPERATIONS})
@@ -80,8 +78,8 @@ class Darts:
         num_archs: int | None = None,
         max_multiply_adds: float | None = None,
     ) -> None:
-        self.channels = check_whole("channels", channels, default=self.default_channels, most=_MAX_CHANNELS)
-        self.cells = check_whole("cells", cells, default=self.default_cells, most=_MAX_CELLS)
+        self.channels = _check_whole("channels", channels, default=self.default_channels, most=_MAX_CHANNELS)
+        self.cells = _check_whole("cells", cells, default=self.default_cells, most=_MAX_CELLS)
         if self.form == "imagenet" and self.channels % 2:
             raise ValueError(f"channels must be even, since the stem begins with half of them, got {self.channels}")
         if max_multiply_adds is not None and not (
@@ -93,7 +91,7 @@ class Darts:
         self.max_multiply_adds = max_multiply_adds
         self.layer_names = ("stem", *(f"cell{place}" for place in range(self.cells)), "head")
         self.open_ended = table is None
-        self._num_archs = check_whole("num_archs", num_archs, default=_DEFAULT_NUM_ARCHS, most=_MAX_NUM_ARCHS)
+        self._num_archs = _check_whole("num_archs", num_archs, default=_DEFAULT_NUM_ARCHS, most=_MAX_NUM_ARCHS)
         self._places: list[int] | None = None
         self._listed: tuple[str, ...] | None = None
         if table is not None:
@@ -238,7 +236,7 @@ class NasBench301(Darts):
     default_cells = 8
 
 
-def check_whole(name: str, value: int | None, *, default: int, most: int) -> int:
+def _check_whole(name: str, value: int | None, *, default: int, most: int) -> int:
     """Give the default for None, and refuse what is no whole number in 1..most."""
     if value is None:
         return default
@@ -252,16 +250,8 @@ def _read(arch_id: str) -> Genotype:
 
 
 def _read_table(path: Path) -> list[str]:
-    expected = f"expected a csv (also .gz) with a column {_COLUMN}, one genotype a row"
-    try:
-        with open_table(path) as file:
-            frame = pd.read_csv(file, dtype=str, na_filter=False)
-    except FileNotFoundError:
-        raise ValueError(f"no such file: {path}; {expected}") from None
-    except (OSError, EOFError, zlib.error, ValueError) as error:
-        raise ValueError(f"{path} cannot be read ({error}); {expected}") from error
-    if _COLUMN not in frame.columns:
-        raise ValueError(f"{path} has the columns {', '.join(map(str, frame.columns[:20]))}; {expected}")
+    expected = f"a csv (also .gz) with a column {_COLUMN}, one genotype a row"
+    frame = read_space_table(path, [_COLUMN], expected=expected, dtype=str, na_filter=False)
     first_row: dict[str, int] = {}
     for row, text in enumerate(frame[_COLUMN].tolist()):
         where = f"{path}, row {row} (counted from 0, below the header)"
@@ -272,5 +262,5 @@ def _read_table(path: Path) -> list[str]:
         if first_row.setdefault(arch, row) != row:
             raise ValueError(f"{where}: the same genotype as row {first_row[arch]}; remove one")
     if not first_row:
-        raise ValueError(f"{path} has no rows; {expected}")
+        raise ValueError(f"{path} has no rows; expected {expected}")
     return list(first_row)

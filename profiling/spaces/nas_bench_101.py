@@ -1,10 +1,8 @@
 """NAS-Bench-101 (Ying et al. 2019): cells of at most 7 vertices and 9 edges in a network of 3 stacks of 3 cells."""
 
 import math
-import zlib
 from pathlib import Path
 
-import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -20,8 +18,8 @@ from sweetgrad.profiling.spaces._nb101_graph import (
     read_graph,
     read_ops,
 )
+from sweetgrad.profiling.spaces._space_table import read_space_table
 from sweetgrad.profiling.spaces.protocol import Layer, Network, check_index
-from sweetgrad.store._tables import open_table
 
 __all__ = ["NasBench101", "num_params"]
 
@@ -112,21 +110,9 @@ class NasBench101:
 
 def _read_table(path: Path) -> tuple[str, ...]:
     """Architecture strings of a table, every row checked."""
-    try:
-        # Text, because adj_upper has leading zeros; no NA filter, because the graph of two vertices has an empty list of ops.
-        with open_table(path) as file:
-            frame = pd.read_csv(file, dtype=str, na_filter=False)
-    except FileNotFoundError:
-        raise ValueError(f"no such file: {path}. Expected a csv with the columns {_COLUMNS_HELP}") from None
-    except (OSError, EOFError, zlib.error, UnicodeError, ValueError) as error:
-        raise ValueError(
-            f"{path} cannot be read as a csv ({error}); expected the columns {_COLUMNS_HELP}. "
-            "If it was downloaded, compare its size or checksum and fetch it again"
-        ) from error
-    missing = [column for column in _COLUMNS if column not in frame.columns]
-    if missing:
-        found = ", ".join(map(str, frame.columns[:20]))
-        raise ValueError(f"{path} lacks the column(s) {', '.join(missing)}; expected {_COLUMNS_HELP}; found {found}")
+    # Text, because adj_upper has leading zeros; no NA filter, because the graph of two vertices has an empty list of ops.
+    expected = f"the columns {_COLUMNS_HELP}"
+    frame = read_space_table(path, _COLUMNS, expected=expected, dtype=str, na_filter=False)
     rows = zip(*(frame[column].tolist() for column in _COLUMNS), strict=True)
     first_row: dict[str, int] = {}
     for row, (n_vertices, adjacency, ops) in enumerate(rows):

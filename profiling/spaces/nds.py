@@ -3,7 +3,6 @@
 An entry says what its network is: a genotype, a width and a depth, so networks of one space differ in their number of layers.
 """
 
-import json
 import re
 import warnings
 from pathlib import Path
@@ -17,8 +16,7 @@ from sweetgrad.profiling.spaces._darts_genotype import check_genotype
 from sweetgrad.profiling.spaces._operations import OPERATIONS
 from sweetgrad.profiling.spaces.protocol import Network, check_index
 from sweetgrad.store import Genotype, parse_genotype
-from sweetgrad.store._tables import open_table
-from sweetgrad.store.benchmarks.nds import nds_id
+from sweetgrad.store.benchmarks.nds import entry_id, load_entries
 
 __all__ = ["URL", "Nds", "NdsAmoeba", "NdsDarts", "NdsEnas", "NdsNasnet", "NdsPnas"]
 
@@ -28,7 +26,6 @@ URL = "https://dl.fbaipublicfiles.com/nds/data.zip"
 Invalid = Literal["refuse", "skip"]
 
 _FOLDER = "nds_data"
-_LISTS = ("top", "mid")
 _MAX_WIDTH, _MAX_DEPTH = 4096, 1000
 
 
@@ -155,13 +152,15 @@ class Nds:
         )
 
     def _read(self, path: Path) -> tuple[str, ...]:
-        entries = _entries(path)
+        entries = load_entries(path)
         archs: dict[str, int] = {}
         skipped: list[str] = []
         num_repeated = 0
         for number, entry in enumerate(entries):
             try:
-                arch = _arch_of(entry)
+                # The string under which `import_accuracy` files the accuracy of the same entry.
+                arch = entry_id(entry)
+                _parse(arch)
             except ValueError as error:
                 message = f"{path}, entry {number} (counted from 0): {error}"
                 if self.invalid == "refuse":
@@ -224,34 +223,6 @@ class NdsAmoeba(Nds):
     name = "nds-amoeba"
     file = "Amoeba.json"
     tables = (f"{_FOLDER}/Amoeba.json", "Amoeba.json")
-
-
-def _entries(path: Path) -> list[Any]:
-    expected = (
-        f"expected a list of entries, or a dictionary of the lists {' and '.join(_LISTS)}, as the files of NDS are"
-    )
-    try:
-        with open_table(path) as file:
-            content = json.load(file)
-    except FileNotFoundError:
-        raise ValueError(f"no such file: {path}; {expected}") from None
-    except (OSError, EOFError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path} cannot be read as JSON ({error}); {expected}") from error
-    if isinstance(content, dict) and all(isinstance(content.get(name), list) for name in _LISTS):
-        content = [entry for name in _LISTS for entry in content[name]]
-    if not isinstance(content, list) or not content:
-        raise ValueError(f"{path} is something else: {expected}")
-    return content
-
-
-def _arch_of(entry: Any) -> str:
-    net = entry.get("net") if isinstance(entry, dict) else None
-    if not isinstance(net, dict):
-        raise ValueError("it has no net")
-    # The string under which `import_accuracy` files the accuracy of the same entry.
-    arch_id = nds_id(net)
-    _parse(arch_id)
-    return arch_id
 
 
 def _parse(arch_id: str) -> tuple[Genotype, int, int]:

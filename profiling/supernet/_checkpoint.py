@@ -31,10 +31,8 @@ def read_checkpoint(path: Path, identity: Mapping[str, Any]) -> dict[str, NDArra
         If it is of another training, whose difference is named, or cannot be read.
     """
     try:
-        with (
-            path.open("rb") as opened,
-            np.load(opened, allow_pickle=False) as file,
-        ):  # opened here: NumPy leaves a damaged one open
+        # Opened here: NumPy leaves a damaged file open.
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = dict(file)
         found = json.loads(str(arrays.pop(_IDENTITY)))
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:

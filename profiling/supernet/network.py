@@ -5,14 +5,14 @@ from collections.abc import Iterator
 
 from torch import Tensor, nn
 
-from sweetgrad.profiling.spaces.nas_bench_201 import (
+from sweetgrad.profiling.spaces.nas_bench_201 import parse_arch
+from sweetgrad.profiling.spaces.nas_bench_201_network import (
     CELLS_PER_STAGE,
     CHANNELS,
     EDGES,
     OPERATIONS,
     Cell,
     NasBench201Network,
-    parse_arch,
 )
 
 __all__ = ["Supernet"]

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sweetgrad.profiling.spaces.nas_bench_201 import CELLS_PER_STAGE, CHANNELS
+from sweetgrad.profiling.spaces.nas_bench_201_network import CELLS_PER_STAGE, CHANNELS
 
 __all__ = ["SupernetSettings"]
 

@@ -4,6 +4,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sweetgrad.profiling.batches import Images, crop_and_flip
-from sweetgrad.profiling.spaces.nas_bench_201 import EDGES, OPERATIONS
+from sweetgrad.profiling.spaces.nas_bench_201_network import EDGES, OPERATIONS
 from sweetgrad.profiling.supernet._checkpoint import read_checkpoint, write_checkpoint
 from sweetgrad.profiling.supernet.network import Supernet
 from sweetgrad.profiling.supernet.settings import SupernetSettings
@@ -82,7 +83,10 @@ class SupernetTraining:
             weight_decay=settings.weight_decay,
             nesterov=settings.momentum > 0,
         )
+        # Of the epoch under way; none is yet.
         self._epoch = -1
+        self._order = self.train
+        self._paths: list[tuple[str, ...]] = []
 
     @property
     def num_done(self) -> int:
@@ -137,9 +141,12 @@ class SupernetTraining:
     def step(self) -> None:
         """Train one path on one batch."""
         step = self.num_done
-        x, y = self._batch(step)
+        epoch, place = divmod(step, self.steps_per_epoch)
+        if epoch != self._epoch:
+            self._draw_epoch(epoch)
+        x, y = self._batch(place)
         self.supernet.train()
-        self.supernet.choose_operations(self._paths[step % self.steps_per_epoch])
+        self.supernet.choose_operations(self._paths[place])
         self._optimizer.zero_grad(set_to_none=True)  # without a gradient, weights off the path do not move at all
         loss = F.cross_entropy(self.supernet(x), y)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -184,20 +191,22 @@ class SupernetTraining:
         images = torch.from_numpy(x).to(self.device, memory_format=torch.channels_last)
         return images, torch.from_numpy(self.images.y[positions]).to(self.device)
 
-    def _batch(self, step: int) -> tuple[Tensor, Tensor]:
-        epoch, place = divmod(step, self.steps_per_epoch)
-        settings = self.settings
-        if epoch != self._epoch:
-            random = np.random.RandomState([settings.seed, epoch])
-            self._order = self.train[random.permutation(len(self.train))]
-            names = np.array(list(OPERATIONS), dtype=object)
-            drawn = names[random.randint(0, len(names), size=(self.steps_per_epoch, len(EDGES)))]
-            self._paths = [tuple(path) for path in drawn]
-            self._epoch = epoch
-        chosen = self._order[place * settings.batch_size : (place + 1) * settings.batch_size]
+    def _draw_epoch(self, epoch: int) -> None:
+        """Draw the order of the images, and the path of each step."""
+        random = np.random.RandomState([self.settings.seed, epoch])
+        self._order = self.train[random.permutation(len(self.train))]
+        names = np.array(list(OPERATIONS), dtype=object)
+        drawn = names[random.randint(0, len(names), size=(self.steps_per_epoch, len(EDGES)))]
+        self._paths = [tuple(path) for path in drawn]
+        self._epoch = epoch
+
+    def _batch(self, place: int) -> tuple[Tensor, Tensor]:
+        """Images and labels of a step of the epoch, augmented if they are to be."""
+        size, seed = self.settings.batch_size, self.settings.seed
+        chosen = self._order[place * size : (place + 1) * size]
         x = self.images.x[chosen]
-        if settings.augment:
-            x = crop_and_flip(x, np.random.RandomState([settings.seed, epoch, place]), padding=self.images.crop_padding)
+        if self.settings.augment:
+            x = crop_and_flip(x, np.random.RandomState([seed, self._epoch, place]), padding=self.images.crop_padding)
         return self.to_tensors(x, chosen)
 
     def _learning_rate(self, step: int) -> float:
@@ -214,6 +223,11 @@ class SupernetTraining:
         return arrays
 
     def _identity(self) -> dict[str, object]:
+        """Which training a checkpoint is of."""
+        return {"dataset": self.images.name, "images_sha256": self._images_sha256, **self.settings.as_json()}
+
+    @cached_property
+    def _images_sha256(self) -> str:
         digest = hashlib.sha256(np.ascontiguousarray(self.images.x).data)
         digest.update(np.ascontiguousarray(self.images.y).data)
-        return {"dataset": self.images.name, "images_sha256": digest.hexdigest(), **self.settings.as_json()}
+        return digest.hexdigest()

@@ -30,6 +30,9 @@ __all__ = ["JUDGED", "Course", "check_course", "make_trainer", "parts_of", "trai
 JUDGED = ("valid", "test")
 """Parts of a data set that a trained network is judged on."""
 
+Part = tuple[Tensor | ReadInBatches, Tensor]
+"""Images and labels of a part of a data set."""
+
 _SHARES = {"valid": 0.1, "test": 0.2}
 _SPLIT_SEED = 0
 _THREADS = 1
@@ -179,10 +182,6 @@ def check_course(course: Course, arch: str) -> None:
     if course.recipe.auxiliary_weight:
         with torch.no_grad():
             _with_auxiliary(course, images, network).train()(torch.zeros(2, *images.x.shape[1:]))
-
-
-Part = tuple[Tensor | ReadInBatches, Tensor]
-"""Images and labels of a part of a data set."""
 
 
 def make_trainer(course: Course, arch: str) -> tuple[Trainer, Mapping[str, Part]]:

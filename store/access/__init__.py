@@ -4,7 +4,7 @@ Everything else in `sweetgrad.store` reads and writes through what stands here; 
 """
 
 from sweetgrad.store.access._archives import check_members
-from sweetgrad.store.access._copy import Progress, copy_groups, each, new_folder
+from sweetgrad.store.access._copy import Progress, copy_groups, map_in_threads, new_folder
 from sweetgrad.store.access._documents import check_num_shards, check_profile
 from sweetgrad.store.access._limits import MAX_SHARDS
 from sweetgrad.store.access._location import (
@@ -35,11 +35,11 @@ __all__ = [
     "check_profile",
     "child_groups",
     "copy_groups",
-    "each",
     "ignore_leftovers",
     "is_remote",
     "is_zip",
     "making_sense",
+    "map_in_threads",
     "new_folder",
     "open_remote",
     "open_root",

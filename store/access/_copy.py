@@ -42,13 +42,13 @@ def copy_groups(root: zarr.Group, paths: Sequence[str], folder: Path, *, progres
 
     done = 0
     for part in (first, rest):
-        for _ in each(copy, part):
+        for _ in map_in_threads(copy, part):
             done += 1
             if progress:
                 progress("copying", done, len(keys))
 
 
-def each(function: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
+def map_in_threads(function: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
     """Results of a function in the order of the items, a few at once; an error or Ctrl-C leaves the rest undone."""
     pool = ThreadPoolExecutor(_AT_ONCE)
     try:

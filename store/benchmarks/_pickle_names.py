@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from sweetgrad.store.unpickle import UnsafePickleError, _Dtype, _encode, _scalar
+from sweetgrad.store.unpickle import DtypeStub, UnsafePickleError, encode_text, make_scalar, refused_name
 
 __all__ = ["DROPPED", "MAX_NUMBER", "check_key", "find", "make"]
 
@@ -33,7 +33,7 @@ def _ordered() -> dict[Any, Any]:
 
 
 def _encoded(text: str, encoding: str | bytes) -> Any:
-    return _encode(text, encoding) if len(text) <= MAX_NUMBER else DROPPED
+    return encode_text(text, encoding) if len(text) <= MAX_NUMBER else DROPPED
 
 
 class _Name:
@@ -53,9 +53,9 @@ _NAMES: dict[tuple[str, str], _Name] = {
     ("collections", "OrderedDict"): _EMPTY,
     ("collections", "defaultdict"): _Name(lambda *_factory: {}),
     ("_codecs", "encode"): _Name(_encoded),
-    ("numpy", "dtype"): _Name(_Dtype),
+    ("numpy", "dtype"): _Name(DtypeStub),
     ("numpy", "ndarray"): _INERT,
-    **{(f"{module}.multiarray", "scalar"): _Name(_scalar) for module in ("numpy.core", "numpy._core")},
+    **{(f"{module}.multiarray", "scalar"): _Name(make_scalar) for module in ("numpy.core", "numpy._core")},
     **{(f"{module}.multiarray", "_reconstruct"): _INERT for module in ("numpy.core", "numpy._core")},
     **{(f"{module}.numeric", "_frombuffer"): _INERT for module in ("numpy.core", "numpy._core")},
     **{
@@ -79,10 +79,7 @@ def find(module: Any, name: Any) -> _Name:
     try:
         return _NAMES[module, name]
     except (KeyError, TypeError):
-        raise UnsafePickleError(
-            f"the pickle wants {module}.{name}, which data has no need of: refused, and nothing was executed. "
-            "Do not open this file in another program; get the data from its publisher."
-        ) from None
+        raise refused_name(module, name) from None
 
 
 def make(name: Any, args: Any) -> Any:

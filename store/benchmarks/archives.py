@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
-__all__ = ["TORCH_MAGIC", "Progress", "is_archive", "open_pickle"]
+__all__ = ["Progress", "is_archive", "open_pickle"]
 
 Progress = Callable[[int, int], None]
 """Called with what is done and what there is, in bytes or files."""
 
-TORCH_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+_TORCH_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """First pickle, a number, of what torch wrote before version 1.6."""
 _HEADERS = 3  # that number, the version of the protocol, and what the machine was like
 
@@ -21,7 +21,7 @@ _HEADERS = 3  # that number, the version of the protocol, and what the machine w
 def is_archive(path: Path) -> bool:
     """Whether a file is one of torch, or a compressed pickle."""
     with path.open("rb") as file:
-        start = file.read(len(TORCH_MAGIC))
+        start = file.read(len(_TORCH_MAGIC))
     if start.startswith(b"BZh"):
         with bz2.open(path) as unpacked:
             try:
@@ -34,7 +34,7 @@ def is_archive(path: Path) -> bool:
                 return any(_is_data(name) for name in archive.namelist())
         except zipfile.BadZipFile as error:
             raise ValueError(f"{path} is damaged ({error}): get the file again") from error
-    if start == TORCH_MAGIC:
+    if start == _TORCH_MAGIC:
         return True
     return not start.startswith(b"\x1f\x8b") and tarfile.is_tarfile(path) and _has_pickle(path)
 
@@ -60,7 +60,7 @@ def open_pickle(path: Path, progress: Progress | None = None) -> Iterator[tuple[
             if progress is not None:
                 progress(min(raw.tell(), size), size)
 
-        start = raw.read(len(TORCH_MAGIC))
+        start = raw.read(len(_TORCH_MAGIC))
         raw.seek(0)
         try:
             if start.startswith(b"BZh"):
@@ -69,7 +69,7 @@ def open_pickle(path: Path, progress: Progress | None = None) -> Iterator[tuple[
             elif start.startswith(b"PK"):
                 with zipfile.ZipFile(raw) as archive, archive.open(_only_data(archive, path)) as member:
                     yield cast(BinaryIO, member), 0, tell
-            elif start == TORCH_MAGIC:
+            elif start == _TORCH_MAGIC:
                 yield raw, _HEADERS, tell
             elif start.startswith(b"\x80"):
                 yield raw, 0, tell
@@ -77,9 +77,8 @@ def open_pickle(path: Path, progress: Progress | None = None) -> Iterator[tuple[
                 with tarfile.open(fileobj=raw, mode="r:") as old, _member(old, path) as member:
                     yield member, 0, tell
         except (zipfile.BadZipFile, tarfile.TarError, EOFError, RuntimeError, OSError) as error:
-            if (
-                isinstance(error, OSError) and error.errno is not None
-            ):  # the machine's; that of a damaged bz2 has no number
+            # An OSError with a number is the machine's; that of a damaged bz2 has none.
+            if isinstance(error, OSError) and error.errno is not None:
                 raise
             raise ValueError(f"{path} is damaged ({error}): get the file again") from error
     if progress is not None:

@@ -8,17 +8,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["CONFIG_PREFIX", "NODES", "CellEdges", "Genotype", "parse_genotype"]
+__all__ = ["ABSENT", "NODES", "CellEdges", "Genotype", "parse_genotype", "to_config"]
 
 _MAX_CHARACTERS = 8192
 _CELLS = ("normal", "reduce")
 _FIELDS = ("normal", "normal_concat", "reduce", "reduce_concat")
 _EXPECTED = "Genotype(normal=[('op', input), …], normal_concat=[…], reduce=[…], reduce_concat=[…])"
-_ABSENT = "#na#"
 _CELL_KEY = re.compile(r"(edge|inputs_node)_|(normal|reduce)(_concat)?$")
 
-CONFIG_PREFIX = "NetworkSelectorDatasetInfo:darts:"
-"""What the keys of NAS-Bench-301's ConfigSpace begin with."""
+ABSENT = "#na#"
+"""Value of a key of NAS-Bench-301's ConfigSpace that a configuration does not use."""
+_CONFIG_PREFIX = "NetworkSelectorDatasetInfo:darts:"
+"""What the keys of that ConfigSpace begin with."""
 NODES = (2, 3, 4, 5)
 """Nodes of a cell of the DARTS space, after the two inputs."""
 
@@ -116,7 +117,7 @@ def _unique(parts: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 def _from_config(config: Mapping[str, Any]) -> Genotype:
     """Of a configuration: an operation on each edge that there is, and the inputs of nodes 3, 4 and 5."""
     values = _unique(
-        [(str(key).replace("_COLON_", ":").removeprefix(CONFIG_PREFIX), value) for key, value in config.items()]
+        [(str(key).replace("_COLON_", ":").removeprefix(_CONFIG_PREFIX), value) for key, value in config.items()]
     )
     used: set[str] = set()
     cells: list[CellEdges] = []
@@ -146,8 +147,45 @@ def _from_config(config: Mapping[str, Any]) -> Genotype:
     return Genotype(cells[0], NODES, cells[1], NODES)
 
 
+def to_config(genotype: Genotype) -> dict[str, str]:
+    """The dictionary of NAS-Bench-301's ConfigSpace: the operation of every edge there is, and the inputs of nodes 3, 4 and 5.
+
+    Edges are numbered by their node and then by their input: 0 and 1 lead to node 2, 2 to 4 to node 3, and so on.
+
+    Raises
+    ------
+    ValueError
+        If the genotype has other nodes, or one with two equal inputs.
+
+    Examples
+    --------
+    >>> cell = tuple(("skip_connect", i) for i in (0, 1, 0, 2, 1, 3, 0, 4))
+    >>> config = to_config(Genotype(cell, (2, 3, 4, 5), cell, (2, 3, 4, 5)))
+    >>> {key.rpartition(":")[2]: value for key, value in config.items() if "normal_4" in key or "normal_5" in key}
+    {'edge_normal_4': 'skip_connect', 'inputs_node_normal_4': '1_3', 'inputs_node_normal_5': '0_4'}
+    """
+    config: dict[str, str] = {}
+    for cell in _CELLS:
+        pairs = getattr(genotype, cell)
+        if len(pairs) != 2 * len(NODES) or getattr(genotype, f"{cell}_concat") != NODES:
+            raise ValueError(f"the {cell} cell must have two inputs for each of the nodes 2 to 5, all joined")
+        first_edge = 0
+        for place, node in enumerate(NODES):
+            two = sorted(pairs[2 * place : 2 * place + 2], key=lambda pair: pair[1])
+            low, high = two[0][1], two[1][1]
+            if not low < high < node:
+                raise ValueError(
+                    f"node {node} of the {cell} cell must have two different earlier inputs, got {low} and {high}"
+                )
+            config |= {f"{_CONFIG_PREFIX}edge_{cell}_{first_edge + source}": op for op, source in two}
+            if node > NODES[0]:
+                config[f"{_CONFIG_PREFIX}inputs_node_{cell}_{node}"] = f"{low}_{high}"
+            first_edge += node
+    return config
+
+
 def _is_absent(value: Any) -> bool:
-    return value is None or value == _ABSENT or value != value  # NaN, where a configuration was a row of a table
+    return value is None or value == ABSENT or value != value  # NaN, where a configuration was a row of a table
 
 
 def _value(node: ast.expr) -> Any:

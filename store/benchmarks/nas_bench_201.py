@@ -8,7 +8,7 @@ the numbers that a run has for every epoch, one is wanted: the accuracy after th
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import pandas as pd
 
 from sweetgrad.store.benchmarks.archives import Progress, open_pickle
 from sweetgrad.store.benchmarks.pickle_stream import PickleStream
-from sweetgrad.store.benchmarks.tidy import COLUMNS
+from sweetgrad.store.benchmarks.tidy import COLUMNS, mean_of_known
 
 __all__ = ["is_folder", "read_archive", "read_folder"]
 
@@ -143,7 +143,10 @@ def _runs(results: Any) -> list[tuple[str, str, int, float, float]]:
                 # A run that was not judged after its last epoch has no accuracy of the whole schedule.
                 values = accuracy if epoch == epochs - 1 else math.nan, seconds if num_times == epochs else math.nan
                 found[*_SPLITS[dataset, evaluation], epochs].append(values)
-    return [(*key, _mean(a for a, _ in values), _mean(s for _, s in values)) for key, values in found.items()]
+    return [
+        (*key, mean_of_known(a for a, _ in values), mean_of_known(s for _, s in values))
+        for key, values in found.items()
+    ]
 
 
 def _rows(schedules: Any, arch: str | None, *, where: str) -> Iterator[_Row]:
@@ -168,11 +171,6 @@ def _rows(schedules: Any, arch: str | None, *, where: str) -> Iterator[_Row]:
         arch = name
         for row in schedule["all_results"]:
             yield (name, *row)
-
-
-def _mean(values: Iterable[float]) -> float:
-    known = [value for value in values if not math.isnan(value)]
-    return math.fsum(known) / len(known) if known else math.nan
 
 
 def _table(rows: list[_Row], path: Path) -> pd.DataFrame:

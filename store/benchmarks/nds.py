@@ -17,12 +17,12 @@ from typing import Any
 
 import pandas as pd
 
-from sweetgrad.store._tables import DAMAGED, open_table
 from sweetgrad.store.benchmarks.archives import Progress
 from sweetgrad.store.benchmarks.genotypes import parse_genotype
-from sweetgrad.store.benchmarks.tidy import COLUMNS
+from sweetgrad.store.benchmarks.opening import DAMAGED, open_table
+from sweetgrad.store.benchmarks.tidy import COLUMNS, mean_of_known
 
-__all__ = ["is_json", "nds_id", "read_entries"]
+__all__ = ["entry_id", "is_json", "load_entries", "nds_id", "read_entries"]
 
 _LISTS = ("top", "mid")
 
@@ -62,6 +62,45 @@ def nds_id(net: Mapping[str, Any]) -> str:
     return f"{parse_genotype(genotype)};width={net['width']};depth={net['depth']}"
 
 
+def entry_id(entry: Any) -> str:
+    """Architecture string of an entry.
+
+    Raises
+    ------
+    ValueError
+        If it has no ``net``; and as `nds_id`.
+    """
+    net = entry.get("net") if isinstance(entry, dict) else None
+    if not isinstance(net, dict):
+        raise ValueError("it has no net")
+    return nds_id(net)
+
+
+def load_entries(path: Path) -> list[Any]:
+    """Entries of a file, ``top`` before ``mid``, each as it stands there.
+
+    Raises
+    ------
+    ValueError
+        If there is no such file, or it is no list of entries.
+    """
+    expected = (
+        f"expected a list of entries, or a dictionary of the lists {' and '.join(_LISTS)}, as the files of NDS are"
+    )
+    try:
+        with open_table(path) as file:
+            content = json.load(file)
+    except FileNotFoundError:
+        raise ValueError(f"no such file: {path}; {expected}") from None
+    except (ValueError, RecursionError, OSError, *DAMAGED) as error:
+        raise ValueError(f"{path} cannot be read as JSON ({error}): get the file again; {expected}") from error
+    if isinstance(content, dict) and all(isinstance(content.get(name), list) for name in _LISTS):
+        content = [entry for name in _LISTS for entry in content[name]]
+    if not isinstance(content, list) or not content:
+        raise ValueError(f"{path} is something else: {expected}")
+    return content
+
+
 def read_entries(path: Path, progress: Progress | None = None) -> pd.DataFrame:
     """Read the accuracies on the test set after the last epoch; entries of one network are averaged.
 
@@ -76,35 +115,19 @@ def read_entries(path: Path, progress: Progress | None = None) -> pd.DataFrame:
         If the file is no such JSON, or an entry makes no sense; its number is named.
     """
     found: dict[tuple[str, int], list[float]] = defaultdict(list)
-    entries = _entries(path)
+    entries = load_entries(path)
     for number, entry in enumerate(entries):
         try:
-            net = entry.get("net") if isinstance(entry, dict) else None
-            if not isinstance(net, dict):
-                raise ValueError("it has no net")
-            found[nds_id(net), _num_epochs(entry)].append(_label(entry))
+            found[entry_id(entry), _num_epochs(entry)].append(_label(entry))
         except ValueError as error:
             raise ValueError(f"{path}, entry {number} (counted from 0): {error}") from error
         if progress is not None and (number % 256 == 0 or number + 1 == len(entries)):
             progress(number + 1, len(entries))
     dataset = "imagenet" if path.name.split(".")[0].endswith("_in") else "cifar10"
-    rows = [(arch, dataset, "test", epochs, _mean(values), math.nan) for (arch, epochs), values in found.items()]
+    rows = [
+        (arch, dataset, "test", epochs, mean_of_known(values), math.nan) for (arch, epochs), values in found.items()
+    ]
     return pd.DataFrame(rows, columns=COLUMNS)
-
-
-def _entries(path: Path) -> list[Any]:
-    try:
-        with open_table(path) as file:
-            content = json.load(file)
-    except (ValueError, RecursionError, OSError, *DAMAGED) as error:
-        raise ValueError(f"{path} cannot be read as JSON ({error}): get the file again") from error
-    if isinstance(content, dict) and all(isinstance(content.get(name), list) for name in _LISTS):
-        content = [entry for name in _LISTS for entry in content[name]]
-    if not isinstance(content, list) or not content:
-        raise ValueError(
-            f"{path}: expected a list of entries, or a dictionary of the lists {' and '.join(_LISTS)}, as NDS has"
-        )
-    return content
 
 
 def _num_epochs(entry: dict[str, Any]) -> int:
@@ -125,8 +148,3 @@ def _label(entry: dict[str, Any]) -> float:
     if type(last) not in (int, float) or not (math.isnan(last) or 0 <= last <= 100):
         raise ValueError(f"its last test error must be a number of % from 0 to 100, got {last!r}")
     return 100.0 - float(last)
-
-
-def _mean(values: list[float]) -> float:
-    known = [value for value in values if not math.isnan(value)]
-    return math.fsum(known) / len(known) if known else math.nan

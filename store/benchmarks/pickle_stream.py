@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, NoReturn
 import numpy as np
 
 from sweetgrad.store.benchmarks._pickle_names import DROPPED, MAX_NUMBER, check_key, find, make
-from sweetgrad.store.unpickle import UnsafePickleError, _Dtype
+from sweetgrad.store.unpickle import DtypeStub, UnsafePickleError
 
 __all__ = ["DROPPED", "PickleStream"]
 
@@ -247,7 +247,7 @@ class PickleStream:
                 stack.append(DROPPED if type(made) is dict and (dropping or self._is_dropped(stack)) else made)
             elif op == 0x62:  # BUILD
                 state, target = stack.pop(), stack[-1]
-                if isinstance(target, _Dtype):
+                if isinstance(target, DtypeStub):
                     target.__setstate__(state)
                 elif target is not DROPPED and type(target) is not dict:
                     self._refuse(f"sets the state of a {type(target).__name__}")

@@ -17,7 +17,6 @@ six lines:
 """
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -27,14 +26,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sweetgrad.store.benchmarks.archives import Progress
-from sweetgrad.store.benchmarks.genotypes import CONFIG_PREFIX, NODES, Genotype, parse_genotype
+from sweetgrad.store.benchmarks.genotypes import ABSENT, Genotype, parse_genotype, to_config
 
-__all__ = ["OnnxSurrogate", "Surrogate", "predict_accuracies", "read_surrogate", "to_config"]
+__all__ = ["OnnxSurrogate", "Surrogate", "predict_accuracies", "read_surrogate"]
 
 _MAX_KEYS_BYTES = 1 << 20
 _MAX_MODEL_BYTES = 1 << 30
 _BATCH = 1024
-_ABSENT = "#na#"
 
 
 @runtime_checkable
@@ -147,44 +145,7 @@ class OnnxSurrogate:
             return None
         if any(config[key] not in self._codes.get(key, {}) for key in config):
             return None
-        return [codes[config.get(key, _ABSENT)] for key, codes in self._codes.items()]
-
-
-def to_config(genotype: Genotype) -> dict[str, str]:
-    """The dictionary of NAS-Bench-301's ConfigSpace: the operation of every edge there is, and the inputs of nodes 3, 4 and 5.
-
-    Edges are numbered by their node and then by their input: 0 and 1 lead to node 2, 2 to 4 to node 3, and so on.
-
-    Raises
-    ------
-    ValueError
-        If the genotype has other nodes, or one with two equal inputs.
-
-    Examples
-    --------
-    >>> cell = tuple(("skip_connect", i) for i in (0, 1, 0, 2, 1, 3, 0, 4))
-    >>> config = to_config(Genotype(cell, (2, 3, 4, 5), cell, (2, 3, 4, 5)))
-    >>> {key.rpartition(":")[2]: value for key, value in config.items() if "normal_4" in key or "normal_5" in key}
-    {'edge_normal_4': 'skip_connect', 'inputs_node_normal_4': '1_3', 'inputs_node_normal_5': '0_4'}
-    """
-    config: dict[str, str] = {}
-    for cell in ("normal", "reduce"):
-        pairs = getattr(genotype, cell)
-        if len(pairs) != 2 * len(NODES) or getattr(genotype, f"{cell}_concat") != NODES:
-            raise ValueError(f"the {cell} cell must have two inputs for each of the nodes 2 to 5, all joined")
-        first_edge = 0
-        for place, node in enumerate(NODES):
-            two = sorted(pairs[2 * place : 2 * place + 2], key=lambda pair: pair[1])
-            low, high = two[0][1], two[1][1]
-            if not low < high < node:
-                raise ValueError(
-                    f"node {node} of the {cell} cell must have two different earlier inputs, got {low} and {high}"
-                )
-            config |= {f"{CONFIG_PREFIX}edge_{cell}_{first_edge + source}": op for op, source in two}
-            if node > NODES[0]:
-                config[f"{CONFIG_PREFIX}inputs_node_{cell}_{node}"] = f"{low}_{high}"
-            first_edge += node
-    return config
+        return [codes[config.get(key, ABSENT)] for key, codes in self._codes.items()]
 
 
 def read_surrogate(path: Path, archs: Sequence[str] | None, progress: Progress | None = None) -> pd.DataFrame:
@@ -216,9 +177,9 @@ def _read_codes(path: Path) -> dict[str, dict[str, int]]:
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} cannot be read as JSON ({error}): {expected}") from error
     if not isinstance(content, Mapping) or not all(_is_coded(codes) for codes in content.values()):
-        raise ValueError(f"{path}: {expected}, {_ABSENT!r} among the values")
-    return {re.sub("_COLON_", ":", str(key)): dict(codes) for key, codes in content.items()}
+        raise ValueError(f"{path}: {expected}, {ABSENT!r} among the values")
+    return {str(key).replace("_COLON_", ":"): dict(codes) for key, codes in content.items()}
 
 
 def _is_coded(codes: Any) -> bool:
-    return isinstance(codes, dict) and _ABSENT in codes and all(type(code) is int for code in codes.values())
+    return isinstance(codes, dict) and ABSENT in codes and all(type(code) is int for code in codes.values())

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from sweetgrad.store._tables import DAMAGED, check_parquet, open_table
 from sweetgrad.store.benchmarks.genotypes import parse_genotype
+from sweetgrad.store.benchmarks.opening import DAMAGED, check_parquet, open_table
 from sweetgrad.store.benchmarks.tidy import require_columns
 
 __all__ = ["WIDE", "read_table", "widen"]
@@ -53,9 +53,8 @@ def read_table(path: Path) -> pd.DataFrame:
             with open_table(path) as file:
                 return pd.read_csv(file, dtype=text, keep_default_na=False, na_values=["", "nan", "NaN"])
         except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError, *DAMAGED) as error:
-            if (
-                isinstance(error, OSError) and error.errno is not None
-            ):  # the machine's; that of a damaged bz2 has no number
+            # An OSError with a number is the machine's; that of a damaged bz2 has none.
+            if isinstance(error, OSError) and error.errno is not None:
                 raise
             raise ValueError(
                 f"{path}: expected text with commas and a header line, cannot read it ({error})"

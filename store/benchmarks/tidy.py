@@ -1,8 +1,11 @@
 """One row for every (architecture, data set, split, epochs): the table that every reader returns, and what it must satisfy."""
 
+import math
+from collections.abc import Iterable
+
 import pandas as pd
 
-__all__ = ["COLUMNS", "require_columns", "tidy"]
+__all__ = ["COLUMNS", "mean_of_known", "require_columns", "tidy"]
 
 COLUMNS = ["arch", "dataset", "split", "epochs", "accuracy", "seconds"]
 _EXAMPLE = "arch,dataset,split,epochs,accuracy,seconds"
@@ -49,6 +52,18 @@ def require_columns(table: pd.DataFrame, columns: list[str], *, where: str, exam
             f"{where} lacks the columns {', '.join(missing)}; it has {', '.join(map(str, table.columns))}. "
             f"Expected a header such as\n  {example}\n(index may stand for arch; seconds may be left out)"
         )
+
+
+def mean_of_known(values: Iterable[float]) -> float:
+    """Mean over the runs of one network, of values that are not NaN; NaN if there is none.
+
+    Examples
+    --------
+    >>> mean_of_known([90.0, math.nan, 91.0])
+    90.5
+    """
+    known = [value for value in values if not math.isnan(value)]
+    return math.fsum(known) / len(known) if known else math.nan
 
 
 def _numbers(column: "pd.Series[float]", where: str) -> "pd.Series[float]":

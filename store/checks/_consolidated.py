@@ -6,7 +6,7 @@ import zarr
 
 from sweetgrad.store.checks._problem import DAMAGE, Problem, ProfileCheck
 from sweetgrad.store.checks._tree import ACCURACY, exists, parse_metadata, read_metadata, read_root
-from sweetgrad.store.profiles import consolidate
+from sweetgrad.store.root import consolidate
 
 _STAMP = ("shard_size", "complete", "num_ok", "num_failed", "content_digest")
 

@@ -11,13 +11,14 @@ import zarr
 from numpy.typing import NDArray
 
 from sweetgrad.store._digest import array_digests, profile_digest
-from sweetgrad.store.bins import NUM_BINS, bin_bounds
+from sweetgrad.store._reading import read_array
+from sweetgrad.store.bins import bin_bounds
 from sweetgrad.store.checks._problem import DAMAGE, Problem, ProfileCheck
 from sweetgrad.store.checks._rows import failing_rows
 from sweetgrad.store.checks._tree import children, delete_tree, has_content
 from sweetgrad.store.estimators import ACTIVATIONS
 from sweetgrad.store.schema import KINDS, STATUS, VARIABLES, row_variables
-from sweetgrad.store.shards import Shard, _read, reset_shard
+from sweetgrad.store.shards import Shard, reset_shard
 
 _NEVER_EMPTY = (
     "digest",
@@ -63,11 +64,12 @@ def check_shards(profile: ProfileCheck) -> Iterator[None]:
 def _rows_run(profile: ProfileCheck, group: zarr.Group) -> NDArray[np.bool_]:
     """Rows that may have been run: all those of a shard whose status cannot be read, so that it is looked into."""
 
-    def read(shard: Shard) -> NDArray[np.bool_]:
-        return np.asarray(_read(group, "status", shard, profile.location) != STATUS["not run"], dtype=bool)
+    def read(shard: Shard | None = None) -> NDArray[np.bool_]:
+        status = read_array(group, "status", profile.location, shard=shard)
+        return np.asarray(status != STATUS["not run"], dtype=bool)
 
     try:
-        return read(Shard(0, 0, profile.num_archs, ()))
+        return read()
     except DAMAGE:
         run = np.ones(profile.num_archs, dtype=bool)
         for shard in profile.shards:
@@ -81,12 +83,11 @@ def _check_coordinates(profile: ProfileCheck, group: zarr.Group) -> NDArray[Any]
     lower, upper = bin_bounds()
     index = np.arange(profile.num_archs, dtype="int32")
     known = {"arch_index": index, "kind": np.array(KINDS, object), "bin_lower": lower, "bin_upper": upper}
-    everything = Shard(0, 0, max(profile.num_archs, NUM_BINS), ())
     values: dict[str, NDArray[Any]] = {}
     for variable in (v for v in VARIABLES.values() if v.role == "coord"):
         name = variable.name
         try:
-            values[name] = _read(group, name, everything, profile.location)
+            values[name] = read_array(group, name, profile.location)
             wrong = "" if name not in known or _equal(values[name], known[name]) else "has not the values of the format"
         except DAMAGE as error:
             wrong = f"cannot be decoded ({error.__cause__ or error})"
@@ -118,7 +119,7 @@ def _read_block(profile: ProfileCheck, group: zarr.Group, shard: Shard) -> xr.Da
     data = {}
     for variable in row_variables():
         try:
-            data[variable.name] = (variable.dims, _read(group, variable.name, shard, profile.location))
+            data[variable.name] = (variable.dims, read_array(group, variable.name, profile.location, shard=shard))
         except DAMAGE as error:
             key = _key(group, variable.name, shard)
             what = (
@@ -195,20 +196,23 @@ def check_estimators(profile: ProfileCheck) -> None:
     """Check that every block of every estimator's arrays decodes, and that activations have their digests."""
     for name in children(profile.root, f"{profile.name}/estimators"):
         path = f"{profile.name}/estimators/{name}"
+        damaged = False
         for array in children(profile.root, path):
             try:
                 for shard in profile.shards:  # the largest array of an estimator is as large as the counts
                     np.asarray(profile.root[f"{path}/{array}"][shard.start : shard.stop])  # type: ignore[index]
             except DAMAGE as error:
-                what = f"estimators/{name}/{array}: cannot be decoded ({error}). --repair deletes the estimator; run it again."
-                profile.problems.append(Problem(profile.name, None, (), what, True))
-                profile.repairs[path] = _tree_deleter(profile.root, path)
-        if name == ACTIVATIONS and path not in profile.repairs and (wrong := _wrong_activations(profile, path)):
-            what = (
-                f"estimators/{name}: activation_count has not its digest. --repair deletes the estimator; run it again."
-            )
-            profile.problems.append(Problem(profile.name, None, wrong, what, True))
-            profile.repairs[path] = _tree_deleter(profile.root, path)
+                _add_estimator(profile, name, f"{name}/{array}: cannot be decoded ({error}).")
+                damaged = True
+        if name == ACTIVATIONS and not damaged and (wrong := _wrong_activations(profile, path)):
+            _add_estimator(profile, name, f"{name}: activation_count has not its digest.", rows=wrong)
+
+
+def _add_estimator(profile: ProfileCheck, name: str, what: str, *, rows: tuple[int, ...] = ()) -> None:
+    path = f"{profile.name}/estimators/{name}"
+    what = f"estimators/{what} --repair deletes the estimator; run it again."
+    profile.problems.append(Problem(profile.name, None, rows, what, True))
+    profile.repairs[path] = lambda: delete_tree(profile.root, path)
 
 
 def _wrong_activations(profile: ProfileCheck, path: str) -> tuple[int, ...]:
@@ -230,7 +234,3 @@ def _wrong_activations(profile: ProfileCheck, path: str) -> tuple[int, ...]:
             rows = np.arange(shard.stop - shard.start)
         wrong += (rows + shard.start).tolist()
     return tuple(wrong)
-
-
-def _tree_deleter(root: zarr.Group, path: str) -> Callable[[], None]:
-    return lambda: delete_tree(root, path)

@@ -34,10 +34,11 @@ def check_layout(profile: ProfileCheck, *, repair: bool) -> None:
         wrong = [error] if error else differences(name, metadata, expected[name])
         if wrong:
             damaged = True
-            _rewrite = _metadata_writer(profile, name, expected[name])
-            profile.add(f"{name}: {'; '.join(wrong)}; rows were not checked.", repair=_rewrite)
+            rewrite = _metadata_writer(profile, name, expected[name])
+            profile.add(f"{name}: {'; '.join(wrong)}; rows were not checked.", repair=rewrite)
             if repair:
-                _rewrite()
+                # At once, and not with the other repairs: the rows cannot be checked before.
+                rewrite()
     if damaged and not repair:
         return
     profile.num_archs, profile.shard_size = sizes["arch"], shard_size

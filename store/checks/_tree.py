@@ -14,8 +14,8 @@ from zarr.core.sync import sync
 from zarr.storage import MemoryStore
 
 from sweetgrad.store._arrays import chunking, create_array
+from sweetgrad.store._groups import has_rows
 from sweetgrad.store.errors import NotAStoreError
-from sweetgrad.store.profiles import has_rows
 from sweetgrad.store.schema import VARIABLES
 from sweetgrad.store.training import TRAINING
 

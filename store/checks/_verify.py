@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import zarr
 
+from sweetgrad.store._accuracy_table import recover_accuracy
 from sweetgrad.store.access import Location, Progress, is_remote, is_zip, open_root
-from sweetgrad.store.accuracy import recover_accuracy
 from sweetgrad.store.checks._consolidated import check_consolidated
 from sweetgrad.store.checks._content import check_estimators, check_shards
 from sweetgrad.store.checks._layout import check_layout
@@ -18,7 +18,7 @@ from sweetgrad.store.claims import claims, delete_claim
 from sweetgrad.store.errors import StoreError
 from sweetgrad.store.profiles import finalise_profile
 
-__all__ = ["Problem", "verify"]
+__all__ = ["require_sound", "verify"]
 
 _ROOT_ATTRIBUTES = ("schema_version", "title", "licence", "citation", "creator", "history")
 
@@ -168,10 +168,10 @@ def _leftover_files(location: Location, nodes: list[Node], *, repair: bool) -> l
         return []
     problems = []
     for path in sorted(Path(str(location)).rglob("*.partial")):
-        name = path.relative_to(str(location))
-        what = f"{name.as_posix()} was left by an interrupted write and is read by nothing; --repair deletes it."
-        inside = max((n.path for n in nodes if name.as_posix().startswith(f"{n.path}/")), key=len, default="")
-        problems.append(Problem(inside, None, (), what, True))
+        name = path.relative_to(str(location)).as_posix()
+        what = f"{name} was left by an interrupted write and is read by nothing; --repair deletes it."
+        profile = max((node.path for node in nodes if name.startswith(f"{node.path}/")), key=len, default="")
+        problems.append(Problem(profile, None, (), what, True))
         if repair:
             path.unlink()
     return problems

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
-from sweetgrad.store.access import AtMost, Location, PatientStore, RemoteStore, each, is_remote, open_remote
+from sweetgrad.store.access import AtMost, Location, PatientStore, RemoteStore, is_remote, map_in_threads, open_remote
 from sweetgrad.store.checks._problem import Problem
 from sweetgrad.store.errors import StoreError, UnreachableStoreError
 
@@ -26,7 +26,7 @@ def write_sums(folder: Path, *, progress: Callable[[int, int], None] | None = No
     """Write the sums of every file below a folder; returns path in the folder to SHA-256, by path."""
     names = sorted(files_below(folder))
     sums: dict[str, str] = {}
-    for name, digest in zip(names, each(lambda name: sha256_of(folder / name), names), strict=True):
+    for name, digest in zip(names, map_in_threads(lambda name: sha256_of(folder / name), names), strict=True):
         sums[name] = digest
         if progress:
             progress(len(sums), len(names))
@@ -134,7 +134,7 @@ def check_sums(
     """
     digest_of = _remote_digest(place) if is_remote(place) else _local_digest(Path(str(place)))
     problems = []
-    for number, (name, found) in enumerate(zip(sums, each(digest_of, sums), strict=True), start=1):
+    for number, (name, found) in enumerate(zip(sums, map_in_threads(digest_of, sums), strict=True), start=1):
         if found != sums[name]:
             problems.append(Problem("", None, (), f"{name} {_difference(found, sums[name])} Get it again.", False))
         if progress:

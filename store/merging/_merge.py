@@ -1,6 +1,5 @@
 """Join stores that different people computed: rows are united, and what contradicts is named before anything is written."""
 
-import datetime as dt
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,16 +13,18 @@ import zarr
 from numpy.typing import NDArray
 
 from sweetgrad.store._accuracy_merge import merge_tables
+from sweetgrad.store._accuracy_table import load_table, replace_table
 from sweetgrad.store._alone import alone
+from sweetgrad.store._groups import profile_names
+from sweetgrad.store._reading import read_array
 from sweetgrad.store.access import Location, Progress, child_groups, copy_groups, is_remote, new_folder, open_root
-from sweetgrad.store.accuracy import _load, _replace
 from sweetgrad.store.checks import require_sound
 from sweetgrad.store.errors import CorruptShardError, StoreError
 from sweetgrad.store.estimators import DETAILS, ESTIMATOR_VARIABLES, create_estimators, record_training
 from sweetgrad.store.merging._plan import MergedProfile, Plan, Source, plan_profile, read_all, scores_of
-from sweetgrad.store.profiles import _profile_names, finalise_profile
-from sweetgrad.store.schema import row_variables
-from sweetgrad.store.shards import Shard, _read, write_estimators, write_shard
+from sweetgrad.store.profiles import finalise_profile
+from sweetgrad.store.root import now
+from sweetgrad.store.shards import Shard, read_shard, write_estimators, write_shard
 
 __all__ = ["MergeReport", "MergedProfile", "merge"]
 
@@ -85,10 +86,10 @@ def merge(sources: Sequence[Location], dest: str | Path, *, progress: Progress |
     """
     folder = _folder(sources, dest)
     roots = {str(source): open_root(source) for source in sources}
-    paths = {where: [*_profile_names(root), *_accuracies(root)] for where, root in roots.items()}
+    paths = {where: [*profile_names(root), *_accuracies(root)] for where, root in roots.items()}
     for source in sources:
         require_sound(source, paths[str(source)], progress=progress)
-    names = sorted({name for root in roots.values() for name in _profile_names(root)})
+    names = sorted({name for root in roots.values() for name in profile_names(root)})
     plans = [plan_profile(name, [(source, roots[str(source)]) for source in sources]) for name in names]
     _require_no_conflict([problem for plan in plans for problem in plan.problems])
     tables = {space: _unite_accuracies(space, roots, sources) for space in _spaces(roots)}
@@ -104,7 +105,7 @@ def merge(sources: Sequence[Location], dest: str | Path, *, progress: Progress |
         root = open_root(work, mode="r+")
         for space, (table, changed, _) in tables.items():
             if changed:
-                _replace(root, work, space, table)
+                replace_table(root, work, space, table)
         work.rename(folder)
     return MergeReport(tuple(plan.report for plan in plans), {space: where for space, (_, _, where) in tables.items()})
 
@@ -149,7 +150,7 @@ def _unite_accuracies(
     space: str, roots: dict[str, zarr.Group], sources: Sequence[Location]
 ) -> tuple[xr.Dataset, bool, tuple[str, ...]]:
     """The united table, whether it differs from that of the first source that has one, and the sources that have one."""
-    tables = {str(s): table for s in sources if (table := _load(roots[str(s)], s, space)) is not None}
+    tables = {str(s): table for s in sources if (table := load_table(roots[str(s)], s, space)) is not None}
     axis = list(dict.fromkeys(arch for table in tables.values() for arch in table["arch"].values.tolist()))
     (_, first), *rest = tables.items()
     merged, changed = first, False
@@ -164,8 +165,7 @@ def _unite_accuracies(
 
 def _note_history(work: Path, sources: Sequence[Location]) -> None:
     root = open_root(work, mode="r+")
-    now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-    text = f"merged {now} from {', '.join(map(str, sources))} by sweetgrad {version('sweetgrad')}"
+    text = f"merged {now()} from {', '.join(map(str, sources))} by sweetgrad {version('sweetgrad')}"
     root.attrs["history"] = f"{root.attrs.get('history', '')}\n{text}".strip()
 
 
@@ -184,11 +184,10 @@ def _write(plan: Plan, work: Path) -> None:
 
 def _write_rows(plan: Plan, work: Path, source: Source, rows: NDArray[np.int64]) -> None:
     for shard, inside in _by_shard(plan, rows):
-        data = {v.name: (v.dims, _read(source.group, v.name, shard, source.location)) for v in row_variables()}
-        arch = _read(source.group, "arch", shard, source.location)
-        block = xr.Dataset(data, coords={"arch": arch, "arch_index": ("arch", np.arange(shard.start, shard.stop))})
+        stored = read_shard(source.location, plan.name, shard)
+        block = stored.assign_coords(arch_index=("arch", np.arange(shard.start, shard.stop)))
         write_shard(work, plan.name, shard, block.isel(arch=inside - shard.start))
-        written = _read(open_root(work)[plan.name], "digest", shard, work)  # type: ignore[arg-type]
+        written = read_shard(work, plan.name, shard, variables=["digest"])["digest"].values
         if not np.array_equal(written[inside - shard.start], source.digest[inside]):
             raise CorruptShardError(
                 f"{source.location}: {plan.name}, rows {shard.start} to {shard.stop - 1} have not the digests that are stored "
@@ -202,7 +201,7 @@ def _write_scores(plan: Plan, work: Path, source: Source, estimator: str, rows: 
     for shard, inside in _by_shard(plan, rows):
         data: dict[str, Any] = {key: (("arch", "estimator"), value[inside][:, None]) for key, value in values.items()}
         for key, variable in DETAILS.get(estimator, {}).items():  # as large as counts: never whole in memory
-            block = _read(source.group, f"estimators/{estimator}/{key}", shard, source.location)
+            block = read_array(source.group, f"estimators/{estimator}/{key}", source.location, shard=shard)
             data[key] = variable.dims, block[inside - shard.start]
         coords = {"arch": arch[inside], "arch_index": ("arch", inside), "estimator": [estimator]}
         write_estimators(work, plan.name, shard, xr.Dataset(data, coords=coords))

@@ -9,12 +9,12 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from sweetgrad.store.access import Location, child_groups
+from sweetgrad.store._groups import estimator_groups, profile_group, profile_names
+from sweetgrad.store._reading import read_array
+from sweetgrad.store.access import Location
 from sweetgrad.store.errors import SpecMismatchError, StoreError
 from sweetgrad.store.estimators import ACTIVATIONS, estimator_variables
-from sweetgrad.store.profiles import _profile_group, _profile_names
 from sweetgrad.store.schema import STATUS
-from sweetgrad.store.shards import Shard, _read
 from sweetgrad.store.spec import ProfileSpec
 
 _MATTERS = ("sweetgrad", "torch", "device_name", "cpu_capability")
@@ -74,7 +74,7 @@ class Plan:
 
 def plan_profile(name: str, stores: Sequence[tuple[Location, zarr.Group]]) -> Plan:
     """Decide where each row comes from; what contradicts is listed in ``problems``."""
-    sources = [_source(location, root, name) for location, root in stores if name in set(_profile_names(root))]
+    sources = [_source(location, root, name) for location, root in stores if name in set(profile_names(root))]
     first = sources[0]
     for other in sources[1:]:
         _require_equal_specs(name, first, other)
@@ -113,15 +113,14 @@ def _require_equal_specs(name: str, a: Source, b: Source) -> None:
 
 
 def _source(location: Location, root: zarr.Group, name: str) -> Source:
-    group = _profile_group(root, name, location)
-    everything = Shard(0, 0, int(group["status"].shape[0]), ())  # type: ignore[union-attr]
-    status, digest = (_read(group, key, everything, location) for key in ("status", "digest"))
+    group = profile_group(root, name, location)
+    status, digest = (read_array(group, key, location) for key in ("status", "digest"))
     return Source(location, group, dict(group.attrs), status, digest)
 
 
 def read_all(source: Source, variable: str) -> NDArray[Any]:
     """A whole array of a profile that is small enough: one value an architecture, or fewer."""
-    return _read(source.group, variable, Shard(0, 0, len(source.status), ()), source.location)
+    return read_array(source.group, variable, source.location)
 
 
 def _first_best(status: NDArray[np.uint8]) -> NDArray[np.int64]:
@@ -153,7 +152,7 @@ def _plan_estimators(name: str, sources: Sequence[Source]) -> tuple[dict[str, ND
     """Where each score comes from, by estimator, and scores that contradict each other."""
     found: dict[str, NDArray[np.int64]] = {}
     lines = []
-    for estimator in sorted({each for source in sources for each in _estimators(source)}):
+    for estimator in sorted({each for source in sources for each, _ in estimator_groups(source.group)}):
         status = np.stack([scores_of(source, estimator, "status") for source in sources])
         # The score of activations, their number, is the same for different activations.
         key = "digest" if estimator == ACTIVATIONS else "score"
@@ -177,8 +176,8 @@ def _plan_trainings(name: str, sources: Sequence[Source]) -> tuple[dict[str, dic
     found: dict[str, dict[str, Any]] = {}
     lines = []
     for source in sources:
-        for estimator in _estimators(source):
-            training = source.group[f"estimators/{estimator}"].attrs.get("training")
+        for estimator, group in estimator_groups(source.group):
+            training = group.attrs.get("training")
             if not isinstance(training, dict):
                 continue
             first = found.setdefault(estimator, training)
@@ -189,14 +188,9 @@ def _plan_trainings(name: str, sources: Sequence[Source]) -> tuple[dict[str, dic
     return found, lines
 
 
-def _estimators(source: Source) -> list[str]:
-    parent = source.group.get("estimators")
-    return [name for name, child in child_groups(parent) if "status" in child] if isinstance(parent, zarr.Group) else []
-
-
 def scores_of(source: Source, estimator: str, key: str) -> NDArray[Any]:
     """One array of an estimator; fill values if the source does not have it."""
-    if estimator not in _estimators(source):
+    if estimator not in dict(estimator_groups(source.group)):
         variable = estimator_variables(estimator)[key]
         return np.full(len(source.status), variable.fill, variable.dtype)
     return read_all(source, f"estimators/{estimator}/{key}")

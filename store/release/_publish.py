@@ -5,15 +5,10 @@ import difflib
 import json
 import re
 import shutil
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import zarr
-from zarr.errors import ZarrUserWarning
-from zarr.storage import LocalStore
 
 from sweetgrad.store._alone import alone
 from sweetgrad.store.access import Location, Progress, copy_groups, is_remote, new_folder, open_root, with_options
@@ -35,6 +30,7 @@ from sweetgrad.store.release._datacite import datacite
 from sweetgrad.store.release._load import load_snippet
 from sweetgrad.store.release._release import Release, ReleaseFile
 from sweetgrad.store.release._zip import write_zip
+from sweetgrad.store.root import consolidate
 from sweetgrad.store.status import ProfileStatus, info, status
 
 __all__ = ["publish"]
@@ -254,10 +250,9 @@ def _consolidate(store: Path, profiles: Sequence[str]) -> None:
     """Stamp each profile with what the copy holds, then gather the metadata in the root and in each profile."""
     for name in profiles:
         finalise_profile(store, name)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ZarrUserWarning)  # the v3 specification does not name consolidated metadata
-        for name in [*profiles, ""]:
-            zarr.consolidate_metadata(LocalStore(store), path=name)
+    root = open_root(store, mode="r+")
+    for name in [*profiles, ""]:
+        consolidate(root, name)
 
 
 def _top_files(work: Path) -> tuple[ReleaseFile, ...]:

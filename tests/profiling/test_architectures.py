@@ -12,8 +12,9 @@ import xarray as xr
 from torch import nn
 
 from sweetgrad.profiling import Batch, make_spec, profile_architectures, profile_shard, registry
+from sweetgrad.profiling.any_network import profile_network
 from sweetgrad.profiling.architectures import ArchIds
-from sweetgrad.profiling.measure import measure_network, profile_network
+from sweetgrad.profiling.measure import measure_network
 from sweetgrad.profiling.spaces import load_space
 from sweetgrad.profiling.spaces.nas_bench_201 import NasBench201
 from sweetgrad.profiling.spaces.protocol import Layer, Network

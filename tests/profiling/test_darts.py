@@ -331,7 +331,7 @@ def test_table__gives_the_rows_in_its_order(tmp_path: Path) -> None:
     [
         (None, "no such file"),
         ("", "cannot be read"),
-        ("arch\nx\n", r"has the columns arch; expected a csv .* column genotype"),
+        ("arch\nx\n", r"lacks the column\(s\) genotype; it has arch; expected a csv .* column genotype"),
         ("genotype\n", "has no rows"),
         (f'genotype\n"{DARTS_V2}"\n"{DARTS_V2.replace("skip_connect", "skip")}"\n', "row 1 .*unknown operation 'skip'"),
     ],

@@ -12,8 +12,9 @@ import xarray as xr
 from torch import Tensor, nn
 
 from sweetgrad.analysis import IntervalGrid, best_interval, params, proportion, score, sweetness
+from sweetgrad.profiling.any_network import profile_network
 from sweetgrad.profiling.forward_order import layers_in_forward_order
-from sweetgrad.profiling.measure import fill_row, measure_network, profile_network
+from sweetgrad.profiling.measure import fill_row, measure_network
 from sweetgrad.profiling.spaces.protocol import Layer, Network
 from sweetgrad.store import KINDS, LAYER_TYPES, STATUS, bin_bounds, empty_rows
 

@@ -149,7 +149,7 @@ def test_space__explains_a_bad_table(tmp_path: Path, space: NasBench201) -> None
     with pytest.raises(ValueError, match=r"no such file: .*t\.csv; expected a csv .*index \(0 to 15624\) and arch_str"):
         NasBench201(path)
     path.write_text("arch,acc\n1,2\n")
-    with pytest.raises(ValueError, match=r"t\.csv lacks the column index, arch_str; it has arch, acc"):
+    with pytest.raises(ValueError, match=r"t\.csv lacks the column\(s\) index, arch_str; it has arch, acc"):
         NasBench201(path)
     path.write_text("")
     with pytest.raises(ValueError, match=r"t\.csv cannot be read"):
@@ -378,14 +378,8 @@ BACKGROUNDS = (
     (SKIP, NONE, CONV3, NONE, NONE, CONV3),  # one path, 0 -> 1 -> 2 -> 3
     (NONE, SKIP, CONV1, POOL, CONV3, NONE),  # node 1 is zero, node 2 leads nowhere
     (CONV1, NONE, NONE, SKIP, NONE, SKIP),  # node 1 leads nowhere, node 2 is zero
-    (
-        SKIP,
-        SKIP,
-        NONE,
-        CONV3,
-        CONV1,
-        CONV3,
-    ),  # nodes 0, 1, 2 are equal: three gradients meet, in the literal cell's order
+    # Nodes 0, 1, 2 are equal: three gradients meet, in the literal cell's order.
+    (SKIP, SKIP, NONE, CONV3, CONV1, CONV3),
 )
 
 

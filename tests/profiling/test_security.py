@@ -17,7 +17,8 @@ import pytest
 from sweetgrad.profiling import load_images, load_space
 from sweetgrad.profiling.datasets import download
 from sweetgrad.profiling.datasets.download import _extract
-from sweetgrad.store import _tables, read_accuracy_file
+from sweetgrad.store import read_accuracy_file
+from sweetgrad.store.benchmarks import opening
 
 
 class Touch:
@@ -241,7 +242,7 @@ def test_parquet__runs_no_pickle_in_a_type_or_in_metadata(tmp_path):
 
 
 def test_tables__that_swell_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(_tables, "MAX_TABLE_BYTES", 1 << 20)
+    monkeypatch.setattr(opening, "MAX_TABLE_BYTES", 1 << 20)
     path = tmp_path / "t.csv.gz"
     path.write_bytes(gzip.compress(b"arch,dataset,split,epochs,accuracy\n" + b"a,b,c,1,50.5\n" * 300_000))
     for read in (

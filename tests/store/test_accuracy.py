@@ -12,7 +12,6 @@ from sweetgrad.store import (
     CorruptShardError,
     NotAStoreError,
     StoreError,
-    accuracy,
     import_accuracy,
     info,
     open_accuracies,
@@ -307,7 +306,7 @@ def test_import__killed_at_any_rename_keeps_the_old_or_the_new_table(tmp_path, m
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "rename", counted)
-        patch.setattr(accuracy.shutil, "rmtree", lambda path: (_ for _ in ()).throw(KilledError))
+        patch.setattr(shutil, "rmtree", lambda path: (_ for _ in ()).throw(KilledError))
         with pytest.raises(KilledError):
             put(path, table(split="valid"))
     assert open_accuracy(path, "toy", "cifar10/test").values.tolist() == [90.5, 10.0]

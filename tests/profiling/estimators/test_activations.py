@@ -17,7 +17,7 @@ from sweetgrad.profiling.estimators import activations, estimator
 from sweetgrad.profiling.estimators.activations import cells_of
 from sweetgrad.profiling.estimators.running import run_estimators
 from sweetgrad.profiling.measure import to_device
-from sweetgrad.profiling.spaces.nas_bench_201 import Cell, ResidualBlock
+from sweetgrad.profiling.spaces.nas_bench_201_network import Cell, ResidualBlock
 from sweetgrad.profiling.spaces.protocol import Layer, Network
 from sweetgrad.store import (
     NUM_BINS,

@@ -93,7 +93,7 @@ def test_training__paths_are_uniform(images):
     training = SupernetTraining(images, replace(SETTINGS, epochs=1))
     drawn = []
     for epoch in range(600):
-        training._batch(epoch * training.steps_per_epoch)
+        training._draw_epoch(epoch)
         drawn += training._paths
     for edge in range(len(EDGES)):
         shares = np.array([Counter(path[edge] for path in drawn)[name] for name in OPERATIONS]) / len(drawn)

@@ -130,8 +130,7 @@ def test_checkpoint__refuses_another_training_and_what_is_no_checkpoint(tmp_path
     (tmp_path / "two.pt").write_bytes(b"not a checkpoint")
     with pytest.raises(ValueError, match="cannot be read as a checkpoint"):
         load_checkpoint(tmp_path / "two.pt", made, {"seed": 0})
-    torch.save(
-        {"settings": "{}", "module": torch.nn.Linear(1, 1)}, tmp_path / "three.pt"
-    )  # an object: weights_only refuses it
+    # An object: weights_only refuses it.
+    torch.save({"settings": "{}", "module": torch.nn.Linear(1, 1)}, tmp_path / "three.pt")
     with pytest.raises(ValueError, match="cannot be read as a checkpoint"):
         load_checkpoint(tmp_path / "three.pt", made, {})

@@ -466,9 +466,8 @@ def test_write_shard__cut_off_leaves_a_store_that_verifies(tmp_path, toy, straig
     assert toy.contents(tmp_path / "s.zarr") == toy.contents(straight)
 
 
-@pytest.mark.parametrize(
-    "k", range(len(ROW_ARRAYS) + 1)
-)  # one write more: the status of retried rows is taken back first
+# One write more: the status of retried rows is taken back first.
+@pytest.mark.parametrize("k", range(len(ROW_ARRAYS) + 1))
 def test_write_shard__cut_off_while_failed_rows_are_retried(tmp_path, toy, straight, monkeypatch, k):
     name = toy.store(tmp_path / "s.zarr", failed=[2, 3])
     (shard,) = plan_shards(tmp_path / "s.zarr", name, range(4), retry_failed=True)

@@ -153,6 +153,14 @@ def test_merge__refuses_other_settings_and_names_them(paths, toy):
     assert not merged.exists()
 
 
+def test_merge__compares_all_layers_of_profiles_with_fewer_architectures(paths, toy):
+    for path, layers in zip(paths, (["stem", "cell0"], ["stem", "cell1"]), strict=False):
+        name = create_profile(path, toy.spec(arch=["a"]), arch=["a"], layers=layers)
+        finalise_profile(path, name)
+    with pytest.raises(StoreError, match="has other layers"):
+        merge(paths[:2], paths[2])
+
+
 def test_merge__unites_scores_of_estimators(paths, toy):
     a, b, merged = paths
     name = half(a, toy, [0, 1, 2])

@@ -1,0 +1,47 @@
+"""Read the csv file that lists or orders the architectures of a space."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sweetgrad.store.benchmarks.opening import DAMAGED, open_table
+
+__all__ = ["read_space_table"]
+
+
+def read_space_table(path: Path, columns: Sequence[str], *, expected: str, **options: Any) -> pd.DataFrame:
+    """Read a csv, compressed or not, that has these columns; others stay.
+
+    Parameters
+    ----------
+    path
+        The file.
+    columns
+        Those that it must have.
+    expected
+        What a right file is, for errors.
+    options
+        Of `pandas.read_csv`.
+
+    Raises
+    ------
+    ValueError
+        If it is not there, cannot be read, or lacks a column.
+    """
+    try:
+        with open_table(path) as file:
+            frame: pd.DataFrame = pd.read_csv(file, **options)
+    except FileNotFoundError:
+        raise ValueError(f"no such file: {path}; expected {expected}") from None
+    except (OSError, ValueError, *DAMAGED) as error:
+        raise ValueError(
+            f"{path} cannot be read as a csv ({error}); expected {expected}. If it was downloaded, compare its size or checksum "
+            "and get it again"
+        ) from error
+    missing = [column for column in columns if column not in frame.columns]
+    if missing:
+        found = ", ".join(map(str, frame.columns[:20]))
+        raise ValueError(f"{path} lacks the column(s) {', '.join(missing)}; it has {found}; expected {expected}")
+    return frame

@@ -1,0 +1,129 @@
+"""The accuracy table of a search space as it lies in a store: written whole beside the old one, then put in its place."""
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+import zarr
+from zarr.codecs import Crc32cCodec
+
+from sweetgrad.store._accuracy_merge import DIMS
+from sweetgrad.store._arrays import compressor
+from sweetgrad.store.access import Location, is_remote
+from sweetgrad.store.errors import CorruptShardError
+from sweetgrad.store.root import consolidate, now
+from sweetgrad.store.schema import Variable
+
+__all__ = ["ACCURACY_VARIABLES", "load_table", "recover_accuracy", "replace_table", "selectors", "source_entry"]
+
+_TABLE = (
+    Variable(
+        "accuracy", DIMS, "float64", "%", "Accuracy after training, in [0, 100]; NaN where the table has none.", np.nan
+    ),
+    Variable("train_seconds", DIMS, "float64", "s", "Time that the training took; NaN where unknown.", np.nan),
+    Variable("arch", ("arch",), "str", "", "Canonical architecture string of the search space.", "", "coord"),
+    Variable("dataset", ("dataset",), "str", "", "Data set that the network was trained and judged on.", "", "coord"),
+    Variable("split", ("split",), "str", "", "Part of the data set that the accuracy is of.", "", "coord"),
+    Variable("epochs", ("epochs",), "int64", "1", "Epochs of the whole training schedule.", 0, "coord"),
+)
+ACCURACY_VARIABLES: dict[str, Variable] = {variable.name: variable for variable in _TABLE}
+"""Name to `Variable` of the group ``<space>/accuracy``."""
+
+
+def load_table(root: zarr.Group, location: Location, space: str) -> xr.Dataset | None:
+    """The stored table in memory; an interrupted import can have left it under the name accuracy.old."""
+    for name in ("accuracy", "accuracy.old"):
+        try:
+            group = root.get(f"{space}/{name}")
+            if not isinstance(group, zarr.Group):
+                continue
+            data = {key: (v.dims, np.asarray(group[key][...])) for key, v in ACCURACY_VARIABLES.items()}  # type: ignore[index]
+        except (ValueError, TypeError, KeyError, RuntimeError) as error:
+            raise CorruptShardError(
+                f"{location}: {space}/{name} cannot be read ({error}). Delete that folder and import its tables again."
+            ) from error
+        coords = {key: data.pop(key) for key in DIMS}
+        # Plain str labels, whatever the version of zarr returns.
+        coords["arch"] = ("arch",), coords["arch"][1].astype(object)
+        table = xr.Dataset(data, coords=coords, attrs=dict(group.attrs))
+        for key, variable in ACCURACY_VARIABLES.items():
+            table[key].attrs.update(units=variable.units, doc=variable.doc)
+        return table
+    return None
+
+
+def selectors(table: xr.Dataset) -> Iterator[str]:
+    """What `sweetgrad.store.open_accuracy` understands: ``dataset/split/epochs`` of all accuracies that there are."""
+    present = table["accuracy"].notnull().any("arch")
+    for dataset in table["dataset"].values:
+        for split in table["split"].values:
+            for epochs in table["epochs"].values:
+                if present.sel(dataset=dataset, split=split, epochs=epochs):
+                    yield f"{dataset}/{split}/{epochs}"
+
+
+def source_entry(source: str, table: pd.DataFrame) -> dict[str, Any]:
+    """What the attribute ``sources`` keeps of a table."""
+    return {
+        "source": source,
+        "sha256": table.attrs.get("sha256") or _sha256(table),
+        "imported": now(),
+        "rows": len(table),
+        **({"settings": table.attrs["settings"]} if "settings" in table.attrs else {}),
+    }
+
+
+def replace_table(root: zarr.Group, location: Location, space: str, table: xr.Dataset) -> None:
+    """Write the table under another name, then let it take the place of the old one."""
+    if space not in root:
+        root.create_group(space)
+    if is_remote(location):
+        _write(root, f"{space}/accuracy", table)
+    else:
+        _write(root, f"{space}/accuracy.new", table)
+        folder = Path(str(location)) / space
+        # Between the two renames the old table is whole under the name accuracy.old, where readers and imports look for it.
+        if (folder / "accuracy").exists():
+            (folder / "accuracy").rename(folder / "accuracy.old")
+        (folder / "accuracy.new").rename(folder / "accuracy")
+        recover_accuracy(location, space)
+    consolidate(root)
+
+
+def recover_accuracy(location: Location, space: str) -> None:
+    """Clear up what an interrupted import left: the old table comes back if it was out of its place."""
+    if is_remote(location):
+        return
+    live, new, old = (Path(str(location)) / space / name for name in ("accuracy", "accuracy.new", "accuracy.old"))
+    if old.exists() and not live.exists():
+        old.rename(live)
+    for leftover in (new, old):
+        if leftover.exists():
+            shutil.rmtree(leftover)
+
+
+def _write(root: zarr.Group, path: str, table: xr.Dataset) -> None:
+    group = root.create_group(path, overwrite=True, attributes={"space": path.split("/")[0], **table.attrs})
+    for name, variable in ACCURACY_VARIABLES.items():
+        values = table[name].values
+        is_text = variable.dtype == "str"
+        array = group.create_array(
+            name,
+            shape=values.shape,
+            dtype=str if is_text else variable.dtype,
+            chunks=tuple(max(1, size) for size in values.shape),
+            compressors=[compressor(is_text=is_text), Crc32cCodec()],
+            fill_value=variable.fill,
+            dimension_names=variable.dims,
+            attributes={"units": variable.units, "doc": variable.doc},
+        )
+        array[...] = values.astype(object) if is_text else values
+
+
+def _sha256(table: pd.DataFrame) -> str:
+    return hashlib.sha256(table.to_csv(index=False).encode()).hexdigest()

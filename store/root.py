@@ -1,0 +1,93 @@
+"""The root of a store: made in one write, changed by one process at a time, its metadata copied for readers that cannot list."""
+
+import datetime as dt
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import zarr
+from zarr.errors import ZarrUserWarning
+
+from sweetgrad.store.access import Location, is_remote, open_root, require_readable, zarr_store
+from sweetgrad.store.claims import exclusively
+from sweetgrad.store.errors import NotAStoreError
+from sweetgrad.store.schema import FORMAT_VERSION
+
+__all__ = ["append_run", "consolidate", "create_root", "create_store", "editing", "now", "refuse_file"]
+
+
+def create_store(location: Location) -> None:
+    """Make an empty store, or see that the one there can be written to.
+
+    Raises
+    ------
+    NotAStoreError
+        If there is something else.
+    """
+    refuse_file(location)
+    with exclusively(location):
+        create_root(location)
+
+
+def refuse_file(location: Location) -> None:
+    """Raise `NotAStoreError` where a store cannot be made, since there is a file."""
+    if not is_remote(location) and Path(str(location)).is_file():
+        raise NotAStoreError(f"{location} is a file: expected a folder of a zarr store, or a new path.")
+
+
+def create_root(location: Location) -> zarr.Group:
+    """The root of a store, made if there is none; the caller is alone with it (`exclusively`)."""
+    folder = None if is_remote(location) else Path(str(location))
+    if folder is not None and folder.exists() and any(not _is_passing(p) for p in folder.iterdir()):
+        return open_root(location, mode="r+")
+    # The attributes go into the one write that makes the group: a crash leaves no group that is not a store.
+    root = zarr.open_group(
+        zarr_store(location, read_only=False),
+        mode="a",
+        zarr_format=3,
+        use_consolidated=False,
+        attributes={
+            "schema_version": FORMAT_VERSION,
+            "title": "sweetgrad: gradient histograms at initialisation",
+            "licence": "CC-BY-4.0",
+            "citation": "Yang et al., Sweet Gradient Matters, Neural Networks 168 (2023), doi:10.1016/j.neunet.2023.09.012",
+            "creator": f"sweetgrad {version('sweetgrad')}",
+            "history": f"created {now()}",
+        },
+    )
+    require_readable(root, location)
+    return root
+
+
+def _is_passing(path: Path) -> bool:
+    """Whether it is our own claim, or what a crash during the very first write leaves."""
+    return path.suffix in (".claim", ".partial")
+
+
+@contextmanager
+def editing(location: Location) -> Iterator[zarr.Group]:
+    """The root of a store, to change metadata in, while nobody else does."""
+    open_root(location, mode="r+")  # where there is no store, no claim is left either
+    with exclusively(location):
+        yield open_root(location, mode="r+")
+
+
+def consolidate(root: zarr.Group, path: str = "") -> None:
+    """Copy all metadata below a path into its own, the root's by default, for readers that cannot list (https)."""
+    with warnings.catch_warnings():
+        # zarr warns that the v3 specification does not name consolidated metadata; readers without it are served as well.
+        warnings.simplefilter("ignore", ZarrUserWarning)
+        zarr.consolidate_metadata(root.store, path=path)
+
+
+def append_run(group: zarr.Group, facts: Mapping[str, Any]) -> None:
+    """Append JSON-ready facts about a run that is about to write to a group to its attribute ``runs``, with the time."""
+    group.attrs["runs"] = [*group.attrs["runs"], {"started": now(), **facts}]  # type: ignore[misc]
+
+
+def now() -> str:
+    """The time in UTC, to the second, as attributes keep it."""
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
