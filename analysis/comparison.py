@@ -10,7 +10,7 @@ import xarray as xr
 
 from sweetgrad.analysis.baselines import params, params_live, params_weights
 from sweetgrad.analysis.correlation import Method, RankCorrelation, rank_correlation
-from sweetgrad.analysis.counts import is_estimated
+from sweetgrad.analysis.cuts import is_estimated
 from sweetgrad.analysis.intervals import Intervals
 from sweetgrad.analysis.scores import score
 from sweetgrad.analysis.sweet import sweet_grad_norm, sweet_snip

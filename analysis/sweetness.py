@@ -10,7 +10,8 @@ import xarray as xr
 from dask.system import CPU_COUNT
 from numpy.typing import NDArray
 
-from sweetgrad.analysis.counts import Kind, block_rows, interval_coords, interval_counter, select_kind, total_counts
+from sweetgrad.analysis.counts import Kind, block_rows, interval_counter, select_kind, total_counts
+from sweetgrad.analysis.cuts import interval_coords
 from sweetgrad.analysis.intervals import Interval, IntervalGrid, Intervals, Threshold, as_intervals
 from sweetgrad.analysis.scores import DEPTH_LAYERS, chosen_layers, nan_layers_last, proportion
 from sweetgrad.store.schema import STATUS

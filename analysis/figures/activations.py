@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from sweetgrad.analysis.counts import cut_at
+from sweetgrad.analysis.cuts import bins_of
 from sweetgrad.analysis.figures.density import PIECES, density_of, draw_density
 from sweetgrad.store.schema import STATUS
 
@@ -80,8 +80,7 @@ def _blocks(activations: xr.Dataset, measured: NDArray[np.int64]) -> Iterator[ND
 
 def _in_pieces(counts: NDArray[np.uint32]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
     """Counts in `PIECES` and in all, shapes (architectures, layer, piece) and (architectures, layer)."""
-    edges = [(cut_at(piece.lower, exact=True).bin, cut_at(piece.upper, exact=True).bin) for piece in PIECES]
-    parts = [counts[..., low:high].sum(axis=-1, dtype=np.uint64) for low, high in edges]
+    parts = [counts[..., bins_of(piece)].sum(axis=-1, dtype=np.uint64) for piece in PIECES]
     return np.stack(parts, axis=-1), counts.sum(axis=-1, dtype=np.uint64)
 
 

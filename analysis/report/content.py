@@ -12,7 +12,7 @@ import numpy as np
 
 from sweetgrad.analysis.baselines import LossSummary, loss_summary
 from sweetgrad.analysis.correlation import RankCorrelation, correlation_by_interval, rank_correlation
-from sweetgrad.analysis.counts import is_estimated
+from sweetgrad.analysis.cuts import is_estimated
 from sweetgrad.analysis.figures import FIGURES, Source, figure, open_source
 from sweetgrad.analysis.figures.style import save
 from sweetgrad.analysis.intervals import IntervalGrid

@@ -28,7 +28,7 @@ from sweetgrad.analysis import (
     sliding_windows,
 )
 from sweetgrad.analysis.comparison import open_estimator_scores
-from sweetgrad.analysis.counts import is_estimated
+from sweetgrad.analysis.cuts import is_estimated
 from sweetgrad.analysis.labels import own_accuracy, selectors_of
 from sweetgrad.analysis.reproduction import TABLE_1
 from sweetgrad.flows.cli.common import (

@@ -15,7 +15,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from sweetgrad.analysis import Interval
-from sweetgrad.analysis.counts import is_estimated
+from sweetgrad.analysis.cuts import is_estimated
 from sweetgrad.analysis.intervals import Intervals
 from sweetgrad.flows.selection import select_archs
 from sweetgrad.store import Location, NotAStoreError, list_profiles, open_profile
