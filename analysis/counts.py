@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sweetgrad.analysis.cuts import Cut, are_estimated, cuts_of, interval_coords
 from sweetgrad.analysis.intervals import Interval, Intervals, as_intervals
+from sweetgrad.analysis.rows import as_slice
 from sweetgrad.store.bins import NUM_BINS
 from sweetgrad.store.schema import KINDS
 
@@ -155,13 +156,7 @@ def counts_below(counts: NDArray[Any], *cuts: Sequence[int]) -> list[NDArray[np.
     parts: NDArray[np.int64] = np.add.reduceat(counts, starts, axis=-1, dtype=np.int64)
     below = np.zeros((*parts.shape[:-1], len(starts) + 1), dtype=np.int64)
     np.cumsum(parts, axis=-1, out=below[..., 1:])
-    return [below[..., _as_slice(np.searchsorted([*starts, NUM_BINS], each))] for each in cuts]
-
-
-def _as_slice(positions: NDArray[np.int64]) -> slice | NDArray[np.int64]:
-    """The positions as a slice where each follows the one before, as in a grid: a view of the sums, not a copy."""
-    follow = positions.size > 0 and (np.diff(positions) == 1).all()
-    return slice(int(positions[0]), int(positions[-1]) + 1) if follow else positions
+    return [below[..., as_slice(np.searchsorted([*starts, NUM_BINS], each))] for each in cuts]
 
 
 def _counts_between(

@@ -8,8 +8,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from sweetgrad.analysis.rows import measured_rows
 from sweetgrad.store import Location, ProfileInfo, StoreInfo, info, open_accuracy, open_profile
-from sweetgrad.store.schema import STATUS
 
 __all__ = [
     "DATASETS",
@@ -109,8 +109,8 @@ def seeds_of(store: StoreInfo, space: str, selector: str) -> list[str]:
 
 def measured_archs(location: Location, profile: ProfileInfo) -> NDArray[np.str_]:
     """Architectures of a profile that were measured, in its order."""
-    status = open_profile(location, profile.status.name, chunks=None)["status"]
-    return np.array(status["arch"].values[status.values == STATUS["ok"]].tolist(), dtype=np.str_)
+    stored = open_profile(location, profile.status.name, chunks=None)
+    return np.array(stored["arch"].values[measured_rows(stored)].tolist(), dtype=np.str_)
 
 
 def own_accuracy(location: Location, store: StoreInfo, profile: ProfileInfo) -> str | None:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from sweetgrad.analysis.counts import Kind, block_rows, interval_counter, select_kind, total_counts
 from sweetgrad.analysis.cuts import interval_coords
 from sweetgrad.analysis.intervals import Interval, IntervalGrid, Intervals, Threshold, as_intervals
+from sweetgrad.analysis.rows import as_slice, measured_rows
 from sweetgrad.analysis.scores import DEPTH_LAYERS, chosen_layers, nan_layers_last, proportion
-from sweetgrad.store.schema import STATUS
 
 __all__ = ["BestInterval", "best_interval", "sweetness", "sweetness_by_arch"]
 
@@ -260,8 +260,9 @@ def _mean_sign_of_changes(proportion: NDArray[np.float64]) -> NDArray[np.float64
 
 
 def _first_measured(profile: xr.Dataset, num_archs: int) -> xr.Dataset:
-    status = profile["status"].reset_coords(drop=True).compute()
-    measured = np.flatnonzero(status.values == STATUS["ok"])
+    needed = profile[["grad_count", "num_params", "layer_type"]]
+    needed = needed.assign(status=profile["status"].reset_coords(drop=True).compute())
+    measured = measured_rows(needed)
     rows = measured[: max(0, num_archs)]
     if len(rows) < 2:
         raise ValueError(
@@ -269,10 +270,7 @@ def _first_measured(profile: xr.Dataset, num_archs: int) -> xr.Dataset:
             f"{len(measured)} of {profile.sizes['arch']} were measured (status 1). One network cannot choose; layer_profile "
             "shows the sweetness that it has in each interval"
         )
-    needed = profile[["grad_count", "num_params", "layer_type"]].assign(status=status)
-    # A slice is much quicker to read than an index array.
-    without_gaps = rows[-1] - rows[0] + 1 == len(rows)
-    return needed.isel(arch=slice(rows[0], rows[-1] + 1) if without_gaps else rows)
+    return needed.isel(arch=as_slice(rows))
 
 
 def _share_of_wins(by_arch: NDArray[Any], *, bootstrap: int, seed: int) -> NDArray[np.float64]:

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from sweetgrad.analysis.baselines import params_live, params_weights
 from sweetgrad.analysis.findings.choosing import spearman
 from sweetgrad.analysis.intervals import Intervals
+from sweetgrad.analysis.rows import measured_rows
 from sweetgrad.analysis.scores import score
-from sweetgrad.store.schema import STATUS
 
 __all__ = ["gain_of_live", "spearman_within"]
 
@@ -39,7 +39,7 @@ def gain_of_live(
     `spearman_within`); ``params_all_live`` and ``sweet_all_live``: among architectures without dead weights. In the attributes
     ``num_archs``, ``num_grouped`` (in groups large enough), ``num_groups`` and ``num_all_live``.
     """
-    measured = np.flatnonzero(profile["status"].values == STATUS["ok"])[num_chose:]
+    measured = measured_rows(profile)[num_chose:]
     rows = profile.isel(arch=measured)
     trained = accuracy.reindex(arch=rows["arch"].values).values
     columns = np.stack(

@@ -16,8 +16,8 @@ from sweetgrad.analysis.reproduction.tables import (
     rank_sweet_gradient,
     with_interval,
 )
+from sweetgrad.analysis.rows import measured_rows
 from sweetgrad.store import open_accuracy
-from sweetgrad.store.schema import STATUS
 
 __all__ = ["table_1"]
 
@@ -67,7 +67,7 @@ def table_1(measured: Labelled, *, bootstrap: int) -> Iterator[str]:
     if outside:
         yield f"{OUTSIDE}\n\n" + "\n".join(f"* {_remark(name)}" for name in outside)
     if spec.space == "darts":
-        archs = profile["arch"].values[profile["status"].values == STATUS["ok"]]
+        archs = profile["arch"].values[measured_rows(profile)]
         yield (
             f"{_DARTS} They have {_options(spec.space_options)}, and {sum('none' in arch for arch in archs):,} of their "
             f"{len(archs):,} cells have `none` among their operations."
