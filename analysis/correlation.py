@@ -12,6 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from sweetgrad.analysis.counts import Kind
+from sweetgrad.analysis.cuts import interval_coords
 from sweetgrad.analysis.intervals import Interval, IntervalGrid, Intervals, as_intervals
 from sweetgrad.analysis.scores import score
 
@@ -119,7 +120,8 @@ def correlation_by_interval(
         As in `rank_correlation`.
     """
     _check_method(method)
-    scores = score(profile, as_intervals(grid), kind=kind)
+    pieces = as_intervals(grid)
+    scores = score(profile, pieces, kind=kind)
     x, y = _join(scores, accuracy)
     # A row is NaN in all intervals or in none: it was measured or not.
     kept = ~(np.isnan(x[:, 0]) | np.isnan(y))
@@ -127,9 +129,8 @@ def correlation_by_interval(
     # One contiguous column at a time: sorting needs no copy of the whole matrix.
     columns, y_codes = np.ascontiguousarray(x[kept].T), _codes(y[kept])
     values = np.array([_correlate(_codes(column), y_codes, method) for column in columns])
-    coords = {name: coord for name, coord in scores.coords.items() if coord.dims == ("interval",)}
     attrs = {"units": "1", "method": method, "num_archs": int(kept.sum())}
-    return xr.DataArray(values, coords, "interval", name="correlation", attrs=attrs)
+    return xr.DataArray(values, interval_coords(pieces), "interval", name="correlation", attrs=attrs)
 
 
 def heatmap(

@@ -16,7 +16,7 @@ from sweetgrad.analysis.intervals import Interval, IntervalGrid, Intervals, Thre
 from sweetgrad.analysis.rows import as_slice, measured_rows
 from sweetgrad.analysis.scores import DEPTH_LAYERS, chosen_layers, nan_layers_last, proportion
 
-__all__ = ["BestInterval", "best_interval", "sweetness", "sweetness_by_arch"]
+__all__ = ["BestInterval", "best_interval", "sweetness", "sweetness_by_arch", "ties_kept"]
 
 
 def sweetness(proportion: xr.DataArray) -> xr.DataArray:
@@ -48,7 +48,7 @@ def sweetness(proportion: xr.DataArray) -> xr.DataArray:
     >>> sweetness(p).values
     array([ 1. , -0.5])
     """
-    return _sweetness_by_arch(proportion).mean("arch").rename("sweetness").assign_attrs(units="1")
+    return _inner_mean(proportion).mean("arch").rename("sweetness").assign_attrs(units="1")
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def best_interval(
 
     mean = by_arch.mean(axis=0)
     share = _share_of_wins(by_arch, bootstrap=bootstrap, seed=seed)
-    first, second = np.argsort(-_rounded(mean), kind="stable")[:2]  # stable: the lower interval on a tie
+    first, second = np.argsort(-ties_kept(mean), kind="stable")[:2]  # stable: the lower interval on a tie
     table = xr.Dataset({"sweetness": ("interval", mean), "share": ("interval", share)}, coords=interval_coords(pieces))
     return BestInterval(
         interval=pieces[first],
@@ -196,7 +196,7 @@ def sweetness_by_arch(
         by_arch = _sweetness_in_blocks(chosen, pieces, kind=kind, layer_types=layer_types)
     else:  # dask has blocks of its own, and maybe a cluster
         shares = proportion(chosen, pieces, kind=kind, layer_types=layer_types)
-        by_arch = _sweetness_by_arch(shares).transpose("arch", "interval").values
+        by_arch = _inner_mean(shares).transpose("arch", "interval").values
     deep = ~np.isnan(by_arch).any(axis=1)
     coords = {"arch": chosen["arch"].values[deep], **interval_coords(pieces)}
     return xr.DataArray(by_arch[deep], coords, ("arch", "interval"), name="sweetness", attrs={"units": "1"})
@@ -205,7 +205,7 @@ def sweetness_by_arch(
 def _sweetness_in_blocks(
     profile: xr.Dataset, pieces: Sequence[Interval], *, kind: Kind, layer_types: Collection[str]
 ) -> NDArray[np.float64]:
-    """`_sweetness_by_arch` of the `proportion`, shape (arch, interval), with no more than some shards in memory.
+    """`_inner_mean` of the `proportion`, shape (arch, interval), with no more than some shards in memory.
 
     The same numbers as from those two functions, without a task graph, which takes as long as the sums.
     """
@@ -232,7 +232,7 @@ def _sweetness_in_blocks(
         return np.concatenate(list(pool.map(block, range(0, profile.sizes["arch"], size))))
 
 
-def _sweetness_by_arch(proportion: xr.DataArray) -> xr.DataArray:
+def _inner_mean(proportion: xr.DataArray) -> xr.DataArray:
     """Inner mean of Eq. 3; dims ``(arch, interval)``, NaN for an architecture with fewer than 2 layers."""
     missing = [dim for dim in ("arch", "layer") if dim not in proportion.dims]
     if missing:
@@ -282,10 +282,10 @@ def _share_of_wins(by_arch: NDArray[Any], *, bootstrap: int, seed: int) -> NDArr
     wins = np.zeros(num_intervals)
     for _ in range(bootstrap):
         weight = np.bincount(random.randint(0, num_archs, num_archs), minlength=num_archs)
-        wins[np.argmax(_rounded(weight @ by_arch / num_archs))] += 1
+        wins[np.argmax(ties_kept(weight @ by_arch / num_archs))] += 1
     return wins / bootstrap
 
 
-def _rounded(values: NDArray[Any]) -> NDArray[Any]:
-    """Without the last digits, in which equal sums differ by the order of addition: ties stay ties."""
-    return np.round(values, 12)
+def ties_kept(sweetness: NDArray[Any]) -> NDArray[Any]:
+    """Means without the last digits, in which equal ones differ by the order of addition; then `argmax` takes the first."""
+    return np.round(sweetness, 12)

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from sweetgrad.analysis import IntervalGrid, plot_layers
 from sweetgrad.analysis.layers import SWEET_INTERVAL
+from sweetgrad.analysis.sweetness import ties_kept
 from sweetgrad.flows.cli.common import MaxOption, MinOption, SplitOption, parse_interval, plain_table
 from sweetgrad.flows.cli.terminal import Terminal
 
@@ -138,7 +139,7 @@ def _print_sweetness(console: Console, layers: xr.Dataset) -> None:
         console.print("Sweetness needs two layers to compare.")
         return
     by_interval = layers["grid_sweetness"].values
-    best = int(np.argmax(np.round(by_interval, 12)))  # the lowest on a tie, as in Algorithm 1
+    best = int(np.argmax(ties_kept(by_interval)))
     console.print(
         f"Sweetness of {escape(layers.attrs['interval'])}, how steadily its share grows with depth: "
         f"{layers['sweetness'].item():+.2f}. Largest: {escape(str(layers['interval'].values[best]))} with "
