@@ -12,7 +12,7 @@ from sweetgrad.analysis.findings.reading import Found, default_profiles, read_pr
 from sweetgrad.analysis.findings.stability import choices_table, stability_section
 from sweetgrad.analysis.findings.tables import Verdict, gain_cell, mean_cell, overall, verdict
 from sweetgrad.analysis.intervals import Interval
-from sweetgrad.analysis.reproduction.tables import file_names, markdown_table
+from sweetgrad.analysis.markdown import file_names, markdown_table
 from sweetgrad.analysis.sweetness import best_interval
 from sweetgrad.store import Location
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from sweetgrad.analysis.labels import DATASETS, Labelled
+from sweetgrad.analysis.markdown import markdown_table, with_interval
 from sweetgrad.analysis.reproduction.published import BATCH_SIZES, SPLITS
 from sweetgrad.analysis.reproduction.tables import (
     BATCH_SIZE,
@@ -12,9 +13,7 @@ from sweetgrad.analysis.reproduction.tables import (
     choice_remark,
     default_profile,
     difference,
-    markdown_table,
     rank_sweet_gradient,
-    with_interval,
 )
 
 __all__ = ["table_5"]

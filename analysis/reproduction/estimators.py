@@ -8,14 +8,9 @@ import numpy as np
 from sweetgrad.analysis.comparison import compare_estimators, is_trained, open_estimator_scores
 from sweetgrad.analysis.correlation import rank_correlation
 from sweetgrad.analysis.labels import DATASETS, Labelled
+from sweetgrad.analysis.markdown import markdown_table, with_interval
 from sweetgrad.analysis.reproduction.published import NAS_BENCH_201_ARCHS, REMARKS, TABLE_1
-from sweetgrad.analysis.reproduction.tables import (
-    OUTSIDE,
-    difference,
-    markdown_table,
-    rank_sweet_gradient,
-    with_interval,
-)
+from sweetgrad.analysis.reproduction.tables import OUTSIDE, difference, rank_sweet_gradient
 from sweetgrad.analysis.rows import measured_rows
 from sweetgrad.store import open_accuracy
 

@@ -8,19 +8,12 @@ import numpy as np
 from sweetgrad.analysis.baselines import loss_summary, params
 from sweetgrad.analysis.correlation import rank_correlation
 from sweetgrad.analysis.labels import DATASETS, SPACES, Labelled, labelled_profiles
+from sweetgrad.analysis.markdown import file_names, markdown_table, with_interval
 from sweetgrad.analysis.reproduction.ablations import table_5
 from sweetgrad.analysis.reproduction.estimators import table_1
 from sweetgrad.analysis.reproduction.published import INITIAL_LOSS, TABLE_1
 from sweetgrad.analysis.reproduction.search import search_section
-from sweetgrad.analysis.reproduction.tables import (
-    SEED,
-    default_profile,
-    difference,
-    file_names,
-    markdown_table,
-    rank_sweet_gradient,
-    with_interval,
-)
+from sweetgrad.analysis.reproduction.tables import SEED, default_profile, difference, rank_sweet_gradient
 from sweetgrad.analysis.reproduction.trained import PAPER_BATCH_SIZE, Trained, table_6
 from sweetgrad.store import Location, open_accuracies, open_estimators
 from sweetgrad.store.estimators import open_trainings

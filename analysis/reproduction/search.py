@@ -7,8 +7,9 @@ import xarray as xr
 
 from sweetgrad.analysis.comparison import estimator_scores
 from sweetgrad.analysis.intervals import Interval
+from sweetgrad.analysis.markdown import markdown_table
 from sweetgrad.analysis.reproduction.published import NAS_BENCH_201_ARCHS, SEARCH
-from sweetgrad.analysis.reproduction.tables import difference, markdown_table
+from sweetgrad.analysis.reproduction.tables import difference
 from sweetgrad.analysis.rows import measured_rows
 from sweetgrad.analysis.search import run_searches, run_selections, search_inputs, search_table
 

@@ -1,9 +1,8 @@
 """How well Sweet Gradient ranks, under one choice of interval: a row of the paper's ablations (Tables 5 and 6)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import xarray as xr
 
 from sweetgrad.analysis.correlation import Method, RankCorrelation, rank_correlation
@@ -12,7 +11,6 @@ from sweetgrad.analysis.labels import Labelled
 from sweetgrad.analysis.reproduction.published import REMARKS
 from sweetgrad.analysis.scores import score
 from sweetgrad.analysis.sweetness import BestInterval, best_interval
-from sweetgrad.store import Location
 
 __all__ = [
     "BATCH_SIZE",
@@ -22,16 +20,11 @@ __all__ = [
     "choice_remark",
     "default_profile",
     "difference",
-    "file_names",
-    "markdown_table",
     "rank_sweet_gradient",
-    "with_interval",
 ]
-
 
 SEED, BATCH_SIZE = 42, 64
 """The setting of the paper's tables, where they do not say otherwise."""
-
 
 OUTSIDE = "Where the paper's figure lies outside:"
 """What stands above the remarks on a table."""
@@ -114,35 +107,3 @@ def choice_remark(ranking: Ranking, published: float) -> str:
             "resamples: which of two nearly equally sweet intervals is chosen depends on the batch."
         )
     return REMARKS["sweetimator"]
-
-
-def with_interval(value: float, low: float, high: float) -> str:
-    """A cell: a correlation and its interval; empty for NaN.
-
-    Examples
-    --------
-    >>> with_interval(0.8831, 0.867, 0.896)
-    '0.883 (0.867 to 0.896)'
-    """
-    return "" if np.isnan(value) else f"{value:.3f} ({low:.3f} to {high:.3f})"
-
-
-def file_names(stores: Iterable[Location]) -> str:
-    """Last parts of paths and URLs, as a command line names them."""
-    return " ".join(str(store).rstrip("/").rpartition("/")[2] for store in stores)
-
-
-def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    r"""A table in Markdown; a column of which every cell is empty is left out.
-
-    Examples
-    --------
-    >>> print(markdown_table(["a", "paper", "b"], [["1", "", "x|y"]]))
-    | a | b |
-    | --- | --- |
-    | 1 | x\|y |
-    """
-    rows = list(rows)
-    kept = [number for number in range(len(header)) if any(row[number] for row in rows)]
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line[number].replace("|", "\\|") for number in kept) + " |" for line in lines)

@@ -7,8 +7,9 @@ from typing import Any
 import xarray as xr
 
 from sweetgrad.analysis.correlation import RankCorrelation, rank_correlation
+from sweetgrad.analysis.markdown import markdown_table, with_interval
 from sweetgrad.analysis.reproduction.published import KENDALL_BATCH_128
-from sweetgrad.analysis.reproduction.tables import difference, markdown_table, rank_sweet_gradient, with_interval
+from sweetgrad.analysis.reproduction.tables import difference, rank_sweet_gradient
 from sweetgrad.analysis.scores import score
 
 __all__ = ["PAPER_BATCH_SIZE", "Trained", "table_6"]
