@@ -3,16 +3,17 @@
 from collections.abc import Iterator, Mapping
 
 from sweetgrad.analysis.labels import DATASETS, Labelled
-from sweetgrad.analysis.markdown import markdown_table, with_interval
+from sweetgrad.analysis.markdown import markdown_table
 from sweetgrad.analysis.reproduction.published import BATCH_SIZES, SPLITS
 from sweetgrad.analysis.reproduction.tables import (
     BATCH_SIZE,
     OUTSIDE,
     SEED,
     Ranking,
+    beside_paper,
     choice_remark,
+    correlation_cell,
     default_profile,
-    difference,
     rank_sweet_gradient,
 )
 
@@ -58,19 +59,16 @@ def table_5(measured: list[Labelled], *, bootstrap: int) -> Iterator[str]:
 def _rankings(of: str, rankings: dict[int, Ranking], published: Mapping[int, float]) -> str:
     rows = []
     for key, each in rankings.items():
-        found = each.correlation
-        figures = (found.correlation, found.low, found.high)
         rows.append(
             [
                 str(key),
                 str(each.best.interval),
                 f"{each.best.confidence:.0%}",
-                with_interval(*figures),
-                *([f"{published[key]:.3f}", difference(*figures, published[key])] if key in published else ["", ""]),
+                *beside_paper(each.correlation, published.get(key)),
                 str(each.best.runner_up),
                 f"{each.best.runner_up_confidence:.0%}",
-                with_interval(each.runner_up.correlation, each.runner_up.low, each.runner_up.high),
-                f"{found.num_archs:,}",
+                correlation_cell(each.runner_up),
+                f"{each.correlation.num_archs:,}",
             ]
         )
     method = next(iter(rankings.values())).correlation.method.capitalize()

@@ -10,7 +10,7 @@ from sweetgrad.analysis.correlation import rank_correlation
 from sweetgrad.analysis.labels import DATASETS, Labelled
 from sweetgrad.analysis.markdown import markdown_table, with_interval
 from sweetgrad.analysis.reproduction.published import NAS_BENCH_201_ARCHS, REMARKS, TABLE_1
-from sweetgrad.analysis.reproduction.tables import OUTSIDE, difference, rank_sweet_gradient
+from sweetgrad.analysis.reproduction.tables import OUTSIDE, correlation_cell, difference, rank_sweet_gradient
 from sweetgrad.analysis.rows import measured_rows
 from sweetgrad.store import open_accuracy
 
@@ -45,8 +45,9 @@ def table_1(measured: Labelled, *, bootstrap: int) -> Iterator[str]:
     for name in map(str, compared["estimator"].values):
         row = {key: float(value) for key, value in compared.sel(estimator=name).data_vars.items()}
         figures = [row[key] for key in ("spearman", "spearman_low", "spearman_high", "published")]
-        beside = ["", ""] if np.isnan(row["published"]) else [f"{row['published']:.3f}", difference(*figures)]
-        if beside[1].endswith("**"):
+        is_known = not np.isnan(row["published"])
+        beside = [f"{row['published']:.3f}", difference(*figures)] if is_known else ["", ""]
+        if is_known and not row["spearman_low"] <= row["published"] <= row["spearman_high"]:
             outside.append(name)
         rows.append(
             [
@@ -84,7 +85,7 @@ def _ceiling(measured: Labelled) -> str:
     found = rank_correlation(first, second)
     mean = (first + second) / 2
     better = rank_correlation(first.where(mean >= mean.median()), second)
-    agreement, in_the_better_half = (with_interval(each.correlation, each.low, each.high) for each in (found, better))
+    agreement, in_the_better_half = (correlation_cell(each) for each in (found, better))
     return (
         f" It is the mean of {len(measured.seeds)} trainings with seeds of their own, of {found.num_archs:,} architectures. "
         f"Two of them agree with a Spearman correlation of {agreement}, the noise ceiling, and of {in_the_better_half} in "

@@ -8,12 +8,12 @@ import numpy as np
 from sweetgrad.analysis.baselines import loss_summary, params
 from sweetgrad.analysis.correlation import rank_correlation
 from sweetgrad.analysis.labels import DATASETS, SPACES, Labelled, labelled_profiles
-from sweetgrad.analysis.markdown import file_names, markdown_table, with_interval
+from sweetgrad.analysis.markdown import file_names, markdown_table
 from sweetgrad.analysis.reproduction.ablations import table_5
 from sweetgrad.analysis.reproduction.estimators import table_1
 from sweetgrad.analysis.reproduction.published import INITIAL_LOSS, TABLE_1
 from sweetgrad.analysis.reproduction.search import search_section
-from sweetgrad.analysis.reproduction.tables import SEED, default_profile, difference, rank_sweet_gradient
+from sweetgrad.analysis.reproduction.tables import SEED, beside_paper, default_profile, rank_sweet_gradient
 from sweetgrad.analysis.reproduction.trained import PAPER_BATCH_SIZE, Trained, table_6
 from sweetgrad.store import Location, open_accuracies, open_estimators
 from sweetgrad.store.estimators import open_trainings
@@ -72,17 +72,15 @@ def _summary(measured: list[Labelled], *, bootstrap: int) -> str:
         profile, accuracy = chosen.with_accuracy()
         published = TABLE_1.get(kin[0], {}).get(kin[1], {})
         sweet = rank_sweet_gradient(profile, accuracy, bootstrap=bootstrap).correlation
-        rows.append([chosen.title])
-        for name, found in (
-            ("sweetimator", sweet),
-            ("params", rank_correlation(params(profile), accuracy, bootstrap=bootstrap)),
-        ):
-            figures = (found.correlation, found.low, found.high)
-            rows[-1] += [with_interval(*figures)]
-            rows[-1] += (
-                [f"{published[name]:.3f}", difference(*figures, published[name])] if name in published else ["", ""]
-            )
-        rows[-1].append(f"{sweet.num_archs:,}")
+        parameters = rank_correlation(params(profile), accuracy, bootstrap=bootstrap)
+        rows.append(
+            [
+                chosen.title,
+                *beside_paper(sweet, published.get("sweetimator")),
+                *beside_paper(parameters, published.get("params")),
+                f"{sweet.num_archs:,}",
+            ]
+        )
     header = ["", "Sweet Gradient", "paper", "difference", "Parameters", "paper", "difference", "archs"]
     return f"Spearman correlation with accuracy after training:\n\n{markdown_table(header, rows)}"
 

@@ -8,6 +8,7 @@ import xarray as xr
 from sweetgrad.analysis.correlation import Method, RankCorrelation, rank_correlation
 from sweetgrad.analysis.intervals import IntervalGrid
 from sweetgrad.analysis.labels import Labelled
+from sweetgrad.analysis.markdown import with_interval
 from sweetgrad.analysis.reproduction.published import REMARKS
 from sweetgrad.analysis.scores import score
 from sweetgrad.analysis.sweetness import BestInterval, best_interval
@@ -17,7 +18,9 @@ __all__ = [
     "OUTSIDE",
     "SEED",
     "Ranking",
+    "beside_paper",
     "choice_remark",
+    "correlation_cell",
     "default_profile",
     "difference",
     "rank_sweet_gradient",
@@ -96,6 +99,19 @@ def difference(ours: float, low: float, high: float, published: float) -> str:
     '+0.617, **outside**'
     """
     return f"{ours - published:+.3f}, " + ("inside" if low <= published <= high else "**outside**")
+
+
+def correlation_cell(found: RankCorrelation) -> str:
+    """A correlation with its interval; empty for NaN."""
+    return with_interval(found.correlation, found.low, found.high)
+
+
+def beside_paper(found: RankCorrelation, published: float | None) -> list[str]:
+    """Three cells: our correlation, the paper's, and the difference; the last two are empty where the paper has none."""
+    if published is None:
+        return [correlation_cell(found), "", ""]
+    apart = difference(found.correlation, found.low, found.high, published)
+    return [correlation_cell(found), f"{published:.3f}", apart]
 
 
 def choice_remark(ranking: Ranking, published: float) -> str:
