@@ -46,8 +46,8 @@ def gain_of_live(
         [each.values for each in (params_weights(rows), params_live(rows), score(rows, interval))], axis=1
     )
     columns, trained = columns[~np.isnan(trained)], trained[~np.isnan(trained)]
-    size = np.unique(columns[:, 1], return_inverse=True, return_counts=True)
-    grouped = size[2][size[1]] >= _SMALLEST_GROUP
+    group, size = np.unique(columns[:, 1], return_inverse=True, return_counts=True)[1:]
+    grouped = size[group] >= _SMALLEST_GROUP
     all_live = columns[:, 0] == columns[:, 1]
     random = np.random.RandomState(0)
     picks = [np.arange(len(trained)), *(random.randint(0, len(trained), len(trained)) for _ in range(bootstrap))]
@@ -64,7 +64,7 @@ def gain_of_live(
         attrs={
             "num_archs": len(trained),
             "num_grouped": int(grouped.sum()),
-            "num_groups": int((size[2] >= _SMALLEST_GROUP).sum()),
+            "num_groups": int((size >= _SMALLEST_GROUP).sum()),
             "num_all_live": int(all_live.sum()),
         },
     )
