@@ -17,9 +17,10 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from rich.console import Console
 
 from sweetgrad.flows.artifacts import Ending, shown_in_prefect, summary_markdown
-from sweetgrad.flows.handout import MAX_SHARDS_IN_FLIGHT, Others, Work, Workers, num_rows
+from sweetgrad.flows.handout import MAX_SHARDS_IN_FLIGHT, Others, Workers
 from sweetgrad.flows.interrupt import draining
 from sweetgrad.flows.progress import progress_bar
+from sweetgrad.flows.work import Work, num_rows
 from sweetgrad.store import Shard
 
 __all__ = ["profile_flow"]
@@ -118,7 +119,7 @@ def _measure(
             ):
                 while shards and not stop.is_set():
                     free, expired = others.leave_out(shards)
-                    workers.profile(free, expired)
+                    workers.run(free, expired)
                     if not free:
                         stop.wait(_LOOK_EVERY_S)
                     shards = run.shards_to_do()

@@ -142,8 +142,7 @@ def supernet(
         raise ValueError(f"a supernet can be built of nas-bench-201, and {profile} is of {spec.space}")
     rows = select_archs(archs, num_archs=data.sizes["arch"])
     file = _checkpoint_file(location, profile, name) if checkpoint is None else Path(checkpoint)
-    folder = None if data_dir is None else Path(data_dir)
-    images = load_images(spec.dataset, data_dir=folder, seed=spec.seed, download=download)
+    images = load_images(spec.dataset, data_dir=data_dir, seed=spec.seed, download=download)
     threads_before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

@@ -11,12 +11,12 @@ from typing import Any
 from rich.console import Console
 
 from sweetgrad.flows.cluster_config import read_cluster_config
-from sweetgrad.flows.handout import num_rows
 from sweetgrad.flows.inputs import check_label, check_workers, find_table, resolve_device
 from sweetgrad.flows.profile_flow import profile_flow
 from sweetgrad.flows.provenance import provenance
 from sweetgrad.flows.selection import select_archs
 from sweetgrad.flows.startup import started
+from sweetgrad.flows.work import num_rows
 from sweetgrad.flows.worker import run_trainings
 from sweetgrad.profiling import load_space, registry
 from sweetgrad.profiling.architectures import ArchIds
@@ -66,7 +66,7 @@ class TrainSummary:
 
 @dataclass(frozen=True)
 class _Trainings:
-    """The trainings with one seed; see `sweetgrad.flows.handout.Work`."""
+    """The trainings with one seed; see `sweetgrad.flows.work.Work`."""
 
     store: Location
     name: str
