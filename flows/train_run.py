@@ -201,15 +201,15 @@ def train(
     asked = [open_training(location, run.name).isel(arch=list(rows)) for run in runs]
     failures = [text for each in asked for text in each["message"].values[each["status"].values == STATUS["failed"]]]
     return TrainSummary(
-        search_space.name,
-        label,
-        len(rows) * len(runs),
-        num_done,
-        num_left,
-        len(failures),
-        str(failures[0]) if failures else "",
-        num_archs,
-        time.monotonic() - start,
+        space=search_space.name,
+        label=label,
+        num_asked=len(rows) * len(runs),
+        num_done=num_done,
+        num_left=num_left,
+        num_failed=len(failures),
+        failure=str(failures[0]) if failures else "",
+        num_archs=num_archs,
+        seconds=time.monotonic() - start,
     )
 
 
