@@ -50,6 +50,7 @@ __all__ = [
     "plain_table",
     "read_options",
     "show_page",
+    "split_names",
     "tell_if_estimated",
 ]
 
@@ -170,6 +171,17 @@ def read_options(options: Sequence[str] | None, *, what: str, example: str, text
             raise ValueError(f"{what} is KEY=VALUE, e.g. {example}; got {option!r}")
         found[key] = value if key in text else _json_or_text(value)
     return found
+
+
+def split_names(text: str) -> list[str]:
+    """Names that are separated by commas.
+
+    Examples
+    --------
+    >>> split_names("snip, naswot,")
+    ['snip', 'naswot']
+    """
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _json_or_text(value: str) -> Any:

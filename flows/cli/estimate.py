@@ -14,6 +14,7 @@ from sweetgrad.flows.cli.common import (
     SpaceFileOption,
     StoreArgument,
     only_profile,
+    split_names,
 )
 from sweetgrad.flows.cli.terminal import Terminal
 
@@ -49,7 +50,7 @@ def estimate(
     summary = run_estimate(
         store,
         profile or only_profile(store),
-        estimators=[name.strip() for name in estimators.split(",") if name.strip()],
+        estimators=split_names(estimators),
         moments=moments,
         activations=activations,
         archs=archs,

@@ -24,6 +24,7 @@ from sweetgrad.flows.cli.common import (
     only_profile,
     parse_interval,
     plain_table,
+    split_names,
 )
 from sweetgrad.flows.cli.terminal import Terminal
 from sweetgrad.store import Location, NotAStoreError, list_profiles, open_accuracy
@@ -93,7 +94,7 @@ def report(
     storage_option: StorageOption = None,
 ) -> None:
     """Write one HTML file that says what a store holds and what follows from it; it loads nothing from anywhere."""
-    chosen = None if profiles is None else [part.strip() for part in profiles.split(",") if part.strip()]
+    chosen = None if profiles is None else split_names(profiles)
     location = locate(store, storage_option)
     if accuracy is not None:
         _require_accuracy(location, accuracy, list_profiles(location) if chosen is None else chosen)

@@ -20,6 +20,7 @@ from sweetgrad.flows.cli.common import (
     WorkersOption,
     locate,
     read_options,
+    split_names,
 )
 from sweetgrad.flows.cli.terminal import Terminal
 
@@ -85,7 +86,7 @@ def profile(
         workers=workers,
         scheduler=scheduler,
         cluster=cluster,
-        estimators=[name.strip() for name in estimators.split(",") if name.strip()],
+        estimators=split_names(estimators),
         moments=moments,
         activations=activations,
         retry_failed=retry_failed,
