@@ -135,6 +135,11 @@ def open_estimator_scores(
     -------
     As `estimator_scores`. An estimator that is not training-free has ``(trained)`` after its name, so that it is
     never taken for one.
+
+    Raises
+    ------
+    NotAStoreError
+        If there is no such store or profile.
     """
     stored = open_estimators(location, name).isel(arch=rows)
     # A threshold inside a bin leaves no sum of a part of it.

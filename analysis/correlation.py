@@ -16,7 +16,7 @@ from sweetgrad.analysis.cuts import interval_coords
 from sweetgrad.analysis.intervals import Interval, IntervalGrid, Intervals, as_intervals
 from sweetgrad.analysis.scores import score
 
-__all__ = ["RankCorrelation", "correlation_by_interval", "heatmap", "rank_correlation"]
+__all__ = ["Method", "RankCorrelation", "correlation_by_interval", "heatmap", "rank_correlation"]
 
 Method: TypeAlias = Literal["spearman", "kendall"]
 
@@ -65,7 +65,8 @@ def rank_correlation(
     Raises
     ------
     ValueError
-        If ``method`` is unknown, an architecture occurs twice, or fewer than 2 pairs remain.
+        If ``method`` is unknown, ``level`` is not in (0, 1), an architecture occurs twice, no architecture is in both, or fewer
+        than 2 pairs remain.
 
     Examples
     --------
@@ -75,7 +76,7 @@ def rank_correlation(
     1.0
     """
     if not 0 < level < 1:
-        raise ValueError(f"level must be between 0 and 1, got {level}")
+        raise ValueError(f"level must be between 0 and 1, got {level}: 0.95 stands for 95 %")
     _check_method(method)
     x, y = _join(a, b)
     kept = ~(np.isnan(x) | np.isnan(y))
@@ -153,6 +154,11 @@ def heatmap(
     Returns
     -------
     Dims ``(lower, upper)`` with the thresholds as coordinates, in [-1, 1]; NaN where ``lower >= upper``.
+
+    Raises
+    ------
+    ValueError
+        As in `rank_correlation`.
     """
     thresholds = grid.thresholds
     pairs = list(combinations(range(len(thresholds)), 2))

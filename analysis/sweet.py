@@ -28,12 +28,12 @@ def sweet_grad_norm(moments: xr.Dataset, interval: Intervals, *, kind: Kind = "w
 
     Returns
     -------
-    Dims ``(arch,)`` for one interval, else ``(arch, interval)``; NaN where there are no moments.
+    Dims ``(arch,)`` for one interval, else ``(arch, interval)``; float64, 0 or more, NaN where there are no moments.
 
     Raises
     ------
     ValueError
-        If a threshold is not an edge: a sum cannot be split inside a bin.
+        If ``kind`` is unknown, or a threshold is not an edge: a sum cannot be split inside a bin.
     """
     norms: xr.DataArray = _between(moments["grad_sq_bin_sum"], interval, kind) ** 0.5
     return norms.sum("layer", skipna=False).rename("sweet_grad_norm")

@@ -41,7 +41,7 @@ def activation_density(activations: xr.Dataset) -> xr.Dataset:
     Raises
     ------
     ValueError
-        If of no architecture the activations were counted.
+        If the activations of no architecture were counted.
 
     Examples
     --------
