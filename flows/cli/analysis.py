@@ -32,7 +32,8 @@ from sweetgrad.analysis.comparison import open_estimator_scores
 from sweetgrad.analysis.cuts import is_estimated
 from sweetgrad.analysis.labels import own_accuracy, selectors_of
 from sweetgrad.analysis.reproduction import TABLE_1
-from sweetgrad.flows.cli.common import (
+from sweetgrad.flows.cli.common import locate, open_selected, parse_interval, tell_if_estimated
+from sweetgrad.flows.cli.options import (
     AccuracyOption,
     MaxOption,
     MinOption,
@@ -41,12 +42,8 @@ from sweetgrad.flows.cli.common import (
     SplitOption,
     StorageOption,
     StoreArgument,
-    locate,
-    open_selected,
-    parse_interval,
-    plain_table,
-    tell_if_estimated,
 )
+from sweetgrad.flows.cli.tables import plain_table
 from sweetgrad.flows.cli.terminal import Terminal
 from sweetgrad.store import Location, info
 from sweetgrad.store.accuracy import open_accuracies, open_accuracy

@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from sweetgrad.flows.cli.common import (
+from sweetgrad.flows.cli.common import only_profile, split_names
+from sweetgrad.flows.cli.options import (
     ActivationsOption,
     DataDirOption,
     MomentsOption,
@@ -13,8 +14,6 @@ from sweetgrad.flows.cli.common import (
     SchedulerOption,
     SpaceFileOption,
     StoreArgument,
-    only_profile,
-    split_names,
 )
 from sweetgrad.flows.cli.terminal import Terminal
 

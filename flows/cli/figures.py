@@ -12,7 +12,8 @@ from sweetgrad.analysis.figures import FIGURES, open_source
 from sweetgrad.analysis.figures import figure as draw
 from sweetgrad.analysis.intervals import IntervalGrid
 from sweetgrad.analysis.report import report as write_report
-from sweetgrad.flows.cli.common import (
+from sweetgrad.flows.cli.common import locate, only_profile, parse_interval, split_names
+from sweetgrad.flows.cli.options import (
     AccuracyOption,
     MaxOption,
     MinOption,
@@ -20,12 +21,8 @@ from sweetgrad.flows.cli.common import (
     SplitOption,
     StorageOption,
     StoreArgument,
-    locate,
-    only_profile,
-    parse_interval,
-    plain_table,
-    split_names,
 )
+from sweetgrad.flows.cli.tables import plain_table
 from sweetgrad.flows.cli.terminal import Terminal
 from sweetgrad.store import Location, NotAStoreError, list_profiles, open_accuracy
 

@@ -9,7 +9,9 @@ import typer
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from sweetgrad.flows.cli.common import StorageOption, StoreArgument, locate, plain_table, split_names
+from sweetgrad.flows.cli.common import locate, split_names
+from sweetgrad.flows.cli.options import StorageOption, StoreArgument
+from sweetgrad.flows.cli.tables import plain_table
 from sweetgrad.flows.cli.terminal import Terminal
 from sweetgrad.store import Location, Release
 from sweetgrad.store import merge as merge_stores
