@@ -16,10 +16,11 @@ from prefect.states import Cancelled, Completed
 from prefect.task_runners import ThreadPoolTaskRunner
 from rich.console import Console
 
-from sweetgrad.flows.artifacts import Ending, shown_in_prefect, summary_markdown
+from sweetgrad.flows.artifacts import shown_in_prefect
 from sweetgrad.flows.handout import MAX_SHARDS_IN_FLIGHT, Others, Workers
 from sweetgrad.flows.interrupt import draining
 from sweetgrad.flows.progress import progress_bar
+from sweetgrad.flows.summary import Ending, summary_markdown
 from sweetgrad.flows.work import Work, num_rows
 from sweetgrad.store import Shard
 

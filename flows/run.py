@@ -10,13 +10,13 @@ from typing import Any
 from prefect.settings import PREFECT_API_URL
 from rich.console import Console
 
-from sweetgrad.flows.artifacts import profile_command
 from sweetgrad.flows.cluster_config import ClusterConfig, read_cluster_config
 from sweetgrad.flows.inputs import check_workers, find_table, resolve_device
 from sweetgrad.flows.profile_flow import profile_flow
 from sweetgrad.flows.provenance import provenance
 from sweetgrad.flows.selection import select_archs
 from sweetgrad.flows.startup import started
+from sweetgrad.flows.summary import profile_command
 from sweetgrad.flows.work import ProfileWork, num_rows
 from sweetgrad.profiling import load_batch, load_space, make_spec, registry
 from sweetgrad.profiling.architectures import ArchIds
