@@ -13,7 +13,6 @@ from sweetgrad.store import Location, ProfileInfo, StoreInfo, info, open_accurac
 
 __all__ = [
     "DATASETS",
-    "SPACES",
     "Labelled",
     "labelled_profiles",
     "measured_archs",
@@ -22,7 +21,7 @@ __all__ = [
     "selectors_of",
 ]
 
-SPACES = {"nas-bench-101": "NAS-Bench-101", "nas-bench-201": "NAS-Bench-201", "darts": "DARTS"}
+_SPACES = {"nas-bench-101": "NAS-Bench-101", "nas-bench-201": "NAS-Bench-201", "darts": "DARTS"}
 """Search spaces as they are written."""
 
 DATASETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet16-120": "ImageNet16-120"}
@@ -66,8 +65,17 @@ class Labelled:
     @property
     def title(self) -> str:
         """Search space and data set, as they are written."""
-        space, dataset = self.kin
-        return f"{SPACES.get(space, space)}, {DATASETS.get(dataset, dataset)}"
+        return f"{self.space_title}, {self.dataset_title}"
+
+    @property
+    def space_title(self) -> str:
+        """Search space as it is written."""
+        return _SPACES.get(self.info.spec.space, self.info.spec.space)
+
+    @property
+    def dataset_title(self) -> str:
+        """Data set as it is written."""
+        return DATASETS.get(self.dataset, self.dataset)
 
     @cached_property
     def accuracy(self) -> xr.DataArray | None:

@@ -27,7 +27,7 @@ def table_5(measured: list[Labelled], *, bootstrap: int) -> Iterator[str]:
     default = default_profile(measured)
     profile, accuracy = default.with_accuracy()
     paper = default.dataset == "cifar10"
-    title = DATASETS.get(default.dataset, default.dataset)
+    title = default.dataset_title
     table = "Table 5: " if default.dataset in DATASETS else ""
 
     splits = {split: rank_sweet_gradient(profile, accuracy, split=split, bootstrap=bootstrap) for split in range(2, 6)}

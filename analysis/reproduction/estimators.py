@@ -7,7 +7,7 @@ import numpy as np
 
 from sweetgrad.analysis.comparison import compare_estimators, is_trained, open_estimator_scores
 from sweetgrad.analysis.correlation import rank_correlation
-from sweetgrad.analysis.labels import DATASETS, Labelled
+from sweetgrad.analysis.labels import Labelled
 from sweetgrad.analysis.markdown import markdown_table, with_interval
 from sweetgrad.analysis.reproduction.published import NAS_BENCH_201_ARCHS, REMARKS, TABLE_1
 from sweetgrad.analysis.reproduction.tables import OUTSIDE, correlation_cell, difference, rank_sweet_gradient
@@ -33,7 +33,7 @@ def table_1(measured: Labelled, *, bootstrap: int) -> Iterator[str]:
     scores = scores.sel(estimator=[name for name in scores["estimator"].values if not is_trained(name)])
     compared = compare_estimators(scores, accuracy, published=published, bootstrap=bootstrap)
 
-    where = f"{DATASETS.get(spec.dataset, spec.dataset)}, batch {spec.batch_size}"
+    where = f"{measured.dataset_title}, batch {spec.batch_size}"
     yield f"### Table 1: {where}" if published else f"### {where}: not in the paper"
     yield (
         f"Best interval {best.interval}, with sweetness {best.sweetness:.3f}, best in {best.confidence:.0%} of resamples; "

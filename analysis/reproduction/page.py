@@ -7,7 +7,7 @@ import numpy as np
 
 from sweetgrad.analysis.baselines import loss_summary, params
 from sweetgrad.analysis.correlation import rank_correlation
-from sweetgrad.analysis.labels import DATASETS, SPACES, Labelled, labelled_profiles
+from sweetgrad.analysis.labels import Labelled, labelled_profiles
 from sweetgrad.analysis.markdown import file_names, markdown_table
 from sweetgrad.analysis.reproduction.ablations import table_5
 from sweetgrad.analysis.reproduction.estimators import table_1
@@ -87,7 +87,7 @@ def _summary(measured: list[Labelled], *, bootstrap: int) -> str:
 
 def _space(measured: list[Labelled], *, bootstrap: int) -> Iterator[str]:
     space = measured[0].info.spec.space
-    yield f"## {SPACES.get(space, space)}"
+    yield f"## {measured[0].space_title}"
     datasets = dict.fromkeys(each.dataset for each in measured)
     for dataset in sorted(datasets, key=lambda name: name not in TABLE_1.get(space, {})):
         of_dataset = [each for each in measured if each.dataset == dataset]
@@ -109,7 +109,7 @@ def _table_6(measured: list[Labelled], *, bootstrap: int) -> Iterator[str]:
         chosen = default_profile(of_batch or measured)
         yield from table_6(
             *chosen.with_accuracy(),
-            title=DATASETS.get(dataset, dataset),
+            title=chosen.dataset_title,
             batch_size=chosen.info.spec.batch_size,
             is_paper=dataset == "cifar10",
             trained=trained,
@@ -129,15 +129,13 @@ def _trained(measured: Labelled) -> Iterator[Trained]:
 
 def _initial_loss(measured: list[Labelled]) -> Iterator[str]:
     rows = []
-    for each in (
-        default_profile([m for m in measured if m.dataset == name])
-        for name in dict.fromkeys(m.dataset for m in measured)
-    ):
+    for dataset in dict.fromkeys(each.dataset for each in measured):
+        each = default_profile([other for other in measured if other.dataset == dataset])
         found = loss_summary(each.open())
         paper = INITIAL_LOSS.get(each.dataset)
         rows.append(
             [
-                DATASETS.get(each.dataset, each.dataset),
+                each.dataset_title,
                 f"{found.mean:.3f} ± {found.sd:.3f}",
                 f"{paper[0]:.3f} ± {paper[1]:.3f}" if paper else "",
                 f"{found.num_archs:,}",
