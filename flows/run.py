@@ -12,9 +12,9 @@ from rich.console import Console
 
 from sweetgrad.flows.cluster_config import ClusterConfig, read_cluster_config
 from sweetgrad.flows.inputs import check_workers, find_table, resolve_device
-from sweetgrad.flows.profile_flow import profile_flow
 from sweetgrad.flows.provenance import provenance
 from sweetgrad.flows.selection import select_archs
+from sweetgrad.flows.shard_flow import shard_flow
 from sweetgrad.flows.startup import started
 from sweetgrad.flows.summary import profile_command
 from sweetgrad.flows.work import ProfileWork, num_rows
@@ -212,7 +212,7 @@ def run_on_workers(
         num_shards=len(shards),
         console=console,
     ) as client:
-        return profile_flow(run, shards, client=client, console=console, watched=watched)
+        return shard_flow(run, shards, client=client, console=console, watched=watched)
 
 
 def _command(asked: Mapping[str, Any]) -> str:

@@ -12,9 +12,9 @@ from rich.console import Console
 
 from sweetgrad.flows.cluster_config import read_cluster_config
 from sweetgrad.flows.inputs import check_label, check_workers, find_table, resolve_device
-from sweetgrad.flows.profile_flow import profile_flow
 from sweetgrad.flows.provenance import provenance
 from sweetgrad.flows.selection import select_archs
+from sweetgrad.flows.shard_flow import shard_flow
 from sweetgrad.flows.startup import started
 from sweetgrad.flows.work import num_rows
 from sweetgrad.flows.worker import run_trainings
@@ -195,7 +195,7 @@ def train(
                     num_left += num_rows(shards)
                     continue
                 console.print(f"{run.name}: {num_rows(shards)} of {len(rows)} architectures to train.")
-                done, num_left = profile_flow(run, shards, client=client, console=console, watched=False)
+                done, num_left = shard_flow(run, shards, client=client, console=console, watched=False)
                 num_done += done
     num_archs = collect_trainings(location, space=search_space.name, label=label)
     asked = [open_training(location, run.name).isel(arch=list(rows)) for run in runs]

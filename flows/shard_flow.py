@@ -24,12 +24,12 @@ from sweetgrad.flows.summary import Ending, summary_markdown
 from sweetgrad.flows.work import Work, num_rows
 from sweetgrad.store import Shard
 
-__all__ = ["profile_flow"]
+__all__ = ["shard_flow"]
 
 _LOOK_EVERY_S = 2.0
 
 
-def profile_flow(
+def shard_flow(
     run: Work, shards: Sequence[Shard], *, client: distributed.Client, console: Console, watched: bool
 ) -> tuple[int, int]:
     """Run shards on a Dask cluster, as a Prefect flow, and finish (a profile is stamped).
@@ -100,11 +100,8 @@ def _measure(
     ending = Ending(num_left=total)
 
     def summary() -> str:
-        ending.num_done, ending.num_workers, ending.seconds = (
-            workers.num_done,
-            workers.count(),
-            time.monotonic() - start,
-        )
+        ending.num_done, ending.num_workers = workers.num_done, workers.count()
+        ending.seconds = time.monotonic() - start
         return summary_markdown(run.store, run.name, ending, command=run.command)
 
     with (
