@@ -7,6 +7,7 @@ import xarray as xr
 
 from sweetgrad.analysis.counts import total_counts
 from sweetgrad.analysis.intervals import Interval
+from sweetgrad.analysis.rows import measured_rows
 from sweetgrad.analysis.scores import score
 from sweetgrad.store.schema import STATUS
 
@@ -66,7 +67,7 @@ def loss_summary(profile: xr.Dataset) -> LossSummary:
     >>> loss_summary(rows)
     LossSummary(mean=2.5, sd=0.7071067811865476, num_archs=2)
     """
-    loss = profile["loss"].values[profile["status"].values == STATUS["ok"]].astype(np.float64)
+    loss = profile["loss"].values[measured_rows(profile)].astype(np.float64)
     loss = loss[np.isfinite(loss)]
     mean = float(loss.mean()) if loss.size else np.nan
     return LossSummary(mean, float(loss.std(ddof=1)) if loss.size > 1 else np.nan, int(loss.size))

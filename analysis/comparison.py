@@ -10,14 +10,18 @@ import xarray as xr
 
 from sweetgrad.analysis.baselines import params, params_live, params_weights
 from sweetgrad.analysis.correlation import Method, RankCorrelation, rank_correlation
-from sweetgrad.analysis.counts import is_estimated
+from sweetgrad.analysis.cuts import is_estimated
 from sweetgrad.analysis.intervals import Intervals
 from sweetgrad.analysis.scores import score
 from sweetgrad.analysis.sweet import sweet_grad_norm, sweet_snip
 from sweetgrad.store import Location
 from sweetgrad.store.estimators import DETAILS, MOMENTS, open_estimators, open_moments, open_trainings
 
-__all__ = ["compare_estimators", "estimator_scores", "open_estimator_scores", "te_nas", "te_nas_nobn"]
+__all__ = ["compare_estimators", "estimator_scores", "is_trained", "open_estimator_scores", "te_nas", "te_nas_nobn"]
+
+_METHODS: tuple[Method, ...] = ("spearman", "kendall")
+
+_TRAINED = " (trained)"
 
 
 def te_nas(scores: xr.DataArray) -> xr.DataArray:
@@ -63,10 +67,6 @@ def te_nas_nobn(scores: xr.DataArray) -> xr.DataArray:
     return (regions - condition).rename("te_nas_nobn")
 
 
-_METHODS: tuple[Method, ...] = ("spearman", "kendall")
-
-_TRAINED = " (trained)"
-
 _COMBINED = {
     "te_nas": (te_nas, ("te_nas_condition", "te_nas_regions")),
     "te_nas_nobn": (te_nas_nobn, ("te_nas_condition_nobn", "te_nas_regions_nobn")),
@@ -96,23 +96,25 @@ def estimator_scores(
     holds (``sweetimator``, and the counts of parameters unless they are stored) are ``profile_seconds``: building, one
     forward and backward pass, counting.
     """
-    own = {
+    held = {
         "sweetimator": score(profile, interval).reset_coords(drop=True),
-        **{name: each(profile) for name, each in (("params", params), ("params_weights", params_weights))},
+        "params": params(profile),
+        "params_weights": params_weights(profile),
         "params_live": params_live(profile),
     }
     if moments is not None:
-        own |= {each.__name__: each(moments, interval) for each in (sweet_grad_norm, sweet_snip)}
-    stored = stored.sel(estimator=[name for name in stored["estimator"].values if name not in DETAILS])
-    seconds = {name: profile["profile_seconds"].astype(np.float64) for name in own}
-    own |= {str(name): stored["score"].sel(estimator=name, drop=True) for name in stored["estimator"].values}
-    seconds |= {str(name): stored["seconds"].sel(estimator=name, drop=True) for name in stored["estimator"].values}
+        held |= {each.__name__: each(moments, interval) for each in (sweet_grad_norm, sweet_snip)}
+    scores = dict(held)
+    seconds = {name: profile["profile_seconds"].astype(np.float64) for name in held}
+    for name in (str(each) for each in stored["estimator"].values if each not in DETAILS):
+        scores[name] = stored["score"].sel(estimator=name, drop=True)
+        seconds[name] = stored["seconds"].sel(estimator=name, drop=True)
     for name, (combine, parts) in _COMBINED.items():
-        if set(parts) <= set(own):
-            own[name] = combine(stored["score"])
+        if set(parts) <= set(scores):
+            scores[name] = combine(stored["score"])
             seconds[name] = stored["seconds"].sel(estimator=list(parts)).sum("estimator", skipna=False)
-    names = xr.Variable("estimator", np.array(list(own), dtype=object))
-    return xr.Dataset({"score": _side_by_side(own, names), "seconds": _side_by_side(seconds, names)})
+    names = xr.Variable("estimator", np.array(list(scores), dtype=object))
+    return xr.Dataset({"score": _side_by_side(scores, names), "seconds": _side_by_side(seconds, names)})
 
 
 def open_estimator_scores(
@@ -133,6 +135,11 @@ def open_estimator_scores(
     -------
     As `estimator_scores`. An estimator that is not training-free has ``(trained)`` after its name, so that it is
     never taken for one.
+
+    Raises
+    ------
+    NotAStoreError
+        If there is no such store or profile.
     """
     stored = open_estimators(location, name).isel(arch=rows)
     # A threshold inside a bin leaves no sum of a part of it.

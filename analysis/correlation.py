@@ -12,10 +12,11 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from sweetgrad.analysis.counts import Kind
+from sweetgrad.analysis.cuts import interval_coords
 from sweetgrad.analysis.intervals import Interval, IntervalGrid, Intervals, as_intervals
 from sweetgrad.analysis.scores import score
 
-__all__ = ["RankCorrelation", "correlation_by_interval", "heatmap", "rank_correlation"]
+__all__ = ["Method", "RankCorrelation", "correlation_by_interval", "heatmap", "rank_correlation"]
 
 Method: TypeAlias = Literal["spearman", "kendall"]
 
@@ -64,7 +65,8 @@ def rank_correlation(
     Raises
     ------
     ValueError
-        If ``method`` is unknown, an architecture occurs twice, or fewer than 2 pairs remain.
+        If ``method`` is unknown, ``level`` is not in (0, 1), an architecture occurs twice, no architecture is in both, or fewer
+        than 2 pairs remain.
 
     Examples
     --------
@@ -74,7 +76,7 @@ def rank_correlation(
     1.0
     """
     if not 0 < level < 1:
-        raise ValueError(f"level must be between 0 and 1, got {level}")
+        raise ValueError(f"level must be between 0 and 1, got {level}: 0.95 stands for 95 %")
     _check_method(method)
     x, y = _join(a, b)
     kept = ~(np.isnan(x) | np.isnan(y))
@@ -119,7 +121,8 @@ def correlation_by_interval(
         As in `rank_correlation`.
     """
     _check_method(method)
-    scores = score(profile, as_intervals(grid), kind=kind)
+    pieces = as_intervals(grid)
+    scores = score(profile, pieces, kind=kind)
     x, y = _join(scores, accuracy)
     # A row is NaN in all intervals or in none: it was measured or not.
     kept = ~(np.isnan(x[:, 0]) | np.isnan(y))
@@ -127,9 +130,8 @@ def correlation_by_interval(
     # One contiguous column at a time: sorting needs no copy of the whole matrix.
     columns, y_codes = np.ascontiguousarray(x[kept].T), _codes(y[kept])
     values = np.array([_correlate(_codes(column), y_codes, method) for column in columns])
-    coords = {name: coord for name, coord in scores.coords.items() if coord.dims == ("interval",)}
     attrs = {"units": "1", "method": method, "num_archs": int(kept.sum())}
-    return xr.DataArray(values, coords, "interval", name="correlation", attrs=attrs)
+    return xr.DataArray(values, interval_coords(pieces), "interval", name="correlation", attrs=attrs)
 
 
 def heatmap(
@@ -152,6 +154,11 @@ def heatmap(
     Returns
     -------
     Dims ``(lower, upper)`` with the thresholds as coordinates, in [-1, 1]; NaN where ``lower >= upper``.
+
+    Raises
+    ------
+    ValueError
+        As in `rank_correlation`.
     """
     thresholds = grid.thresholds
     pairs = list(combinations(range(len(thresholds)), 2))

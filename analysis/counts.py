@@ -1,22 +1,29 @@
 """Parameters in an interval, from the stored bins: a sum where the thresholds are edges, bounds and an estimate where not."""
 
-import bisect
 import itertools
-import math
 from collections.abc import Callable, Sequence
-from fractions import Fraction
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import xarray as xr
 from dask.base import is_dask_collection
 from numpy.typing import NDArray
 
-from sweetgrad.analysis.intervals import Interval, Intervals, Threshold, as_intervals, format_threshold
-from sweetgrad.store.bins import EDGES, NUM_BINS, threshold_bin
+from sweetgrad.analysis.cuts import Cut, are_estimated, cuts_of, interval_coords
+from sweetgrad.analysis.intervals import Interval, Intervals, as_intervals
+from sweetgrad.analysis.rows import as_slice
+from sweetgrad.store.bins import NUM_BINS
 from sweetgrad.store.schema import KINDS
 
-__all__ = ["interval_bounds", "interval_counts", "is_estimated"]
+__all__ = [
+    "Kind",
+    "block_rows",
+    "interval_bounds",
+    "interval_counter",
+    "interval_counts",
+    "select_kind",
+    "total_counts",
+]
 
 Kind: TypeAlias = Literal["weight", "other", "all"]
 Level: TypeAlias = Literal["layer", "network"]
@@ -27,18 +34,6 @@ _WHOLE_BYTES = 1 << 28
 """Counts that take more memory than this are never read whole, even where the profile was opened without dask."""
 
 _VARIABLE = {"layer": "grad_count", "network": "grad_count_network"}
-
-
-class Cut(NamedTuple):
-    """Where a threshold falls among the bins: below it lie the bins before ``bin``, and the ``share`` of that bin itself."""
-
-    bin: int
-    share: float
-
-    @property
-    def after(self) -> int:
-        """Index of the first bin that lies wholly above the threshold."""
-        return self.bin + (self.share > 0)
 
 
 def interval_counts(
@@ -85,18 +80,7 @@ def interval_counts(
     array([[[7, 0]]])
     """
     pieces = as_intervals(intervals)
-    return _counts_between(profile, pieces, *_cuts(pieces, exact=exact), kind=kind, level=level)
-
-
-def is_estimated(intervals: Intervals) -> bool:
-    """Whether a threshold lies inside a bin, so that counts between are estimated.
-
-    Examples
-    --------
-    >>> is_estimated((1e-4, 5e-4)), is_estimated((1.23e-4, 5e-4))
-    (False, True)
-    """
-    return bool(_estimated(*_cuts(as_intervals(intervals))).any())
+    return _counts_between(profile, pieces, *cuts_of(pieces, exact=exact), kind=kind, level=level)
 
 
 def interval_bounds(
@@ -115,7 +99,7 @@ def interval_bounds(
     `interval_counts` gives it. All three are equal where both thresholds are stored edges. Dims as in `interval_counts`.
     """
     pieces = as_intervals(intervals)
-    lower, upper = _cuts(pieces)
+    lower, upper = cuts_of(pieces)
 
     def between(lows: Sequence[int], highs: Sequence[int]) -> xr.DataArray:
         # An interval inside one bin has its inner bounds crossed: no bin lies wholly inside.
@@ -137,53 +121,19 @@ def total_counts(profile: xr.Dataset, *, kind: Kind = "weight") -> xr.DataArray:
     return select_kind(profile["num_params"].astype(np.int64), kind)
 
 
-def cut_at(threshold: Threshold, *, exact: bool = False) -> Cut:
-    """Find where a threshold falls among the bins.
-
-    Examples
-    --------
-    >>> cut_at(Fraction(1, 10**10)), cut_at(math.inf)
-    (Cut(bin=2, share=0.0), Cut(bin=344, share=0.0))
-    """
-    if threshold == math.inf:
-        return Cut(NUM_BINS - 1, 0.0)
-    assert isinstance(threshold, Fraction)
-    stored = threshold_bin(threshold)
-    if stored is not None:
-        return Cut(stored, 0.0)
-    if threshold <= Fraction(1, 2**149):  # no float32 lies between zero and the smallest denormal
-        return Cut(1, 0.0)
-    above = bisect.bisect_right(EDGES, threshold)
-    if exact:
-        near = " and ".join(f"{edge} ({format_threshold(edge)})" for edge in EDGES[max(0, above - 1) : above + 1])
-        raise ValueError(
-            f"threshold {threshold} ({format_threshold(threshold)}) is not a stored edge; nearest: {near}. "
-            "Ask for one of these, or leave exact=False for an estimate with bounds."
-        )
-    # The smallest float keeps a threshold just above an edge marked as estimated.
-    return Cut(above + 1, max(_share_below(threshold, above), math.ulp(0.0)))
-
-
 def interval_counter(pieces: Sequence[Interval]) -> Callable[[NDArray[Any]], NDArray[Any]]:
     """The function that counts intervals in a block of histograms in memory: ``(..., bin) -> (..., interval)``."""
-    return _counter(*_cuts(pieces))
-
-
-def _cuts(pieces: Sequence[Interval], *, exact: bool = False) -> tuple[list[Cut], list[Cut]]:
-    """Where the lower and the upper thresholds fall."""
-    return [cut_at(piece.lower, exact=exact) for piece in pieces], [
-        cut_at(piece.upper, exact=exact) for piece in pieces
-    ]
+    return _counter(*cuts_of(pieces))
 
 
 def _counter(lower: Sequence[Cut], upper: Sequence[Cut]) -> Callable[[NDArray[Any]], NDArray[Any]]:
     sides = (lower, upper)
     shares = [np.array([cut.share for cut in cuts]) for cuts in sides]
-    any_estimated = _estimated(lower, upper).any()
+    has_estimate = are_estimated(lower, upper).any()
 
     def count_block(block: NDArray[Any]) -> NDArray[Any]:
         below: list[NDArray[Any]] = list(counts_below(block, *([cut.bin for cut in cuts] for cuts in sides)))
-        if any_estimated:
+        if has_estimate:
             after = counts_below(block, *([cut.after for cut in cuts] for cuts in sides))
             below = [low + share * (high - low) for low, share, high in zip(below, shares, after, strict=True)]
         between: NDArray[Any] = below[1] - below[0]
@@ -199,10 +149,6 @@ def _counter(lower: Sequence[Cut], upper: Sequence[Cut]) -> Callable[[NDArray[An
     return count
 
 
-def _estimated(lower: Sequence[Cut], upper: Sequence[Cut]) -> NDArray[np.bool_]:
-    return np.array([low.share > 0 or high.share > 0 for low, high in zip(lower, upper, strict=True)], dtype=bool)
-
-
 def counts_below(counts: NDArray[Any], *cuts: Sequence[int]) -> list[NDArray[np.int64]]:
     """Sum of all bins before each cut, for every list of cuts, along the last axis: ``(..., bin) -> (..., cut)``, int64."""
     starts = sorted({0, *itertools.chain(*cuts)} - {NUM_BINS})
@@ -210,13 +156,7 @@ def counts_below(counts: NDArray[Any], *cuts: Sequence[int]) -> list[NDArray[np.
     parts: NDArray[np.int64] = np.add.reduceat(counts, starts, axis=-1, dtype=np.int64)
     below = np.zeros((*parts.shape[:-1], len(starts) + 1), dtype=np.int64)
     np.cumsum(parts, axis=-1, out=below[..., 1:])
-    return [below[..., _as_slice(np.searchsorted([*starts, NUM_BINS], each))] for each in cuts]
-
-
-def _as_slice(positions: NDArray[np.int64]) -> slice | NDArray[np.int64]:
-    """The positions as a slice where each follows the one before, as in a grid: a view of the sums, not a copy."""
-    follow = positions.size > 0 and (np.diff(positions) == 1).all()
-    return slice(int(positions[0]), int(positions[-1]) + 1) if follow else positions
+    return [below[..., as_slice(np.searchsorted([*starts, NUM_BINS], each))] for each in cuts]
 
 
 def _counts_between(
@@ -231,14 +171,14 @@ def _counts_between(
     if level not in _VARIABLE:
         raise ValueError(f"level must be 'layer' or 'network', got {level!r}")
     values = profile[_VARIABLE[level]]
-    in_blocks = exceeds_memory(values)
+    in_blocks = _exceeds_memory(values)
     if in_blocks:
         values = values.chunk({"arch": block_rows(values), "kind": 1})
     elif level == "network" and values.chunks is None:
         # Read whole, xarray keeps it with the profile: the next question costs no read.
         values.load()
     count = _counter(lower, upper)
-    dtype = np.float64 if _estimated(lower, upper).any() else np.int64
+    dtype = np.float64 if are_estimated(lower, upper).any() else np.int64
 
     def count_lazily(values: Any) -> Any:
         if not is_dask_collection(values):
@@ -261,7 +201,7 @@ def _counts_between(
     return counts.rename("count").assign_coords(interval_coords(pieces))
 
 
-def exceeds_memory(counts: xr.DataArray) -> bool:
+def _exceeds_memory(counts: xr.DataArray) -> bool:
     """Whether counts are too many to be read whole, and would be."""
     return counts.chunks is None and counts.nbytes > _WHOLE_BYTES
 
@@ -271,16 +211,6 @@ def block_rows(counts: xr.DataArray) -> int:
     return int(counts.encoding.get("chunks", (_BLOCK_ROWS,))[0])
 
 
-def interval_coords(pieces: Sequence[Interval]) -> dict[str, Any]:
-    """Coordinates of the ``interval`` dimension: labels, the edges as floats, and whether one of them is no stored edge."""
-    return {
-        "interval": np.array([str(piece) for piece in pieces], dtype=object),
-        "lower": ("interval", np.array([float(piece.lower) for piece in pieces])),
-        "upper": ("interval", np.array([float(piece.upper) for piece in pieces])),
-        "estimated": ("interval", _estimated(*_cuts(pieces))),
-    }
-
-
 def select_kind(array: xr.DataArray, kind: Kind) -> xr.DataArray:
     """Counts of one kind of parameters, or of both together."""
     if kind == "all":
@@ -288,12 +218,3 @@ def select_kind(array: xr.DataArray, kind: Kind) -> xr.DataArray:
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)} or all, got {kind!r}")
     return array.isel(kind=KINDS.index(kind), drop=True)
-
-
-def _share_below(threshold: Fraction, above: int) -> float:
-    """Estimated share, in [0, 1], of a bin that lies below a threshold inside it; ``EDGES[above]`` is the next edge."""
-    if above == 0:
-        return float(threshold / EDGES[0])
-    if above == len(EDGES):
-        return 1 - float(EDGES[-1] / threshold)
-    return math.log(threshold / EDGES[above - 1]) / math.log(EDGES[above] / EDGES[above - 1])

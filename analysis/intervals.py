@@ -9,7 +9,19 @@ from typing import Protocol, Self, TypeAlias, TypeGuard
 
 from sweetgrad.store.bins import EDGES
 
-__all__ = ["Interval", "IntervalGrid", "Intervals", "as_intervals", "sliding_windows"]
+__all__ = [
+    "SMALLEST_GRADIENT",
+    "Interval",
+    "IntervalGrid",
+    "Intervals",
+    "Number",
+    "Threshold",
+    "as_intervals",
+    "as_threshold",
+    "format_threshold",
+    "is_single",
+    "sliding_windows",
+]
 
 Number: TypeAlias = int | float | str | Fraction
 """A threshold as a user writes it: ``1e-4``, ``"1/7000"``, ``Fraction(1, 7000)``."""
@@ -17,8 +29,8 @@ Number: TypeAlias = int | float | str | Fraction
 Threshold: TypeAlias = Fraction | float
 """An exact threshold; the only float is ``inf``."""
 
-# No float32 lies strictly between zero and this, the smallest denormal: ">= it" says "not exactly zero".
-_SMALLEST_GRADIENT = Fraction(1, 2**149)
+SMALLEST_GRADIENT = Fraction(1, 2**149)
+"""The smallest denormal: no float32 lies strictly between zero and it, so "at least this" says "not exactly zero"."""
 
 
 class HasBounds(Protocol):
@@ -74,10 +86,10 @@ class Interval:
         >>> str(Interval.live())
         '(0, inf)'
         """
-        return cls(_SMALLEST_GRADIENT, math.inf)
+        return cls(SMALLEST_GRADIENT, math.inf)
 
     def __str__(self) -> str:
-        opening = "(0" if self.lower == _SMALLEST_GRADIENT else f"[{format_threshold(self.lower)}"
+        opening = "(0" if self.lower == SMALLEST_GRADIENT else f"[{format_threshold(self.lower)}"
         return f"{opening}, {format_threshold(self.upper)})"
 
     def __repr__(self) -> str:

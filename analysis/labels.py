@@ -8,12 +8,11 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from sweetgrad.analysis.rows import measured_rows
 from sweetgrad.store import Location, ProfileInfo, StoreInfo, info, open_accuracy, open_profile
-from sweetgrad.store.schema import STATUS
 
 __all__ = [
     "DATASETS",
-    "SPACES",
     "Labelled",
     "labelled_profiles",
     "measured_archs",
@@ -22,7 +21,7 @@ __all__ = [
     "selectors_of",
 ]
 
-SPACES = {"nas-bench-101": "NAS-Bench-101", "nas-bench-201": "NAS-Bench-201", "darts": "DARTS"}
+_SPACES = {"nas-bench-101": "NAS-Bench-101", "nas-bench-201": "NAS-Bench-201", "darts": "DARTS"}
 """Search spaces as they are written."""
 
 DATASETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet16-120": "ImageNet16-120"}
@@ -66,8 +65,17 @@ class Labelled:
     @property
     def title(self) -> str:
         """Search space and data set, as they are written."""
-        space, dataset = self.kin
-        return f"{SPACES.get(space, space)}, {DATASETS.get(dataset, dataset)}"
+        return f"{self.space_title}, {self.dataset_title}"
+
+    @property
+    def space_title(self) -> str:
+        """Search space as it is written."""
+        return _SPACES.get(self.info.spec.space, self.info.spec.space)
+
+    @property
+    def dataset_title(self) -> str:
+        """Data set as it is written."""
+        return DATASETS.get(self.dataset, self.dataset)
 
     @cached_property
     def accuracy(self) -> xr.DataArray | None:
@@ -109,8 +117,8 @@ def seeds_of(store: StoreInfo, space: str, selector: str) -> list[str]:
 
 def measured_archs(location: Location, profile: ProfileInfo) -> NDArray[np.str_]:
     """Architectures of a profile that were measured, in its order."""
-    status = open_profile(location, profile.status.name, chunks=None)["status"]
-    return np.array(status["arch"].values[status.values == STATUS["ok"]].tolist(), dtype=np.str_)
+    stored = open_profile(location, profile.status.name, chunks=None)
+    return np.array(stored["arch"].values[measured_rows(stored)].tolist(), dtype=np.str_)
 
 
 def own_accuracy(location: Location, store: StoreInfo, profile: ProfileInfo) -> str | None:

@@ -56,7 +56,7 @@ def layer_profile(
     Raises
     ------
     ValueError
-        If the profile has not one architecture, that was measured, or ``interval`` is not one interval.
+        If the profile has not exactly one architecture, if it was not measured, or if ``interval`` is not one interval.
 
     Examples
     --------

@@ -11,7 +11,7 @@ from sweetgrad.analysis.counts import Kind, interval_counts, total_counts
 from sweetgrad.analysis.intervals import Intervals, is_single
 from sweetgrad.store.schema import LAYER_TYPES, STATUS
 
-__all__ = ["proportion", "score"]
+__all__ = ["DEPTH_LAYERS", "chosen_layers", "nan_layers_last", "proportion", "score"]
 
 DEPTH_LAYERS = ("cell", "reduction")
 """Layer types over which the released method follows the proportion through the depth of the network."""
@@ -35,6 +35,11 @@ def score(profile: xr.Dataset, interval: Intervals, *, kind: Kind = "weight") ->
     -------
     Dims ``(arch,)`` for one interval, else ``(arch, interval)``; parameters, float64; NaN where ``status`` is not 1.
     Lazy when the profile is lazy.
+
+    Raises
+    ------
+    ValueError
+        If ``kind`` is unknown.
 
     Examples
     --------

@@ -1,11 +1,10 @@
 """Estimators of gradients restricted to the weights whose gradient lies in an interval, from the stored sums of every bin."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import xarray as xr
 
-from sweetgrad.analysis.counts import Kind, cut_at, interval_coords
+from sweetgrad.analysis.counts import Kind
+from sweetgrad.analysis.cuts import bins_of, interval_coords
 from sweetgrad.analysis.intervals import Intervals, as_intervals, is_single
 from sweetgrad.store.schema import KINDS
 
@@ -29,12 +28,12 @@ def sweet_grad_norm(moments: xr.Dataset, interval: Intervals, *, kind: Kind = "w
 
     Returns
     -------
-    Dims ``(arch,)`` for one interval, else ``(arch, interval)``; NaN where there are no moments.
+    Dims ``(arch,)`` for one interval, else ``(arch, interval)``; float64, 0 or more, NaN where there are no moments.
 
     Raises
     ------
     ValueError
-        If a threshold is not an edge: a sum cannot be split inside a bin.
+        If ``kind`` is unknown, or a threshold is not an edge: a sum cannot be split inside a bin.
     """
     norms: xr.DataArray = _between(moments["grad_sq_bin_sum"], interval, kind) ** 0.5
     return norms.sum("layer", skipna=False).rename("sweet_grad_norm")
@@ -62,12 +61,10 @@ def _between(sums: xr.DataArray, interval: Intervals, kind: Kind) -> xr.DataArra
         raise ValueError(f"kind must be one of {', '.join(KINDS)} or all, got {kind!r}")
     pieces = as_intervals(interval)
     chosen = sums.sum("kind", skipna=False) if kind == "all" else sums.isel(kind=KINDS.index(kind), drop=True)
-    edges: Sequence[tuple[int, int]] = [
-        (cut_at(piece.lower, exact=True).bin, cut_at(piece.upper, exact=True).bin) for piece in pieces
-    ]
+    bins = [bins_of(piece) for piece in pieces]
     chosen = chosen.drop_vars(["bin_lower", "bin_upper"], errors="ignore").load()
     # Wider only while they are added up: a copy in float64 would be twice as large as all that is stored.
-    parts = [chosen.isel(bin=slice(low, high)).sum("bin", skipna=False, dtype=np.float64) for low, high in edges]
+    parts = [chosen.isel(bin=each).sum("bin", skipna=False, dtype=np.float64) for each in bins]
     coords = interval_coords(pieces)
     together = xr.concat(parts, xr.Variable("interval", coords.pop("interval"))).assign_coords(coords)
     together = together.transpose("arch", "layer", "interval")

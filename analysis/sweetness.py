@@ -10,12 +10,13 @@ import xarray as xr
 from dask.system import CPU_COUNT
 from numpy.typing import NDArray
 
-from sweetgrad.analysis.counts import Kind, block_rows, interval_coords, interval_counter, select_kind, total_counts
+from sweetgrad.analysis.counts import Kind, block_rows, interval_counter, select_kind, total_counts
+from sweetgrad.analysis.cuts import interval_coords
 from sweetgrad.analysis.intervals import Interval, IntervalGrid, Intervals, Threshold, as_intervals
+from sweetgrad.analysis.rows import as_slice, measured_rows
 from sweetgrad.analysis.scores import DEPTH_LAYERS, chosen_layers, nan_layers_last, proportion
-from sweetgrad.store.schema import STATUS
 
-__all__ = ["BestInterval", "best_interval", "sweetness", "sweetness_by_arch"]
+__all__ = ["BestInterval", "best_interval", "sweetness", "sweetness_by_arch", "ties_kept"]
 
 
 def sweetness(proportion: xr.DataArray) -> xr.DataArray:
@@ -47,7 +48,7 @@ def sweetness(proportion: xr.DataArray) -> xr.DataArray:
     >>> sweetness(p).values
     array([ 1. , -0.5])
     """
-    return _sweetness_by_arch(proportion).mean("arch").rename("sweetness").assign_attrs(units="1")
+    return _inner_mean(proportion).mean("arch").rename("sweetness").assign_attrs(units="1")
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def best_interval(
 
     mean = by_arch.mean(axis=0)
     share = _share_of_wins(by_arch, bootstrap=bootstrap, seed=seed)
-    first, second = np.argsort(-_rounded(mean), kind="stable")[:2]  # stable: the lower interval on a tie
+    first, second = np.argsort(-ties_kept(mean), kind="stable")[:2]  # stable: the lower interval on a tie
     table = xr.Dataset({"sweetness": ("interval", mean), "share": ("interval", share)}, coords=interval_coords(pieces))
     return BestInterval(
         interval=pieces[first],
@@ -195,7 +196,7 @@ def sweetness_by_arch(
         by_arch = _sweetness_in_blocks(chosen, pieces, kind=kind, layer_types=layer_types)
     else:  # dask has blocks of its own, and maybe a cluster
         shares = proportion(chosen, pieces, kind=kind, layer_types=layer_types)
-        by_arch = _sweetness_by_arch(shares).transpose("arch", "interval").values
+        by_arch = _inner_mean(shares).transpose("arch", "interval").values
     deep = ~np.isnan(by_arch).any(axis=1)
     coords = {"arch": chosen["arch"].values[deep], **interval_coords(pieces)}
     return xr.DataArray(by_arch[deep], coords, ("arch", "interval"), name="sweetness", attrs={"units": "1"})
@@ -204,7 +205,7 @@ def sweetness_by_arch(
 def _sweetness_in_blocks(
     profile: xr.Dataset, pieces: Sequence[Interval], *, kind: Kind, layer_types: Collection[str]
 ) -> NDArray[np.float64]:
-    """`_sweetness_by_arch` of the `proportion`, shape (arch, interval), with no more than some shards in memory.
+    """`_inner_mean` of the `proportion`, shape (arch, interval), with no more than some shards in memory.
 
     The same numbers as from those two functions, without a task graph, which takes as long as the sums.
     """
@@ -231,7 +232,7 @@ def _sweetness_in_blocks(
         return np.concatenate(list(pool.map(block, range(0, profile.sizes["arch"], size))))
 
 
-def _sweetness_by_arch(proportion: xr.DataArray) -> xr.DataArray:
+def _inner_mean(proportion: xr.DataArray) -> xr.DataArray:
     """Inner mean of Eq. 3; dims ``(arch, interval)``, NaN for an architecture with fewer than 2 layers."""
     missing = [dim for dim in ("arch", "layer") if dim not in proportion.dims]
     if missing:
@@ -259,8 +260,9 @@ def _mean_sign_of_changes(proportion: NDArray[np.float64]) -> NDArray[np.float64
 
 
 def _first_measured(profile: xr.Dataset, num_archs: int) -> xr.Dataset:
-    status = profile["status"].reset_coords(drop=True).compute()
-    measured = np.flatnonzero(status.values == STATUS["ok"])
+    needed = profile[["grad_count", "num_params", "layer_type"]]
+    needed = needed.assign(status=profile["status"].reset_coords(drop=True).compute())
+    measured = measured_rows(needed)
     rows = measured[: max(0, num_archs)]
     if len(rows) < 2:
         raise ValueError(
@@ -268,10 +270,7 @@ def _first_measured(profile: xr.Dataset, num_archs: int) -> xr.Dataset:
             f"{len(measured)} of {profile.sizes['arch']} were measured (status 1). One network cannot choose; layer_profile "
             "shows the sweetness that it has in each interval"
         )
-    needed = profile[["grad_count", "num_params", "layer_type"]].assign(status=status)
-    # A slice is much quicker to read than an index array.
-    without_gaps = rows[-1] - rows[0] + 1 == len(rows)
-    return needed.isel(arch=slice(rows[0], rows[-1] + 1) if without_gaps else rows)
+    return needed.isel(arch=as_slice(rows))
 
 
 def _share_of_wins(by_arch: NDArray[Any], *, bootstrap: int, seed: int) -> NDArray[np.float64]:
@@ -283,10 +282,10 @@ def _share_of_wins(by_arch: NDArray[Any], *, bootstrap: int, seed: int) -> NDArr
     wins = np.zeros(num_intervals)
     for _ in range(bootstrap):
         weight = np.bincount(random.randint(0, num_archs, num_archs), minlength=num_archs)
-        wins[np.argmax(_rounded(weight @ by_arch / num_archs))] += 1
+        wins[np.argmax(ties_kept(weight @ by_arch / num_archs))] += 1
     return wins / bootstrap
 
 
-def _rounded(values: NDArray[Any]) -> NDArray[Any]:
-    """Without the last digits, in which equal sums differ by the order of addition: ties stay ties."""
-    return np.round(values, 12)
+def ties_kept(sweetness: NDArray[Any]) -> NDArray[Any]:
+    """Means without the last digits, in which equal ones differ by the order of addition; then `argmax` takes the first."""
+    return np.round(sweetness, 12)

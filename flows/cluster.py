@@ -4,7 +4,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from types import FrameType
 from typing import Any
@@ -92,17 +92,18 @@ def _connected(scheduler: str) -> Iterator[Client]:
 
 @contextmanager
 def _built(config: ClusterConfig, *, device: str, num_shards: int) -> Iterator[Client]:
-    with _interrupts_ignored():
+    with _handling(signal.SIGINT, signal.SIG_IGN):
         cluster = build_cluster(config, device=device)
     with closing(cluster):
-        with _interrupts_ignored():
+        with _handling(signal.SIGINT, signal.SIG_IGN):
             resize_cluster(cluster, config, num_shards=num_shards)
         with Client(cluster) as client:
             yield client
 
 
 def _local_cluster(workers: dict[int, dict[str, Any]]) -> SpecCluster:
-    with _interrupts_ignored():  # the workers inherit it: Ctrl-C is for us alone to hand on
+    # The workers inherit it: Ctrl-C is for us alone to hand on.
+    with _handling(signal.SIGINT, signal.SIG_IGN):
         return SpecCluster(
             scheduler={
                 "cls": Scheduler,
@@ -118,7 +119,8 @@ def _wait_for_a_worker(client: Client, console: Console, hint: str) -> None:
     if client.scheduler_info(n_workers=1)["workers"]:
         return
     logging.getLogger("tornado.application").addFilter(_is_no_failed_cancel)
-    with _terminated_as_interrupted():
+    # SIGTERM withdraws the jobs as Ctrl-C does.
+    with _handling(signal.SIGTERM, _interrupt):
         console.print(f"Waiting for a first worker; others may join later. {hint}")
         while True:
             try:
@@ -177,29 +179,19 @@ def _visible_gpus() -> list[str]:
 
 
 @contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may set a handler, and only it is interrupted
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """Let SIGTERM raise `KeyboardInterrupt`, so that jobs are withdrawn as after Ctrl-C."""
-
-    def interrupt(signum: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
+def _handling(
+    signum: signal.Signals, handler: Callable[[int, FrameType | None], None] | signal.Handlers
+) -> Iterator[None]:
+    """Handle a signal in this way; in another thread than the main one, which no signal reaches, nothing is changed."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = signal.signal(signum, handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signum, before)
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -9,11 +9,11 @@ from rich.console import Console
 
 from sweetgrad.flows.cluster_config import read_cluster_config
 from sweetgrad.flows.evaluations import SearchedSpace, searched_variant
-from sweetgrad.flows.handout import Run
 from sweetgrad.flows.inputs import check_workers, find_table, resolve_device
 from sweetgrad.flows.provenance import provenance
-from sweetgrad.flows.run import ProfileSummary, _run_shards, check_details, with_details
+from sweetgrad.flows.run import ProfileSummary, check_details, run_on_workers, with_details
 from sweetgrad.flows.selection import select_archs
+from sweetgrad.flows.work import ProfileWork
 from sweetgrad.profiling import SearchSpace, load_batch, load_space, make_spec, registry
 from sweetgrad.store import STATUS, ProfileSpec, create_estimators, open_estimators, open_profile, record_run
 from sweetgrad.store.access import absolute
@@ -96,7 +96,7 @@ def estimate(
         batch_size=spec.batch_size,
         seed=spec.seed,
         augment=spec.augment,
-        data_dir=None if data_dir is None else Path(data_dir),
+        data_dir=data_dir,
     )
     made = make_spec(space, batch, seed=spec.seed, device=spec.device)
     made.require_equal(spec, where=f"profile {profile} in {location}")
@@ -106,14 +106,14 @@ def estimate(
         raise ValueError(f"none of the architectures asked for ({archs}) is measured in {profile}: profile them first")
     check_details(space, rows, spec, names)
     create_estimators(location, profile, names)
-    run = Run(location, profile, tuple(rows), space, batch, spec, tuple(names), retry_failed)
+    run = ProfileWork(location, profile, tuple(rows), space, batch, spec, tuple(names), retry_failed)
     shards = run.shards_to_do()
     num_done = num_left = 0
     if shards:
         order = f"file {Path(table).name}" if table else "the space's own"
         facts = provenance(device=spec.device, data_source=batch.source, arch_order=order)
         record_run(location, profile, {**facts, "estimators": names})
-        num_done, num_left = _run_shards(
+        num_done, num_left = run_on_workers(
             run, shards, workers=workers, scheduler=scheduler, cluster=config, console=console
         )
     status = open_estimators(location, profile)["status"].sel(estimator=names).values[rows]

@@ -141,9 +141,8 @@ class Evaluations:
 
     def score(self, row: int, interval: Interval) -> float:
         """Score of a row that was run; minus infinity if its network failed, so that it is nobody's parent."""
-        size = _SHARD_SIZE
-        start = row - row % size
-        shard = Shard(row // size, start, min(start + size, len(self._searched)), [row])
+        start = row - row % _SHARD_SIZE
+        shard = Shard(row // _SHARD_SIZE, start, min(start + _SHARD_SIZE, len(self._searched)), [row])
         rows = read_shard(self._location, self.name, shard, variables=["grad_count_network", "status"])
         found = float(score(rows.isel(arch=[row - start]), interval)[0])
         return -np.inf if np.isnan(found) else found

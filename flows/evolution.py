@@ -3,26 +3,26 @@
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 from rich.console import Console
 
 from sweetgrad.analysis import BestInterval, IntervalGrid, best_interval, score
 from sweetgrad.analysis.intervals import Interval
-from sweetgrad.analysis.search import Draws, regularised_evolution
+from sweetgrad.analysis.search import Draws
 from sweetgrad.flows.evaluations import Evaluations
+from sweetgrad.flows.evolution_search import Search
 from sweetgrad.flows.inputs import find_table, resolve_device
 from sweetgrad.flows.interrupt import draining
-from sweetgrad.flows.progress import progress_bar
+from sweetgrad.flows.progress import Counter, progress_bar
 from sweetgrad.flows.provenance import provenance
 from sweetgrad.flows.selection import select_archs
-from sweetgrad.profiling import SearchSpace, load_batch, load_space
+from sweetgrad.profiling import load_batch, load_space
 from sweetgrad.store import STATUS, Location, parse_genotype
 from sweetgrad.store.access import absolute
 
@@ -170,22 +170,14 @@ def evolve(
         draining(stop, console=console),
         progress_bar(num_random + cycles, console=console) as count,
     ):
-        sample = []
-        for arch in archs:
-            if not stop.is_set():
-                sample.append(evaluations.run(arch))
-                count(1)
-        if len(sample) < num_random:
-            raise RuntimeError(
-                f"stopped after {len(sample)} of {num_random} random architectures, which are written: the same command continues"
-            )
+        sample = _run_sample(evaluations, archs, stop=stop, count=count)
         random = evaluations.open().isel(arch=sample)
         _require_measured(random, space)
         choice = None if interval is not None else best_interval(random, grid, num_archs=num_random)
         chosen = choice.interval if choice is not None else interval
         assert chosen is not None
         console.print(f"Interval {choice or chosen}")
-        search = _Search(evaluations, opened, chosen, on_cycle=lambda: count(1), console=console)
+        search = Search(evaluations, opened, chosen, on_cycle=lambda: count(1), console=console)
         search.evolve(Draws(search_seed, 1), stop, cycles=cycles, population=population, tournament=tournament)
     if not search.scores:
         raise RuntimeError("stopped after the random architectures, which are written: the same command continues")
@@ -224,6 +216,19 @@ def _check(*, cycles: int, population: int, tournament: int, num_random: int) ->
         )
 
 
+def _run_sample(evaluations: Evaluations, archs: Sequence[str], *, stop: threading.Event, count: Counter) -> list[int]:
+    """Rows of the random architectures, whose networks are run if they were not before."""
+    rows: list[int] = []
+    for arch in archs:
+        if stop.is_set():
+            raise RuntimeError(
+                f"stopped after {len(rows)} of {len(archs)} random architectures, which are written: the same command continues"
+            )
+        rows.append(evaluations.run(arch))
+        count(1)
+    return rows
+
+
 def _require_genotype(arch: str, space: str) -> None:
     try:
         parse_genotype(arch)
@@ -242,68 +247,3 @@ def _require_measured(random: xr.Dataset, space: str) -> None:
             f"{(status != STATUS['ok']).sum()} of {len(status)} random networks of {space} failed on these images, the first "
             f"with: {random['message'].values[failed]}"
         )
-
-
-class _Search:
-    """One search in progress."""
-
-    def __init__(
-        self,
-        evaluations: Evaluations,
-        space: SearchSpace,
-        interval: Interval,
-        *,
-        on_cycle: Callable[[], None],
-        console: Console,
-    ) -> None:
-        self._evaluations, self._space, self._interval = evaluations, space, interval
-        self._on_cycle, self._console = on_cycle, console
-        self.archs: list[str] = []
-        self.rows: list[int] = []
-        self.scores: list[float] = []
-
-    def evolve(self, draws: Draws, stop: threading.Event, *, cycles: int, population: int, tournament: int) -> None:
-        space: Any = self._space  # that it has `mutate` was asked before
-
-        def first() -> NDArray[np.int64]:
-            return self._cycle(space.arch_id(int(draws.integers(1, len(space))[0, 0])))
-
-        def mutant(parent: NDArray[np.int64]) -> tuple[NDArray[np.int64], float]:
-            return self._cycle(space.mutate(self.archs[parent[0]], draws.streams[0])), 0.0
-
-        regularised_evolution(
-            draws,
-            first=first,
-            mutant=mutant,
-            train=lambda child, _: self._fitness(self.archs[child[0]]),
-            is_active=lambda: len(self.rows) < cycles and not stop.is_set(),
-            population=population,
-            tournament=tournament,
-        )
-
-    def history(self) -> xr.Dataset:
-        """As in `Evolution`."""
-        values = np.array(self.scores)
-        is_new = [row not in self.rows[:cycle] for cycle, row in enumerate(self.rows)]
-        return xr.Dataset(
-            {
-                "arch": ("cycle", np.array(self.archs, dtype=object)),
-                "score": ("cycle", np.where(np.isfinite(values), values, np.nan)),
-                "is_new": ("cycle", is_new),
-            }
-        )
-
-    def _cycle(self, arch: str) -> NDArray[np.int64]:
-        """An architecture is numbered by the cycle in which the search comes to it."""
-        self.archs.append(arch)
-        return np.array([len(self.archs) - 1])
-
-    def _fitness(self, arch: str) -> NDArray[np.float64]:
-        row = self._evaluations.run(arch)
-        value = self._evaluations.score(row, self._interval)
-        if value > max(self.scores, default=-np.inf):
-            self._console.print(f"cycle {len(self.scores) + 1}: score {value:,.0f}")
-        self.rows.append(row)
-        self.scores.append(value)
-        self._on_cycle()
-        return np.array([value])

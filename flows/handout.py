@@ -1,13 +1,12 @@
-"""What a run has to do, and how it is handed out: to the workers of a cluster, leaving other runs what they hold."""
+"""How shards are handed out: to the workers of a cluster, leaving other runs what they hold."""
 
 import errno
 import queue
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import CancelledError
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import distributed
 from prefect import Task, task
@@ -16,21 +15,11 @@ from prefect.futures import PrefectFuture
 from prefect.tasks import exponential_backoff
 from rich.console import Console
 
-from sweetgrad.flows.worker import run_shard
-from sweetgrad.profiling import Batch, SearchSpace
-from sweetgrad.store import (
-    ClaimedError,
-    FencedError,
-    Location,
-    ProfileSpec,
-    Shard,
-    UnreachableStoreError,
-    finalise_profile,
-    plan_shards,
-)
+from sweetgrad.flows.work import Work
+from sweetgrad.store import ClaimedError, FencedError, Shard, UnreachableStoreError
 from sweetgrad.store.claims import claims, find_expired
 
-__all__ = ["MAX_SHARDS_IN_FLIGHT", "Others", "Run", "Work", "Workers", "num_rows"]
+__all__ = ["MAX_SHARDS_IN_FLIGHT", "Others", "Workers"]
 
 MAX_SHARDS_IN_FLIGHT = 512
 """Shards handed out at a time; two a worker, so that the next one is there when a worker has written its last."""
@@ -39,119 +28,6 @@ _RETRIES = 3
 _BACKOFF_S = 2.0
 _LASTING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOMEM}
 """Errors of the system that will be the same a few seconds later."""
-
-
-class Work(Protocol):
-    """What can be handed out shard by shard, whatever is done to the architectures of a shard."""
-
-    @property
-    def store(self) -> Location:
-        """Store."""
-        ...
-
-    @property
-    def name(self) -> str:
-        """Group in it, whose shards are claimed."""
-        ...
-
-    @property
-    def rows(self) -> Sequence[int]:
-        """Positions of the architectures asked for."""
-        ...
-
-    @property
-    def command(self) -> str:
-        """Command that continues it."""
-        ...
-
-    @property
-    def id(self) -> str:
-        """Identifies the run."""
-        ...
-
-    @property
-    def verb(self) -> str:
-        """``profile`` or ``train``."""
-        ...
-
-    @property
-    def doing(self) -> str:
-        """``profiling`` or ``training``."""
-        ...
-
-    @property
-    def stopping(self) -> str:
-        """What becomes of the architectures in hand after Ctrl-C, in words."""
-        ...
-
-    @property
-    def device(self) -> str:
-        """``cpu`` or ``cuda``."""
-        ...
-
-    @property
-    def tags(self) -> tuple[str, ...]:
-        """Words that Prefect finds the run by."""
-        ...
-
-    def shards_to_do(self) -> list[Shard]:
-        """Shards with rows that still have to run."""
-        ...
-
-    def call(self, shard: Shard) -> tuple[Callable[..., int], tuple[Any, ...]]:
-        """The function that a worker runs for a shard, and its arguments but for ``run_id`` and ``expired``."""
-        ...
-
-    def finish(self) -> None:
-        """What is done once, when a run ends, however it ends."""
-        ...
-
-
-@dataclass(frozen=True)
-class Run:
-    """Everything a run of `Work` needs that profiles, loaded and checked."""
-
-    store: Location
-    name: str
-    rows: Sequence[int]
-    space: SearchSpace
-    batch: Batch
-    spec: ProfileSpec
-    estimators: tuple[str, ...]
-    retry_failed: bool
-    command: str = ""
-    id: str = field(default_factory=lambda: uuid.uuid4().hex)
-    verb: str = "profile"
-    doing: str = "profiling"
-    stopping: str = "finishing the networks in hand, then writing them"
-
-    @property
-    def device(self) -> str:
-        """``cpu`` or ``cuda``."""
-        return self.spec.device
-
-    @property
-    def tags(self) -> tuple[str, ...]:
-        """Words that Prefect finds the run by."""
-        return (self.spec.space, self.spec.dataset, f"seed-{self.spec.seed}", self.spec.device)
-
-    def shards_to_do(self) -> list[Shard]:
-        """Shards with rows that still have to run."""
-        return plan_shards(self.store, self.name, self.rows, estimators=self.estimators, retry_failed=self.retry_failed)
-
-    def call(self, shard: Shard) -> tuple[Callable[..., int], tuple[Any, ...]]:
-        """As in `Work`."""
-        settings = (self.space, self.batch, self.spec, self.estimators, self.retry_failed)
-        return run_shard, (self.store, self.name, shard, *settings)
-
-    def finish(self) -> None:
-        """Stamp the profile."""
-        finalise_profile(self.store, self.name)
-
-
-def num_rows(shards: Sequence[Shard]) -> int:
-    """Architectures that shards have to run."""
-    return sum(len(shard.rows) for shard in shards)
 
 
 class Others:
@@ -203,15 +79,15 @@ class Workers:
         """Tell the workers to end after the network in hand."""
         distributed.Event(self._run.id, client=self._client).set()
 
-    def profile(self, shards: Sequence[Shard], expired: frozenset[str]) -> None:
+    def run(self, shards: Sequence[Shard], expired: frozenset[str]) -> None:
         """Run a Prefect task for each shard, and wait for them; raises what the first of them raised."""
-        profile_shard_task = self._task({shard.index: shard for shard in shards}, expired)
+        shard_task = self._task({shard.index: shard for shard in shards}, expired)
         waiting, num_flying = iter(shards), 0
         landed: queue.SimpleQueue[PrefectFuture[int]] = queue.SimpleQueue()
         error: BaseException | None = None
         while True:
             while num_flying < self._room() and not self._stop.is_set() and (shard := next(waiting, None)):
-                profile_shard_task.submit(shard.index).add_done_callback(landed.put)
+                shard_task.submit(shard.index).add_done_callback(landed.put)
                 num_flying += 1
             if not num_flying:
                 break
@@ -246,10 +122,10 @@ class Workers:
             retry_jitter_factor=0.5,
             retry_condition_fn=_may_pass,
         )
-        def profile_shard_task(index: int) -> int:
+        def shard_task(index: int) -> int:
             return 0 if self._stop.is_set() else self._run_shard(shards[index], expired)
 
-        return profile_shard_task
+        return shard_task
 
     def _run_shard(self, shard: Shard, expired: frozenset[str]) -> int:
         run = self._run

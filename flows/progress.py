@@ -73,9 +73,8 @@ def progress_bar(
     doing, of, unit
         Words for what is done, what is counted, and one of it.
     """
-    counter = Counter(total, console=console, done=done, of=of)
     if not console.is_terminal:
-        yield counter
+        yield Counter(total, console=console, done=done, of=of)
         return
     columns = (
         SpinnerColumn(),

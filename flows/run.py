@@ -10,14 +10,14 @@ from typing import Any
 from prefect.settings import PREFECT_API_URL
 from rich.console import Console
 
-from sweetgrad.flows.artifacts import profile_command
 from sweetgrad.flows.cluster_config import ClusterConfig, read_cluster_config
-from sweetgrad.flows.handout import Run, num_rows
 from sweetgrad.flows.inputs import check_workers, find_table, resolve_device
-from sweetgrad.flows.profile_flow import profile_flow
 from sweetgrad.flows.provenance import provenance
 from sweetgrad.flows.selection import select_archs
+from sweetgrad.flows.shard_flow import shard_flow
 from sweetgrad.flows.startup import started
+from sweetgrad.flows.summary import profile_command
+from sweetgrad.flows.work import ProfileWork, num_rows
 from sweetgrad.profiling import load_batch, load_space, make_spec, registry
 from sweetgrad.profiling.architectures import ArchIds
 from sweetgrad.profiling.estimators.activations import cells_of
@@ -36,7 +36,7 @@ from sweetgrad.store import (
 from sweetgrad.store.access import absolute
 from sweetgrad.store.shards import count_rows
 
-__all__ = ["ProfileSummary", "profile"]
+__all__ = ["ProfileSummary", "check_details", "profile", "run_on_workers", "with_details"]
 
 
 @dataclass(frozen=True)
@@ -149,8 +149,7 @@ def profile(
     table = space_file or find_table(space, data_dir, download=download)
     search_space = load_space(space, table=table, options=space_options)
     rows = select_archs(archs, num_archs=len(search_space))
-    folder = None if data_dir is None else Path(data_dir)
-    batch = load_batch(dataset, batch_size=batch_size, seed=seed, augment=augment, data_dir=folder, download=download)
+    batch = load_batch(dataset, batch_size=batch_size, seed=seed, augment=augment, data_dir=data_dir, download=download)
     spec = make_spec(search_space, batch, seed=seed, device=device)
     check_details(search_space, rows, spec, estimators)
     location = absolute(store)
@@ -158,7 +157,7 @@ def profile(
     may_grow = getattr(search_space, "open_ended", False)
     name = create_profile(location, spec, arch=arch, layers=layers, shard_size=shard_size, may_grow=may_grow)
     create_estimators(location, name, estimators)
-    run = Run(location, name, rows, search_space, batch, spec, tuple(estimators), retry_failed, _command(asked))
+    run = ProfileWork(location, name, rows, search_space, batch, spec, tuple(estimators), retry_failed, _command(asked))
     shards = run.shards_to_do()
     num_done = num_left = 0
     if shards:
@@ -168,7 +167,7 @@ def profile(
         facts = provenance(device=device, data_source=batch.source, arch_order=order)
         record_run(location, name, facts)
         console.print(f"Space {space}, order of architectures: {order}. Data: {batch.source or dataset}.")
-        num_done, num_left = _run_shards(
+        num_done, num_left = run_on_workers(
             run, shards, workers=workers, scheduler=scheduler, cluster=config, console=console
         )
     else:
@@ -190,8 +189,8 @@ def check_details(space: SearchSpace, rows: Sequence[int], spec: ProfileSpec, es
         cells_of(space.build(space.arch_id(rows[0]), **shape))
 
 
-def _run_shards(
-    run: Run,
+def run_on_workers(
+    run: ProfileWork,
     shards: Sequence[Shard],
     *,
     workers: int | None,
@@ -213,7 +212,7 @@ def _run_shards(
         num_shards=len(shards),
         console=console,
     ) as client:
-        return profile_flow(run, shards, client=client, console=console, watched=watched)
+        return shard_flow(run, shards, client=client, console=console, watched=watched)
 
 
 def _command(asked: Mapping[str, Any]) -> str:

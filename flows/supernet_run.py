@@ -3,42 +3,28 @@
 import re
 import threading
 import time
-import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import xarray as xr
-from numpy.typing import NDArray
 from rich.console import Console
 
 from sweetgrad.flows.inputs import resolve_device
 from sweetgrad.flows.interrupt import draining
-from sweetgrad.flows.progress import Counter, progress_bar
+from sweetgrad.flows.progress import progress_bar
 from sweetgrad.flows.provenance import provenance
 from sweetgrad.flows.selection import select_archs
+from sweetgrad.flows.supernet_scores import is_scored, score_archs
 from sweetgrad.profiling import load_images, registry
-from sweetgrad.profiling.supernet import SupernetSettings, SupernetTraining, accuracy_of
-from sweetgrad.store import (
-    STATUS,
-    ProfileSpec,
-    Shard,
-    SpecMismatchError,
-    claim_shard,
-    list_estimators,
-    open_estimators,
-    open_profile,
-    write_estimators,
-)
+from sweetgrad.profiling.supernet import SupernetSettings, SupernetTraining
+from sweetgrad.store import ProfileSpec, SpecMismatchError, open_profile
 from sweetgrad.store.access import absolute
 from sweetgrad.store.estimators import open_trainings, record_training
 
 __all__ = ["SupernetSummary", "supernet"]
 
-_WRITE_EVERY_S = 30.0
 _RECENT_STEPS = 50
 _SAME = ("method", "dataset", "settings", "weights_sha256")
 """What two trainings of one estimator must agree in, so that their scores may stand in one array."""
@@ -142,8 +128,7 @@ def supernet(
         raise ValueError(f"a supernet can be built of nas-bench-201, and {profile} is of {spec.space}")
     rows = select_archs(archs, num_archs=data.sizes["arch"])
     file = _checkpoint_file(location, profile, name) if checkpoint is None else Path(checkpoint)
-    folder = None if data_dir is None else Path(data_dir)
-    images = load_images(spec.dataset, data_dir=folder, seed=spec.seed, download=download)
+    images = load_images(spec.dataset, data_dir=data_dir, seed=spec.seed, download=download)
     threads_before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -155,10 +140,10 @@ def supernet(
             if is_complete:
                 facts = _facts(training, images.source, device=device, threads=threads)
                 _record(location, profile, name, facts)
-                num_done = _score(location, profile, name, rows, training, stop=stop, console=console)
+                num_done = score_archs(location, profile, name, rows, training, stop=stop, console=console)
     finally:
         torch.set_num_threads(threads_before)
-    scored = _scored(location, profile, name)
+    scored = is_scored(location, profile, name)
     return SupernetSummary(
         name=profile,
         estimator=name,
@@ -236,91 +221,3 @@ def _record(location: str, profile: str, name: str, facts: dict[str, Any]) -> No
             f"the scores {name} of {profile} in {location} come from another training:\n{lines}\n"
             "Ask for that training to continue it, or give these scores another name with --name."
         )
-
-
-def _scored(location: str, profile: str, name: str) -> NDArray[np.bool_]:
-    stored = open_estimators(location, profile)["status"]
-    if name not in list_estimators(location, profile):
-        return np.zeros(stored.sizes["arch"], dtype=bool)
-    return stored.sel(estimator=name).values == STATUS["ok"]  # type: ignore[no-any-return]
-
-
-def _score(
-    location: str,
-    profile: str,
-    name: str,
-    rows: Sequence[int],
-    training: SupernetTraining,
-    *,
-    stop: threading.Event,
-    console: Console,
-) -> int:
-    """Score what has no score yet, shard by shard; returns how many."""
-    data = open_profile(location, profile, chunks=None)
-    size, arch = int(data.attrs["shard_size"]), data["arch"].values
-    scored = _scored(location, profile, name)
-    to_do = [row for row in rows if not scored[row]]
-    run = uuid.uuid4().hex
-    with progress_bar(len(to_do), console=console, doing="scoring") as count:
-        for index in sorted({row // size for row in to_do}):
-            if stop.is_set():
-                break
-            inside = tuple(row for row in to_do if row // size == index)
-            shard = Shard(index, index * size, min((index + 1) * size, len(arch)), inside)
-            with claim_shard(location, profile, index, run=run) as claim:
-                _score_shard(
-                    shard, arch, training, stop=stop, count=count, write=_Writer(location, profile, name, claim)
-                )
-    return count.done
-
-
-class _Writer:
-    """Keeps scores of a shard and writes them now and then."""
-
-    def __init__(self, location: str, profile: str, name: str, claim: Any) -> None:
-        self._where, self._name, self._claim = (location, profile), name, claim
-        self._rows: list[tuple[int, str, float, float]] = []
-        self._last = time.monotonic()
-
-    def add(self, shard: Shard, row: tuple[int, str, float, float]) -> None:
-        """Keep the position, string, score and seconds of an architecture."""
-        self._rows.append(row)
-        if time.monotonic() - self._last >= _WRITE_EVERY_S:
-            self.flush(shard)
-
-    def flush(self, shard: Shard) -> None:
-        """Write what is kept."""
-        self._last = time.monotonic()
-        if not self._rows:
-            return
-        index, arch, score, seconds = zip(*self._rows, strict=True)
-        shape = (len(index), 1)
-        data = {
-            "score": np.reshape(score, shape),
-            "seconds": np.reshape(seconds, shape).astype(np.float32),
-            "message": np.full(shape, "", dtype=object),
-            "status": np.full(shape, STATUS["ok"], dtype=np.uint8),
-        }
-        coords = {"arch": list(arch), "arch_index": ("arch", list(index)), "estimator": [self._name]}
-        block = xr.Dataset({key: (("arch", "estimator"), value) for key, value in data.items()}, coords)
-        write_estimators(*self._where, shard, block, claim=self._claim)
-        self._rows = []
-
-
-def _score_shard(
-    shard: Shard,
-    arch: NDArray[Any],
-    training: SupernetTraining,
-    *,
-    stop: threading.Event,
-    count: Counter,
-    write: _Writer,
-) -> None:
-    for row in shard.rows:
-        if stop.is_set():
-            break
-        start = time.monotonic()
-        score = accuracy_of(training, str(arch[row]))
-        write.add(shard, (row, str(arch[row]), score, time.monotonic() - start))
-        count(1)
-    write.flush(shard)

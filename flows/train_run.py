@@ -11,12 +11,12 @@ from typing import Any
 from rich.console import Console
 
 from sweetgrad.flows.cluster_config import read_cluster_config
-from sweetgrad.flows.handout import num_rows
 from sweetgrad.flows.inputs import check_label, check_workers, find_table, resolve_device
-from sweetgrad.flows.profile_flow import profile_flow
 from sweetgrad.flows.provenance import provenance
 from sweetgrad.flows.selection import select_archs
+from sweetgrad.flows.shard_flow import shard_flow
 from sweetgrad.flows.startup import started
+from sweetgrad.flows.work import num_rows
 from sweetgrad.flows.worker import run_trainings
 from sweetgrad.profiling import load_space, registry
 from sweetgrad.profiling.architectures import ArchIds
@@ -66,7 +66,7 @@ class TrainSummary:
 
 @dataclass(frozen=True)
 class _Trainings:
-    """The trainings with one seed; see `sweetgrad.flows.handout.Work`."""
+    """The trainings with one seed; see `sweetgrad.flows.work.Work`."""
 
     store: Location
     name: str
@@ -195,21 +195,21 @@ def train(
                     num_left += num_rows(shards)
                     continue
                 console.print(f"{run.name}: {num_rows(shards)} of {len(rows)} architectures to train.")
-                done, num_left = profile_flow(run, shards, client=client, console=console, watched=False)
+                done, num_left = shard_flow(run, shards, client=client, console=console, watched=False)
                 num_done += done
     num_archs = collect_trainings(location, space=search_space.name, label=label)
     asked = [open_training(location, run.name).isel(arch=list(rows)) for run in runs]
     failures = [text for each in asked for text in each["message"].values[each["status"].values == STATUS["failed"]]]
     return TrainSummary(
-        search_space.name,
-        label,
-        len(rows) * len(runs),
-        num_done,
-        num_left,
-        len(failures),
-        str(failures[0]) if failures else "",
-        num_archs,
-        time.monotonic() - start,
+        space=search_space.name,
+        label=label,
+        num_asked=len(rows) * len(runs),
+        num_done=num_done,
+        num_left=num_left,
+        num_failed=len(failures),
+        failure=str(failures[0]) if failures else "",
+        num_archs=num_archs,
+        seconds=time.monotonic() - start,
     )
 
 

@@ -48,28 +48,15 @@ def run_shard(
     ValueError
         If the worker runs several shards at once in one process.
     """
-    _prepare()
-    report = _Reporter(run_id)
-    with claim_shard(store, name, shard.index, run=run_id, expired=expired) as claim:
-        # Since the shard was planned, whoever held it before may have written it.
-        planned, shard = shard, replan_shard(store, name, shard, estimators=estimators, retry_failed=retry_failed)
-        # What an earlier attempt of this run wrote before it died, nobody has counted.
-        num_before = len(planned.rows) - len(shard.rows) if claim.is_again else 0
-        try:
-            return num_before + profile_shard(
-                store,
-                name,
-                shard,
-                space,
-                batch,
-                spec,
-                estimators=estimators,
-                on_done=report,
-                should_stop=_stop_asked(run_id),
-                claim=claim,
-            )
-        finally:
-            report.flush()
+    return _run_claimed(
+        store,
+        name,
+        shard,
+        replan=lambda: replan_shard(store, name, shard, estimators=estimators, retry_failed=retry_failed),
+        work=lambda left, **hooks: profile_shard(store, name, left, space, batch, spec, estimators=estimators, **hooks),
+        run_id=run_id,
+        expired=expired,
+    )
 
 
 def run_trainings(
@@ -89,15 +76,37 @@ def run_trainings(
     ClaimedError, FencedError, ValueError
         As `run_shard`.
     """
+    return _run_claimed(
+        store,
+        name,
+        shard,
+        replan=lambda: replan_trainings(store, name, shard, retry_failed=retry_failed),
+        work=lambda left, **hooks: train_shard(store, name, left, course, **hooks),
+        run_id=run_id,
+        expired=expired,
+    )
+
+
+def _run_claimed(
+    store: Location,
+    name: str,
+    shard: Shard,
+    *,
+    replan: Callable[[], Shard],
+    work: Callable[..., int],
+    run_id: str,
+    expired: frozenset[str],
+) -> int:
+    """Claim a shard, see what is left of it, and do that; returns how many architectures this run has done of it."""
     _prepare()
     report = _Reporter(run_id)
     with claim_shard(store, name, shard.index, run=run_id, expired=expired) as claim:
-        planned, shard = shard, replan_trainings(store, name, shard, retry_failed=retry_failed)
-        num_before = len(planned.rows) - len(shard.rows) if claim.is_again else 0
+        # Since the shard was planned, whoever held it before may have written it.
+        left = replan()
+        # What an earlier attempt of this run wrote before it died, nobody has counted.
+        num_before = len(shard.rows) - len(left.rows) if claim.is_again else 0
         try:
-            return num_before + train_shard(
-                store, name, shard, course, on_done=report, should_stop=_stop_asked(run_id), claim=claim
-            )
+            return num_before + work(left, on_done=report, should_stop=_stop_asked(run_id), claim=claim)
         finally:
             report.flush()
 

@@ -7,9 +7,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from sweetgrad.analysis.counts import cut_at
+from sweetgrad.analysis.cuts import bins_of
 from sweetgrad.analysis.figures.density import PIECES, density_of, draw_density
-from sweetgrad.store.schema import STATUS
+from sweetgrad.analysis.rows import as_slice, measured_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,7 +41,7 @@ def activation_density(activations: xr.Dataset) -> xr.Dataset:
     Raises
     ------
     ValueError
-        If of no architecture the activations were counted.
+        If the activations of no architecture were counted.
 
     Examples
     --------
@@ -53,7 +53,7 @@ def activation_density(activations: xr.Dataset) -> xr.Dataset:
     >>> found.group.values.tolist(), found.zero.values.tolist(), found.above.values.tolist()
     (['all cells', 'cell0'], [0.75, 0.75], [0.25, 0.25])
     """
-    measured = np.flatnonzero(activations["status"].values == STATUS["ok"])
+    measured = measured_rows(activations)
     if not measured.size:
         raise ValueError(
             f"of none of the {activations.sizes['arch']} architectures the activations were counted: "
@@ -73,15 +73,12 @@ def _blocks(activations: xr.Dataset, measured: NDArray[np.int64]) -> Iterator[ND
     """Histograms of so many architectures at a time, shape (architectures, layer, bin)."""
     for start in range(0, measured.size, _BLOCK):
         rows = measured[start : start + _BLOCK]
-        without_gaps = rows[-1] - rows[0] + 1 == rows.size  # a slice is read much faster
-        place = slice(int(rows[0]), int(rows[-1]) + 1) if without_gaps else rows
-        yield activations["activation_count"].isel(arch=place).transpose("arch", "layer", "bin").values
+        yield activations["activation_count"].isel(arch=as_slice(rows)).transpose("arch", "layer", "bin").values
 
 
 def _in_pieces(counts: NDArray[np.uint32]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
     """Counts in `PIECES` and in all, shapes (architectures, layer, piece) and (architectures, layer)."""
-    edges = [(cut_at(piece.lower, exact=True).bin, cut_at(piece.upper, exact=True).bin) for piece in PIECES]
-    parts = [counts[..., low:high].sum(axis=-1, dtype=np.uint64) for low, high in edges]
+    parts = [counts[..., bins_of(piece)].sum(axis=-1, dtype=np.uint64) for piece in PIECES]
     return np.stack(parts, axis=-1), counts.sum(axis=-1, dtype=np.uint64)
 
 

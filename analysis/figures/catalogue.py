@@ -79,7 +79,7 @@ def figure(name: str, source: Source, *, path: str | Path | None = None) -> "Fig
     return drawn
 
 
-def shown_intervals(source: Source) -> list[Interval]:
+def _shown_intervals(source: Source) -> list[Interval]:
     """The chosen interval, the runner-up, and the one whose share falls most with depth: three kinds of curves."""
     table = source.best.table
     falling = source.grid.intervals[int(table["sweetness"].values.argmin())]
@@ -88,7 +88,7 @@ def shown_intervals(source: Source) -> list[Interval]:
 
 
 def _depth(source: Source) -> "Figure":
-    return plot_depth(proportion_by_depth(source.profile, shown_intervals(source)))
+    return plot_depth(proportion_by_depth(source.profile, _shown_intervals(source)))
 
 
 def _num_archs(source: Source) -> "Figure":

@@ -67,19 +67,14 @@ def _draw_cell(axes: "Axes", edges: CellEdges, concat: tuple[int, ...]) -> None:
         trunk = _trunk(source, places)
         axes.plot([places[source][0], trunk, trunk, start], [places[source][1]] * 2 + [row, row], color=colour, lw=1.4)
         axes.plot([start, x - 0.55, x], [row, row, y], color=colour, lw=1.4)
-        label = literal(operation)
-        axes.text(
-            start, row, label, ha="center", va="center", fontsize=7.5, color=INK, bbox=_box("white", colour), zorder=3
-        )
+        _name(axes, start, row, literal(operation), face="white", edge=colour, size=7.5)
     for node in concat:
         axes.plot([places[node][0], right], [places[node][1]] * 2, color=FAINT, lw=1.0, linestyle=(0, (4, 2)), zorder=1)
     for (x, y), name in zip(places, names, strict=True):
-        axes.text(x, y, name, ha="center", va="center", fontsize=9, color=INK, bbox=_box("#EEF1F5", INK), zorder=3)
+        _name(axes, x, y, name)
     middle = sum(places[node][1] for node in concat) / len(concat)
     axes.plot([right, right], [min(places[n][1] for n in concat), max(places[n][1] for n in concat)], color=FAINT, lw=3)
-    axes.text(
-        right, middle, "$c_k$", ha="center", va="center", fontsize=9, color=INK, bbox=_box("#EEF1F5", INK), zorder=3
-    )
+    _name(axes, right, middle, "$c_k$")
     axes.set(xlim=(-0.8, right + 0.8), ylim=(2 * num_nodes - 0.4, -2.7))
     axes.set_axis_off()
 
@@ -89,5 +84,8 @@ def _trunk(node: int, places: list[tuple[float, float]]) -> float:
     return places[node][0] + (1.05 if node == 0 else 0.75 if node == 1 else _TRUNK)
 
 
-def _box(face: str, edge: str) -> dict[str, Any]:
-    return {"boxstyle": "round,pad=0.3", "facecolor": face, "edgecolor": edge, "linewidth": 0.9}
+def _name(
+    axes: "Axes", x: float, y: float, text: str, *, face: str = "#EEF1F5", edge: str = INK, size: float = 9
+) -> None:
+    box = {"boxstyle": "round,pad=0.3", "facecolor": face, "edgecolor": edge, "linewidth": 0.9}
+    axes.text(x, y, text, ha="center", va="center", fontsize=size, color=INK, bbox=box, zorder=3)

@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from sweetgrad.analysis.figures.style import INK, OTHER, RUNNER_UP, WIDTH, WINNER, finish, literal, new_figure
+from sweetgrad.analysis.figures.style import (
+    INK,
+    OTHER,
+    RUNNER_UP,
+    WIDTH,
+    WINNER,
+    error_lengths,
+    finish,
+    literal,
+    new_figure,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,9 +42,7 @@ def plot_comparison(table: xr.Dataset, *, path: str | Path | None = None) -> "Fi
     value, low, high = (table[key].values for key in ("spearman", "spearman_low", "spearman_high"))
     colours = [WINNER if name == "sweetimator" else RUNNER_UP if name == "params" else OTHER for name in names]
     axes.barh(places, value, color=colours, height=0.72)
-    # A bootstrap interval can lie beside the value; a length below 0 cannot be drawn.
-    ends = np.clip(np.nan_to_num(np.array([value - low, high - value])), 0, None)
-    axes.errorbar(value, places, xerr=ends, fmt="none", ecolor=INK, elinewidth=1, capsize=2)
+    axes.errorbar(value, places, xerr=error_lengths(value, low, high), fmt="none", ecolor=INK, elinewidth=1, capsize=2)
     axes.plot(
         table["published"].values, places, linestyle="none", marker="D", markersize=4, color=INK, label="published"
     )

@@ -9,7 +9,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from sweetgrad.analysis.figures.style import CYCLE, INK, literal
-from sweetgrad.analysis.intervals import Interval
+from sweetgrad.analysis.intervals import SMALLEST_GRADIENT, Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,8 +22,8 @@ _DECADES = range(-9, 2)
 _EDGES = [Fraction(1, 10**10), *(Fraction(10) ** decade * part for decade in _DECADES for part in _PARTS)]
 
 PIECES = [
-    Interval(0, Interval.live().lower),
-    Interval(Interval.live().lower, _EDGES[0]),
+    Interval(0, SMALLEST_GRADIENT),
+    Interval(SMALLEST_GRADIENT, _EDGES[0]),
     *map(Interval, _EDGES[:-1], _EDGES[1:]),
     Interval(_EDGES[-1]),
 ]

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from sweetgrad.analysis.counts import Kind
+from sweetgrad.analysis.cuts import interval_coords
 from sweetgrad.analysis.figures.style import CYCLE, FAINT, INK, WIDTH, finish, new_figure
 from sweetgrad.analysis.intervals import Intervals, as_intervals
 from sweetgrad.analysis.scores import DEPTH_LAYERS, proportion
@@ -60,7 +61,8 @@ def proportion_by_depth(
     >>> proportion_by_depth(rows, [(0, 1)])["mean"].values
     array([[0. , 0.6]])
     """
-    shares = proportion(profile, as_intervals(intervals), kind=kind, layer_types=layer_types)
+    pieces = as_intervals(intervals)
+    shares = proportion(profile, pieces, kind=kind, layer_types=layer_types)
     values = shares.transpose("interval", "arch", "layer").values
     here = ~np.isnan(values[0])
     depth, some = values.shape[2], here.any(axis=1)
@@ -74,8 +76,7 @@ def proportion_by_depth(
         ),
         "num_archs": ("layer", here.sum(axis=0)),
     }
-    coords = {name: coord for name, coord in shares.coords.items() if coord.dims == ("interval",)}
-    found = xr.Dataset(data, {**coords, "layer": np.arange(1, depth + 1), "quantile": list(quantiles)})
+    found = xr.Dataset(data, {**interval_coords(pieces), "layer": np.arange(1, depth + 1), "quantile": list(quantiles)})
     if depth > 1:
         found["sweetness"] = sweetness(shares)
     return found

@@ -12,8 +12,8 @@ from sweetgrad.analysis.figures.activations import draw_activations
 from sweetgrad.analysis.figures.density import PIECES, density_of, draw_density
 from sweetgrad.analysis.figures.style import INK, RUNNER_UP, WIDTH, finish, new_figure
 from sweetgrad.analysis.intervals import Interval
+from sweetgrad.analysis.rows import measured_rows
 from sweetgrad.analysis.scores import DEPTH_LAYERS, chosen_layers
-from sweetgrad.store.schema import STATUS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,21 +44,21 @@ def gradient_density(profile: xr.Dataset, *, kind: Kind = "weight") -> xr.Datase
     ValueError
         If no architecture was measured.
     """
-    measured = (profile["status"] == STATUS["ok"]).values
-    if not measured.any():
+    measured = measured_rows(profile)
+    if not measured.size:
         raise ValueError(
-            f"none of the {measured.size} architectures was measured (status 1): profile some of them first"
+            f"none of the {profile.sizes['arch']} architectures was measured (status 1): profile some of them first"
         )
     total = total_counts(profile, kind=kind)
     groups = {"network": (interval_counts(profile, PIECES, kind=kind, level="network"), total.sum("layer"))}
-    layers = profile.isel(layer=_shown_layers(profile))
-    if layers.sizes["layer"]:
+    shown = _shown_layers(profile)
+    if shown:
+        layers, totals = profile.isel(layer=shown), total.isel(layer=shown)
         counts = interval_counts(layers, PIECES, kind=kind)
         for number, name in enumerate(layers["layer"].values):
-            here = total.isel(layer=_shown_layers(profile)[number])
-            groups[str(name)] = (counts.isel(layer=number), here)
+            groups[str(name)] = (counts.isel(layer=number), totals.isel(layer=number))
     shares = {name: _shares(count, whole, measured) for name, (count, whole) in groups.items()}
-    return density_of(shares, attrs={"num_archs": int(measured.sum()), "kind": kind})
+    return density_of(shares, attrs={"num_archs": int(measured.size), "kind": kind})
 
 
 def plot_gradients(
@@ -110,7 +110,7 @@ def _shown_layers(profile: xr.Dataset) -> list[int]:
     return sorted({int(places[0]), int(places[len(places) // 2]), int(places[-1])})
 
 
-def _shares(counts: xr.DataArray, total: xr.DataArray, measured: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _shares(counts: xr.DataArray, total: xr.DataArray, measured: NDArray[np.int64]) -> NDArray[np.float64]:
     """Share of the parameters in each interval; shape (arch, interval), measured architectures that have parameters only."""
     whole = total.values[measured]
     some = whole > 0

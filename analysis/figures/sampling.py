@@ -10,7 +10,7 @@ import xarray as xr
 from sweetgrad.analysis.correlation import correlation_by_interval
 from sweetgrad.analysis.figures.style import CYCLE, INK, OTHER, WIDTH, WINNER, finish, new_figure
 from sweetgrad.analysis.intervals import IntervalGrid, Intervals
-from sweetgrad.analysis.sweetness import sweetness_by_arch
+from sweetgrad.analysis.sweetness import sweetness_by_arch, ties_kept
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,9 +67,9 @@ def choice_by_num_archs(
     chosen = np.empty((len(kept), draws), dtype=np.int64)
     first = np.empty(len(kept), dtype=np.int64)
     for row, size in enumerate(kept):
-        first[row] = _best(values[:size].sum(axis=0))
+        first[row] = _sweetest(values[:size])
         for draw in range(draws):
-            chosen[row, draw] = _best(values[random.choice(len(values), size, replace=False)].sum(axis=0))
+            chosen[row, draw] = _sweetest(values[random.choice(len(values), size, replace=False)])
     num_intervals = by_arch.sizes["interval"]
     share = np.array([np.bincount(row, minlength=num_intervals) / draws for row in chosen])
     labels = by_arch["interval"].values
@@ -153,6 +153,6 @@ def _stack(axes: "Axes", choice: xr.Dataset, place: np.ndarray) -> None:
     axes.legend(frameon=False, fontsize=8.5, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0), labelcolor=INK)
 
 
-def _best(total: np.ndarray) -> int:
-    # Rounded as in `best_interval`: equal sums are ties, and the lower interval wins.
-    return int(np.argmax(np.round(total, 9)))
+def _sweetest(by_arch: np.ndarray) -> int:
+    """Which interval some architectures choose, as in `best_interval`; shape (arch, interval)."""
+    return int(np.argmax(ties_kept(by_arch.mean(axis=0))))

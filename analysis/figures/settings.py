@@ -8,7 +8,17 @@ import numpy as np
 import xarray as xr
 
 from sweetgrad.analysis.correlation import rank_correlation
-from sweetgrad.analysis.figures.style import CYCLE, FAINT, INK, WIDTH, finish, literal, new_figure, power_ticks
+from sweetgrad.analysis.figures.style import (
+    CYCLE,
+    FAINT,
+    INK,
+    WIDTH,
+    error_lengths,
+    finish,
+    literal,
+    new_figure,
+    power_ticks,
+)
 from sweetgrad.analysis.intervals import IntervalGrid, Intervals
 from sweetgrad.analysis.scores import score
 from sweetgrad.analysis.sweetness import best_interval
@@ -114,11 +124,13 @@ def plot_settings(settings: xr.Dataset, *, name: str = "setting", path: str | Pa
 def _judge(axes: "Axes", settings: xr.Dataset, name: str) -> None:
     """A point with its interval for every setting, and which interval of gradients it chose."""
     value, low, high = (settings[key].values for key in ("correlation", "low", "high"))
-    ends = np.clip(np.nan_to_num(np.array([value - low, high - value])), 0, None)
+    lengths = error_lengths(value, low, high)
     for number in range(len(value)):
         colour = CYCLE[number % len(CYCLE)]
         marker = _MARKERS[number % len(_MARKERS)]
-        axes.errorbar(number, value[number], yerr=ends[:, [number]], fmt=marker, color=colour, capsize=3, markersize=6)
+        axes.errorbar(
+            number, value[number], yerr=lengths[:, [number]], fmt=marker, color=colour, capsize=3, markersize=6
+        )
         axes.annotate(
             str(settings["interval_chosen"].values[number]),
             (number, high[number] if np.isfinite(high[number]) else value[number]),

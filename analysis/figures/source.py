@@ -14,6 +14,7 @@ from sweetgrad.analysis.figures.settings import choice_by_setting
 from sweetgrad.analysis.intervals import Interval, IntervalGrid
 from sweetgrad.analysis.labels import own_accuracy, selectors_of
 from sweetgrad.analysis.reproduction import TABLE_1
+from sweetgrad.analysis.rows import as_slice, measured_rows
 from sweetgrad.analysis.scores import score
 from sweetgrad.analysis.sweetness import BestInterval, best_interval
 from sweetgrad.store import (
@@ -27,7 +28,6 @@ from sweetgrad.store import (
     open_activations,
     open_profile,
 )
-from sweetgrad.store.schema import STATUS
 
 __all__ = ["Source", "open_source"]
 
@@ -82,11 +82,8 @@ class Source:
 
     @cached_property
     def _rows(self) -> slice | NDArray[np.int64]:
-        """Where they stand; a slice, which is read much faster, where nothing lies between."""
-        status = open_profile(self.location, self.name, chunks=None)["status"].values
-        rows = np.flatnonzero(status == STATUS["ok"])
-        without_gaps = rows.size > 0 and rows[-1] - rows[0] + 1 == rows.size
-        return slice(int(rows[0]), int(rows[-1]) + 1) if without_gaps else rows
+        """Where they stand."""
+        return as_slice(measured_rows(open_profile(self.location, self.name, chunks=None)))
 
     @cached_property
     def activations(self) -> xr.Dataset | None:

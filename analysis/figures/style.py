@@ -20,6 +20,7 @@ __all__ = [
     "RUNNER_UP",
     "WIDTH",
     "WINNER",
+    "error_lengths",
     "finish",
     "literal",
     "new_figure",
@@ -69,6 +70,15 @@ def save(figure: "Figure", target: Any, *, format: str | None = None) -> None:  
     undated: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(suffix, {})
     with mpl.rc_context({"svg.hashsalt": "sweetgrad", "svg.fonttype": "path"}):
         figure.savefig(target, format=format, metadata=undated or None)
+
+
+def error_lengths(
+    value: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """How far a bar reaches below and above each value, as matplotlib wants it; shape (2, value)."""
+    # A bootstrap interval can lie beside the value; a length below 0 cannot be drawn.
+    lengths = np.stack([value - low, high - value])
+    return np.where(lengths > 0, lengths, 0.0)
 
 
 def literal(text: object) -> str:

@@ -8,7 +8,7 @@ from sweetgrad.analysis.findings.choosing import PAPER, Chooser, judge
 from sweetgrad.analysis.findings.prose import AVERAGING
 from sweetgrad.analysis.findings.reading import Found, on_shared, varying
 from sweetgrad.analysis.findings.tables import gain_cell, interval_of, mean_cell, verdict
-from sweetgrad.analysis.reproduction.tables import markdown_table
+from sweetgrad.analysis.markdown import markdown_table
 
 __all__ = ["averaged", "averaging_section"]
 

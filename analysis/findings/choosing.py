@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sweetgrad.analysis.counts import interval_counts
 from sweetgrad.analysis.intervals import Interval, IntervalGrid, sliding_windows
-from sweetgrad.analysis.sweetness import sweetness_by_arch
+from sweetgrad.analysis.sweetness import sweetness_by_arch, ties_kept
 
 __all__ = [
     "GRIDS",
@@ -171,8 +171,7 @@ def mean_sweetness(sweetness: NDArray[np.float64], subsets: NDArray[np.bool_]) -
 
 def sweetest(mean: NDArray[np.float64], columns: NDArray[np.int64]) -> NDArray[np.int64]:
     """Column with the largest mean in every row, among some columns, in whose order ties are broken (Algorithm 1)."""
-    # As in best_interval: equal sums differ in their last digits by the order of addition.
-    return np.asarray(columns[np.argmax(np.round(mean[:, columns], 12), axis=1)])
+    return np.asarray(columns[np.argmax(ties_kept(mean[:, columns]), axis=1)])
 
 
 def spearman(scores: NDArray[np.float64], accuracy: NDArray[np.float64]) -> NDArray[np.float64]:

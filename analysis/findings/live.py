@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from sweetgrad.analysis.baselines import params_live, params_weights
 from sweetgrad.analysis.findings.choosing import spearman
 from sweetgrad.analysis.intervals import Intervals
+from sweetgrad.analysis.rows import measured_rows
 from sweetgrad.analysis.scores import score
-from sweetgrad.store.schema import STATUS
 
 __all__ = ["gain_of_live", "spearman_within"]
 
@@ -39,15 +39,15 @@ def gain_of_live(
     `spearman_within`); ``params_all_live`` and ``sweet_all_live``: among architectures without dead weights. In the attributes
     ``num_archs``, ``num_grouped`` (in groups large enough), ``num_groups`` and ``num_all_live``.
     """
-    measured = np.flatnonzero(profile["status"].values == STATUS["ok"])[num_chose:]
+    measured = measured_rows(profile)[num_chose:]
     rows = profile.isel(arch=measured)
     trained = accuracy.reindex(arch=rows["arch"].values).values
     columns = np.stack(
         [each.values for each in (params_weights(rows), params_live(rows), score(rows, interval))], axis=1
     )
     columns, trained = columns[~np.isnan(trained)], trained[~np.isnan(trained)]
-    size = np.unique(columns[:, 1], return_inverse=True, return_counts=True)
-    grouped = size[2][size[1]] >= _SMALLEST_GROUP
+    group, size = np.unique(columns[:, 1], return_inverse=True, return_counts=True)[1:]
+    grouped = size[group] >= _SMALLEST_GROUP
     all_live = columns[:, 0] == columns[:, 1]
     random = np.random.RandomState(0)
     picks = [np.arange(len(trained)), *(random.randint(0, len(trained), len(trained)) for _ in range(bootstrap))]
@@ -64,7 +64,7 @@ def gain_of_live(
         attrs={
             "num_archs": len(trained),
             "num_grouped": int(grouped.sum()),
-            "num_groups": int((size[2] >= _SMALLEST_GROUP).sum()),
+            "num_groups": int((size >= _SMALLEST_GROUP).sum()),
             "num_all_live": int(all_live.sum()),
         },
     )

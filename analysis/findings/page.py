@@ -12,7 +12,7 @@ from sweetgrad.analysis.findings.reading import Found, default_profiles, read_pr
 from sweetgrad.analysis.findings.stability import choices_table, stability_section
 from sweetgrad.analysis.findings.tables import Verdict, gain_cell, mean_cell, overall, verdict
 from sweetgrad.analysis.intervals import Interval
-from sweetgrad.analysis.reproduction.tables import file_names, markdown_table
+from sweetgrad.analysis.markdown import file_names, markdown_table
 from sweetgrad.analysis.sweetness import best_interval
 from sweetgrad.store import Location
 
@@ -157,19 +157,11 @@ def _suggestion(suggesting: Found, suggested: str, verdicts: dict[str, list[Verd
 def _live(profiles: Sequence[Found], grids: Iterable[str]) -> Iterator[str]:
     yield LIVE.format(num_archs=Chooser.num_archs)
     gains = [(each, grid, *_gain(each, grid)) for grid in grids for each in profiles]
-    header = [
-        "profile",
-        "intervals",
-        "chosen",
-        "archs",
-        "Parameters",
-        "live Parameters",
-        "Sweet Gradient",
-        "share",
-        "within",
-    ]
     yield markdown_table(
-        [*header, "groups / archs", "Parameters, none dead", "Sweet Gradient, none dead", "archs"],
+        [
+            *("profile", "intervals", "chosen", "archs", "Parameters", "live Parameters", "Sweet Gradient"),
+            *("share", "within", "groups / archs", "Parameters, none dead", "Sweet Gradient, none dead", "archs"),
+        ],
         [
             [
                 each.title,
@@ -177,7 +169,7 @@ def _live(profiles: Sequence[Found], grids: Iterable[str]) -> Iterator[str]:
                 str(interval),
                 f"{gain.attrs['num_archs']:,}",
                 *(mean_cell(gain[name]) for name in ("params", "params_live", "sweet")),
-                mean_cell(gain["share"]) if _gains(gain) else "",
+                mean_cell(gain["share"]) if _has_gain(gain) else "",
                 mean_cell(gain["within"]),
                 f"{gain.attrs['num_groups']:,} / {gain.attrs['num_grouped']:,}",
                 *(mean_cell(gain[name]) for name in ("params_all_live", "sweet_all_live")),
@@ -196,14 +188,14 @@ def _gain(each: Found, grid: str) -> tuple[Interval, xr.Dataset]:
     return interval, gain_of_live(profile, accuracy, interval, num_chose=Chooser.num_archs)
 
 
-def _gains(gain: xr.Dataset) -> bool:
+def _has_gain(gain: xr.Dataset) -> bool:
     return verdict(gain["sweet"] - gain["params"]) == "better"
 
 
 def _live_verdict(gain: xr.Dataset) -> str:
     share = (
-        f"live parameters alone have {round(100 * float(gain['share'][0])) + 0} % of the gain."
-        if _gains(gain)
+        f"live parameters alone have {round(100 * float(gain['share'][0]))} % of the gain."
+        if _has_gain(gain)
         else "Sweet Gradient has no gain over Parameters that could be shared."
     )
     if gain.attrs["num_groups"] == 0:

@@ -9,7 +9,7 @@ from sweetgrad.analysis.findings.choosing import GRIDS, PAPER, Chooser, candidat
 from sweetgrad.analysis.findings.prose import AGREEMENT, STABILITY
 from sweetgrad.analysis.findings.reading import Found, default_profiles, on_shared, varying
 from sweetgrad.analysis.findings.tables import mean_cell
-from sweetgrad.analysis.reproduction.tables import markdown_table
+from sweetgrad.analysis.markdown import markdown_table
 from sweetgrad.analysis.sweetness import best_interval
 
 __all__ = ["agreement", "choices_table", "stability_section"]

@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 import xarray as xr
 
-from sweetgrad.analysis.reproduction.tables import with_interval
+from sweetgrad.analysis.markdown import with_interval
 
 __all__ = ["Verdict", "gain_cell", "interval_of", "mean_cell", "overall", "verdict"]
 

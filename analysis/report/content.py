@@ -1,42 +1,30 @@
 """What a report says, as plain data: computed from the store, and rendered elsewhere."""
 
 import datetime as dt
-import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
-from io import StringIO
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from sweetgrad.analysis.baselines import LossSummary, loss_summary
 from sweetgrad.analysis.correlation import RankCorrelation, correlation_by_interval, rank_correlation
-from sweetgrad.analysis.counts import is_estimated
-from sweetgrad.analysis.figures import FIGURES, Source, figure, open_source
-from sweetgrad.analysis.figures.style import save
+from sweetgrad.analysis.cuts import is_estimated
+from sweetgrad.analysis.figures import FIGURES, Source, open_source
 from sweetgrad.analysis.intervals import IntervalGrid
+from sweetgrad.analysis.report.pictures import Picture, picture
 from sweetgrad.analysis.sweetness import BestInterval
 from sweetgrad.store import CorruptShardError, Location, NotAStoreError, ProfileInfo, StoreError, StoreInfo, info
 
-__all__ = ["Picture", "ProfileReport", "StoreReport", "collect"]
+__all__ = ["ProfileReport", "Progress", "StoreReport", "collect"]
 
 Progress = Callable[[str, int, int], None]
 """Told what is being done, how much is done, and of how much."""
 
 _SETTINGS = ("batch-size", "seed")
 _OF_A_PROFILE = tuple(name for name in FIGURES if name not in _SETTINGS)
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture of a report: its title, and the drawing as SVG, or why there is none."""
-
-    name: str
-    title: str
-    paper: str
-    svg: str = ""
-    missing: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,12 +52,12 @@ class ProfileReport:
 
     info: ProfileInfo
     accuracy_name: str | None
-    best: BestInterval | None
-    loss: LossSummary | None
-    correlation: RankCorrelation | None
-    intervals: tuple[dict[str, Any], ...]
-    estimators: tuple[dict[str, Any], ...]
-    pictures: dict[str, Picture]
+    best: BestInterval | None = None
+    loss: LossSummary | None = None
+    correlation: RankCorrelation | None = None
+    intervals: tuple[dict[str, Any], ...] = ()
+    estimators: tuple[dict[str, Any], ...] = ()
+    pictures: dict[str, Picture] = field(default_factory=dict)
     damage: str = ""
 
     @property
@@ -158,15 +146,15 @@ def _place(profile: ProfileInfo) -> tuple[str, str, int, int, str]:
 def _profile_report(profile: ProfileInfo, source: Source, tell: Callable[[str, int], None]) -> ProfileReport:
     name = profile.status.name
     if not profile.status.num_ok:
-        return ProfileReport(profile, source.accuracy_name, None, None, None, (), (), {})
+        return ProfileReport(profile, source.accuracy_name)
     try:
         source.profile  # noqa: B018  (read once, for all that follows)
     except CorruptShardError as error:
-        return ProfileReport(profile, source.accuracy_name, None, None, None, (), (), {}, damage=str(error))
+        return ProfileReport(profile, source.accuracy_name, damage=str(error))
     pictures = {}
     for number, kind in enumerate(_OF_A_PROFILE):
         tell(f"{name}: {kind}", number)
-        pictures[kind] = _picture(kind, source)
+        pictures[kind] = picture(kind, source)
     best = _or_none(lambda: source.best)
     compared = _or_none(lambda: source.comparison) if source.accuracy_name else None
     return ProfileReport(
@@ -176,12 +164,7 @@ def _profile_report(profile: ProfileInfo, source: Source, tell: Callable[[str, i
         loss=_or_none(lambda: loss_summary(source.profile)),
         correlation=_or_none(lambda: rank_correlation(source.score, source.accuracy, bootstrap=source.bootstrap)),
         intervals=_interval_rows(best, source) if best else (),
-        estimators=tuple(
-            {"estimator": str(one["estimator"].item()), **{key: float(value) for key, value in one.data_vars.items()}}
-            for one in (compared.isel(estimator=i) for i in range(compared.sizes["estimator"]))
-        )
-        if compared is not None
-        else (),
+        estimators=() if compared is None else _estimator_rows(compared),
         pictures=pictures,
     )
 
@@ -195,6 +178,14 @@ def _interval_rows(best: BestInterval, source: Source) -> tuple[dict[str, Any], 
     return tuple(dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True))
 
 
+def _estimator_rows(compared: xr.Dataset) -> tuple[dict[str, Any], ...]:
+    each = (compared.isel(estimator=place) for place in range(compared.sizes["estimator"]))
+    return tuple(
+        {"estimator": one["estimator"].item(), **{str(key): float(value) for key, value in one.data_vars.items()}}
+        for one in each
+    )
+
+
 def _over_settings(sources: Sequence[Source]) -> list[tuple[str, Picture]]:
     """A picture for every group of profiles that differ in batch size or in seed alone; each group once."""
     found: list[tuple[str, Picture]] = []
@@ -205,42 +196,8 @@ def _over_settings(sources: Sequence[Source]) -> list[tuple[str, Picture]]:
             if len(group) > 1 and group not in seen:
                 seen.add(group)
                 fixed = f"seed {source.spec.seed}" if kind == "batch-size" else f"batch size {source.spec.batch_size}"
-                found.append((f"{source.spec.space}, {source.spec.dataset}, {fixed}", _picture(kind, source)))
+                found.append((f"{source.spec.space}, {source.spec.dataset}, {fixed}", picture(kind, source)))
     return found
-
-
-def _picture(name: str, source: Source) -> Picture:
-    kind = FIGURES[name]
-    try:
-        drawn = figure(name, source)
-    except (ValueError, StoreError) as error:
-        return Picture(name, kind.title, kind.paper, missing=str(error))
-    file = StringIO()
-    save(drawn, file, format="svg")
-    return Picture(name, kind.title, kind.paper, svg=_inner_svg(file.getvalue(), prefix=f"{source.name}-{name}"))
-
-
-_THEMED = {
-    "#2b2f36": "var(--ink)",
-    "#0072b2": "var(--blue)",
-    "#000000": "var(--ink)",
-    "#ffffff": "var(--paper)",
-    "#c9ced6": "var(--bar)",
-}
-
-
-def _inner_svg(text: str, *, prefix: str) -> str:
-    """An SVG to stand in a page: no prologue, no metadata, ids of its own, and the page's colours for ink and paper."""
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    prefix = re.sub(r"\W+", "-", prefix)
-    text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", text)
-    for colour, variable in _THEMED.items():
-        text = text.replace(colour, variable)
-    # The page scales it: the size in points would be a fixed one.
-    return re.sub(
-        r'<svg (.*?)width="[^"]*"', r"<svg \1", re.sub(r'(<svg .*?)height="[^"]*"', r"\1", text, count=1), count=1
-    )
 
 
 def _or_none(compute: Callable[[], Any]) -> Any:

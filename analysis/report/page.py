@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from sweetgrad.analysis.intervals import IntervalGrid
-from sweetgrad.analysis.report.content import Picture, Progress, StoreReport, collect
+from sweetgrad.analysis.report.content import Progress, StoreReport, collect
+from sweetgrad.analysis.report.pictures import Picture
 from sweetgrad.store import Location
 
 __all__ = ["render", "report"]

@@ -3,18 +3,18 @@
 from collections.abc import Iterator, Mapping
 
 from sweetgrad.analysis.labels import DATASETS, Labelled
+from sweetgrad.analysis.markdown import markdown_table
 from sweetgrad.analysis.reproduction.published import BATCH_SIZES, SPLITS
 from sweetgrad.analysis.reproduction.tables import (
     BATCH_SIZE,
     OUTSIDE,
     SEED,
     Ranking,
+    beside_paper,
     choice_remark,
+    correlation_cell,
     default_profile,
-    difference,
-    markdown_table,
     rank_sweet_gradient,
-    with_interval,
 )
 
 __all__ = ["table_5"]
@@ -27,7 +27,7 @@ def table_5(measured: list[Labelled], *, bootstrap: int) -> Iterator[str]:
     default = default_profile(measured)
     profile, accuracy = default.with_accuracy()
     paper = default.dataset == "cifar10"
-    title = DATASETS.get(default.dataset, default.dataset)
+    title = default.dataset_title
     table = "Table 5: " if default.dataset in DATASETS else ""
 
     splits = {split: rank_sweet_gradient(profile, accuracy, split=split, bootstrap=bootstrap) for split in range(2, 6)}
@@ -59,19 +59,16 @@ def table_5(measured: list[Labelled], *, bootstrap: int) -> Iterator[str]:
 def _rankings(of: str, rankings: dict[int, Ranking], published: Mapping[int, float]) -> str:
     rows = []
     for key, each in rankings.items():
-        found = each.correlation
-        figures = (found.correlation, found.low, found.high)
         rows.append(
             [
                 str(key),
                 str(each.best.interval),
                 f"{each.best.confidence:.0%}",
-                with_interval(*figures),
-                *([f"{published[key]:.3f}", difference(*figures, published[key])] if key in published else ["", ""]),
+                *beside_paper(each.correlation, published.get(key)),
                 str(each.best.runner_up),
                 f"{each.best.runner_up_confidence:.0%}",
-                with_interval(each.runner_up.correlation, each.runner_up.low, each.runner_up.high),
-                f"{found.num_archs:,}",
+                correlation_cell(each.runner_up),
+                f"{each.correlation.num_archs:,}",
             ]
         )
     method = next(iter(rankings.values())).correlation.method.capitalize()

@@ -7,17 +7,12 @@ import numpy as np
 
 from sweetgrad.analysis.comparison import compare_estimators, is_trained, open_estimator_scores
 from sweetgrad.analysis.correlation import rank_correlation
-from sweetgrad.analysis.labels import DATASETS, Labelled
+from sweetgrad.analysis.labels import Labelled
+from sweetgrad.analysis.markdown import markdown_table, with_interval
 from sweetgrad.analysis.reproduction.published import NAS_BENCH_201_ARCHS, REMARKS, TABLE_1
-from sweetgrad.analysis.reproduction.tables import (
-    OUTSIDE,
-    difference,
-    markdown_table,
-    rank_sweet_gradient,
-    with_interval,
-)
+from sweetgrad.analysis.reproduction.tables import OUTSIDE, correlation_cell, difference, rank_sweet_gradient
+from sweetgrad.analysis.rows import measured_rows
 from sweetgrad.store import open_accuracy
-from sweetgrad.store.schema import STATUS
 
 __all__ = ["table_1"]
 
@@ -38,7 +33,7 @@ def table_1(measured: Labelled, *, bootstrap: int) -> Iterator[str]:
     scores = scores.sel(estimator=[name for name in scores["estimator"].values if not is_trained(name)])
     compared = compare_estimators(scores, accuracy, published=published, bootstrap=bootstrap)
 
-    where = f"{DATASETS.get(spec.dataset, spec.dataset)}, batch {spec.batch_size}"
+    where = f"{measured.dataset_title}, batch {spec.batch_size}"
     yield f"### Table 1: {where}" if published else f"### {where}: not in the paper"
     yield (
         f"Best interval {best.interval}, with sweetness {best.sweetness:.3f}, best in {best.confidence:.0%} of resamples; "
@@ -50,8 +45,9 @@ def table_1(measured: Labelled, *, bootstrap: int) -> Iterator[str]:
     for name in map(str, compared["estimator"].values):
         row = {key: float(value) for key, value in compared.sel(estimator=name).data_vars.items()}
         figures = [row[key] for key in ("spearman", "spearman_low", "spearman_high", "published")]
-        beside = ["", ""] if np.isnan(row["published"]) else [f"{row['published']:.3f}", difference(*figures)]
-        if beside[1].endswith("**"):
+        is_known = not np.isnan(row["published"])
+        beside = [f"{row['published']:.3f}", difference(*figures)] if is_known else ["", ""]
+        if is_known and not row["spearman_low"] <= row["published"] <= row["spearman_high"]:
             outside.append(name)
         rows.append(
             [
@@ -67,7 +63,7 @@ def table_1(measured: Labelled, *, bootstrap: int) -> Iterator[str]:
     if outside:
         yield f"{OUTSIDE}\n\n" + "\n".join(f"* {_remark(name)}" for name in outside)
     if spec.space == "darts":
-        archs = profile["arch"].values[profile["status"].values == STATUS["ok"]]
+        archs = profile["arch"].values[measured_rows(profile)]
         yield (
             f"{_DARTS} They have {_options(spec.space_options)}, and {sum('none' in arch for arch in archs):,} of their "
             f"{len(archs):,} cells have `none` among their operations."
@@ -89,7 +85,7 @@ def _ceiling(measured: Labelled) -> str:
     found = rank_correlation(first, second)
     mean = (first + second) / 2
     better = rank_correlation(first.where(mean >= mean.median()), second)
-    agreement, in_the_better_half = (with_interval(each.correlation, each.low, each.high) for each in (found, better))
+    agreement, in_the_better_half = (correlation_cell(each) for each in (found, better))
     return (
         f" It is the mean of {len(measured.seeds)} trainings with seeds of their own, of {found.num_archs:,} architectures. "
         f"Two of them agree with a Spearman correlation of {agreement}, the noise ceiling, and of {in_the_better_half} in "

@@ -7,20 +7,13 @@ import numpy as np
 
 from sweetgrad.analysis.baselines import loss_summary, params
 from sweetgrad.analysis.correlation import rank_correlation
-from sweetgrad.analysis.labels import DATASETS, SPACES, Labelled, labelled_profiles
+from sweetgrad.analysis.labels import Labelled, labelled_profiles
+from sweetgrad.analysis.markdown import file_names, markdown_table
 from sweetgrad.analysis.reproduction.ablations import table_5
 from sweetgrad.analysis.reproduction.estimators import table_1
 from sweetgrad.analysis.reproduction.published import INITIAL_LOSS, TABLE_1
 from sweetgrad.analysis.reproduction.search import search_section
-from sweetgrad.analysis.reproduction.tables import (
-    SEED,
-    default_profile,
-    difference,
-    file_names,
-    markdown_table,
-    rank_sweet_gradient,
-    with_interval,
-)
+from sweetgrad.analysis.reproduction.tables import SEED, beside_paper, default_profile, rank_sweet_gradient
 from sweetgrad.analysis.reproduction.trained import PAPER_BATCH_SIZE, Trained, table_6
 from sweetgrad.store import Location, open_accuracies, open_estimators
 from sweetgrad.store.estimators import open_trainings
@@ -79,24 +72,22 @@ def _summary(measured: list[Labelled], *, bootstrap: int) -> str:
         profile, accuracy = chosen.with_accuracy()
         published = TABLE_1.get(kin[0], {}).get(kin[1], {})
         sweet = rank_sweet_gradient(profile, accuracy, bootstrap=bootstrap).correlation
-        rows.append([chosen.title])
-        for name, found in (
-            ("sweetimator", sweet),
-            ("params", rank_correlation(params(profile), accuracy, bootstrap=bootstrap)),
-        ):
-            figures = (found.correlation, found.low, found.high)
-            rows[-1] += [with_interval(*figures)]
-            rows[-1] += (
-                [f"{published[name]:.3f}", difference(*figures, published[name])] if name in published else ["", ""]
-            )
-        rows[-1].append(f"{sweet.num_archs:,}")
+        parameters = rank_correlation(params(profile), accuracy, bootstrap=bootstrap)
+        rows.append(
+            [
+                chosen.title,
+                *beside_paper(sweet, published.get("sweetimator")),
+                *beside_paper(parameters, published.get("params")),
+                f"{sweet.num_archs:,}",
+            ]
+        )
     header = ["", "Sweet Gradient", "paper", "difference", "Parameters", "paper", "difference", "archs"]
     return f"Spearman correlation with accuracy after training:\n\n{markdown_table(header, rows)}"
 
 
 def _space(measured: list[Labelled], *, bootstrap: int) -> Iterator[str]:
     space = measured[0].info.spec.space
-    yield f"## {SPACES.get(space, space)}"
+    yield f"## {measured[0].space_title}"
     datasets = dict.fromkeys(each.dataset for each in measured)
     for dataset in sorted(datasets, key=lambda name: name not in TABLE_1.get(space, {})):
         of_dataset = [each for each in measured if each.dataset == dataset]
@@ -118,7 +109,7 @@ def _table_6(measured: list[Labelled], *, bootstrap: int) -> Iterator[str]:
         chosen = default_profile(of_batch or measured)
         yield from table_6(
             *chosen.with_accuracy(),
-            title=DATASETS.get(dataset, dataset),
+            title=chosen.dataset_title,
             batch_size=chosen.info.spec.batch_size,
             is_paper=dataset == "cifar10",
             trained=trained,
@@ -138,15 +129,13 @@ def _trained(measured: Labelled) -> Iterator[Trained]:
 
 def _initial_loss(measured: list[Labelled]) -> Iterator[str]:
     rows = []
-    for each in (
-        default_profile([m for m in measured if m.dataset == name])
-        for name in dict.fromkeys(m.dataset for m in measured)
-    ):
+    for dataset in dict.fromkeys(each.dataset for each in measured):
+        each = default_profile([other for other in measured if other.dataset == dataset])
         found = loss_summary(each.open())
         paper = INITIAL_LOSS.get(each.dataset)
         rows.append(
             [
-                DATASETS.get(each.dataset, each.dataset),
+                each.dataset_title,
                 f"{found.mean:.3f} ± {found.sd:.3f}",
                 f"{paper[0]:.3f} ± {paper[1]:.3f}" if paper else "",
                 f"{found.num_archs:,}",

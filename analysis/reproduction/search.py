@@ -7,10 +7,11 @@ import xarray as xr
 
 from sweetgrad.analysis.comparison import estimator_scores
 from sweetgrad.analysis.intervals import Interval
+from sweetgrad.analysis.markdown import markdown_table
 from sweetgrad.analysis.reproduction.published import NAS_BENCH_201_ARCHS, SEARCH
-from sweetgrad.analysis.reproduction.tables import difference, markdown_table
+from sweetgrad.analysis.reproduction.tables import difference
+from sweetgrad.analysis.rows import measured_rows
 from sweetgrad.analysis.search import run_searches, run_selections, search_inputs, search_table
-from sweetgrad.store.schema import STATUS
 
 __all__ = ["search_section"]
 
@@ -53,7 +54,7 @@ def search_section(profile: xr.Dataset, stored: xr.Dataset, accuracies: xr.Datas
     """
     if not _has_whole_benchmark(accuracies):
         return
-    measured = int((profile["status"] == STATUS["ok"]).sum())
+    measured = len(measured_rows(profile))
     is_whole = measured == NAS_BENCH_201_ARCHS
     names = _complete_estimators(profile, stored)
     inputs = search_inputs(profile, stored, accuracies, estimators=names, among_scored=not is_whole)

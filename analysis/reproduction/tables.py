@@ -1,37 +1,33 @@
 """How well Sweet Gradient ranks, under one choice of interval: a row of the paper's ablations (Tables 5 and 6)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import xarray as xr
 
 from sweetgrad.analysis.correlation import Method, RankCorrelation, rank_correlation
 from sweetgrad.analysis.intervals import IntervalGrid
 from sweetgrad.analysis.labels import Labelled
+from sweetgrad.analysis.markdown import with_interval
 from sweetgrad.analysis.reproduction.published import REMARKS
 from sweetgrad.analysis.scores import score
 from sweetgrad.analysis.sweetness import BestInterval, best_interval
-from sweetgrad.store import Location
 
 __all__ = [
     "BATCH_SIZE",
     "OUTSIDE",
     "SEED",
     "Ranking",
+    "beside_paper",
     "choice_remark",
+    "correlation_cell",
     "default_profile",
     "difference",
-    "file_names",
-    "markdown_table",
     "rank_sweet_gradient",
-    "with_interval",
 ]
-
 
 SEED, BATCH_SIZE = 42, 64
 """The setting of the paper's tables, where they do not say otherwise."""
-
 
 OUTSIDE = "Where the paper's figure lies outside:"
 """What stands above the remarks on a table."""
@@ -105,6 +101,19 @@ def difference(ours: float, low: float, high: float, published: float) -> str:
     return f"{ours - published:+.3f}, " + ("inside" if low <= published <= high else "**outside**")
 
 
+def correlation_cell(found: RankCorrelation) -> str:
+    """A correlation with its interval; empty for NaN."""
+    return with_interval(found.correlation, found.low, found.high)
+
+
+def beside_paper(found: RankCorrelation, published: float | None) -> list[str]:
+    """Three cells: our correlation, the paper's, and the difference; the last two are empty where the paper has none."""
+    if published is None:
+        return [correlation_cell(found), "", ""]
+    apart = difference(found.correlation, found.low, found.high, published)
+    return [correlation_cell(found), f"{published:.3f}", apart]
+
+
 def choice_remark(ranking: Ranking, published: float) -> str:
     """Why a row may differ from the paper's: the interval that our batch chose, or the batch alone."""
     best, other = ranking.best, ranking.runner_up
@@ -114,35 +123,3 @@ def choice_remark(ranking: Ranking, published: float) -> str:
             "resamples: which of two nearly equally sweet intervals is chosen depends on the batch."
         )
     return REMARKS["sweetimator"]
-
-
-def with_interval(value: float, low: float, high: float) -> str:
-    """A cell: a correlation and its interval; empty for NaN.
-
-    Examples
-    --------
-    >>> with_interval(0.8831, 0.867, 0.896)
-    '0.883 (0.867 to 0.896)'
-    """
-    return "" if np.isnan(value) else f"{value:.3f} ({low:.3f} to {high:.3f})"
-
-
-def file_names(stores: Iterable[Location]) -> str:
-    """Last parts of paths and URLs, as a command line names them."""
-    return " ".join(str(store).rstrip("/").rpartition("/")[2] for store in stores)
-
-
-def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    r"""A table in Markdown; a column of which every cell is empty is left out.
-
-    Examples
-    --------
-    >>> print(markdown_table(["a", "paper", "b"], [["1", "", "x|y"]]))
-    | a | b |
-    | --- | --- |
-    | 1 | x\|y |
-    """
-    rows = list(rows)
-    kept = [number for number in range(len(header)) if any(row[number] for row in rows)]
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line[number].replace("|", "\\|") for number in kept) + " |" for line in lines)

@@ -7,8 +7,9 @@ from typing import Any
 import xarray as xr
 
 from sweetgrad.analysis.correlation import RankCorrelation, rank_correlation
+from sweetgrad.analysis.markdown import markdown_table
 from sweetgrad.analysis.reproduction.published import KENDALL_BATCH_128
-from sweetgrad.analysis.reproduction.tables import difference, markdown_table, rank_sweet_gradient, with_interval
+from sweetgrad.analysis.reproduction.tables import beside_paper, rank_sweet_gradient
 from sweetgrad.analysis.scores import score
 
 __all__ = ["PAPER_BATCH_SIZE", "Trained", "table_6"]
@@ -20,7 +21,6 @@ _NOT_HELD = (
     "The paper's table also has Neural Predictor, NAO, TNASP and SPOS, all of which train. We do not hold its figures for them, "
     "and so quote none."
 )
-
 
 _RECIPE_IMAGES = 250 * 25_000
 """Images that the supernet recipe of NAS-Bench-201 shows: its epochs, and half of CIFAR-10's training images in each."""
@@ -76,7 +76,7 @@ def table_6(
     scores = score(profile, ranking.best)
     for each in trained:
         found = rank_correlation(each.score, accuracy, method="kendall", bootstrap=bootstrap)
-        rows.append(_row(f"{each.name}", _trains(each.training), "", found))
+        rows.append(_row(each.name, _trains(each.training), "", found))
         same = scores.where(each.score.reindex(arch=scores["arch"].values).notnull().values)
         beside = rank_correlation(same, accuracy, method="kendall", bootstrap=bootstrap)
         rows.append(_row(f"sweetimator, of those {found.num_archs:,}", "nothing", what, beside))
@@ -90,11 +90,8 @@ def table_6(
 def _row(
     name: str, trains: str, of: str, found: RankCorrelation, published: float | None = None, *, compare: bool = False
 ) -> list[str]:
-    figures = (found.correlation, found.low, found.high)
-    ours = with_interval(*figures)
-    paper = "" if published is None else f"{published:.3f}"
-    apart = difference(*figures, published) if published is not None and compare else ""
-    return [name, trains, of, ours, paper, apart, f"{found.num_archs:,}"]
+    ours, paper, apart = beside_paper(found, published)
+    return [name, trains, of, ours, paper, apart if compare else "", f"{found.num_archs:,}"]
 
 
 def _trains(training: Mapping[str, Any]) -> str:
@@ -103,7 +100,7 @@ def _trains(training: Mapping[str, Any]) -> str:
 
 
 def _came_along(each: Trained) -> str:
-    training, scores = each.training, each.score.values
+    training, num_archs = each.training, int(each.score.notnull().sum())
     low, middle, high = (float(each.score.quantile(q)) for q in (0.05, 0.5, 0.95))
     lost = (
         ""
@@ -122,6 +119,6 @@ def _came_along(each: Trained) -> str:
     )
     return (
         f"* `{each.name}` ({training.get('method', '?')}): accuracies of sub-networks with inherited weights on "
-        f"{training.get('num_valid', 0):,} images, {low:.1f} to {high:.1f} % in nine of ten of {(scores == scores).sum():,}, "
+        f"{training.get('num_valid', 0):,} images, {low:.1f} to {high:.1f} % in nine of ten of {num_archs:,}, "
         f"{middle:.1f} % in the middle.{lost}{short}"
     )

@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import xarray as xr
 
 from sweetgrad.analysis.comparison import estimator_scores
 from sweetgrad.analysis.intervals import Interval, IntervalGrid
+from sweetgrad.analysis.rows import measured_rows
 from sweetgrad.analysis.search.benchmark import Scores, SearchBenchmark, search_benchmark, search_scores
 from sweetgrad.analysis.sweetness import best_interval
-from sweetgrad.store.schema import STATUS
 
 __all__ = ["SearchInputs", "search_inputs"]
 
@@ -71,7 +70,7 @@ def search_inputs(
     setup, scores = 0.0, None
     if interval is None and "sweetimator" in estimators:
         interval = best_interval(profile, grid, num_archs=_INTERVAL_ARCHS, bootstrap=1).interval
-        first = np.flatnonzero(profile["status"].values == STATUS["ok"])[:_INTERVAL_ARCHS]
+        first = measured_rows(profile)[:_INTERVAL_ARCHS]
         seconds = profile["profile_seconds"].values[first]
         setup = float(seconds.sum()) if score_seconds is None else score_seconds * len(first)
     if estimators:

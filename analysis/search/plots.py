@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from sweetgrad.analysis.figures.style import INK, finish, new_figure
+from sweetgrad.analysis.figures.style import CYCLE, FAINT, INK, RUNNER_UP, WINNER, finish, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 __all__ = ["plot_trajectories"]
 
 _TITLES = {"rea": "REA", "reinforce": "REINFORCE", "bohb": "BOHB", "random": "random search"}
-_ALONE, _RANDOM = INK, "#8A909A"
-# Okabe and Ito's palette: a colour for each assisted form, which is drawn through, and dotted where its scores are paid for.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_ALONE, _RANDOM = INK, FAINT
+_COLOURS = (RUNNER_UP, WINNER, *CYCLE[2:])
+"""A colour for each assisted form, which is drawn through, and dotted where its scores are paid for."""
 
 
 def plot_trajectories(table: xr.Dataset, *, path: str | Path | None = None) -> "Figure":

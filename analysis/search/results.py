@@ -32,7 +32,7 @@ def join_histories(histories: Mapping[str, xr.Dataset]) -> xr.Dataset:
     return joined
 
 
-def best_so_far(histories: xr.Dataset, benchmark: SearchBenchmark) -> NDArray[np.int64]:
+def _best_so_far(histories: xr.Dataset, benchmark: SearchBenchmark) -> NDArray[np.int64]:
     """Row of the architecture with the greatest fitness up to each step, the first on a tie; shape (algorithm, run, step)."""
     rows = histories["arch_index"].transpose("algorithm", "run", "step").values
     fitness = np.where(rows >= 0, benchmark.fitness[rows], -np.inf)
@@ -65,7 +65,7 @@ def search_table(
     ``num_trained``, the mean number of trainings of a run, and ``seconds``, the mean simulated time at the end of its last; dims
     (algorithm,).
     """
-    final = best_so_far(histories, benchmark)[:, :, -1]
+    final = _best_so_far(histories, benchmark)[:, :, -1]
     accuracy = benchmark.accuracy.transpose("arch", "dataset", "split")
     values = accuracy.values[final]
     shape = (final.shape[0], *values.shape[2:])
@@ -120,7 +120,10 @@ def trajectories(
     ``median``, ``lower`` and ``upper`` quartile, in %, dims (algorithm, time); NaN while a run has not ended its first training.
     """
     accuracy = benchmark.accuracy.sel(dataset=dataset, split=split).values
-    best, seconds = best_so_far(histories, benchmark), histories["seconds"].transpose("algorithm", "run", "step").values
+    best, seconds = (
+        _best_so_far(histories, benchmark),
+        histories["seconds"].transpose("algorithm", "run", "step").values,
+    )
     at = np.linspace(0, np.nanmax(seconds), 201)[1:] if times is None else np.asarray(times, dtype=np.float64)
     ended = np.where(np.isnan(seconds), np.inf, seconds)
     # Trainings that have ended by each time, less one: the place of the last.

@@ -1,7 +1,8 @@
 """``sweetgrad intervals`` and ``sweetgrad correlate``."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 import xarray as xr
@@ -28,10 +29,11 @@ from sweetgrad.analysis import (
     sliding_windows,
 )
 from sweetgrad.analysis.comparison import open_estimator_scores
-from sweetgrad.analysis.counts import is_estimated
+from sweetgrad.analysis.cuts import is_estimated
 from sweetgrad.analysis.labels import own_accuracy, selectors_of
 from sweetgrad.analysis.reproduction import TABLE_1
-from sweetgrad.flows.cli.common import (
+from sweetgrad.flows.cli.common import locate, open_selected, parse_interval, tell_if_estimated
+from sweetgrad.flows.cli.options import (
     AccuracyOption,
     MaxOption,
     MinOption,
@@ -40,12 +42,8 @@ from sweetgrad.flows.cli.common import (
     SplitOption,
     StorageOption,
     StoreArgument,
-    locate,
-    open_selected,
-    parse_interval,
-    plain_table,
-    tell_if_estimated,
 )
+from sweetgrad.flows.cli.tables import plain_table
 from sweetgrad.flows.cli.terminal import Terminal
 from sweetgrad.store import Location, info
 from sweetgrad.store.accuracy import open_accuracies, open_accuracy
@@ -134,7 +132,13 @@ def correlate(
     console = Terminal()
     choices = grid if sliding is None else sliding_windows(sliding)
     chosen = parse_interval(interval) if interval is not None else best_interval(data, choices)
-    scores = _scores(data, chosen, console=console)
+    named = _named_intervals(chosen)
+    for each in filter(is_estimated, named.values()):
+        console.print(
+            f"{each} has a threshold that is no edge of the bins: its score is estimated (log-linear inside a bin)."
+        )
+    scores = {label: score(data, each) for label, each in named.items()}
+    scores |= {"params": params(data), "params_weights": params_weights(data), "params_live": params_live(data)}
     results = {
         label: rank_correlation(values, labels, method=_method(method), bootstrap=bootstrap)
         for label, values in scores.items()
@@ -149,12 +153,7 @@ def correlate(
         published = TABLE_1.get(space, {}).get(accuracy.partition("/")[0], {})
         everything = open_estimator_scores(location, name, data, chosen)
         compared = compare_estimators(everything, labels, published=published, bootstrap=bootstrap)
-        console.print(_comparison_table(compared))
-        for trained, training in open_trainings(location, name).items():
-            console.print(
-                f"{escape(trained)} is not training-free: {training['method']}, trained for {training['train_seconds']:,.0f} s "
-                f"on {training['num_train']:,} images; its s/arch is scoring alone."
-            )
+        _show_estimators(compared, open_trainings(location, name), console)
         if plot is not None:
             plot_comparison(compared, path=plot)
             console.print(f"Picture in {plot}")
@@ -165,22 +164,23 @@ def correlate(
         console.print(f"Picture in {heatmap_}")
 
 
-def _scores(data: xr.Dataset, chosen: Interval | BestInterval, *, console: Console) -> dict[str, xr.DataArray]:
-    """Everything to correlate, by the name it is shown under."""
-    scores: dict[str, xr.DataArray] = {}
+def _named_intervals(chosen: Interval | BestInterval) -> dict[str, Interval]:
+    """The intervals whose scores are correlated, by the name that is shown: the one given, or the best and the runner-up."""
     if isinstance(chosen, Interval):
-        scores[f"sweet gradient {chosen}"] = score(data, chosen)
-    else:
-        scores[f"sweet gradient {chosen.interval}, best in {chosen.confidence:.0%}"] = score(data, chosen)
-        scores[f"runner-up {chosen.runner_up}, best in {chosen.runner_up_confidence:.0%}"] = score(
-            data, chosen.runner_up
+        return {f"sweet gradient {chosen}": chosen}
+    return {
+        f"sweet gradient {chosen.interval}, best in {chosen.confidence:.0%}": chosen.interval,
+        f"runner-up {chosen.runner_up}, best in {chosen.runner_up_confidence:.0%}": chosen.runner_up,
+    }
+
+
+def _show_estimators(compared: xr.Dataset, trainings: Mapping[str, Mapping[str, Any]], console: Console) -> None:
+    console.print(_comparison_table(compared))
+    for name, training in trainings.items():
+        console.print(
+            f"{escape(name)} is not training-free: {training['method']}, trained for {training['train_seconds']:,.0f} s "
+            f"on {training['num_train']:,} images; its s/arch is scoring alone."
         )
-    for asked in [chosen] if isinstance(chosen, Interval) else [chosen.interval, chosen.runner_up]:
-        if is_estimated(asked):
-            console.print(
-                f"{asked} has a threshold that is no edge of the bins: its score is estimated (log-linear inside a bin)."
-            )
-    return scores | {"params": params(data), "params_weights": params_weights(data), "params_live": params_live(data)}
 
 
 def _own_accuracy(location: Location, name: str) -> str:

@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from sweetgrad.flows.cli.common import (
+from sweetgrad.flows.cli.common import only_profile, split_names
+from sweetgrad.flows.cli.options import (
     ActivationsOption,
     DataDirOption,
     MomentsOption,
@@ -13,7 +14,6 @@ from sweetgrad.flows.cli.common import (
     SchedulerOption,
     SpaceFileOption,
     StoreArgument,
-    only_profile,
 )
 from sweetgrad.flows.cli.terminal import Terminal
 
@@ -49,7 +49,7 @@ def estimate(
     summary = run_estimate(
         store,
         profile or only_profile(store),
-        estimators=[name.strip() for name in estimators.split(",") if name.strip()],
+        estimators=split_names(estimators),
         moments=moments,
         activations=activations,
         archs=archs,

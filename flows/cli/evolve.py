@@ -10,19 +10,16 @@ from rich.markup import escape
 
 from sweetgrad.analysis import IntervalGrid
 from sweetgrad.analysis.figures import plot_cells
-from sweetgrad.flows.cli.common import (
+from sweetgrad.flows.cli.common import locate, parse_interval, read_options, tell_if_estimated
+from sweetgrad.flows.cli.options import (
     DataDirOption,
     DeviceOption,
     NewStoreArgument,
     SpaceOption,
     SplitOption,
     StorageOption,
-    locate,
-    parse_interval,
-    plain_table,
-    read_options,
-    tell_if_estimated,
 )
+from sweetgrad.flows.cli.tables import plain_table
 from sweetgrad.flows.cli.terminal import Terminal
 from sweetgrad.store.benchmarks.surrogates import OnnxSurrogate
 

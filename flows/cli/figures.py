@@ -12,7 +12,8 @@ from sweetgrad.analysis.figures import FIGURES, open_source
 from sweetgrad.analysis.figures import figure as draw
 from sweetgrad.analysis.intervals import IntervalGrid
 from sweetgrad.analysis.report import report as write_report
-from sweetgrad.flows.cli.common import (
+from sweetgrad.flows.cli.common import locate, only_profile, parse_interval, split_names
+from sweetgrad.flows.cli.options import (
     AccuracyOption,
     MaxOption,
     MinOption,
@@ -20,11 +21,8 @@ from sweetgrad.flows.cli.common import (
     SplitOption,
     StorageOption,
     StoreArgument,
-    locate,
-    only_profile,
-    parse_interval,
-    plain_table,
 )
+from sweetgrad.flows.cli.tables import plain_table
 from sweetgrad.flows.cli.terminal import Terminal
 from sweetgrad.store import Location, NotAStoreError, list_profiles, open_accuracy
 
@@ -93,7 +91,7 @@ def report(
     storage_option: StorageOption = None,
 ) -> None:
     """Write one HTML file that says what a store holds and what follows from it; it loads nothing from anywhere."""
-    chosen = None if profiles is None else [part.strip() for part in profiles.split(",") if part.strip()]
+    chosen = None if profiles is None else split_names(profiles)
     location = locate(store, storage_option)
     if accuracy is not None:
         _require_accuracy(location, accuracy, list_profiles(location) if chosen is None else chosen)

@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from sweetgrad.flows.cli.common import (
+from sweetgrad.flows.cli.common import locate, read_options, split_names
+from sweetgrad.flows.cli.options import (
     ActivationsOption,
     ArchsOption,
     ClusterOption,
@@ -18,8 +19,6 @@ from sweetgrad.flows.cli.common import (
     SpaceOption,
     StorageOption,
     WorkersOption,
-    locate,
-    read_options,
 )
 from sweetgrad.flows.cli.terminal import Terminal
 
@@ -85,7 +84,7 @@ def profile(
         workers=workers,
         scheduler=scheduler,
         cluster=cluster,
-        estimators=[name.strip() for name in estimators.split(",") if name.strip()],
+        estimators=split_names(estimators),
         moments=moments,
         activations=activations,
         retry_failed=retry_failed,

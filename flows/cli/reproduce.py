@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from sweetgrad.analysis.reproduction import reproduction_page
-from sweetgrad.flows.cli.common import PageOption, StorageOption, StoresArgument, locate, show_page
+from sweetgrad.flows.cli.common import locate, show_page
+from sweetgrad.flows.cli.options import PageOption, StorageOption, StoresArgument
 
 __all__ = ["reproduce"]
 

@@ -14,7 +14,10 @@ from rich.table import Table
 
 from sweetgrad.analysis import IntervalGrid, plot_layers
 from sweetgrad.analysis.layers import SWEET_INTERVAL
-from sweetgrad.flows.cli.common import MaxOption, MinOption, SplitOption, parse_interval, plain_table
+from sweetgrad.analysis.sweetness import ties_kept
+from sweetgrad.flows.cli.common import parse_interval
+from sweetgrad.flows.cli.options import DataDirOption, MaxOption, MinOption, SplitOption
+from sweetgrad.flows.cli.tables import plain_table
 from sweetgrad.flows.cli.terminal import Terminal
 
 __all__ = ["score"]
@@ -49,9 +52,7 @@ def score(
             help="Real images instead: digits, cifar10, cifar100, imagenet16-120, or your own.", show_default=False
         ),
     ] = None,
-    data_dir: Annotated[
-        Path | None, typer.Option(help="Folder with the files of the data set.", show_default=False)
-    ] = None,
+    data_dir: DataDirOption = None,
     download: Annotated[
         bool, typer.Option("--download", help="Fetch CIFAR from its official address into DATA_DIR.")
     ] = False,
@@ -138,7 +139,7 @@ def _print_sweetness(console: Console, layers: xr.Dataset) -> None:
         console.print("Sweetness needs two layers to compare.")
         return
     by_interval = layers["grid_sweetness"].values
-    best = int(np.argmax(np.round(by_interval, 12)))  # the lowest on a tie, as in Algorithm 1
+    best = int(np.argmax(ties_kept(by_interval)))
     console.print(
         f"Sweetness of {escape(layers.attrs['interval'])}, how steadily its share grows with depth: "
         f"{layers['sweetness'].item():+.2f}. Largest: {escape(str(layers['interval'].values[best]))} with "

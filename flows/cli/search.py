@@ -23,17 +23,9 @@ from sweetgrad.analysis.search import (
     search_table,
     trajectories,
 )
-from sweetgrad.flows.cli.common import (
-    ProfileArgument,
-    SplitOption,
-    StorageOption,
-    StoreArgument,
-    locate,
-    open_selected,
-    parse_interval,
-    plain_table,
-    tell_if_estimated,
-)
+from sweetgrad.flows.cli.common import locate, open_selected, parse_interval, tell_if_estimated
+from sweetgrad.flows.cli.options import ProfileArgument, SplitOption, StorageOption, StoreArgument
+from sweetgrad.flows.cli.tables import plain_table
 from sweetgrad.flows.cli.terminal import Terminal
 from sweetgrad.store import open_accuracies
 from sweetgrad.store.estimators import open_estimators

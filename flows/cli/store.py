@@ -8,7 +8,9 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
-from sweetgrad.flows.cli.common import StorageOption, StoreArgument, locate, plain_table
+from sweetgrad.flows.cli.common import locate
+from sweetgrad.flows.cli.options import StorageOption, StoreArgument
+from sweetgrad.flows.cli.tables import plain_table
 from sweetgrad.flows.cli.terminal import Terminal
 from sweetgrad.store import (
     collect_trainings,

@@ -6,13 +6,8 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from sweetgrad.flows.cli.common import (
-    DataDirOption,
-    DeviceOption,
-    ProfileArgument,
-    StoreArgument,
-    only_profile,
-)
+from sweetgrad.flows.cli.common import only_profile
+from sweetgrad.flows.cli.options import DataDirOption, DeviceOption, ProfileArgument, StoreArgument
 from sweetgrad.flows.cli.terminal import Terminal
 
 __all__ = ["supernet"]

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from sweetgrad.flows.cli.common import (
+from sweetgrad.flows.cli.common import locate, read_options
+from sweetgrad.flows.cli.options import (
     ArchsOption,
     ClusterOption,
     DataDirOption,
@@ -17,8 +18,6 @@ from sweetgrad.flows.cli.common import (
     SpaceOption,
     StorageOption,
     WorkersOption,
-    locate,
-    read_options,
 )
 from sweetgrad.flows.cli.terminal import Terminal
 from sweetgrad.store import Location

@@ -7,8 +7,8 @@ import pytest
 from rich.console import Console
 
 from sweetgrad.flows import estimate, profile
-from sweetgrad.flows.artifacts import profile_command
 from sweetgrad.flows.inputs import find_table
+from sweetgrad.flows.summary import profile_command
 from sweetgrad.profiling import load_batch, load_space, make_spec, profile_architectures
 from sweetgrad.profiling.spaces.nds import NdsPnas
 from sweetgrad.store import SpecMismatchError, open_estimators, open_profile, verify

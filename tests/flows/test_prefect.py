@@ -20,7 +20,8 @@ from prefect.states import Cancelling
 from rich.console import Console
 
 from sweetgrad.flows import deployment, handout, profile
-from sweetgrad.flows.artifacts import Ending, artifact_key, summary_markdown
+from sweetgrad.flows.artifacts import artifact_key
+from sweetgrad.flows.summary import Ending, summary_markdown
 from sweetgrad.profiling import load_batch, load_space, make_spec, profile_architectures
 from sweetgrad.store import (
     Shard,

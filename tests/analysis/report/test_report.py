@@ -10,7 +10,7 @@ import pytest
 
 from sweetgrad.analysis import IntervalGrid, best_interval, rank_correlation, score
 from sweetgrad.analysis.report import collect, render, report
-from sweetgrad.analysis.report.content import _inner_svg
+from sweetgrad.analysis.report.pictures import _inner_svg
 from sweetgrad.store import NotAStoreError, ProfileSpec, create_profile, open_accuracy, open_profile, open_store
 
 pytest.importorskip("matplotlib")

@@ -16,18 +16,20 @@ from prefect.states import Cancelled, Completed
 from prefect.task_runners import ThreadPoolTaskRunner
 from rich.console import Console
 
-from sweetgrad.flows.artifacts import Ending, shown_in_prefect, summary_markdown
-from sweetgrad.flows.handout import MAX_SHARDS_IN_FLIGHT, Others, Work, Workers, num_rows
+from sweetgrad.flows.artifacts import shown_in_prefect
+from sweetgrad.flows.handout import MAX_SHARDS_IN_FLIGHT, Others, Workers
 from sweetgrad.flows.interrupt import draining
 from sweetgrad.flows.progress import progress_bar
+from sweetgrad.flows.summary import Ending, summary_markdown
+from sweetgrad.flows.work import Work, num_rows
 from sweetgrad.store import Shard
 
-__all__ = ["profile_flow"]
+__all__ = ["shard_flow"]
 
 _LOOK_EVERY_S = 2.0
 
 
-def profile_flow(
+def shard_flow(
     run: Work, shards: Sequence[Shard], *, client: distributed.Client, console: Console, watched: bool
 ) -> tuple[int, int]:
     """Run shards on a Dask cluster, as a Prefect flow, and finish (a profile is stamped).
@@ -98,11 +100,8 @@ def _measure(
     ending = Ending(num_left=total)
 
     def summary() -> str:
-        ending.num_done, ending.num_workers, ending.seconds = (
-            workers.num_done,
-            workers.count(),
-            time.monotonic() - start,
-        )
+        ending.num_done, ending.num_workers = workers.num_done, workers.count()
+        ending.seconds = time.monotonic() - start
         return summary_markdown(run.store, run.name, ending, command=run.command)
 
     with (
@@ -118,7 +117,7 @@ def _measure(
             ):
                 while shards and not stop.is_set():
                     free, expired = others.leave_out(shards)
-                    workers.profile(free, expired)
+                    workers.run(free, expired)
                     if not free:
                         stop.wait(_LOOK_EVERY_S)
                     shards = run.shards_to_do()
