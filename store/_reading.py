@@ -41,5 +41,5 @@ def read_array(
         part = "" if shard is None else f", rows {shard.start} to {shard.stop - 1} (shard {shard.index})"
         repair = f"`sweetgrad verify {location} --repair` clears it; the next `sweetgrad profile` makes it again."
         raise CorruptShardError(
-            f"{location}: {group.path}/{variable}{part} cannot be decoded ({error}). {advice or repair}"
+            f"{location}: {group.path}/{variable}{part} cannot be decoded ({str(error).rstrip('.')}). {advice or repair}"
         ) from error
