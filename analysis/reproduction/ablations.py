@@ -10,11 +10,11 @@ from sweetgrad.analysis.reproduction.tables import (
     OUTSIDE,
     SEED,
     Ranking,
+    Rankings,
     beside_paper,
     choice_remark,
     correlation_cell,
     default_profile,
-    rank_sweet_gradient,
 )
 
 __all__ = ["table_5"]
@@ -22,36 +22,31 @@ __all__ = ["table_5"]
 _NUM_ARCHS = (100, 150, 200, 300)
 
 
-def table_5(measured: list[Labelled], *, bootstrap: int) -> Iterator[str]:
+def table_5(measured: list[Labelled], rank: Rankings) -> Iterator[str]:
     """Blocks of Markdown: what the choice of the interval does under other splits, architectures, batch sizes and seeds."""
     default = default_profile(measured)
-    profile, accuracy = default.with_accuracy()
     paper = default.dataset == "cifar10"
     title = default.dataset_title
     table = "Table 5: " if default.dataset in DATASETS else ""
 
-    splits = {split: rank_sweet_gradient(profile, accuracy, split=split, bootstrap=bootstrap) for split in range(2, 6)}
+    splits = {split: rank(default, split=split) for split in range(2, 6)}
     yield f"### {table}{title}, intervals in a decade"
     yield _rankings("split", splits, SPLITS if paper else {})
 
     counts = [count for count in _NUM_ARCHS if count <= default.info.status.num_ok]
-    choices = {count: rank_sweet_gradient(profile, accuracy, num_archs=count, bootstrap=bootstrap) for count in counts}
+    choices = {count: rank(default, num_archs=count) for count in counts}
     if choices:
         yield f"### {table}{title}, number of architectures that choose the interval"
         yield _rankings("architectures", choices, {})
 
     of_seed = {each.info.spec.batch_size: each for each in measured if each.info.spec.seed == SEED}
     if len(of_seed) > 1:
-        sizes = {
-            size: rank_sweet_gradient(*of_seed[size].with_accuracy(), bootstrap=bootstrap) for size in sorted(of_seed)
-        }
+        sizes = {size: rank(of_seed[size]) for size in sorted(of_seed)}
         yield f"### {table}{title}, batch size"
         yield _rankings("batch", sizes, BATCH_SIZES if paper else {})
     of_batch = {each.info.spec.seed: each for each in measured if each.info.spec.batch_size == BATCH_SIZE}
     if len(of_batch) > 1:
-        seeds = {
-            seed: rank_sweet_gradient(*of_batch[seed].with_accuracy(), bootstrap=bootstrap) for seed in sorted(of_batch)
-        }
+        seeds = {seed: rank(of_batch[seed]) for seed in sorted(of_batch)}
         yield f"### {title}, seed of the batch and of the initialisation"
         yield _rankings("seed", seeds, {})
 

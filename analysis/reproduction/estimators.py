@@ -10,7 +10,7 @@ from sweetgrad.analysis.correlation import rank_correlation
 from sweetgrad.analysis.labels import Labelled
 from sweetgrad.analysis.markdown import markdown_table, with_interval
 from sweetgrad.analysis.reproduction.published import NAS_BENCH_201_ARCHS, REMARKS, TABLE_1
-from sweetgrad.analysis.reproduction.tables import OUTSIDE, correlation_cell, difference, rank_sweet_gradient
+from sweetgrad.analysis.reproduction.tables import OUTSIDE, Rankings, correlation_cell, difference
 from sweetgrad.analysis.rows import measured_rows
 from sweetgrad.store import open_accuracy
 
@@ -22,11 +22,11 @@ _DARTS = (
 )
 
 
-def table_1(measured: Labelled, *, bootstrap: int) -> Iterator[str]:
+def table_1(measured: Labelled, rank: Rankings, *, bootstrap: int) -> Iterator[str]:
     """Blocks of Markdown: the estimators of one profile, the paper's figures beside them, and why they differ."""
     profile, accuracy = measured.with_accuracy()
     spec = measured.info.spec
-    ranking = rank_sweet_gradient(profile, accuracy, bootstrap=bootstrap)
+    ranking = rank(measured)
     best, runner_up = ranking.best, ranking.runner_up
     published = TABLE_1.get(spec.space, {}).get(spec.dataset, {})
     scores = open_estimator_scores(measured.store, measured.name, profile, best)

@@ -13,7 +13,7 @@ from sweetgrad.analysis.reproduction.ablations import table_5
 from sweetgrad.analysis.reproduction.estimators import table_1
 from sweetgrad.analysis.reproduction.published import INITIAL_LOSS, TABLE_1
 from sweetgrad.analysis.reproduction.search import search_section
-from sweetgrad.analysis.reproduction.tables import SEED, beside_paper, default_profile, rank_sweet_gradient
+from sweetgrad.analysis.reproduction.tables import SEED, Rankings, beside_paper, default_profile
 from sweetgrad.analysis.reproduction.trained import PAPER_BATCH_SIZE, Trained, table_6
 from sweetgrad.store import Location, open_accuracies, open_estimators
 from sweetgrad.store.estimators import open_trainings
@@ -54,24 +54,25 @@ def reproduction_page(stores: Iterable[Location], *, bootstrap: int = 1000) -> s
             f"expected a profile with trained accuracies of its data set, and there is none in {', '.join(map(str, stores))}: "
             "run `sweetgrad accuracy import` first"
         )
+    rank = Rankings(bootstrap=bootstrap)
     blocks = [
         _INTRODUCTION,
         f"```console\n$ sweetgrad reproduce {file_names(stores)} --out reproduction.md\n```",
-        _summary(measured, bootstrap=bootstrap),
+        _summary(measured, rank, bootstrap=bootstrap),
     ]
     for space in dict.fromkeys(each.info.spec.space for each in measured):
-        blocks += _space([each for each in measured if each.info.spec.space == space], bootstrap=bootstrap)
+        blocks += _space([each for each in measured if each.info.spec.space == space], rank, bootstrap=bootstrap)
     return "\n\n".join([*blocks, _profiles(measured)]) + "\n"
 
 
-def _summary(measured: list[Labelled], *, bootstrap: int) -> str:
+def _summary(measured: list[Labelled], rank: Rankings, *, bootstrap: int) -> str:
     """Sweet Gradient and the number of parameters, of every space and data set."""
     rows = []
     for kin in dict.fromkeys(each.kin for each in measured):
         chosen = default_profile([each for each in measured if each.kin == kin])
         profile, accuracy = chosen.with_accuracy()
         published = TABLE_1.get(kin[0], {}).get(kin[1], {})
-        sweet = rank_sweet_gradient(profile, accuracy, bootstrap=bootstrap).correlation
+        sweet = rank(chosen).correlation
         parameters = rank_correlation(params(profile), accuracy, bootstrap=bootstrap)
         rows.append(
             [
@@ -85,15 +86,15 @@ def _summary(measured: list[Labelled], *, bootstrap: int) -> str:
     return f"Spearman correlation with accuracy after training:\n\n{markdown_table(header, rows)}"
 
 
-def _space(measured: list[Labelled], *, bootstrap: int) -> Iterator[str]:
+def _space(measured: list[Labelled], rank: Rankings, *, bootstrap: int) -> Iterator[str]:
     space = measured[0].info.spec.space
     yield f"## {measured[0].space_title}"
     datasets = dict.fromkeys(each.dataset for each in measured)
     for dataset in sorted(datasets, key=lambda name: name not in TABLE_1.get(space, {})):
         of_dataset = [each for each in measured if each.dataset == dataset]
-        yield from table_1(default_profile(of_dataset), bootstrap=bootstrap)
+        yield from table_1(default_profile(of_dataset), rank, bootstrap=bootstrap)
         if space == "nas-bench-201":
-            yield from table_5(of_dataset, bootstrap=bootstrap)
+            yield from table_5(of_dataset, rank)
             yield from _table_6(of_dataset, bootstrap=bootstrap)
     if space == "nas-bench-201":
         yield from _initial_loss(measured)

@@ -18,6 +18,7 @@ __all__ = [
     "OUTSIDE",
     "SEED",
     "Ranking",
+    "Rankings",
     "beside_paper",
     "choice_remark",
     "correlation_cell",
@@ -40,6 +41,23 @@ class Ranking:
     best: BestInterval
     correlation: RankCorrelation
     runner_up: RankCorrelation
+
+
+class Rankings:
+    """`rank_sweet_gradient` of labelled profiles, each choice ranked once: several tables of a page show the same."""
+
+    def __init__(self, *, bootstrap: int) -> None:
+        self._bootstrap = bootstrap
+        self._known: dict[tuple[str, str, int, int], Ranking] = {}
+
+    def __call__(self, measured: Labelled, *, split: int = 2, num_archs: int = 100) -> Ranking:
+        """As `rank_sweet_gradient`, by Spearman's correlation."""
+        key = (str(measured.store), measured.name, split, num_archs)
+        if key not in self._known:
+            self._known[key] = rank_sweet_gradient(
+                *measured.with_accuracy(), split=split, num_archs=num_archs, bootstrap=self._bootstrap
+            )
+        return self._known[key]
 
 
 def rank_sweet_gradient(
