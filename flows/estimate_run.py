@@ -124,9 +124,7 @@ def estimate(
 def _space_of(spec: ProfileSpec, archs: list[str], table: str | Path | None) -> SearchSpace:
     """The space of a profile with these architectures: its own list as far as the profile has grown, or what a search came to."""
     options = dict(spec.space_options)
-    space = load_space(spec.space, table=table, options=options)
-    if spec.variant == searched_variant(space.variant):
-        return SearchedSpace(space, archs)
     if table is None and getattr(registry.load("spaces", spec.space), "open_ended", False):
-        return load_space(spec.space, table=table, options={**options, "num_archs": len(archs)})
-    return space
+        options["num_archs"] = len(archs)
+    space = load_space(spec.space, table=table, options=options)
+    return SearchedSpace(space, archs) if spec.variant == searched_variant(space.variant) else space

@@ -10,6 +10,7 @@ from typing import Any
 from prefect.settings import PREFECT_API_URL
 from rich.console import Console
 
+from sweetgrad.flows.cluster import open_client
 from sweetgrad.flows.cluster_config import ClusterConfig, read_cluster_config
 from sweetgrad.flows.inputs import check_workers, find_table, resolve_device
 from sweetgrad.flows.provenance import provenance
@@ -203,7 +204,7 @@ def run_on_workers(
         f"{run.name}: {num_rows(shards)} of {len(run.rows)} architectures to profile, in {len(shards)} shards."
     )
     watched = PREFECT_API_URL.value() is not None  # nobody looks at the server that we start for the run
-    with started(
+    opening = open_client(
         scheduler=scheduler,
         cluster=cluster,
         store=run.store,
@@ -211,7 +212,8 @@ def run_on_workers(
         num_workers=workers,
         num_shards=len(shards),
         console=console,
-    ) as client:
+    )
+    with started(opening, console=console) as client:
         return shard_flow(run, shards, client=client, console=console, watched=watched)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
+from sweetgrad.flows.cluster import open_client
 from sweetgrad.flows.cluster_config import read_cluster_config
 from sweetgrad.flows.inputs import check_label, check_workers, find_table, resolve_device
 from sweetgrad.flows.provenance import provenance
@@ -181,7 +182,7 @@ def train(
         facts = provenance(device=device, data_source=dataset, arch_order=getattr(search_space, "order", "built in"))
         for run, _ in todo:
             record_training_run(location, run.name, facts)
-        with started(
+        opening = open_client(
             scheduler=scheduler,
             cluster=config,
             store=location,
@@ -189,7 +190,8 @@ def train(
             num_workers=workers,
             num_shards=max(len(shards) for _, shards in todo),
             console=console,
-        ) as client:
+        )
+        with started(opening, console=console) as client:
             for run, shards in todo:
                 if num_left:
                     num_left += num_rows(shards)
