@@ -141,6 +141,10 @@ class StoreInfo:
     profiles: tuple[ProfileInfo, ...]
     accuracies: tuple[AccuracyInfo, ...]
 
+    def profile(self, name: str) -> ProfileInfo:
+        """The profile of this name; ``KeyError`` if there is none."""
+        return {each.status.name: each for each in self.profiles}[name]
+
 
 def status(location: Location, *, storage_options: dict[str, Any] | None = None) -> list[ProfileStatus]:
     """How far every profile of a store is, by name. Reads the small array ``status``, and messages where something failed.

@@ -70,7 +70,7 @@ class Source:
 
         Raises ``CorruptShardError`` where something that is read into memory is damaged.
         """
-        profile = open_profile(self.location, self.name, chunks=None).isel(arch=self._rows)
+        profile = self._whole.isel(arch=self._rows)
         if profile.nbytes > _IN_MEMORY_BYTES:
             return profile
         try:
@@ -83,13 +83,17 @@ class Source:
     @cached_property
     def _rows(self) -> slice | NDArray[np.int64]:
         """Where they stand."""
-        return as_slice(measured_rows(open_profile(self.location, self.name, chunks=None)))
+        return as_slice(measured_rows(self._whole))
+
+    @cached_property
+    def _whole(self) -> xr.Dataset:
+        return open_profile(self.location, self.name, chunks=None)
 
     @cached_property
     def activations(self) -> xr.Dataset | None:
         """Histograms of activations, lazily; None where there are none of any architecture."""
-        profile = next(each for each in self.store.profiles if each.status.name == self.name)
-        if not any(each.name == ACTIVATIONS and each.num_ok for each in profile.estimators):
+        estimators = self.store.profile(self.name).estimators
+        if not any(each.name == ACTIVATIONS and each.num_ok for each in estimators):
             return None
         return open_activations(self.location, self.name)
 
@@ -195,7 +199,7 @@ def open_source(
     """
     open_profile(location, name, chunks=None)  # says which profiles there are where there is no such one
     store = store or info(location)
-    profile = next(each for each in store.profiles if each.status.name == name)
+    profile = store.profile(name)
     accuracy = accuracy or own_accuracy(location, store, profile)
     opened = {} if opened is None else opened
     opened[name] = Source(location, store, name, profile.spec, accuracy, grid, interval, bootstrap, opened)

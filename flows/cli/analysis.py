@@ -186,7 +186,7 @@ def _show_estimators(compared: xr.Dataset, trainings: Mapping[str, Mapping[str, 
 def _own_accuracy(location: Location, name: str) -> str:
     """The accuracy to compare a profile with where nobody says."""
     store = info(location)
-    profile = next(each for each in store.profiles if each.status.name == name)
+    profile = store.profile(name)
     space, dataset = profile.spec.space, profile.spec.dataset
     found = own_accuracy(location, store, profile)
     if found is None:

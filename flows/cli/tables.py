@@ -7,10 +7,11 @@ from rich.measure import Measurement
 from rich.table import Column, Table
 from rich.text import Text
 
+from sweetgrad.flows.cli.terminal import UNFOLDED
+
 __all__ = ["plain_table"]
 
 _MIN_FOLDED = 16
-_MAX_WIDTH = 10_000
 
 
 class _WholeTable(Table):
@@ -18,7 +19,7 @@ class _WholeTable(Table):
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Render as wide as the columns that do not fold need, and `_MIN_FOLDED` for each that does."""
-        natural = Measurement.get(console, options.update(max_width=_MAX_WIDTH), self).maximum
+        natural = Measurement.get(console, options.update(max_width=UNFOLDED), self).maximum
         spare = sum(max(0, _width(column) - _MIN_FOLDED) for column in self.columns if not column.no_wrap)
         yield from super().__rich_console__(console, options.update(max_width=max(options.max_width, natural - spare)))
 

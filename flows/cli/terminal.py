@@ -7,9 +7,10 @@ from typing import Any
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-__all__ = ["Terminal"]
+__all__ = ["UNFOLDED", "Terminal"]
 
-_UNFOLDED = 10_000
+UNFOLDED = 10_000
+"""Columns in which no line folds."""
 
 # Escape sequences can hide lines, set titles, or type; marks of direction can show a name as another one.
 _CONTROLS = [*range(9), *range(11, 32), *range(0x7F, 0xA0)]
@@ -23,7 +24,7 @@ class Terminal(Console):
     def __init__(self, *, stderr: bool = False, soft_wrap: bool = False, **options: Any) -> None:
         super().__init__(stderr=stderr, soft_wrap=soft_wrap, highlight=False, **options)
         if not self.is_terminal and "COLUMNS" not in os.environ:
-            self.width = _UNFOLDED  # a file or another program, which want a command on one line and a row on one line
+            self.width = UNFOLDED  # a file or another program, which want a command on one line and a row on one line
 
     def print(self, *objects: Any, **options: Any) -> None:
         """Print; a line that is longer than the terminal is left to it, never cut."""
