@@ -11,6 +11,8 @@ from typing import Any
 
 from distributed.deploy.cluster import Cluster
 
+from sweetgrad.store.packages import how_to_install
+
 __all__ = ["KINDS", "ClusterConfig", "read_cluster_config"]
 
 #: Batch systems by name, and the class of dask-jobqueue that submits to each.
@@ -158,7 +160,7 @@ def _load_class(class_path: str, *, where: str) -> Any:
         with _signal_handlers_kept():
             module = import_module(module_name)
     except ModuleNotFoundError as error:
-        hint = "pip install 'sweetgrad[cluster]'" if module_name.startswith("dask_jobqueue") else "install it here"
+        hint = how_to_install("cluster") if module_name.startswith("dask_jobqueue") else "install it here"
         raise ModuleNotFoundError(
             f"{where}: {class_path} needs the module {error.name}, which is not there: {hint}"
         ) from error

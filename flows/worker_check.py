@@ -10,6 +10,7 @@ import torch
 from distributed import Client
 
 from sweetgrad.store import Location
+from sweetgrad.store.packages import how_to_install
 
 __all__ = ["check_workers", "threads_problem"]
 
@@ -113,7 +114,7 @@ def _software_problem(found: Any) -> str:
     if isinstance(found, BaseException):
         return f"it did not answer: {type(found).__name__}: {found}"
     if "missing" in found:
-        return f"{found['missing']}: install 'sweetgrad[profile]' {version('sweetgrad')} there"
+        return f"{found['missing']}: {how_to_install('profile')}, and install sweetgrad {version('sweetgrad')} there"
     if found["sweetgrad"] != version("sweetgrad"):
         return (
             f"it has sweetgrad {found['sweetgrad']}, this machine has {version('sweetgrad')}: install the same version"

@@ -16,6 +16,7 @@ from sweetgrad.store._accuracy_merge import DIMS
 from sweetgrad.store._arrays import compressor
 from sweetgrad.store.access import Location, is_remote
 from sweetgrad.store.errors import CorruptShardError
+from sweetgrad.store.redaction import redacted_facts
 from sweetgrad.store.root import consolidate, now
 from sweetgrad.store.schema import Variable
 
@@ -69,13 +70,15 @@ def selectors(table: xr.Dataset) -> Iterator[str]:
 
 def source_entry(source: str, table: pd.DataFrame) -> dict[str, Any]:
     """What the attribute ``sources`` keeps of a table."""
-    return {
-        "source": source,
-        "sha256": table.attrs.get("sha256") or _sha256(table),
-        "imported": now(),
-        "rows": len(table),
-        **({"settings": table.attrs["settings"]} if "settings" in table.attrs else {}),
-    }
+    return redacted_facts(
+        {
+            "source": source,
+            "sha256": table.attrs.get("sha256") or _sha256(table),
+            "imported": now(),
+            "rows": len(table),
+            **({"settings": table.attrs["settings"]} if "settings" in table.attrs else {}),
+        }
+    )
 
 
 def replace_table(root: zarr.Group, location: Location, space: str, table: xr.Dataset) -> None:

@@ -1,5 +1,7 @@
 """The errors of a store in the wrong state; what a caller can fix in a call is a ``ValueError``."""
 
+from sweetgrad.store.redaction import redacted
+
 __all__ = [
     "ClaimedError",
     "CorruptShardError",
@@ -13,7 +15,10 @@ __all__ = [
 
 
 class StoreError(Exception):
-    """A store is not in the state that the call needs."""
+    """A store is not in the state that the call needs. Its message holds no credentials, whatever URL is in it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(redacted(message))
 
 
 class NotAStoreError(StoreError):

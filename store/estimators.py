@@ -12,6 +12,7 @@ from sweetgrad.store._groups import estimator_groups, profile_group
 from sweetgrad.store.access import Location, ignore_leftovers, open_root, with_options
 from sweetgrad.store.errors import CorruptShardError, NotAStoreError
 from sweetgrad.store.profiles import open_profile
+from sweetgrad.store.redaction import redacted_facts
 from sweetgrad.store.root import editing
 from sweetgrad.store.schema import STATUS, Variable
 
@@ -121,7 +122,7 @@ def record_training(location: Location, name: str, estimator: str, training: Map
     create_estimators(location, name, [estimator])
     with editing(location) as root:
         group = profile_group(root, name, location)
-        group[f"estimators/{estimator}"].attrs["training"] = dict(training)
+        group[f"estimators/{estimator}"].attrs["training"] = redacted_facts(dict(training))
 
 
 def open_trainings(location: Location, name: str) -> dict[str, dict[str, Any]]:

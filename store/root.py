@@ -11,12 +11,22 @@ from typing import Any
 import zarr
 from zarr.errors import ZarrUserWarning
 
-from sweetgrad.store.access import Location, is_remote, open_root, require_readable, zarr_store
+from sweetgrad.store.access import Location, ignore_leftovers, is_remote, open_root, require_readable, zarr_store
 from sweetgrad.store.claims import exclusively
 from sweetgrad.store.errors import NotAStoreError
+from sweetgrad.store.redaction import redacted_facts
 from sweetgrad.store.schema import FORMAT_VERSION
 
-__all__ = ["append_run", "consolidate", "create_root", "create_store", "editing", "now", "refuse_file"]
+__all__ = [
+    "append_run",
+    "consolidate",
+    "create_root",
+    "create_store",
+    "editing",
+    "now",
+    "redact_attributes",
+    "refuse_file",
+]
 
 
 def create_store(location: Location) -> None:
@@ -85,7 +95,17 @@ def consolidate(root: zarr.Group, path: str = "") -> None:
 
 def append_run(group: zarr.Group, facts: Mapping[str, Any]) -> None:
     """Append JSON-ready facts about a run that is about to write to a group to its attribute ``runs``, with the time."""
-    group.attrs["runs"] = [*group.attrs["runs"], {"started": now(), **facts}]  # type: ignore[misc]
+    group.attrs["runs"] = [*group.attrs["runs"], {"started": now(), **redacted_facts(facts)}]  # type: ignore[misc]
+
+
+def redact_attributes(root: zarr.Group) -> None:
+    """Take credentials out of the attributes of all groups: a store that an older version wrote may hold some."""
+    with ignore_leftovers():
+        groups = [root, *(member for _, member in root.members(max_depth=None) if isinstance(member, zarr.Group))]
+    for group in groups:
+        before = dict(group.attrs)
+        if (after := redacted_facts(before)) != before:
+            group.update_attributes(after)
 
 
 def now() -> str:

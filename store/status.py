@@ -21,6 +21,7 @@ from sweetgrad.store.access import (
     open_root,
     with_options,
 )
+from sweetgrad.store.redaction import redacted
 from sweetgrad.store.schema import STATUS
 from sweetgrad.store.spec import ProfileSpec
 
@@ -191,7 +192,7 @@ def _info(root: zarr.Group, location: Location, name: str | None) -> StoreInfo:
     spaces = [path for path, _ in child_groups(root)] if name is None else [profiles[0].spec.space]
     tables = {space: load_table(root, location, space) for space in spaces}
     return StoreInfo(
-        location=str(location),
+        location=redacted(location),
         attributes=dict(root.attrs),
         num_bytes=_size(location),
         profiles=profiles,

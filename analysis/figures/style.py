@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sweetgrad.analysis.intervals import as_threshold, format_threshold
+from sweetgrad.store.packages import how_to_install
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,7 +45,7 @@ def new_figure(width: float, height: float) -> "Figure":
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError("drawing needs matplotlib: pip install 'sweetgrad[plot]'") from error
+        raise ImportError(f"drawing needs matplotlib: {how_to_install('plot')}") from error
     # Not through pyplot: no window, no global state, nothing to close.
     return Figure(figsize=(width, height), layout="constrained", dpi=_DPI)
 

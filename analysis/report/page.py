@@ -10,6 +10,7 @@ from sweetgrad.analysis.intervals import IntervalGrid
 from sweetgrad.analysis.report.content import Progress, StoreReport, collect
 from sweetgrad.analysis.report.pictures import Picture
 from sweetgrad.store import Location
+from sweetgrad.store.packages import how_to_install
 
 __all__ = ["render", "report"]
 
@@ -58,7 +59,7 @@ def render(content: StoreReport) -> str:
         from jinja2 import Environment, StrictUndefined
         from markupsafe import Markup
     except ImportError as error:
-        raise ImportError("a report needs jinja2: pip install 'sweetgrad[plot]'") from error
+        raise ImportError(f"a report needs jinja2: {how_to_install('plot')}") from error
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
     def drawing(picture: Picture) -> Markup:

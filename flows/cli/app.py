@@ -25,6 +25,7 @@ from sweetgrad.flows.cli.supernet import supernet
 from sweetgrad.flows.cli.terminal import Terminal
 from sweetgrad.flows.cli.train import train
 from sweetgrad.store import StoreError
+from sweetgrad.store.packages import how_to_install
 
 __all__ = ["app", "main"]
 
@@ -89,7 +90,7 @@ def _text(error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError):
         package = (error.name or "").partition(".")[0]  # the first import may be of a module inside it
         if package in ("torch", "prefect", "distributed", "sklearn", "httpx"):
-            return f"this command needs {package}: pip install 'sweetgrad[profile]'"
+            return f"this command needs {package}: {how_to_install('profile')}"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
         return f"{error}. What was written before is safe: make room, then run the same command again to continue."
     if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and error.filename:

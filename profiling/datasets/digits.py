@@ -6,6 +6,7 @@ import numpy as np
 
 from sweetgrad.profiling.batches import Images
 from sweetgrad.profiling.datasets.splits import stratified_split
+from sweetgrad.store.packages import how_to_install
 
 __all__ = ["MEAN", "SD", "SPLIT_SIZES", "load_digits"]
 
@@ -40,7 +41,7 @@ def load_digits(data_dir: Path | None = None, *, seed: int = 42, download: bool 
         from sklearn import datasets
     except ImportError as error:
         raise ImportError(
-            "data set 'digits' comes with scikit-learn, which is not installed: pip install 'sweetgrad[profile]', "
+            f"data set 'digits' comes with scikit-learn, which is not installed: {how_to_install('profile')}, "
             "or take data set 'synthetic'"
         ) from error
     data = datasets.load_digits()

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from sweetgrad.profiling.batches import Images
 from sweetgrad.profiling.datasets._files import normalise
+from sweetgrad.store.packages import how_to_install
 
 __all__ = ["load_imagenet"]
 
@@ -58,9 +59,7 @@ def load_imagenet(data_dir: Path | None = None, *, seed: int = 42, download: boo
     try:
         import PIL.Image  # noqa: F401
     except ImportError as error:
-        raise ImportError(
-            "the data set imagenet needs pillow to read pictures: pip install 'sweetgrad[images]'"
-        ) from error
+        raise ImportError(f"the data set imagenet needs pillow to read pictures: {how_to_install('images')}") from error
     folder, classes = _find(data_dir)
     files: list[str] = []
     labels: list[int] = []

@@ -17,6 +17,7 @@ from sweetgrad.store.access._location import (
     making_sense,
     open_root,
     require_readable,
+    url_of,
     with_options,
     zarr_store,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "open_remote",
     "open_root",
     "require_readable",
+    "url_of",
     "with_options",
     "zarr_store",
 ]

@@ -28,7 +28,13 @@ def is_remote(location: Location) -> bool:
 
 def is_zip(location: Location) -> bool:
     """Whether the location is one zip file, here or at a URL."""
-    return str(location).startswith("zip:") or str(location).endswith(".zip")
+    path = str(location).partition("?")[0] if is_remote(location) else str(location)  # a signature may follow
+    return path.startswith("zip:") or path.endswith(".zip")
+
+
+def url_of(location: Location) -> str:
+    """The location as fsspec needs it: unlike ``str(location)`` with the credentials of a `RemoteStore`, so not for messages."""
+    return location.url if isinstance(location, RemoteStore) else str(location)
 
 
 def with_options(location: Location, storage_options: Mapping[str, Any] | None) -> Location:
@@ -44,7 +50,7 @@ def with_options(location: Location, storage_options: Mapping[str, Any] | None) 
     if not is_remote(location):
         raise ValueError(f"storage options ({', '.join(storage_options)}) are for URLs; {location} is a local path")
     before = location.storage_options if isinstance(location, RemoteStore) else {}
-    return RemoteStore(str(location), {**before, **storage_options})
+    return RemoteStore(url_of(location), {**before, **storage_options})
 
 
 def absolute(location: Location) -> Location:
@@ -79,7 +85,9 @@ def zarr_store(location: Location, *, read_only: bool = True) -> Store:
         remote = RemoteStore(f"zip::file://{Path(remote.url.removeprefix('zip://')).resolve()}", remote.storage_options)
     file = RemoteStore(remote.url.rpartition("::")[2], remote.storage_options)
     if is_zip(location) and remote.url in (f"zip::{file.url}", f"zip://::{file.url}", file.url):
-        folder, _, name = file.url.rpartition("/")
+        path, question, query = file.url.partition("?")  # a signature may hold slashes
+        folder, _, name = path.rpartition("/")
+        name = f"{name}{question}{query}"
         return guarded(RemoteZipStore(open_remote(RemoteStore(folder, file.storage_options), read_only=True), name))
     return guarded(open_remote(remote, read_only=read_only))
 

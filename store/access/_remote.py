@@ -12,6 +12,8 @@ from zarr.storage import FsspecStore, WrapperStore
 
 from sweetgrad.store.access._retry import persist, status_of
 from sweetgrad.store.errors import NotAStoreError, StoreError, UnreachableStoreError
+from sweetgrad.store.packages import how_to_install
+from sweetgrad.store.redaction import redacted, redacted_cause, secrets_of
 
 T = TypeVar("T")
 
@@ -20,6 +22,7 @@ READ_TIMEOUT_S = 60.0
 TRIES = 6
 PAUSE_S = 0.5
 """Defaults of the storage options ``connect_timeout``, ``read_timeout`` (for every wait for bytes), ``tries``, ``pause``."""
+_MAX_NUMBER = 1e9
 
 
 @dataclass(frozen=True)
@@ -39,15 +42,23 @@ class RemoteStore:
     >>> store = RemoteStore("s3://bucket/nb201.zarr", {"endpoint_url": "http://127.0.0.1:9000"})
     >>> str(store)
     's3://bucket/nb201.zarr'
+    >>> RemoteStore("https://me:pass@host/nb201.zarr?sig=0a1b2c")
+    RemoteStore('https://***@host/nb201.zarr?***')
     """
 
     url: str
-    # Kept out of repr(), which ends up in logs: options hold keys and secrets.
-    storage_options: Mapping[str, Any] = field(default_factory=dict, hash=False, repr=False)
+    storage_options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __str__(self) -> str:
-        """The URL, without the options."""
-        return self.url
+        """The URL, without the options and without the credentials in it: what messages and the history of a store show."""
+        return redacted(self.url)
+
+    def __repr__(self) -> str:
+        return f"RemoteStore({str(self)!r})"
+
+    def redacted(self, text: object) -> str:
+        """Text without the credentials in URLs, nor the secrets among the options."""
+        return redacted(text, secrets=secrets_of(self.storage_options))
 
 
 class AtMost(RangeByteRequest):
@@ -187,13 +198,28 @@ class PatientStore(WrapperStore[FsspecStore]):
             raise NotAStoreError(
                 f"{self._remote}: expected a place to write to, found no such bucket or folder ({error}). Make the bucket first, "
                 "or check its name."
-            ) from error
+            ) from redacted_cause(error, self._remote.redacted)
 
     async def _try(self, action: Callable[[int], Awaitable[T]], key: str) -> T:
         address = "address (endpoint_url)" if _is_s3(self._remote.url) else "address"
-        return await persist(
-            action, what=f"{self._remote}/{key}", address=address, tries=self._tries, pause_s=self._pause_s
-        )
+        try:
+            return await persist(
+                action,
+                what=f"{self._remote}/{key}",
+                address=address,
+                tries=self._tries,
+                pause_s=self._pause_s,
+                redact=self._remote.redacted,
+            )
+        except (StoreError, OSError, MemoryError):
+            raise
+        except Exception as error:
+            # Most options and addresses are looked at by libraries that are called with the first request.
+            raise StoreError(
+                f"{self._remote}: its address or its storage options were refused: "
+                f"{type(error).__name__}: {self._remote.redacted(error)}. Check both: storage options are KEY=VALUE pairs that the "
+                "file system of the URL knows, e.g. endpoint_url=http://127.0.0.1:9000."
+            ) from redacted_cause(error, self._remote.redacted)
 
 
 def open_remote(remote: RemoteStore, read_only: bool) -> PatientStore:
@@ -211,28 +237,55 @@ def open_remote(remote: RemoteStore, read_only: bool) -> PatientStore:
             f"{remote} can only be read: write to a folder or to an object store (s3://…), then serve that."
         )
     options = dict(remote.storage_options)
-    tries = int(options.pop("tries", TRIES))
-    if tries < 1:
-        raise ValueError(f"the storage option tries must be at least 1, got {tries}")
-    pause_s = float(options.pop("pause", PAUSE_S))
-    connect_s = float(options.pop("connect_timeout", CONNECT_TIMEOUT_S))
-    read_s = float(options.pop("read_timeout", READ_TIMEOUT_S))
+    _check_kinds(options)
+    tries = int(_pop_number(options, "tries", TRIES, at_least=1))
+    pause_s = _pop_number(options, "pause", PAUSE_S, at_least=0)
+    connect_s = _pop_number(options, "connect_timeout", CONNECT_TIMEOUT_S, at_least=0.001)
+    read_s = _pop_number(options, "read_timeout", READ_TIMEOUT_S, at_least=0.001)
     try:
         options = _with_limits(remote.url, options, connect_s, read_s)
         store = FsspecStore.from_url(remote.url, storage_options=options, read_only=read_only)
     except ImportError as error:
         raise ImportError(
-            f"{remote} needs a package that is not installed ({error}): pip install 'sweetgrad[cloud]'"
-        ) from error
-    except ValueError as error:  # a protocol that fsspec does not know, or an option of the wrong kind
+            f"{remote} needs a package that is not installed ({remote.redacted(error)}): {how_to_install('cloud')}"
+        ) from redacted_cause(error, remote.redacted)
+    except (ValueError, TypeError, AttributeError) as error:  # a protocol that fsspec does not know, or a wrong option
         raise ValueError(
             f"{remote}: expected a local path, or a URL such as s3://…, https://… or zip::https://… with options that it has: "
-            f"{error}"
-        ) from error
+            f"{remote.redacted(error)}"
+        ) from redacted_cause(error, remote.redacted)
     if _is_s3(remote.url):
         store.fs.retries = 1  # tries are counted in one place, so that their time is bounded
     store.path = store.path.rstrip("/")
     return PatientStore(store, remote, tries=tries, pause_s=pause_s)
+
+
+_KINDS: dict[str, tuple[type, str]] = {
+    "anon": (bool, "true or false"),
+    "client_kwargs": (Mapping, 'a table such as {"region_name": "eu-west-1"}'),
+    "config_kwargs": (Mapping, 'a table such as {"proxies": {}}'),
+    "endpoint_url": (str, "an address such as http://127.0.0.1:9000"),
+    "key": (str, "text"),
+    "secret": (str, "text"),
+    "token": (str, "text"),
+}
+"""Options whose values are of one kind, whatever the file system: a wrong one fails late, or means something else."""
+
+
+def _check_kinds(options: Mapping[str, Any]) -> None:
+    for key, (kind, expected) in _KINDS.items():
+        value = options.get(key)
+        if value is not None and not isinstance(value, kind):
+            got = type(value).__name__ if kind is str else repr(value)  # text may be a secret
+            raise ValueError(f"the storage option {key} must be {expected}, got {got}")
+
+
+def _pop_number(options: dict[str, Any], key: str, default: float, *, at_least: float) -> float:
+    value = options.pop(key, default)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not at_least <= value < _MAX_NUMBER:
+        raise ValueError(f"the storage option {key} must be a number, {at_least:g} or more, got {value!r}")
+    return float(value)
 
 
 def _with_limits(url: str, options: dict[str, Any], connect_s: float, read_s: float) -> dict[str, Any]:

@@ -3,19 +3,31 @@
 import asyncio
 import logging
 import random
+import re
 import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from sweetgrad.store.errors import StoreError, UnreachableStoreError
+from sweetgrad.store.redaction import redacted, redacted_cause
 
 T = TypeVar("T")
 
 _LONGEST_PAUSE_S = 10.0
+_MISTAKE = re.compile("Invalid|Unknown|Unsupported|Config|Profile|Param|NoRegion|NonHttp")
+"""How the names of errors of botocore and aiohttp begin that say that a request cannot be made, and not that it failed."""
 _logger = logging.getLogger(__name__)
 
 
-async def persist(action: Callable[[int], Awaitable[T]], *, what: str, address: str, tries: int, pause_s: float) -> T:
+async def persist(
+    action: Callable[[int], Awaitable[T]],
+    *,
+    what: str,
+    address: str,
+    tries: int,
+    pause_s: float,
+    redact: Callable[[str], str] = redacted,
+) -> T:
     """Do something again until it succeeds, cannot succeed, or was tried often enough.
 
     Parameters
@@ -26,6 +38,8 @@ async def persist(action: Callable[[int], Awaitable[T]], *, what: str, address: 
         For messages: what is asked for, and what to call its address.
     tries, pause_s
         How often at most, and how long to wait before the second time; doubled before every other.
+    redact
+        Takes credentials out of what an error says.
 
     Raises
     ------
@@ -36,29 +50,36 @@ async def persist(action: Callable[[int], Awaitable[T]], *, what: str, address: 
     for attempt in range(tries):
         try:
             return await action(attempt)
-        except (StoreError, FileNotFoundError):
+        except StoreError:
             raise
+        except FileNotFoundError as error:
+            if redact(str(error)) == str(error):
+                raise
+            raise FileNotFoundError(redact(str(error))) from None
         except Exception as error:
             if not _is_remote_error(error):
                 raise
+            words = redact(_words(error))
             if _is_refusal(error):
                 raise UnreachableStoreError(
-                    f"{what}: expected to be let in, the server refused: {_words(error)}. Check the "
+                    f"{what}: expected to be let in, the server refused: {words}. Check the "
                     "credentials (environment, ~/.aws, or storage options such as key, secret, anon) and what they allow."
-                ) from error
+                ) from redacted_cause(error, redact)
             if attempt == tries - 1:
                 raise UnreachableStoreError(
-                    f"{what}: expected an answer, got {_words(error)} ({tries} tries in {time.monotonic() - begun:.0f} s). "
+                    f"{what}: expected an answer, got {words} ({tries} tries in {time.monotonic() - begun:.0f} s). "
                     f"Check the {address} and the network, then do the same again: what was written before is safe. The "
                     "storage options tries, connect_timeout and read_timeout make it more patient."
-                ) from error
-            _logger.info("%s: %s; trying again", what, _words(error))
+                ) from redacted_cause(error, redact)
+            _logger.info("%s: %s; trying again", what, words)
             await asyncio.sleep(_pause(attempt, pause_s))
     raise AssertionError("tries is at least 1")
 
 
 def _is_remote_error(error: Exception) -> bool:
-    """Whether it comes from the network or the server; anything else is a mistake in a program."""
+    """Whether it comes from the network or the server; anything else is a mistake in a program, or in the options given."""
+    if _MISTAKE.match(type(error).__name__):
+        return False
     libraries = ("aiohttp", "botocore", "aiobotocore", "fsspec", "s3fs", "gcsfs")
     return isinstance(error, OSError | asyncio.TimeoutError) or type(error).__module__.partition(".")[0] in libraries
 

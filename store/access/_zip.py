@@ -14,6 +14,7 @@ from zarr.core.sync import sync
 
 from sweetgrad.store.access._archives import check_members
 from sweetgrad.store.errors import CorruptShardError, NotAStoreError
+from sweetgrad.store.redaction import redacted
 
 _TAIL = 1 << 16
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
@@ -48,7 +49,7 @@ class RemoteZipStore(Store):
         return isinstance(other, RemoteZipStore) and (self._base, self._name) == (other._base, other._name)
 
     def __str__(self) -> str:
-        return f"zip::{self._base}/{self._name}"
+        return redacted(f"zip::{self._base}/{self._name}")
 
     def with_read_only(self, read_only: bool = False) -> "RemoteZipStore":
         if not read_only:

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from sweetgrad.store.benchmarks.archives import Progress
 from sweetgrad.store.benchmarks.genotypes import ABSENT, Genotype, parse_genotype, to_config
+from sweetgrad.store.packages import how_to_install
 
 __all__ = ["OnnxSurrogate", "Surrogate", "predict_accuracies", "read_surrogate"]
 
@@ -104,7 +105,7 @@ class OnnxSurrogate:
         try:
             import onnxruntime
         except ImportError as error:
-            raise ImportError(f"reading {model} needs onnxruntime: pip install 'sweetgrad[surrogate]'") from error
+            raise ImportError(f"reading {model} needs onnxruntime: {how_to_install('surrogate')}") from error
         if not 1 <= epochs <= 98:
             raise ValueError(f"the surrogate knows epochs 1 to 98, got {epochs}")
         self.epochs = epochs

@@ -8,6 +8,7 @@ import pandas as pd
 from sweetgrad.store.benchmarks.genotypes import parse_genotype
 from sweetgrad.store.benchmarks.opening import DAMAGED, check_parquet, open_table
 from sweetgrad.store.benchmarks.tidy import require_columns
+from sweetgrad.store.packages import how_to_install
 
 __all__ = ["WIDE", "read_table", "widen"]
 
@@ -63,7 +64,7 @@ def read_table(path: Path) -> pd.DataFrame:
         import pyarrow.parquet
     except ImportError as error:
         raise ImportError(
-            f"reading {path} needs pyarrow: pip install 'sweetgrad[parquet]', or write the table as csv"
+            f"reading {path} needs pyarrow: {how_to_install('parquet')}, or write the table as csv"
         ) from error
     try:
         with pyarrow.parquet.ParquetFile(path) as file:

@@ -17,6 +17,7 @@ from sweetgrad.store.checks.sums import SUMS, check_extra, check_sums, find_sums
 from sweetgrad.store.claims import claims, delete_claim
 from sweetgrad.store.errors import StoreError
 from sweetgrad.store.profiles import finalise_profile
+from sweetgrad.store.redaction import redacted
 
 __all__ = ["require_sound", "verify"]
 
@@ -61,13 +62,15 @@ def verify(
         If a ``.zip`` or a release is to be repaired.
     """
     if repair and is_zip(location):
-        raise ValueError(f"{location} is a zip file, which cannot be repaired: unpack it, and repair the folder.")
+        raise ValueError(
+            f"{redacted(location)} is a zip file, which cannot be repaired: unpack it, and repair the folder."
+        )
     release = find_sums(location)
     if release is None:
         return _check_store(location, repair=repair, progress=progress)
     if repair:
         raise ValueError(
-            f"{location} is a release, whose files are not changed: get those that differ again, or publish it again."
+            f"{redacted(location)} is a release, whose files are not changed: get those that differ again, or publish it again."
         )
     return _check_release(*release, progress=progress)
 

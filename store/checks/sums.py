@@ -8,7 +8,16 @@ from pathlib import Path, PurePosixPath
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
-from sweetgrad.store.access import AtMost, Location, PatientStore, RemoteStore, is_remote, map_in_threads, open_remote
+from sweetgrad.store.access import (
+    AtMost,
+    Location,
+    PatientStore,
+    RemoteStore,
+    is_remote,
+    map_in_threads,
+    open_remote,
+    url_of,
+)
 from sweetgrad.store.checks._problem import Problem
 from sweetgrad.store.errors import StoreError, UnreachableStoreError
 
@@ -95,7 +104,7 @@ def find_sums(location: Location) -> tuple[Location, str, str] | None:
     Place of the release, the part of it that was asked for (empty: all), and the text of the sums; None if no sums name it.
     """
     # zip::https://host/nb201.zarr.zip is a file at https://host, and zip://nb201.zarr.zip one here
-    text = str(location).rpartition("::")[2].removeprefix("zip://").rstrip("/")
+    text = url_of(location).rpartition("::")[2].removeprefix("zip://").rstrip("/")
     text = text if is_remote(text) else str(Path(text).absolute())
     above, _, name = text.rpartition("/")
     options = location.storage_options if isinstance(location, RemoteStore) else None
@@ -220,4 +229,4 @@ def _blocks(store: PatientStore, name: str) -> Iterator[bytes]:
 
 
 def _remote(place: Location) -> RemoteStore:
-    return place if isinstance(place, RemoteStore) else RemoteStore(str(place))
+    return place if isinstance(place, RemoteStore) else RemoteStore(place)

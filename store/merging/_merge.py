@@ -23,7 +23,8 @@ from sweetgrad.store.errors import CorruptShardError, StoreError
 from sweetgrad.store.estimators import DETAILS, ESTIMATOR_VARIABLES, create_estimators, record_training
 from sweetgrad.store.merging._plan import MergedProfile, Plan, Source, plan_profile, read_all, scores_of
 from sweetgrad.store.profiles import finalise_profile
-from sweetgrad.store.root import now
+from sweetgrad.store.redaction import redacted
+from sweetgrad.store.root import now, redact_attributes
 from sweetgrad.store.shards import Shard, read_shard, write_estimators, write_shard
 
 __all__ = ["MergeReport", "MergedProfile", "merge"]
@@ -42,14 +43,16 @@ class MergeReport:
         """Sentences for a person."""
         lines = []
         for profile in self.profiles:
-            parts = [f"{count:,} rows of {source}" for source, count in profile.rows_from.items()]
+            parts = [f"{count:,} rows of {redacted(source)}" for source, count in profile.rows_from.items()]
             lines.append(f"{profile.name}: {', '.join(parts)}; {profile.num_common:,} rows in several, all equal")
             if profile.num_replaced:
                 lines.append(f"  {profile.num_replaced:,} rows failed in one and are ok in another: ok was taken")
             if profile.num_failed_in_all:
                 lines.append(f"  {profile.num_failed_in_all:,} rows failed wherever they were run")
             lines += [f"  {difference}" for difference in profile.differences]
-        lines += [f"{space}/accuracy: of {', '.join(sources)}" for space, sources in self.accuracies.items()]
+        lines += [
+            f"{space}/accuracy: of {', '.join(map(redacted, sources))}" for space, sources in self.accuracies.items()
+        ]
         return "\n".join(lines)
 
 
@@ -115,9 +118,9 @@ def _folder(sources: Sequence[Location], dest: str | Path) -> Path:
         raise ValueError(f"merge joins two stores or more, got {len(sources)}")
     twice = [str(source) for i, source in enumerate(sources) if str(source) in map(str, sources[:i])]
     if twice:
-        raise ValueError(f"{twice[0]} is given twice: name different stores")
+        raise ValueError(f"{redacted(twice[0])} is given twice: name different stores")
     if is_remote(dest):
-        raise ValueError(f"merge writes a local folder, got {dest}: write it there, then upload it.")
+        raise ValueError(f"merge writes a local folder, got {redacted(dest)}: write it there, then upload it.")
     folder = Path(dest).resolve()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise StoreError(f"{folder} exists: merge writes a new store. Give another path, and nothing is overwritten.")
@@ -165,8 +168,9 @@ def _unite_accuracies(
 
 def _note_history(work: Path, sources: Sequence[Location]) -> None:
     root = open_root(work, mode="r+")
-    text = f"merged {now()} from {', '.join(map(str, sources))} by sweetgrad {version('sweetgrad')}"
+    text = f"merged {now()} from {', '.join(map(redacted, sources))} by sweetgrad {version('sweetgrad')}"
     root.attrs["history"] = f"{root.attrs.get('history', '')}\n{text}".strip()
+    redact_attributes(root)
 
 
 def _write(plan: Plan, work: Path) -> None:

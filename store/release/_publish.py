@@ -16,6 +16,7 @@ from sweetgrad.store.checks import require_sound
 from sweetgrad.store.checks.sums import SUMS, files_below, read_sums, sha256_of, write_sums
 from sweetgrad.store.errors import NotAStoreError, StoreError
 from sweetgrad.store.profiles import finalise_profile
+from sweetgrad.store.redaction import redacted
 from sweetgrad.store.release._changelog import (
     CHANGELOG,
     changelog,
@@ -30,7 +31,7 @@ from sweetgrad.store.release._datacite import datacite
 from sweetgrad.store.release._load import load_snippet
 from sweetgrad.store.release._release import Release, ReleaseFile
 from sweetgrad.store.release._zip import write_zip
-from sweetgrad.store.root import consolidate
+from sweetgrad.store.root import consolidate, redact_attributes
 from sweetgrad.store.status import ProfileStatus, info, status
 
 __all__ = ["publish"]
@@ -106,6 +107,8 @@ def publish(
     name = _release_name(location, name)
     if doi and not _DOI.fullmatch(doi):
         raise ValueError(f"a DOI is like 10.5281/zenodo.1234567 (without https://doi.org/), got {doi!r}")
+    if redacted(url) != url:
+        raise ValueError(f"{redacted(url)} holds credentials or a query: give the address that everybody reads it at")
     root = open_root(location)
     chosen = _choose(location, profiles)
     _require_complete(location, chosen, allow_incomplete=allow_incomplete)
@@ -131,7 +134,7 @@ def publish(
                 name=name,
                 number=last_number(folder) + 1,
                 date=dt.datetime.now(dt.UTC).date(),
-                note=note,
+                note=redacted(note),
                 creators=tuple(creators) or (f"The authors of {name}",),
                 doi=doi,
                 url=url,
@@ -152,7 +155,9 @@ def publish(
 
 def _folder(location: Location, dest: str | Path) -> Path:
     if is_remote(dest):
-        raise ValueError(f"a release is written to a local folder, got {dest}: write it there, then upload the folder.")
+        raise ValueError(
+            f"a release is written to a local folder, got {redacted(dest)}: write it there, then upload the folder."
+        )
     folder = Path(dest).resolve()
     if not is_remote(location) and folder.is_relative_to(Path(str(location)).resolve()):
         raise ValueError(f"{dest} lies inside the store {location}: give a folder outside.")
@@ -251,6 +256,7 @@ def _consolidate(store: Path, profiles: Sequence[str]) -> None:
     for name in profiles:
         finalise_profile(store, name)
     root = open_root(store, mode="r+")
+    redact_attributes(root)
     for name in [*profiles, ""]:
         consolidate(root, name)
 

@@ -19,6 +19,7 @@ from rich.console import Console
 
 from sweetgrad.flows import profile
 from sweetgrad.store import NotAStoreError, open_profile, status, verify
+from sweetgrad.store.packages import how_to_install
 
 NAME = "nas-bench-201/digits/bs8-seed42"
 SETTINGS = {"dataset": "digits", "batch_size": 8, "archs": "0:48", "shard_size": 4, "device": "cpu"}
@@ -201,7 +202,7 @@ def test_profile__names_every_worker_that_cannot_do_the_work(network, scheduler,
     lines = sorted(line.partition(" on ")[2] for line in str(caught.value).splitlines()[1:])
     assert [line[:6] for line in lines] == ["node4:", "node5:", "node6:"], lines
     assert "it has sweetgrad 0.0.9, this machine has" in lines[0]
-    assert "No module named 'torch': install 'sweetgrad[profile]'" in lines[1]
+    assert f"No module named 'torch': {how_to_install('profile')}" in lines[1]
     assert f"does not see the folder {store}" in lines[2]
     assert status(store)[0].num_not_run == 15625
     assert not list(store.glob("*.partial"))

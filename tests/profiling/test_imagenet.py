@@ -8,7 +8,7 @@ import pytest
 from sweetgrad.profiling import draw_batch
 from sweetgrad.profiling.datasets.imagenet import load_imagenet
 
-Image = pytest.importorskip("PIL.Image", reason="needs pillow: pip install 'sweetgrad[images]'")
+Image = pytest.importorskip("PIL.Image", reason="needs pillow: pip install '.[images]'")
 
 CLASSES = ("n01440764", "n01443537", "n02119789")
 MEAN, SD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])

@@ -7,7 +7,7 @@ import xarray as xr
 
 from sweetgrad.analysis import IntervalGrid, layer_profile, plot_layers
 
-pytest.importorskip("matplotlib", reason="matplotlib is missing: pip install 'sweetgrad[plot]'")
+pytest.importorskip("matplotlib", reason="matplotlib is missing: pip install '.[plot]'")
 
 
 def test_plot_layers__draws_every_layer_and_magnitude(profile: xr.Dataset, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import xarray as xr
 
 from sweetgrad.analysis import IntervalGrid, best_interval, heatmap, plot_heatmap, plot_sweetness
 
-pytest.importorskip("matplotlib", reason="matplotlib is missing: pip install 'sweetgrad[plot]'")
+pytest.importorskip("matplotlib", reason="matplotlib is missing: pip install '.[plot]'")
 
 
 def test_plot_sweetness__has_a_bar_an_interval_and_names_the_best(profile: xr.Dataset, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@ import pytest
 
 from sweetgrad.analysis.search import SearchSettings, plot_trajectories, run_searches, trajectories
 
-pytest.importorskip("matplotlib", reason="matplotlib is missing: pip install 'sweetgrad[plot]'")
+pytest.importorskip("matplotlib", reason="matplotlib is missing: pip install '.[plot]'")
 
 
 def test_plot_trajectories__has_a_panel_for_each_algorithm_and_its_forms(benchmark, make_scores, tmp_path):

@@ -13,7 +13,7 @@ from sweetgrad.profiling.spaces._operations import FactorizedReduction, operatio
 from sweetgrad.profiling.training import RECIPES, Course, ReadInBatches, make_trainer, parts_of, train_architecture
 from sweetgrad.profiling.training.work import _digest
 
-Image = pytest.importorskip("PIL.Image", reason="needs pillow: pip install 'sweetgrad[images]'")
+Image = pytest.importorskip("PIL.Image", reason="needs pillow: pip install '.[images]'")
 
 SPACE = load_space("darts-imagenet", options={"channels": 4, "cells": 3})
 RECIPE = RECIPES["darts-imagenet"].changed(epochs=4, batch_size=4, learning_rate=0.05)

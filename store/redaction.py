@@ -1,0 +1,124 @@
+"""Credentials taken out of text: one function for messages, logs, Prefect, and everything that a store or a release keeps.
+
+A location may carry a password (``https://user:password@host``) or a signature (``?X-Amz-Signature=…``). Who reads a message, the
+history of a store, or a release must not get them, so what tells a secret from the rest is decided here and nowhere else.
+"""
+
+import re
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+__all__ = ["REDACTED", "RedactedError", "redacted", "redacted_cause", "redacted_facts", "secrets_of"]
+
+REDACTED = "***"
+"""What stands in place of a secret."""
+
+T = TypeVar("T")
+
+_END = r"\s'\"<>`|"
+# User and password of a URL. Where a colon begins no port, a password follows, even one with the `/`, `?` or `#` that a URL
+# cannot have in this place; otherwise everything up to the last @ before the path.
+_USER_INFO = re.compile(rf"(://)(?:[^{_END}/?#@:\[]*:(?!\d*(?:[/?#{_END}]|$))[^{_END}]*@|[^{_END}/?#]*@)")
+# A query or fragment: all of it, since no list of the names of secrets is complete. Punctuation of the sentence stays.
+_QUERY = re.compile(rf"(://[^{_END}?#]*[?#])[^{_END}]+?(?=[.,;:)\]}}]*(?:[{_END}]|$))")
+# The same without the start of the URL, and headers.
+_PAIR = re.compile(
+    r"\b(X-(?:Amz|Goog)-(?:Signature|Credential|Security-Token)|AWSAccessKeyId|Signature|sig|(?:access_|auth_|sas_)?token|"
+    rf"password|secret(?:_access_key)?|account_key)=(?!\*\*\*)[^&,;){_END}]+",
+    re.IGNORECASE,
+)
+_HEADER = re.compile(r"\b(Bearer|Basic) +[\w.~+/=-]{8,}")
+_SECRET_OPTION = re.compile(r"key|secret|token|pass|auth|cred|sas|sign|cookie|header|connection_string", re.IGNORECASE)
+_MIN_SECRET = 4
+"""Characters of the shortest value of an option that is searched for: a shorter one stands in any text."""
+
+
+def redacted(text: object, *, secrets: tuple[str, ...] = ()) -> str:
+    """Text without the credentials in the URLs in it.
+
+    Parameters
+    ----------
+    text
+        A URL, or any text in which there may be some.
+    secrets
+        Values to take out as well, such as `secrets_of` the storage options in use.
+
+    Examples
+    --------
+    >>> redacted("cannot read https://me:pass@host/nb201.zarr?X-Amz-Signature=0a1b2c: gone")
+    'cannot read https://***@host/nb201.zarr?***: gone'
+    >>> redacted("zip::s3://bucket/nb201.zarr.zip"), redacted("what? 1#2 a@b")
+    ('zip::s3://bucket/nb201.zarr.zip', 'what? 1#2 a@b')
+    """
+    found = str(text)
+    for secret in sorted(secrets, key=len, reverse=True):
+        found = found.replace(secret, REDACTED)
+    found = _USER_INFO.sub(rf"\g<1>{REDACTED}@", found)
+    found = _QUERY.sub(rf"\g<1>{REDACTED}", found)
+    found = _PAIR.sub(rf"\g<1>={REDACTED}", found)
+    return _HEADER.sub(rf"\g<1> {REDACTED}", found)
+
+
+def redacted_facts(facts: T) -> T:
+    """JSON-ready facts with every text in them `redacted`, also those in lists and dictionaries.
+
+    Examples
+    --------
+    >>> redacted_facts({"source": "ftp://me:pass@host/a.csv", "rows": [1, "x"]})
+    {'source': 'ftp://***@host/a.csv', 'rows': [1, 'x']}
+    """
+    if isinstance(facts, str):
+        return redacted(facts)  # type: ignore[return-value]
+    if isinstance(facts, Mapping):
+        return {key: redacted_facts(value) for key, value in facts.items()}  # type: ignore[return-value]
+    if isinstance(facts, list | tuple):
+        return type(facts)(map(redacted_facts, facts))  # type: ignore[return-value]
+    return facts
+
+
+class RedactedError(Exception):
+    """The words of an error of another library, without the credentials in them; ``status`` is that of the response, if any."""
+
+    def __init__(self, message: str, status: object = None) -> None:
+        super().__init__(message, status)
+        self.status = status
+
+    def __str__(self) -> str:
+        """The words alone."""
+        return str(self.args[0])
+
+
+def redacted_cause(error: Exception, redact: Callable[[str], str] = redacted) -> Exception:
+    """What to chain an error to: the error that it follows from, unless that shows credentials or is chained to one that does.
+
+    Then it is a `RedactedError` with the same words. Libraries keep whole URLs in their errors, and a traceback prints them all.
+    """
+    whole = "".join(traceback.format_exception(error))
+    if redact(whole) == whole:
+        return error
+    return RedactedError(redact(f"{type(error).__name__}: {error}"), getattr(error, "status", None))
+
+
+def secrets_of(options: Mapping[str, Any]) -> tuple[str, ...]:
+    """Values of storage options that are secrets, by their names, also in options inside options.
+
+    Examples
+    --------
+    >>> secrets_of({"key": "AKIA", "client_kwargs": {"region_name": "eu-west-1", "headers": {"X-Api": "0a1b2c"}}})
+    ('AKIA', '0a1b2c')
+    """
+    return tuple(_secret_values(options, is_secret=False))
+
+
+def _secret_values(options: Any, *, is_secret: bool) -> list[str]:
+    if isinstance(options, Mapping):
+        return [
+            secret
+            for key, value in options.items()
+            for secret in _secret_values(value, is_secret=is_secret or bool(_SECRET_OPTION.search(str(key))))
+        ]
+    if isinstance(options, list | tuple):
+        return [secret for value in options for secret in _secret_values(value, is_secret=is_secret)]
+    text = str(options)
+    return [text] if is_secret and not isinstance(options, bool) and len(text) >= _MIN_SECRET else []
