@@ -1,9 +1,11 @@
 """Tables and cells of the pages that are written in Markdown."""
 
 import math
+import shlex
 from collections.abc import Iterable, Sequence
 
 from sweetgrad.store import Location
+from sweetgrad.store.redaction import redacted
 
 __all__ = ["file_names", "markdown_table", "with_interval"]
 
@@ -37,4 +39,4 @@ def with_interval(value: float, low: float, high: float) -> str:
 
 def file_names(stores: Iterable[Location]) -> str:
     """Last parts of paths and URLs, as a command line names them."""
-    return " ".join(str(store).rstrip("/").rpartition("/")[2] for store in stores)
+    return shlex.join(redacted(store).rstrip("/").rpartition("/")[2] for store in stores)

@@ -15,7 +15,7 @@ from sweetgrad.flows.run import ProfileSummary, check_details, run_on_workers, w
 from sweetgrad.flows.selection import select_archs
 from sweetgrad.flows.work import ProfileWork
 from sweetgrad.profiling import SearchSpace, load_batch, load_space, make_spec, registry
-from sweetgrad.store import STATUS, ProfileSpec, create_estimators, open_estimators, open_profile, record_run
+from sweetgrad.store import STATUS, Location, ProfileSpec, create_estimators, open_estimators, open_profile, record_run
 from sweetgrad.store.access import absolute
 from sweetgrad.store.estimators import DETAILS
 
@@ -23,7 +23,7 @@ __all__ = ["estimate"]
 
 
 def estimate(
-    store: str | Path,
+    store: Location,
     profile: str,
     *,
     estimators: Sequence[str],
@@ -36,6 +36,7 @@ def estimate(
     moments: bool = False,
     activations: bool = False,
     retry_failed: bool = False,
+    download: bool = False,
     console: Console | None = None,
 ) -> ProfileSummary:
     """Compute estimators for the measured architectures of a profile; scores that the store holds already are not computed again.
@@ -45,12 +46,12 @@ def estimate(
     Parameters
     ----------
     store, profile
-        Store, and name of a profile in it.
+        Folder, URL or `RemoteStore`, and name of a profile in it.
     estimators
         Registered estimators, or ``["all"]`` (but moments and activations).
     archs
         Which of the measured architectures; as in `profile`.
-    data_dir, space_file, workers, scheduler, cluster
+    data_dir, space_file, workers, scheduler, cluster, download
         As in `profile`.
     moments
         Whether to keep sums of gradients in every bin (`sweetgrad.store.open_moments`).
@@ -89,7 +90,7 @@ def estimate(
     data = open_profile(location, profile, chunks=None)
     spec = ProfileSpec.from_attrs(data.attrs["spec"])
     resolve_device(spec.device, remote=scheduler is not None or cluster is not None)
-    table = space_file or find_table(spec.space, data_dir)
+    table = space_file or find_table(spec.space, data_dir, download=download)
     space = _space_of(spec, data["arch"].values.tolist(), table)
     batch = load_batch(
         spec.dataset,
@@ -97,6 +98,7 @@ def estimate(
         seed=spec.seed,
         augment=spec.augment,
         data_dir=data_dir,
+        download=download,
     )
     made = make_spec(space, batch, seed=spec.seed, device=spec.device)
     made.require_equal(spec, where=f"profile {profile} in {location}")

@@ -23,6 +23,7 @@ from sweetgrad.flows.progress import progress_bar
 from sweetgrad.flows.summary import Ending, summary_markdown
 from sweetgrad.flows.work import Work, num_rows
 from sweetgrad.store import Shard
+from sweetgrad.store.redaction import redacted
 
 __all__ = ["shard_flow"]
 
@@ -80,7 +81,7 @@ def shard_flow(
 
     try:
         with tags(*run.tags):
-            state: Any = measure(run.name, str(run.store), num_archs, run.command, return_state=True)
+            state: Any = measure(run.name, redacted(run.store), num_archs, run.command, return_state=True)
     except httpx.HTTPError as error:
         if not outcome:
             raise
@@ -127,7 +128,7 @@ def _measure(
                         count.catch_up(total - num_rows(shards))
                     ending.num_left = num_rows(shards)
         except Exception as error:
-            ending.error = str(error) or repr(error)
+            ending.error = redacted(str(error) or repr(error))
             raise
         finally:
             run.finish()

@@ -1,12 +1,13 @@
 """What a run says when it ends: what it did, how far its profile is, and the command that continues it."""
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sweetgrad.analysis import best_interval
 from sweetgrad.store import Failure, Location, info, open_profile
+from sweetgrad.store.access import command_line
+from sweetgrad.store.redaction import redacted
 
 __all__ = ["Ending", "profile_command", "summary_markdown"]
 
@@ -39,14 +40,14 @@ class Ending:
 def profile_command(asked: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
     """The ``sweetgrad profile`` line that asks for the same again, without what is the default.
 
-    Tables of a cluster and of storage options are left out: a command line has no room for them, and they may hold secrets.
+    Tables of a cluster are left out: a command line has no room for them. Secrets are, too.
 
     Examples
     --------
     >>> profile_command({"store": "my store.zarr", "archs": "0:9", "seed": 42, "augment": True}, {"seed": 42, "augment": False})
     "sweetgrad profile 'my store.zarr' --archs 0:9 --augment"
     """
-    words = ["sweetgrad", "profile", str(asked["store"])]
+    words = ["profile", asked["store"]]
     for key, value in (asked.get("space_options") or {}).items():
         words += ["--space-option", f"{key}={value}"]
     for name, value in asked.items():
@@ -57,7 +58,7 @@ def profile_command(asked: Mapping[str, Any], defaults: Mapping[str, Any]) -> st
             words.append(",".join(value))
         elif value is not True:
             words.append(str(value))
-    return shlex.join(words)
+    return command_line(*words)
 
 
 def summary_markdown(store: Location, name: str, ending: Ending, *, command: str) -> str:
@@ -82,7 +83,7 @@ def summary_markdown(store: Location, name: str, ending: Ending, *, command: str
     rate = f", {ending.num_done / ending.seconds:.2f} a second" if ending.seconds > 0 else ""
     rows = {
         "This run": _state(ending),
-        "Store": f"`{store}`",
+        "Store": f"`{redacted(store)}`",
         "Profiled in this run": f"{ending.num_done:,} architectures in {_duration(ending.seconds)}{rate}",
         "Workers": f"{ending.num_workers}, on {about.spec.device}",
         "Profile": f"{status.num_ok:,} measured, {status.num_failed:,} failed, {status.num_not_run:,} not run, "
@@ -125,7 +126,7 @@ def _failures(failures: Sequence[Failure]) -> list[str]:
 
 
 def _next(store: Location, name: str, ending: Ending, command: str) -> str:
-    return command if ending.num_left or ending.error else shlex.join(["sweetgrad", "intervals", str(store), name])
+    return command if ending.num_left or ending.error else command_line("intervals", store, name)
 
 
 def _cell(text: str) -> str:

@@ -19,9 +19,10 @@ from sweetgrad.flows.selection import select_archs
 from sweetgrad.flows.supernet_scores import is_scored, score_archs
 from sweetgrad.profiling import load_images, registry
 from sweetgrad.profiling.supernet import SupernetSettings, SupernetTraining
-from sweetgrad.store import ProfileSpec, SpecMismatchError, open_profile
-from sweetgrad.store.access import absolute
+from sweetgrad.store import Location, ProfileSpec, SpecMismatchError, open_profile
+from sweetgrad.store.access import absolute, is_remote, local_path
 from sweetgrad.store.estimators import open_trainings, record_training
+from sweetgrad.store.redaction import redacted
 
 __all__ = ["SupernetSummary", "supernet"]
 
@@ -61,7 +62,7 @@ class SupernetSummary:
 
 
 def supernet(
-    store: str | Path,
+    store: Location,
     profile: str,
     *,
     settings: SupernetSettings | None = None,
@@ -82,7 +83,7 @@ def supernet(
     Parameters
     ----------
     store, profile
-        Store, and name of a profile of NAS-Bench-201 in it. It need not be measured.
+        Folder, URL or `RemoteStore`, and name of a profile of NAS-Bench-201 in it. It need not be measured.
     settings
         How to train; by default as `SupernetSettings` says.
     archs
@@ -121,7 +122,7 @@ def supernet(
         raise ValueError(
             f"the scores need a name of their own, of small letters, digits, - and _, such as spos-2; got {name!r}"
         )
-    location = str(absolute(store))
+    location = absolute(store)
     data = open_profile(location, profile, chunks=None)
     spec = ProfileSpec.from_attrs(data.attrs["spec"])
     if spec.space != "nas-bench-201":
@@ -158,10 +159,12 @@ def supernet(
     )
 
 
-def _checkpoint_file(location: str, profile: str, name: str) -> Path:
-    if "://" in location:
-        raise ValueError(f"say with --checkpoint FILE where to keep the training: {location} is not a folder here")
-    path = Path(location)
+def _checkpoint_file(location: Location, profile: str, name: str) -> Path:
+    if is_remote(location):
+        raise ValueError(
+            f"say with --checkpoint FILE where to keep the training: {redacted(location)} is not a folder here"
+        )
+    path = local_path(location)
     return path.with_name(f"{path.stem}-{name}-{profile.replace('/', '-')}.npz")
 
 
@@ -209,7 +212,7 @@ def _facts(training: SupernetTraining, source: str, *, device: str, threads: int
     }
 
 
-def _record(location: str, profile: str, name: str, facts: dict[str, Any]) -> None:
+def _record(location: Location, profile: str, name: str, facts: dict[str, Any]) -> None:
     before = open_trainings(location, profile).get(name)
     if before is None:
         record_training(location, profile, name, facts)

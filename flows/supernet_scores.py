@@ -16,6 +16,7 @@ from sweetgrad.profiling.supernet import SupernetTraining, accuracy_of
 from sweetgrad.store import (
     STATUS,
     Claim,
+    Location,
     Shard,
     claim_shard,
     list_estimators,
@@ -29,7 +30,7 @@ __all__ = ["is_scored", "score_archs"]
 _WRITE_EVERY_S = 30.0
 
 
-def is_scored(location: str, profile: str, name: str) -> NDArray[np.bool_]:
+def is_scored(location: Location, profile: str, name: str) -> NDArray[np.bool_]:
     """Whether each architecture of a profile has a score of this name; shape (arch,)."""
     stored = open_estimators(location, profile)["status"]
     if name not in list_estimators(location, profile):
@@ -38,7 +39,7 @@ def is_scored(location: str, profile: str, name: str) -> NDArray[np.bool_]:
 
 
 def score_archs(
-    location: str,
+    location: Location,
     profile: str,
     name: str,
     rows: Sequence[int],
@@ -86,7 +87,7 @@ def score_archs(
 class _Writer:
     """Keeps scores of a shard and writes them now and then."""
 
-    def __init__(self, location: str, profile: str, name: str, shard: Shard, claim: Claim) -> None:
+    def __init__(self, location: Location, profile: str, name: str, shard: Shard, claim: Claim) -> None:
         self._where, self._name, self._claim = (location, profile, shard), name, claim
         self._rows: list[tuple[int, str, float, float]] = []
         self._last = time.monotonic()

@@ -1,6 +1,5 @@
 """``sweetgrad train``: architectures trained for real, by the same workers and the same handing out as profiles."""
 
-import shlex
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +22,7 @@ from sweetgrad.profiling import load_space, registry
 from sweetgrad.profiling.architectures import ArchIds
 from sweetgrad.profiling.training import JUDGED, Course, Recipe, check_course
 from sweetgrad.store import STATUS, Location, Shard, open_training
-from sweetgrad.store.access import absolute
+from sweetgrad.store.access import absolute, command_line
 from sweetgrad.store.training import (
     collect_trainings,
     create_training,
@@ -174,7 +173,7 @@ def train(
             splits=JUDGED,
             settings=each,
         )
-        command = f"sweetgrad train {shlex.quote(str(store))} …"
+        command = f"{command_line('train', store)} …"  # a recipe need not be one that the program knows
         runs.append(_Trainings(location, name, rows, course, label, retry_failed, command))
     todo = [(run, shards) for run in runs if (shards := run.shards_to_do())]
     num_done = num_left = 0

@@ -10,6 +10,7 @@ import torch
 from distributed import Client
 
 from sweetgrad.store import Location
+from sweetgrad.store.access import local_path
 from sweetgrad.store.packages import how_to_install
 
 __all__ = ["check_workers", "threads_problem"]
@@ -34,7 +35,7 @@ def check_workers(client: Client, *, store: Location, device: str) -> None:
         needed, or does not see the store. The message names the host of each, and what to do.
     """
     is_folder = isinstance(store, str | Path) and "://" not in str(store)
-    marker = Path(str(store)) / f"{uuid.uuid4().hex}.partial" if is_folder else None
+    marker = local_path(store) / f"{uuid.uuid4().hex}.partial" if is_folder else None
     try:
         if marker is not None:
             marker.touch()  # a new name: a network file system cannot answer for it from a cache

@@ -168,7 +168,8 @@ def _check_logits(logits: object, y: Tensor, label_range: tuple[int, int]) -> No
     if label_range[0] < 0 or label_range[1] >= logits.shape[1]:
         raise ValueError(
             f"labels must be in 0..{logits.shape[1] - 1}, as the network has {logits.shape[1]} outputs; "
-            f"got {label_range[0]}..{label_range[1]}: ask for as many classes as the network has outputs"
+            f"got {label_range[0]}..{label_range[1]}: give the network an output for every class of the images, or, with random "
+            f"labels, take {logits.shape[1]} classes"
         )
 
 

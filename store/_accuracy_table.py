@@ -3,7 +3,6 @@
 import hashlib
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from zarr.codecs import Crc32cCodec
 
 from sweetgrad.store._accuracy_merge import DIMS
 from sweetgrad.store._arrays import compressor
-from sweetgrad.store.access import Location, is_remote
+from sweetgrad.store.access import Location, is_remote, local_path
 from sweetgrad.store.errors import CorruptShardError
 from sweetgrad.store.redaction import redacted_facts
 from sweetgrad.store.root import consolidate, now
@@ -89,7 +88,7 @@ def replace_table(root: zarr.Group, location: Location, space: str, table: xr.Da
         _write(root, f"{space}/accuracy", table)
     else:
         _write(root, f"{space}/accuracy.new", table)
-        folder = Path(str(location)) / space
+        folder = local_path(location) / space
         # Between the two renames the old table is whole under the name accuracy.old, where readers and imports look for it.
         if (folder / "accuracy").exists():
             (folder / "accuracy").rename(folder / "accuracy.old")
@@ -102,7 +101,7 @@ def recover_accuracy(location: Location, space: str) -> None:
     """Clear up what an interrupted import left: the old table comes back if it was out of its place."""
     if is_remote(location):
         return
-    live, new, old = (Path(str(location)) / space / name for name in ("accuracy", "accuracy.new", "accuracy.old"))
+    live, new, old = (local_path(location) / space / name for name in ("accuracy", "accuracy.new", "accuracy.old"))
     if old.exists() and not live.exists():
         old.rename(live)
     for leftover in (new, old):

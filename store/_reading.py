@@ -7,7 +7,7 @@ import zarr
 from numpy.typing import NDArray
 
 from sweetgrad.store._planning import Shard
-from sweetgrad.store.access import Location
+from sweetgrad.store.access import Location, command_line
 from sweetgrad.store.errors import CorruptShardError
 
 __all__ = ["read_array"]
@@ -39,7 +39,9 @@ def read_array(
         return np.asarray(group[variable][rows]).copy()  # type: ignore[index]
     except (ValueError, RuntimeError) as error:  # what codecs raise on bytes that they cannot decode
         part = "" if shard is None else f", rows {shard.start} to {shard.stop - 1} (shard {shard.index})"
-        repair = f"`sweetgrad verify {location} --repair` clears it; the next `sweetgrad profile` makes it again."
+        repair = (
+            f"`{command_line('verify', location, '--repair')}` clears it; the next `sweetgrad profile` makes it again."
+        )
         raise CorruptShardError(
             f"{location}: {group.path}/{variable}{part} cannot be decoded ({str(error).rstrip('.')}). {advice or repair}"
         ) from error

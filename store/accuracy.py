@@ -18,7 +18,7 @@ from sweetgrad.store._accuracy_table import (
     source_entry,
 )
 from sweetgrad.store._groups import archs_of_space
-from sweetgrad.store.access import Location, child_groups, is_zip, open_root, with_options
+from sweetgrad.store.access import Location, child_groups, command_line, is_zip, open_root, with_options
 from sweetgrad.store.benchmarks import tidy
 from sweetgrad.store.claims import exclusively
 from sweetgrad.store.errors import NotAStoreError
@@ -189,7 +189,7 @@ def open_accuracies(location: Location, space: str, *, storage_options: dict[str
         )
         raise NotAStoreError(
             f"{location} has no accuracies of {space!r}{there}: {first}"
-            f"`sweetgrad accuracy import {into} --space {space} --from FILE` adds them."
+            f"`{command_line('accuracy', 'import', into, '--space', space, '--from', 'FILE')}` adds them."
         )
     return table
 

@@ -9,7 +9,7 @@ from xarray.backends import ZarrStore
 
 from sweetgrad.store._arrays import create_array
 from sweetgrad.store._groups import estimator_groups, profile_group
-from sweetgrad.store.access import Location, ignore_leftovers, open_root, with_options
+from sweetgrad.store.access import Location, command_line, ignore_leftovers, open_root, with_options
 from sweetgrad.store.errors import CorruptShardError, NotAStoreError
 from sweetgrad.store.profiles import open_profile
 from sweetgrad.store.redaction import redacted_facts
@@ -131,8 +131,9 @@ def open_trainings(location: Location, name: str) -> dict[str, dict[str, Any]]:
     return {name: dict(child.attrs["training"]) for name, child in estimator_groups(group) if "training" in child.attrs}  # type: ignore[arg-type]
 
 
-def list_estimators(location: Location, name: str) -> list[str]:
-    """Names of the estimators that a profile holds, sorted."""
+def list_estimators(location: Location, name: str, *, storage_options: dict[str, Any] | None = None) -> list[str]:
+    """Names of the estimators that a profile holds, sorted; arguments as in `open_profile`."""
+    location = with_options(location, storage_options)
     return [each for each, _ in estimator_groups(profile_group(open_root(location), name, location))]
 
 
@@ -171,14 +172,19 @@ def open_estimators(location: Location, name: str, *, storage_options: dict[str,
             except (ValueError, RuntimeError) as error:  # what codecs raise on bytes that they cannot decode
                 raise CorruptShardError(
                     f"{location}: {group.path}/estimators/{estimator}/{key} cannot be decoded ({error}). "
-                    f"`sweetgrad verify {location} --repair` deletes the estimator; run it again."
+                    f"`{command_line('verify', location, '--repair')}` deletes the estimator; run it again."
                 ) from error
         data[key] = (("arch", "estimator"), values)
     return xr.Dataset(data, coords={"arch": arch, "estimator": np.array(names, dtype=object)})
 
 
-def open_moments(location: Location, name: str) -> xr.Dataset:
+def open_moments(location: Location, name: str, *, storage_options: dict[str, Any] | None = None) -> xr.Dataset:
     """Sums of gradients in every bin, lazily (xarray's own lazy arrays).
+
+    Parameters
+    ----------
+    location, name, storage_options
+        As in `open_profile`.
 
     Returns
     -------
@@ -189,7 +195,7 @@ def open_moments(location: Location, name: str) -> xr.Dataset:
     NotAStoreError
         If there is no such profile, or it was measured without moments.
     """
-    return _open_details(location, name, MOMENTS)[list(MOMENT_VARIABLES)]
+    return _open_details(with_options(location, storage_options), name, MOMENTS)[list(MOMENT_VARIABLES)]
 
 
 def open_activations(location: Location, name: str, *, storage_options: dict[str, Any] | None = None) -> xr.Dataset:
@@ -218,7 +224,8 @@ def _open_details(location: Location, name: str, estimator: str) -> xr.Dataset:
     profile = open_profile(location, name, chunks=None)
     if estimator not in list_estimators(location, name):
         raise NotAStoreError(
-            f"profile {name} in {location} has no {estimator}: `sweetgrad estimate {location} {name} --{estimator}` adds them."
+            f"profile {name} in {location} has no {estimator}: "
+            f"`{command_line('estimate', location, name, f'--{estimator}')}` adds them."
         )
     group = open_root(location)[f"{name}/estimators/{estimator}"]
     with ignore_leftovers():

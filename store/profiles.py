@@ -16,6 +16,7 @@ from sweetgrad.store._growth import grow, longest, named_archs
 from sweetgrad.store.access import (
     Location,
     check_profile,
+    command_line,
     ignore_leftovers,
     making_sense,
     open_root,
@@ -114,7 +115,8 @@ def open_profile(
     except (ValueError, TypeError, LookupError, AttributeError) as error:
         # What xarray raises on arrays that do not go together, and codecs on damaged coordinates.
         raise NotAStoreError(
-            f"{location}: the arrays of profile {name} cannot be opened ({error}). `sweetgrad verify {location}` says which."
+            f"{location}: the arrays of profile {name} cannot be opened ({error}). "
+            f"`{command_line('verify', location)}` says which."
         ) from error
     check_profile(profile, group.attrs.get("shard_size"), where=f"{location}: {name}")
     profile = profile[[name for name in VARIABLES if name in profile.data_vars]]  # zarr lists them in no order
@@ -224,11 +226,13 @@ def _continue_profile(
         grow(group, spec, arch)
 
 
-def stored_archs(location: Location, name: str) -> list[str]:
+def stored_archs(location: Location, name: str, *, storage_options: dict[str, Any] | None = None) -> list[str]:
     """Architectures of a profile in the order of its rows, as far as they are named; none where there is no such profile.
 
-    Unlike `open_profile` it reads a profile whose growth was cut off, which the next `create_profile` puts right.
+    Unlike `open_profile`, whose arguments it has, it reads a profile whose growth was cut off, which the next `create_profile`
+    puts right.
     """
+    location = with_options(location, storage_options)
     try:
         return named_archs(profile_group(open_root(location), name, location))
     except NotAStoreError:

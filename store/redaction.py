@@ -69,7 +69,7 @@ def redacted_facts(facts: T) -> T:
     {'source': 'ftp://***@host/a.csv', 'rows': [1, 'x']}
     """
     if isinstance(facts, str):
-        return redacted(facts)  # type: ignore[return-value]
+        return redacted(facts)
     if isinstance(facts, Mapping):
         return {key: redacted_facts(value) for key, value in facts.items()}  # type: ignore[return-value]
     if isinstance(facts, list | tuple):

@@ -11,7 +11,15 @@ from typing import Any
 import zarr
 from zarr.errors import ZarrUserWarning
 
-from sweetgrad.store.access import Location, ignore_leftovers, is_remote, open_root, require_readable, zarr_store
+from sweetgrad.store.access import (
+    Location,
+    ignore_leftovers,
+    is_remote,
+    local_path,
+    open_root,
+    require_readable,
+    zarr_store,
+)
 from sweetgrad.store.claims import exclusively
 from sweetgrad.store.errors import NotAStoreError
 from sweetgrad.store.redaction import redacted_facts
@@ -44,13 +52,13 @@ def create_store(location: Location) -> None:
 
 def refuse_file(location: Location) -> None:
     """Raise `NotAStoreError` where a store cannot be made, since there is a file."""
-    if not is_remote(location) and Path(str(location)).is_file():
+    if not is_remote(location) and local_path(location).is_file():
         raise NotAStoreError(f"{location} is a file: expected a folder of a zarr store, or a new path.")
 
 
 def create_root(location: Location) -> zarr.Group:
     """The root of a store, made if there is none; the caller is alone with it (`exclusively`)."""
-    folder = None if is_remote(location) else Path(str(location))
+    folder = None if is_remote(location) else local_path(location)
     if folder is not None and folder.exists() and any(not _is_passing(p) for p in folder.iterdir()):
         return open_root(location, mode="r+")
     # The attributes go into the one write that makes the group: a crash leaves no group that is not a store.

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from sweetgrad.store.access import (
     check_num_shards,
     child_groups,
     is_remote,
+    local_path,
     making_sense,
     open_root,
     with_options,
@@ -263,7 +263,7 @@ def _counts(values: NDArray[np.uint8]) -> dict[str, int]:
 
 
 def _size(location: Location, path: str = "") -> int | None:
-    folder = Path(str(location)) / path if not is_remote(location) else None
+    folder = local_path(location) / path if not is_remote(location) else None
     if folder is None or not folder.is_dir():
         return None
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

@@ -15,7 +15,7 @@ from sweetgrad.store._arrays import create_array, write_archs
 from sweetgrad.store._groups import archs_of_space
 from sweetgrad.store._planning import Shard, is_done, rows_by_shard
 from sweetgrad.store._reading import read_array
-from sweetgrad.store.access import Location, child_groups, open_root
+from sweetgrad.store.access import Location, child_groups, command_line, open_root, with_options
 from sweetgrad.store.claims import Claim, exclusively
 from sweetgrad.store.errors import NotAStoreError, SpecMismatchError
 from sweetgrad.store.root import append_run, create_root, editing, now, refuse_file
@@ -169,8 +169,15 @@ def write_training(location: Location, name: str, row: int, values: Mapping[str,
             group[key][row] = values[key]  # type: ignore[index]
 
 
-def open_training(location: Location, name: str) -> xr.Dataset:
+def open_training(location: Location, name: str, *, storage_options: dict[str, Any] | None = None) -> xr.Dataset:
     """A group of trainings, in memory; variables as in `TRAINING_VARIABLES`, attributes as in the store.
+
+    Parameters
+    ----------
+    location, storage_options
+        As in `open_store`.
+    name
+        Path of the group in the store, e.g. ``nas-bench-201/training/digits/seed0``.
 
     Raises
     ------
@@ -179,6 +186,7 @@ def open_training(location: Location, name: str) -> xr.Dataset:
     CorruptShardError
         If a file of it cannot be decoded.
     """
+    location = with_options(location, storage_options)
     group = _group(open_root(location), name, location)
     data = {key: (variable.dims, _read(group, key, location)) for key, variable in TRAINING_VARIABLES.items()}
     coords = {key: data.pop(key) for key, variable in TRAINING_VARIABLES.items() if variable.role == "coord"}
@@ -252,7 +260,7 @@ def _seed_groups(root: zarr.Group, space: str, label: str) -> Iterator[str]:
 def _group(root: zarr.Group, name: str, location: Location) -> zarr.Group:
     group = root.get(name)
     if not isinstance(group, zarr.Group) or "settings" not in group.attrs:
-        raise NotAStoreError(f"{location} has no trainings {name!r}; `sweetgrad train {location} …` makes them.")
+        raise NotAStoreError(f"{location} has no trainings {name!r}; `{command_line('train', location)}` makes them.")
     return group
 
 

@@ -28,6 +28,7 @@ from sweetgrad.store import (
     open_activations,
     open_profile,
 )
+from sweetgrad.store.access import command_line
 
 __all__ = ["Source", "open_source"]
 
@@ -77,7 +78,7 @@ class Source:
             return profile.load()
         except (ValueError, RuntimeError) as error:  # what codecs raise on bytes that they cannot decode
             raise CorruptShardError(
-                f"{self.location}: {self.name} cannot be decoded ({error}). `sweetgrad verify {self.location}` says more."
+                f"{self.location}: {self.name} cannot be decoded ({error}). `{command_line('verify', self.location)}` says more."
             ) from error
 
     @cached_property
@@ -101,9 +102,10 @@ class Source:
     def accuracy(self) -> xr.DataArray:
         """Trained accuracy; raises ``ValueError`` where the store has none."""
         if self.accuracy_name is None:
+            adding = command_line("accuracy", "import", self.location, "--space", self.spec.space, "--from", "FILE")
             raise ValueError(
                 f"{self.name} needs trained accuracies to compare with, and the store has none of {self.spec.space} on "
-                f"{self.spec.dataset}. `sweetgrad accuracy import` adds a table; --accuracy names one of another data set. "
+                f"{self.spec.dataset}. `{adding}` adds a table; --accuracy names one of another data set. "
                 f"In the store: {', '.join(selectors_of(self.store, self.spec.space)) or 'none'}"
             )
         return open_accuracy(self.location, self.spec.space, self.accuracy_name)

@@ -15,6 +15,7 @@ from sweetgrad.analysis.intervals import Interval
 from sweetgrad.analysis.markdown import file_names, markdown_table
 from sweetgrad.analysis.sweetness import best_interval
 from sweetgrad.store import Location
+from sweetgrad.store.redaction import redacted
 
 __all__ = ["findings_page"]
 
@@ -52,7 +53,8 @@ def findings_page(stores: Iterable[Location], *, most: int = 2000, replicates: i
     if not judged:
         raise ValueError(
             f"expected a profile of at least {2 * Chooser.num_archs} architectures with trained accuracies of its data set, and "
-            f"there is none in {', '.join(map(str, stores))}: run `sweetgrad accuracy import` first"
+            f"there is none in {', '.join(map(redacted, stores))}: "
+            "`sweetgrad accuracy import STORE --space SPACE --from FILE` adds some"
         )
     draws = 50
     results = {

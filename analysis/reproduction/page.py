@@ -17,6 +17,7 @@ from sweetgrad.analysis.reproduction.tables import SEED, Rankings, beside_paper,
 from sweetgrad.analysis.reproduction.trained import PAPER_BATCH_SIZE, Trained, table_6
 from sweetgrad.store import Location, open_accuracies, open_estimators
 from sweetgrad.store.estimators import open_trainings
+from sweetgrad.store.redaction import redacted
 
 __all__ = ["reproduction_page"]
 
@@ -51,8 +52,8 @@ def reproduction_page(stores: Iterable[Location], *, bootstrap: int = 1000) -> s
     measured = [each for each in labelled_profiles(stores) if each.selector and each.info.status.num_ok > 1]
     if not measured:
         raise ValueError(
-            f"expected a profile with trained accuracies of its data set, and there is none in {', '.join(map(str, stores))}: "
-            "run `sweetgrad accuracy import` first"
+            "expected a profile with trained accuracies of its data set, and there is none in "
+            f"{', '.join(map(redacted, stores))}: `sweetgrad accuracy import STORE --space SPACE --from FILE` adds some"
         )
     rank = Rankings(bootstrap=bootstrap)
     blocks = [

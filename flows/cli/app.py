@@ -1,6 +1,7 @@
 """The program itself: its commands, and how errors are shown."""
 
 import errno
+import shlex
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -99,5 +100,6 @@ def _text(error: BaseException) -> str:
             "asking a store needs no permission to write into it."
         )
     if isinstance(error, FileNotFoundError) and error.filename and not Path(error.filename).parent.exists():
-        return f"{error.strerror}: {error.filename}. Make its folder first: mkdir -p {Path(error.filename).parent}"
+        folder = shlex.quote(str(Path(error.filename).parent))
+        return f"{error.strerror}: {error.filename}. Make its folder first: mkdir -p {folder}"
     return str(error) or type(error).__name__

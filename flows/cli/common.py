@@ -12,11 +12,13 @@ from rich.console import Console
 from sweetgrad.analysis import Interval
 from sweetgrad.analysis.cuts import is_estimated
 from sweetgrad.analysis.intervals import Intervals
+from sweetgrad.analysis.labels import own_accuracy
 from sweetgrad.flows.selection import select_archs
-from sweetgrad.store import Location, NotAStoreError, list_profiles, open_profile
-from sweetgrad.store.access import with_options
+from sweetgrad.store import Location, NotAStoreError, info, list_profiles, open_profile
+from sweetgrad.store.access import command_line, with_options
 
 __all__ = [
+    "correlate_command",
     "locate",
     "only_profile",
     "open_selected",
@@ -98,6 +100,15 @@ def only_profile(store: Location) -> str:
             f"{store} holds {len(names)} profiles, name one: {', '.join(names) or 'there is none yet'}"
         )
     return names[0]
+
+
+def correlate_command(store: Location, name: str) -> str:
+    """The command that compares the estimators of a profile with accuracy, or the one that must come before."""
+    found = info(store, name)
+    profile = found.profile(name)
+    if own_accuracy(store, found, profile) is None:
+        return command_line("accuracy", "import", store, "--space", profile.spec.space, "--from", "FILE")
+    return command_line("correlate", store, name, "--estimators")
 
 
 def show_page(page: str, out: Path | None, *, what: str) -> None:

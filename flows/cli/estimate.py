@@ -5,15 +5,18 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from sweetgrad.flows.cli.common import only_profile, split_names
+from sweetgrad.flows.cli.common import correlate_command, locate, only_profile, split_names
 from sweetgrad.flows.cli.options import (
     ActivationsOption,
+    ClusterOption,
     DataDirOption,
     MomentsOption,
     ProfileArgument,
     SchedulerOption,
     SpaceFileOption,
+    StorageOption,
     StoreArgument,
+    WorkersOption,
 )
 from sweetgrad.flows.cli.terminal import Terminal
 
@@ -29,15 +32,18 @@ def estimate(
     archs: Annotated[str, typer.Option(help="Of the measured ones: all, START:STOP, sample:N, or an index.")] = "all",
     data_dir: DataDirOption = None,
     space_file: SpaceFileOption = None,
-    workers: Annotated[
-        int | None, typer.Option(help="Worker processes [default: one for each core or GPU].", show_default=False)
-    ] = None,
+    workers: WorkersOption = None,
     scheduler: SchedulerOption = None,
+    cluster: ClusterOption = None,
     moments: MomentsOption = False,
     activations: ActivationsOption = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Run estimators that failed for an architecture again.")
     ] = False,
+    download: Annotated[
+        bool, typer.Option("--download", help="Fetch missing files of the data set into DATA_DIR.")
+    ] = False,
+    storage_option: StorageOption = None,
 ) -> None:
     """Compute training-free estimators for the measured architectures of a profile; its counts stay as they are.
 
@@ -46,9 +52,10 @@ def estimate(
     from sweetgrad.flows.estimate_run import estimate as run_estimate
 
     console = Terminal(stderr=True)
+    location = locate(store, storage_option)
     summary = run_estimate(
-        store,
-        profile or only_profile(store),
+        location,
+        profile or only_profile(location),
         estimators=split_names(estimators),
         moments=moments,
         activations=activations,
@@ -57,7 +64,9 @@ def estimate(
         space_file=space_file,
         workers=workers,
         scheduler=scheduler,
+        cluster=cluster,
         retry_failed=retry_failed,
+        download=download,
         console=console,
     )
     if summary.num_left:
@@ -71,5 +80,6 @@ def estimate(
         console.print(f"All {summary.num_asked} architectures have these scores already.")
     failed = f" For {summary.num_failed} an estimator failed; the store holds why." if summary.num_failed else ""
     console.print(
-        f"Scores of [bold]{escape(summary.name)}[/] in {store}.{failed} Next: [bold]sweetgrad correlate --estimators[/]"
+        f"Scores of [bold]{escape(summary.name)}[/] in {escape(store)}.{failed} "
+        f"Next: [bold]{escape(correlate_command(location, summary.name))}[/]"
     )

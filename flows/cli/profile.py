@@ -21,6 +21,7 @@ from sweetgrad.flows.cli.options import (
     WorkersOption,
 )
 from sweetgrad.flows.cli.terminal import Terminal
+from sweetgrad.store.access import command_line
 
 __all__ = ["profile"]
 
@@ -68,8 +69,9 @@ def profile(
     from sweetgrad.flows.run import profile as run_profile
 
     console = Terminal(stderr=True)
+    location = locate(store, storage_option)
     summary = run_profile(
-        locate(store, storage_option),
+        location,
         space=space,
         dataset=dataset,
         data_dir=data_dir,
@@ -100,7 +102,8 @@ def profile(
         console.print(f"{summary.num_done} architectures profiled in {summary.seconds:.0f} s.")
     else:
         console.print(f"All {summary.num_asked} architectures are in the store already.")
-    failed = f", {summary.num_failed} failed (see `sweetgrad status {store}`)" if summary.num_failed else ""
+    failed = f", {summary.num_failed} failed (see `{command_line('status', location)}`)" if summary.num_failed else ""
     console.print(
-        f"Profile [bold]{escape(summary.name)}[/] in {store}{failed}. Next: [bold]sweetgrad intervals {store}[/]"
+        f"Profile [bold]{escape(summary.name)}[/] in {escape(store + failed)}. "
+        f"Next: [bold]{escape(command_line('intervals', location, summary.name))}[/]"
     )

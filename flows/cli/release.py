@@ -1,5 +1,6 @@
 """``sweetgrad publish`` and ``merge``."""
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from sweetgrad.store import Location, Release
 from sweetgrad.store import merge as merge_stores
 from sweetgrad.store import publish as publish_store
 from sweetgrad.store.access import Progress as Report
+from sweetgrad.store.access import command_line
 
 __all__ = ["merge", "publish"]
 
@@ -74,7 +76,7 @@ def merge(
         found = merge_stores([_locate(store, storage_option) for store in stores], dest, progress=report)
     console = Terminal(soft_wrap=True)
     console.print(str(found), markup=False)
-    console.print(f"Written to {dest}. `sweetgrad status {dest}` says what is left to run.", markup=False)
+    console.print(f"Written to {dest}. `{command_line('status', dest)}` says what is left to run.", markup=False)
 
 
 def _locate(store: str, options: list[str] | None) -> Location:
@@ -94,8 +96,8 @@ def _show(release: Release, dest: Path, *, named: bool) -> None:
     for change in release.changes:
         console.print(change, markup=False)
     console.print("\nNext:")
-    console.print(f"  check it   cd {dest} && sha256sum --check --quiet SHA256SUMS", markup=False)
-    console.print(f"  load it    python {dest / 'load.py'}", markup=False)
+    console.print(f"  check it   cd {shlex.quote(str(dest))} && sha256sum --check --quiet SHA256SUMS", markup=False)
+    console.print(f"  load it    python {shlex.quote(str(dest / 'load.py'))}", markup=False)
     if not named:
         console.print("  name the authors with --creator 'Family, Given', and publish again", markup=False)
 

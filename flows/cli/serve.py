@@ -1,5 +1,6 @@
 """``sweetgrad serve``."""
 
+import shlex
 from typing import Annotated
 
 import typer
@@ -28,5 +29,6 @@ def serve(
     else:
         deployment.deploy(work_pool, name=name)
         typer.echo(
-            f"Deployed sweetgrad/{name} to the work pool {work_pool}. Next: prefect worker start --pool {work_pool}"
+            f"Deployed sweetgrad/{name} to the work pool {work_pool}. "
+            f"Next: prefect worker start --pool {shlex.quote(work_pool)}"
         )

@@ -23,7 +23,7 @@ from sweetgrad.store import (
 from sweetgrad.store import info as read_info
 from sweetgrad.store import status as read_status
 from sweetgrad.store import verify as check_store
-from sweetgrad.store.access import is_zip
+from sweetgrad.store.access import command_line, is_zip
 from sweetgrad.store.benchmarks import Format
 from sweetgrad.store.benchmarks.shipped import SHIPPED, settings_of, shipped_table, write_table
 
@@ -33,9 +33,10 @@ __all__ = ["accuracy_export", "accuracy_import", "info", "status", "verify"]
 def status(store: StoreArgument, storage_option: StorageOption = None) -> None:
     """Say what is done and what is left, profile by profile."""
     console = Terminal()
-    profiles = read_status(locate(store, storage_option))
+    location = locate(store, storage_option)
+    profiles = read_status(location)
     if not profiles:
-        console.print(f"{store} holds no profile yet. `sweetgrad profile {store} …` makes one.")
+        console.print(f"{store} holds no profile yet. `{command_line('profile', location)}` makes one.", markup=False)
         return
     table = plain_table("profile", "ok", "failed", "not run", "shards\ndone")
     for profile in profiles:

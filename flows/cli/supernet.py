@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from sweetgrad.flows.cli.common import only_profile
-from sweetgrad.flows.cli.options import DataDirOption, DeviceOption, ProfileArgument, StoreArgument
+from sweetgrad.flows.cli.common import correlate_command, locate, only_profile
+from sweetgrad.flows.cli.options import DataDirOption, DeviceOption, ProfileArgument, StorageOption, StoreArgument
 from sweetgrad.flows.cli.terminal import Terminal
 
 __all__ = ["supernet"]
@@ -32,6 +32,7 @@ def supernet(
     download: Annotated[bool, typer.Option("--download", help="Fetch missing files of the data set.")] = False,
     device: DeviceOption = "auto",
     threads: Annotated[int, typer.Option(help="Threads of the processor.")] = 1,
+    storage_option: StorageOption = None,
 ) -> None:
     """Train a weight-sharing supernet (SPOS) on a profile's data set and score architectures in it: a comparison that trains.
 
@@ -42,9 +43,10 @@ def supernet(
     from sweetgrad.profiling.supernet import SupernetSettings
 
     console = Terminal(stderr=True)
+    location = locate(store, storage_option)
     summary = run_supernet(
-        store,
-        profile or only_profile(store),
+        location,
+        profile or only_profile(location),
         settings=SupernetSettings(
             epochs=epochs,
             batch_size=batch_size,
@@ -77,6 +79,6 @@ def supernet(
         f"{summary.train_seconds:.0f} s and ended with a loss of {summary.loss:.3f}."
     )
     console.print(
-        f"Scores [bold]{escape(summary.estimator)}[/] of [bold]{escape(summary.name)}[/] in {store}. "
-        "Next: [bold]sweetgrad correlate --estimators[/]"
+        f"Scores [bold]{escape(summary.estimator)}[/] of [bold]{escape(summary.name)}[/] in {escape(store)}. "
+        f"Next: [bold]{escape(correlate_command(location, summary.name))}[/]"
     )

@@ -7,6 +7,8 @@ from typing import Any
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
+from sweetgrad.store.redaction import redacted
+
 __all__ = ["UNFOLDED", "Terminal"]
 
 UNFOLDED = 10_000
@@ -27,8 +29,10 @@ class Terminal(Console):
             self.width = UNFOLDED  # a file or another program, which want a command on one line and a row on one line
 
     def print(self, *objects: Any, **options: Any) -> None:
-        """Print; a line that is longer than the terminal is left to it, never cut."""
-        super().print(*objects, **{"crop": False, **options})
+        """Print, without credentials; a line that is longer than the terminal is left to it, never cut."""
+        super().print(
+            *(redacted(each) if isinstance(each, str) else each for each in objects), **{"crop": False, **options}
+        )
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Segments of a renderable; rich's own controls, of bars for example, are segments apart."""

@@ -20,7 +20,8 @@ from sweetgrad.flows.cli.options import (
     WorkersOption,
 )
 from sweetgrad.flows.cli.terminal import Terminal
-from sweetgrad.store import Location
+from sweetgrad.store import Location, list_profiles
+from sweetgrad.store.access import command_line
 
 __all__ = ["train"]
 
@@ -128,8 +129,15 @@ def train(
         raise typer.Exit(1)
     console.print(
         f"Accuracies [bold]{escape(summary.label)}/test[/] of {summary.num_archs} architectures in {escape(store)}. "
-        f"Next: [bold]sweetgrad correlate {escape(store)} --accuracy {escape(summary.label)}/test[/]"
+        f"Next: [bold]{escape(_next(location, summary.space, dataset, f'{summary.label}/test'))}[/]"
     )
+
+
+def _next(store: Location, space: str, dataset: str, accuracy: str) -> str:
+    profiles = [name for name in list_profiles(store) if name.startswith(f"{space}/")]
+    if not profiles:
+        return command_line("profile", store, "--space", space, "--dataset", dataset)
+    return command_line("correlate", store, profiles[0], "--accuracy", accuracy)
 
 
 def _refuse_for_one(**given: Any) -> None:

@@ -1,5 +1,6 @@
 """CIFAR-10 and CIFAR-100 from the official files, binary or Python layout (https://www.cs.toronto.edu/~kriz/cifar.html)."""
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,11 +144,16 @@ def _find(cifar: _Cifar, data_dir: Path) -> tuple[list[Path], bool] | None:
 def _not_found(cifar: _Cifar, data_dir: Path | None) -> str:
     files = f"{cifar.train[0]}.bin" + (f" .. {cifar.train[-1]}.bin" if len(cifar.train) > 1 else "")
     files += f" (binary layout) or {files.replace('.bin', '')} (Python layout)"
-    command = f"sweetgrad profile … --dataset {cifar.name} --data-dir {data_dir or 'DIR'} --download"
+    command = (
+        f"sweetgrad profile STORE --dataset {cifar.name} --data-dir {shlex.quote(str(data_dir or 'DIR'))} --download"
+    )
     if data_dir is None:
-        return f"data set {cifar.name} needs its files, {files}: say where they are with --data-dir DIR, or fetch them: {command}"
+        return (
+            f"data set {cifar.name} needs its files, {files}: say where they are with --data-dir DIR, or fetch them: "
+            f"`{command}`"
+        )
     looked = ", ".join(str(place) for place in dict.fromkeys(place for place, _ in cifar.places(data_dir)))
-    return f"data set {cifar.name}: expected {files}, found none in {looked}. To fetch them: {command}"
+    return f"data set {cifar.name}: expected {files}, found none in {looked}. To fetch them: `{command}`"
 
 
 def _read(cifar: _Cifar, path: Path) -> Part:

@@ -4,6 +4,7 @@ Everything else in `sweetgrad.store` reads and writes through what stands here; 
 """
 
 from sweetgrad.store.access._archives import check_members
+from sweetgrad.store.access._command_line import command_line
 from sweetgrad.store.access._copy import Progress, copy_groups, map_in_threads, new_folder
 from sweetgrad.store.access._documents import check_num_shards, check_profile
 from sweetgrad.store.access._limits import MAX_SHARDS
@@ -14,6 +15,7 @@ from sweetgrad.store.access._location import (
     ignore_leftovers,
     is_remote,
     is_zip,
+    local_path,
     making_sense,
     open_root,
     require_readable,
@@ -35,10 +37,12 @@ __all__ = [
     "check_num_shards",
     "check_profile",
     "child_groups",
+    "command_line",
     "copy_groups",
     "ignore_leftovers",
     "is_remote",
     "is_zip",
+    "local_path",
     "making_sense",
     "map_in_threads",
     "new_folder",

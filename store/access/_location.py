@@ -12,6 +12,7 @@ from zarr.abc.store import Store
 from zarr.errors import ContainsArrayError, GroupNotFoundError, ZarrUserWarning
 from zarr.storage import LocalStore
 
+from sweetgrad.store.access._command_line import command_line
 from sweetgrad.store.access._guard import CheckedZipStore, guarded
 from sweetgrad.store.access._remote import RemoteStore, open_remote
 from sweetgrad.store.access._zip import RemoteZipStore
@@ -24,6 +25,11 @@ Location: TypeAlias = str | Path | RemoteStore
 def is_remote(location: Location) -> bool:
     """Whether the location is a URL (or a chain of them) and not a local path."""
     return "://" in str(location) or "::" in str(location)
+
+
+def local_path(location: Location) -> Path:
+    """The path of a location that is none of a URL; ``~`` is the home folder, as a shell has it only where it begins a word."""
+    return Path(str(location)).expanduser()
 
 
 def is_zip(location: Location) -> bool:
@@ -55,7 +61,7 @@ def with_options(location: Location, storage_options: Mapping[str, Any] | None) 
 
 def absolute(location: Location) -> Location:
     """The location as a worker with another working directory finds it."""
-    return location if is_remote(location) else str(Path(str(location)).resolve())
+    return location if is_remote(location) else str(local_path(location).resolve())
 
 
 def zarr_store(location: Location, *, read_only: bool = True) -> Store:
@@ -71,7 +77,7 @@ def zarr_store(location: Location, *, read_only: bool = True) -> Store:
     if is_zip(location) and not read_only:
         raise StoreError(f"{location} is a zip file, which can only be read: unpack it, and use the folder.")
     if not is_remote(location):
-        path = Path(str(location))
+        path = local_path(location)
         try:
             return guarded(
                 CheckedZipStore(path, mode="r") if is_zip(location) else LocalStore(path, read_only=read_only)
@@ -85,8 +91,8 @@ def zarr_store(location: Location, *, read_only: bool = True) -> Store:
         remote = RemoteStore(f"zip::file://{Path(remote.url.removeprefix('zip://')).resolve()}", remote.storage_options)
     file = RemoteStore(remote.url.rpartition("::")[2], remote.storage_options)
     if is_zip(location) and remote.url in (f"zip::{file.url}", f"zip://::{file.url}", file.url):
-        path, question, query = file.url.partition("?")  # a signature may hold slashes
-        folder, _, name = path.rpartition("/")
+        address, question, query = file.url.partition("?")  # a signature may hold slashes
+        folder, _, name = address.rpartition("/")
         name = f"{name}{question}{query}"
         return guarded(RemoteZipStore(open_remote(RemoteStore(folder, file.storage_options), read_only=True), name))
     return guarded(open_remote(remote, read_only=read_only))
@@ -103,9 +109,9 @@ def open_root(location: Location, *, mode: Literal["r", "r+"] = "r") -> zarr.Gro
     The metadata is read afresh, not from the consolidated copy, which a run in progress leaves behind, wherever there is
     another way: files behind a web server cannot be listed, and a zip does not change.
     """
-    if not is_remote(location) and not Path(str(location)).exists():
+    if not is_remote(location) and not local_path(location).exists():
         raise NotAStoreError(
-            f"no store at {location}: the path does not exist. `sweetgrad profile {location} …` would make one."
+            f"no store at {location}: the path does not exist. `{command_line('profile', location)}` would make one."
         )
     consolidated = True if cannot_list(location) else None if is_remote(location) and is_zip(location) else False
     store = zarr_store(location, read_only=mode == "r")
@@ -132,7 +138,7 @@ def open_root(location: Location, *, mode: Literal["r", "r+"] = "r") -> zarr.Gro
 
 def _where_instead(location: Location) -> str:
     """What to open, where the location is the folder of a release with its store inside."""
-    folder = Path(str(location))
+    folder = local_path(location)
     inside = sorted(folder.glob("*.zarr")) or sorted(folder.glob("*.zarr.zip"))
     return f" A release? Open the store in it: {inside[0]}" if len(inside) == 1 else ""
 
@@ -159,7 +165,7 @@ def making_sense(location: Location) -> Iterator[None]:
     except (ValueError, TypeError, LookupError, AttributeError, AssertionError) as error:
         raise NotAStoreError(
             f"{location}: expected the groups, arrays and attributes of a sweetgrad store, cannot make sense of those there "
-            f"({type(error).__name__}: {error}). `sweetgrad verify {location}` says which."
+            f"({type(error).__name__}: {error}). `{command_line('verify', location)}` says which."
         ) from error
 
 

@@ -217,8 +217,8 @@ class PatientStore(WrapperStore[FsspecStore]):
             # Most options and addresses are looked at by libraries that are called with the first request.
             raise StoreError(
                 f"{self._remote}: its address or its storage options were refused: "
-                f"{type(error).__name__}: {self._remote.redacted(error)}. Check both: storage options are KEY=VALUE pairs that the "
-                "file system of the URL knows, e.g. endpoint_url=http://127.0.0.1:9000."
+                f"{type(error).__name__}: {self._remote.redacted(error)}. Check both: storage options are those of the "
+                "file system of the URL (fsspec), e.g. endpoint_url=http://127.0.0.1:9000."
             ) from redacted_cause(error, self._remote.redacted)
 
 

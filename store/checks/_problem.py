@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import zarr
 
-from sweetgrad.store.access import Location
+from sweetgrad.store.access import Location, command_line
 from sweetgrad.store.checks._tree import Node
 from sweetgrad.store.errors import CorruptShardError, NotAStoreError
 from sweetgrad.store.shards import Shard
@@ -83,7 +83,7 @@ class ProfileCheck:
                 if shard is None
                 else "clears the shard, and the next `sweetgrad profile` makes it again"
             )
-            what = f"{what} `sweetgrad verify {self.location} --repair` {does}."
+            what = f"{what} `{command_line('verify', self.location, '--repair')}` {does}."
         self.problems.append(Problem(self.name, shard, rows, what, repair is not None))
         if repair:
             self.repairs[key or f"{len(self.repairs)}"] = repair

@@ -1,13 +1,22 @@
 """Check everything that a store promises, and make what fails be measured again."""
 
 from collections.abc import Callable, Collection
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import zarr
 
 from sweetgrad.store._accuracy_table import recover_accuracy
-from sweetgrad.store.access import Location, Progress, is_remote, is_zip, open_root
+from sweetgrad.store.access import (
+    Location,
+    Progress,
+    command_line,
+    is_remote,
+    is_zip,
+    local_path,
+    open_root,
+    with_options,
+)
 from sweetgrad.store.checks._consolidated import check_consolidated
 from sweetgrad.store.checks._content import check_estimators, check_shards
 from sweetgrad.store.checks._layout import check_layout
@@ -25,7 +34,11 @@ _ROOT_ATTRIBUTES = ("schema_version", "title", "licence", "citation", "creator",
 
 
 def verify(
-    location: Location, *, repair: bool = False, progress: Callable[[int, int], None] | None = None
+    location: Location,
+    *,
+    repair: bool = False,
+    storage_options: dict[str, Any] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[Problem]:
     """Check a whole store, one shard in memory at a time. Not for a store that a run is writing to.
 
@@ -45,6 +58,8 @@ def verify(
     repair
         Whether to repair what can be: metadata that follows from the schema is written anew, damaged shards are cleared so that
         the next run makes them again, leftovers are deleted, repaired profiles are stamped anew.
+    storage_options
+        As in `open_store`.
     progress
         Called with the number of files or shards checked and their total.
 
@@ -61,6 +76,7 @@ def verify(
     ValueError
         If a ``.zip`` or a release is to be repaired.
     """
+    location = with_options(location, storage_options)
     if repair and is_zip(location):
         raise ValueError(
             f"{redacted(location)} is a zip file, which cannot be repaired: unpack it, and repair the folder."
@@ -96,7 +112,7 @@ def require_sound(location: Location, paths: Collection[str], *, progress: Progr
         more = f"\n  and {len(problems) - 20} more" if len(problems) > 20 else ""
         raise StoreError(
             f"{location} has {len(problems)} problem{'s' if len(problems) > 1 else ''}, so nothing was written:\n{lines}{more}\n"
-            f"`sweetgrad verify {location} --repair` deals with what can be repaired."
+            f"`{command_line('verify', location, '--repair')}` deals with what can be repaired."
         )
 
 
@@ -109,7 +125,7 @@ def _check_release(
     problems = check_sums(place, asked, progress=progress)
     if is_remote(place):
         return problems
-    problems += check_extra(Path(str(place)), sums, part=part)
+    problems += check_extra(local_path(place), sums, part=part)
     tops = dict.fromkeys(name.partition("/")[0] for name in asked)
     for name in tops:
         # A zip beside its folder holds the same; one without its sum may be no zip any more, and has to be fetched again anyway.
@@ -167,10 +183,10 @@ def _repair(profile: ProfileCheck) -> list[Problem]:
 
 def _leftover_files(location: Location, nodes: list[Node], *, repair: bool) -> list[Problem]:
     """Temporary files that zarr's local store renames when they are whole, and a kill leaves behind."""
-    if is_remote(location) or not Path(str(location)).is_dir():
+    if is_remote(location) or not local_path(location).is_dir():
         return []
     problems = []
-    for path in sorted(Path(str(location)).rglob("*.partial")):
+    for path in sorted(local_path(location).rglob("*.partial")):
         name = path.relative_to(str(location)).as_posix()
         what = f"{name} was left by an interrupted write and is read by nothing; --repair deletes it."
         profile = max((node.path for node in nodes if name.startswith(f"{node.path}/")), key=len, default="")
@@ -228,14 +244,15 @@ def _check_group(root: zarr.Group, location: Location, node: Node, *, repair: bo
 
 
 def _check_accuracy(root: zarr.Group, location: Location, node: Node) -> list[Problem]:
-    advice = (
-        f"Delete {node.path} in the store and import its sources again with `sweetgrad accuracy import {location} …`."
-    )
+    importing = command_line("accuracy", "import", location, "--space", node.path.partition("/")[0], "--from", "FILE")
+    advice = f"Delete {node.path} in the store and import its sources again with `{importing}`."
     return _check_arrays(root, node, advice)
 
 
 def _check_training(root: zarr.Group, location: Location, node: Node) -> list[Problem]:
-    return _check_arrays(root, node, f"Delete {node.path} in the store and run `sweetgrad train {location} …` again.")
+    return _check_arrays(
+        root, node, f"Delete {node.path} in the store and run `{command_line('train', location)}` again."
+    )
 
 
 def _check_arrays(root: zarr.Group, node: Node, advice: str) -> list[Problem]:

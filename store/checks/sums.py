@@ -14,6 +14,7 @@ from sweetgrad.store.access import (
     PatientStore,
     RemoteStore,
     is_remote,
+    local_path,
     map_in_threads,
     open_remote,
     url_of,
@@ -105,7 +106,7 @@ def find_sums(location: Location) -> tuple[Location, str, str] | None:
     """
     # zip::https://host/nb201.zarr.zip is a file at https://host, and zip://nb201.zarr.zip one here
     text = url_of(location).rpartition("::")[2].removeprefix("zip://").rstrip("/")
-    text = text if is_remote(text) else str(Path(text).absolute())
+    text = text if is_remote(text) else str(local_path(text).absolute())
     above, _, name = text.rpartition("/")
     options = location.storage_options if isinstance(location, RemoteStore) else None
     places = [(text, "")] if not text.endswith(".zip") else []
@@ -141,7 +142,7 @@ def check_sums(
     UnreachableStoreError
         If the place cannot be reached; a file that is not there is no reason to raise.
     """
-    digest_of = _remote_digest(place) if is_remote(place) else _local_digest(Path(str(place)))
+    digest_of = _remote_digest(place) if is_remote(place) else _local_digest(local_path(place))
     problems = []
     for number, (name, found) in enumerate(zip(sums, map_in_threads(digest_of, sums), strict=True), start=1):
         if found != sums[name]:
@@ -195,7 +196,7 @@ def _remote_digest(place: Location) -> Callable[[str], str]:
 
 def _read_sums_file(place: Location) -> str | None:
     if not is_remote(place):
-        path = Path(str(place)) / SUMS
+        path = local_path(place) / SUMS
         return path.read_text(encoding="utf-8") if path.is_file() else None
     content = bytearray()
     try:
@@ -229,4 +230,4 @@ def _blocks(store: PatientStore, name: str) -> Iterator[bytes]:
 
 
 def _remote(place: Location) -> RemoteStore:
-    return place if isinstance(place, RemoteStore) else RemoteStore(place)
+    return place if isinstance(place, RemoteStore) else RemoteStore(str(place))

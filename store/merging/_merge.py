@@ -17,7 +17,17 @@ from sweetgrad.store._accuracy_table import load_table, replace_table
 from sweetgrad.store._alone import alone
 from sweetgrad.store._groups import profile_names
 from sweetgrad.store._reading import read_array
-from sweetgrad.store.access import Location, Progress, child_groups, copy_groups, is_remote, new_folder, open_root
+from sweetgrad.store.access import (
+    Location,
+    Progress,
+    child_groups,
+    command_line,
+    copy_groups,
+    is_remote,
+    local_path,
+    new_folder,
+    open_root,
+)
 from sweetgrad.store.checks import require_sound
 from sweetgrad.store.errors import CorruptShardError, StoreError
 from sweetgrad.store.estimators import DETAILS, ESTIMATOR_VARIABLES, create_estimators, record_training
@@ -121,11 +131,11 @@ def _folder(sources: Sequence[Location], dest: str | Path) -> Path:
         raise ValueError(f"{redacted(twice[0])} is given twice: name different stores")
     if is_remote(dest):
         raise ValueError(f"merge writes a local folder, got {redacted(dest)}: write it there, then upload it.")
-    folder = Path(dest).resolve()
+    folder = local_path(dest).resolve()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise StoreError(f"{folder} exists: merge writes a new store. Give another path, and nothing is overwritten.")
     for source in sources:
-        if not is_remote(source) and folder.is_relative_to(Path(str(source)).resolve()):
+        if not is_remote(source) and folder.is_relative_to(local_path(source).resolve()):
             raise ValueError(f"{dest} lies inside the source {source}: give a path outside.")
     return folder
 
@@ -195,7 +205,7 @@ def _write_rows(plan: Plan, work: Path, source: Source, rows: NDArray[np.int64])
         if not np.array_equal(written[inside - shard.start], source.digest[inside]):
             raise CorruptShardError(
                 f"{source.location}: {plan.name}, rows {shard.start} to {shard.stop - 1} have not the digests that are stored "
-                f"with them. `sweetgrad verify {source.location} --repair` clears them. Nothing was written."
+                f"with them. `{command_line('verify', source.location, '--repair')}` clears them. Nothing was written."
             )
 
 

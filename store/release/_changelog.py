@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
-from sweetgrad.store.access import check_members
+from sweetgrad.store.access import check_members, command_line
 from sweetgrad.store.checks.sums import SUMS, read_sums
 from sweetgrad.store.errors import StoreError
 from sweetgrad.store.release._release import Release
@@ -71,8 +71,8 @@ def previous_digests(folder: Path) -> dict[str, str]:
                 found |= _digests_in_zip(folder / top)
     except (OSError, BadZipFile) as error:
         raise StoreError(
-            f"{folder} holds a damaged release ({error}), so what changed since cannot be told: `sweetgrad verify {folder}` says "
-            "what to get again; or give a new folder."
+            f"{folder} holds a damaged release ({error}), so what changed since cannot be told: "
+            f"`{command_line('verify', folder)}` says what to get again; or give a new folder."
         ) from error
     return found
 

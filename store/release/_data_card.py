@@ -104,7 +104,7 @@ def _loading(release: Release) -> str:
         if release.zip_only
         else f'import xarray as xr\n\nstore = "{release.store}"'
     )
-    return f"""Install sweetgrad (`pip install .` in a checkout of it; neither torch nor a GPU is needed), then `python load.py`, or
+    return f"""Install sweetgrad (`pip install .` in a checkout; neither torch nor a GPU is needed), then `python load.py`, or
 
 ```python
 from sweetgrad.store import open_profile

@@ -6,7 +6,7 @@ from sweetgrad.store.release._release import Release
 def load_snippet(release: Release) -> str:
     """Text of ``load.py``: five lines that open the release where they lie, or at the location given."""
     name = release.profiles[0].status.name
-    return f"""# Opens this release: `python load.py`, or `python load.py URL`. It needs sweetgrad alone: `pip install .` in a checkout of it.
+    return f"""# Opens this release: `python load.py`, or `python load.py URL`. It needs sweetgrad, and nothing of its extras.
 import sys
 from pathlib import Path
 from sweetgrad.store import open_profile

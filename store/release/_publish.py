@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from sweetgrad.store._alone import alone
-from sweetgrad.store.access import Location, Progress, copy_groups, is_remote, new_folder, open_root, with_options
+from sweetgrad.store.access import (
+    Location,
+    Progress,
+    copy_groups,
+    is_remote,
+    local_path,
+    new_folder,
+    open_root,
+    with_options,
+)
 from sweetgrad.store.checks import require_sound
 from sweetgrad.store.checks.sums import SUMS, files_below, read_sums, sha256_of, write_sums
 from sweetgrad.store.errors import NotAStoreError, StoreError
@@ -158,8 +167,8 @@ def _folder(location: Location, dest: str | Path) -> Path:
         raise ValueError(
             f"a release is written to a local folder, got {redacted(dest)}: write it there, then upload the folder."
         )
-    folder = Path(dest).resolve()
-    if not is_remote(location) and folder.is_relative_to(Path(str(location)).resolve()):
+    folder = local_path(dest).resolve()
+    if not is_remote(location) and folder.is_relative_to(local_path(location).resolve()):
         raise ValueError(f"{dest} lies inside the store {location}: give a folder outside.")
     return folder
 
@@ -227,9 +236,9 @@ def _require_release_or_nothing(folder: Path) -> None:
 
 def _require_room(location: Location, paths: Sequence[str], folder: Path) -> None:
     """The store is written twice, as folder and as zip, even if only the zip stays; a remote one tells no size before."""
-    if is_remote(location) or not Path(str(location)).is_dir():
+    if is_remote(location) or not local_path(location).is_dir():
         return
-    files = (file for path in paths for file in (Path(str(location)) / path).rglob("*") if file.is_file())
+    files = (file for path in paths for file in (local_path(location) / path).rglob("*") if file.is_file())
     needed = 2 * sum(file.stat().st_size for file in files) + _TEXTS_BYTES
     there = next(parent for parent in folder.parents if parent.exists())
     free = shutil.disk_usage(there).free
