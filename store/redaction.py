@@ -20,8 +20,9 @@ _END = r"\s'\"<>`|"
 # User and password of a URL. Where a colon begins no port, a password follows, even one with the `/`, `?` or `#` that a URL
 # cannot have in this place; otherwise everything up to the last @ before the path.
 _USER_INFO = re.compile(rf"(://)(?:[^{_END}/?#@:\[]*:(?!\d*(?:[/?#{_END}]|$))[^{_END}]*@|[^{_END}/?#]*@)")
-# A query or fragment: all of it, since no list of the names of secrets is complete. Punctuation of the sentence stays.
-_QUERY = re.compile(rf"(://[^{_END}?#]*[?#])[^{_END}]+?(?=[.,;:)\]}}]*(?:[{_END}]|$))")
+# A query or fragment: all of it, since no list of the names of secrets is complete. Punctuation of the sentence stays, and so does
+# a tag of rich, which closes with `[/`.
+_QUERY = re.compile(rf"(://[^{_END}?#]*[?#])(?:[^{_END}\[]|\[(?!/))+?(?=[.,;:)\]}}]*(?:[{_END}]|\[/|$))")
 # The same without the start of the URL, and headers.
 _PAIR = re.compile(
     r"\b(X-(?:Amz|Goog)-(?:Signature|Credential|Security-Token)|AWSAccessKeyId|Signature|sig|(?:access_|auth_|sas_)?token|"
@@ -69,11 +70,11 @@ def redacted_facts(facts: T) -> T:
     {'source': 'ftp://***@host/a.csv', 'rows': [1, 'x']}
     """
     if isinstance(facts, str):
-        return redacted(facts)
+        return redacted(facts)  # type: ignore[return-value]
     if isinstance(facts, Mapping):
         return {key: redacted_facts(value) for key, value in facts.items()}  # type: ignore[return-value]
     if isinstance(facts, list | tuple):
-        return type(facts)(map(redacted_facts, facts))  # type: ignore[return-value]
+        return type(facts)(map(redacted_facts, facts))
     return facts
 
 

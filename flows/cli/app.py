@@ -23,7 +23,7 @@ from sweetgrad.flows.cli.search import search
 from sweetgrad.flows.cli.serve import serve
 from sweetgrad.flows.cli.store import accuracy_export, accuracy_import, info, status, verify
 from sweetgrad.flows.cli.supernet import supernet
-from sweetgrad.flows.cli.terminal import Terminal
+from sweetgrad.flows.cli.terminal import Terminal, accept_any_encoding
 from sweetgrad.flows.cli.train import train
 from sweetgrad.store import StoreError
 from sweetgrad.store.packages import how_to_install
@@ -80,6 +80,7 @@ def root(
 
 def main() -> None:
     """Run the program; an error that a user can put right is one message on standard error and exit status 1."""
+    accept_any_encoding(sys.stdout, sys.stderr)
     try:
         app()
     except (StoreError, ValueError, OSError, ImportError, RuntimeError) as error:

@@ -1,15 +1,17 @@
 """What the program writes to: a console on which text from a store is text, and nothing that a terminal obeys."""
 
+import codecs
 import os
 from collections.abc import Iterable
-from typing import Any
+from io import TextIOWrapper
+from typing import Any, TextIO
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
 from sweetgrad.store.redaction import redacted
 
-__all__ = ["UNFOLDED", "Terminal"]
+__all__ = ["UNFOLDED", "Terminal", "accept_any_encoding"]
 
 UNFOLDED = 10_000
 """Columns in which no line folds."""
@@ -18,6 +20,23 @@ UNFOLDED = 10_000
 _CONTROLS = [*range(9), *range(11, 32), *range(0x7F, 0xA0)]
 _DIRECTIONS = [0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
 _VISIBLE = str.maketrans(dict.fromkeys((*_CONTROLS, *_DIRECTIONS), "�"))
+
+
+# What stands for a character that the encoding of the output lacks.
+_PLAIN = {"█": "#", "─": "-", "±": "+-", "…": "...", "·": ".", "–": "-", "—": "-", "×": "x", "‘": "'", "’": "'", "“": '"', "”": '"'}
+
+
+def accept_any_encoding(*streams: TextIO) -> None:
+    """Let streams write every text, whatever their encoding: what it lacks becomes plain ASCII, ``#`` in place of ``█``."""
+    codecs.register_error("sweetgrad", _in_plain)
+    for stream in streams:
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="sweetgrad")
+
+
+def _in_plain(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    return "".join(_PLAIN.get(each, "?") for each in error.object[error.start : error.end]), error.end
 
 
 class Terminal(Console):
