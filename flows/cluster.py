@@ -1,8 +1,10 @@
 """Where shards run: a process for each core or GPU of this machine, a running Dask cluster, or one that a config builds."""
 
 import logging
+import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -59,22 +61,45 @@ def open_client(
     ValueError
         If the class of ``cluster`` refuses a keyword, or a worker cannot do the work (`check_workers`).
     RuntimeError
-        If ``cluster`` cannot be started.
+        If ``cluster`` cannot be started, or this process is one that `multiprocessing` is starting.
     """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise RuntimeError(
+            "this script is being imported by a process that it has started itself: put what it does under "
+            "`if __name__ == '__main__':`, so that it runs once"
+        )
     if scheduler is not None:
         with _connected(scheduler) as client:
             _wait_for_a_worker(client, console, f"Start one with `dask worker {scheduler} --nthreads 1`.")
             check_workers(client, store=store, device=device)
             yield client
     elif cluster is not None:
-        with _built(cluster, device=device, num_shards=num_shards) as client:
+        with _script_not_imported(), _built(cluster, device=device, num_shards=num_shards) as client:
             _wait_for_a_worker(client, console, "Ctrl-C withdraws the jobs and leaves.")
             check_workers(client, store=store, device=device)
             yield client
     else:
         workers = local_workers(device, num_workers, num_shards=num_shards)
-        with _local_cluster(workers) as local, Client(local) as client:
+        with _script_not_imported(), _local_cluster(workers) as local, Client(local) as client:
             yield client
+
+
+@contextmanager
+def _script_not_imported() -> Iterator[None]:
+    """Keep worker processes from importing the script that started them, which they do not need.
+
+    `multiprocessing` has every process import it anew. One without `if __name__ == "__main__":` would start itself in each.
+    """
+    script = sys.modules["__main__"]
+    spec, file = script.__spec__, script.__dict__.pop("__file__", None)
+    script.__spec__ = None
+    try:
+        yield
+    finally:
+        if spec is not None:
+            script.__spec__ = spec
+        if file is not None:
+            script.__file__ = file
 
 
 @contextmanager
