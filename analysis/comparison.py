@@ -67,6 +67,9 @@ def te_nas_nobn(scores: xr.DataArray) -> xr.DataArray:
     return (regions - condition).rename("te_nas_nobn")
 
 
+WITHOUT_PASS = ("params", "params_weights")
+"""Scores that the histogram holds and that a network gives without running."""
+
 _COMBINED = {
     "te_nas": (te_nas, ("te_nas_condition", "te_nas_regions")),
     "te_nas_nobn": (te_nas_nobn, ("te_nas_condition_nobn", "te_nas_regions_nobn")),
@@ -92,9 +95,10 @@ def estimator_scores(
     Returns
     -------
     ``score`` and ``seconds``, dims ``(arch, estimator)``; NaN where there is no score. Scores are as stored: infinite ones stay,
-    since a logarithm of 0 has its rank, and of condition numbers the smaller one is the better. ``seconds`` of what the histogram
-    holds (``sweetimator``, and the counts of parameters unless they are stored) are ``profile_seconds``: building, one
-    forward and backward pass, counting.
+    since a logarithm of 0 has its rank, and of condition numbers the smaller one is the better. ``seconds`` of what needs the
+    gradients and comes from the histogram (``sweetimator``, ``params_live``, unless it is stored) are ``profile_seconds``:
+    building, one forward and backward pass, counting. ``params`` and ``params_weights`` need no pass, and how long counting takes is
+    known only where they are stored: NaN otherwise.
     """
     held = {
         "sweetimator": score(profile, interval).reset_coords(drop=True),
@@ -105,7 +109,8 @@ def estimator_scores(
     if moments is not None:
         held |= {each.__name__: each(moments, interval) for each in (sweet_grad_norm, sweet_snip)}
     scores = dict(held)
-    seconds = {name: profile["profile_seconds"].astype(np.float64) for name in held}
+    whole_pass = profile["profile_seconds"].astype(np.float64)
+    seconds = {name: xr.full_like(whole_pass, np.nan) if name in WITHOUT_PASS else whole_pass for name in held}
     for name in (str(each) for each in stored["estimator"].values if each not in DETAILS):
         scores[name] = stored["score"].sel(estimator=name, drop=True)
         seconds[name] = stored["seconds"].sel(estimator=name, drop=True)

@@ -164,6 +164,6 @@ __all__ = [
 
 if not __debug__:
     raise ImportError(
-        "sweetgrad cannot work under `python -O` or PYTHONOPTIMIZE: they remove assertions, by which zarr reads metadata, so that a "
-        "sound store would look damaged. Run Python without -O, and unset PYTHONOPTIMIZE."
+        "sweetgrad cannot work under `python -O` or PYTHONOPTIMIZE: they remove assertions, by which zarr reads metadata, so "
+        "that a sound store would look damaged. Run Python without -O, and unset PYTHONOPTIMIZE."
     )

@@ -55,7 +55,7 @@ def table_1(measured: Labelled, rank: Rankings, *, bootstrap: int) -> Iterator[s
                 with_interval(*figures[:3]),
                 *beside,
                 with_interval(*(row[key] for key in ("kendall", "kendall_low", "kendall_high"))),
-                f"{row['seconds']:.3f}",
+                "" if np.isnan(row["seconds"]) else f"{row['seconds']:.3f}",
                 f"{row['num_archs']:,.0f}",
             ]
         )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import xarray as xr
 
-from sweetgrad.analysis.comparison import estimator_scores
+from sweetgrad.analysis.comparison import WITHOUT_PASS, estimator_scores
 from sweetgrad.analysis.intervals import Interval, IntervalGrid
 from sweetgrad.analysis.rows import measured_rows
 from sweetgrad.analysis.search.benchmark import Scores, SearchBenchmark, search_benchmark, search_scores
@@ -75,6 +75,10 @@ def search_inputs(
         setup = float(seconds.sum()) if score_seconds is None else score_seconds * len(first)
     if estimators:
         scores = estimator_scores(profile, stored, interval or Interval.live())
+        # A search pays for what was done to get a score: counts of parameters that came with the pass cost the pass.
+        scores["seconds"] = scores["seconds"].fillna(
+            profile["profile_seconds"].where(scores["estimator"].isin(WITHOUT_PASS))
+        )
     archs = _complete(table, scores, estimators) if among_scored else None
     benchmark = search_benchmark(table, fitness=fitness, archs=archs)
     if scores is None:

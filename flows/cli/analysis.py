@@ -1,5 +1,6 @@
 """``sweetgrad intervals`` and ``sweetgrad correlate``."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -220,10 +221,12 @@ def _comparison_table(compared: xr.Dataset) -> Table:
     for each in (compared.isel(estimator=i) for i in range(compared.sizes["estimator"])):
         values = {key: float(value) for key, value in each.data_vars.items()}
         intervals = [f"{values[f'{m}_low']:.3f} to {values[f'{m}_high']:.3f}" for m in ("spearman", "kendall")]
-        published = f"{values['published']:.3f}" if values["published"] == values["published"] else ""
+        published, seconds = (
+            "" if math.isnan(values[key]) else f"{values[key]:.3f}" for key in ("published", "seconds")
+        )
         table.add_row(
             *(escape(each["estimator"].item()), f"{values['spearman']:.3f}", intervals[0], published),
-            *(f"{values['kendall']:.3f}", intervals[1], f"{values['seconds']:.3f}", f"{values['num_archs']:,.0f}"),
+            *(f"{values['kendall']:.3f}", intervals[1], seconds, f"{values['num_archs']:,.0f}"),
         )
     return table
 

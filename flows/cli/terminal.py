@@ -23,7 +23,7 @@ _VISIBLE = str.maketrans(dict.fromkeys((*_CONTROLS, *_DIRECTIONS), "�"))
 
 
 # What stands for a character that the encoding of the output lacks.
-_PLAIN = {"█": "#", "─": "-", "±": "+-", "…": "...", "·": ".", "–": "-", "—": "-", "×": "x", "‘": "'", "’": "'", "“": '"', "”": '"'}
+_PLAIN = {"█": "#", "─": "-", "±": "+-", "…": "...", "\u2013": "-", "—": "-", "\u00d7": "x", "\u2019": "'"}
 
 
 def accept_any_encoding(*streams: TextIO) -> None:

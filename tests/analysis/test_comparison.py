@@ -71,6 +71,16 @@ def test_estimator_scores__without_stored_estimators(make_profile):
     np.testing.assert_array_equal(found.score.sel(estimator="params").values, params(profile).values)
 
 
+def test_estimator_scores__counts_of_parameters_have_not_the_seconds_of_a_pass(make_profile):
+    profile = make_profile(3)
+    stored = make_stored(profile, ["params"])
+    seconds = estimator_scores(profile, stored, INTERVAL).seconds.sel
+    np.testing.assert_array_equal(seconds(estimator="params"), stored.seconds.sel(estimator="params"))
+    assert seconds(estimator="params_weights").isnull().all()
+    for name in ("sweetimator", "params_live"):
+        np.testing.assert_array_equal(seconds(estimator=name), profile.profile_seconds)
+
+
 def test_compare_estimators__is_scipy_for_each_best_first(make_profile):
     profile = make_profile(30)
     stored = make_stored(profile, ["bad", "empty", "good", "snip"])
