@@ -97,8 +97,8 @@ def estimator_scores(
     ``score`` and ``seconds``, dims ``(arch, estimator)``; NaN where there is no score. Scores are as stored: infinite ones stay,
     since a logarithm of 0 has its rank, and of condition numbers the smaller one is the better. ``seconds`` of what needs the
     gradients and comes from the histogram (``sweetimator``, ``params_live``, unless it is stored) are ``profile_seconds``:
-    building, one forward and backward pass, counting. ``params`` and ``params_weights`` need no pass, and how long counting takes is
-    known only where they are stored: NaN otherwise.
+    building, one forward and backward pass, counting. ``params`` and ``params_weights`` need no pass, and how long counting them
+    takes is known only where they are stored: NaN otherwise.
     """
     held = {
         "sweetimator": score(profile, interval).reset_coords(drop=True),

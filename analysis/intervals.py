@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -28,6 +29,10 @@ Number: TypeAlias = int | float | str | Fraction
 
 Threshold: TypeAlias = Fraction | float
 """An exact threshold; the only float is ``inf``."""
+
+_MAX_EXPONENT = 1000
+_MAX_SPLIT = 100
+_MAX_INTERVALS = 2000
 
 SMALLEST_GRADIENT = Fraction(1, 2**149)
 """The smallest denormal: no float32 lies strictly between zero and it, so "at least this" says "not exactly zero"."""
@@ -131,8 +136,13 @@ class IntervalGrid:
         high, low = as_threshold(max), as_threshold(min)
         if not (isinstance(high, Fraction) and isinstance(low, Fraction) and high > low > 0 and _orders(high / low)):
             raise ValueError(f"max / min must be 10, 100, 1000, …: got max={max}, min={min}")
-        if split != int(split) or split < 1:
-            raise ValueError(f"split must be a whole number of at least 1, got {split}")
+        if split not in range(1, _MAX_SPLIT + 1):
+            raise ValueError(f"split must be a whole number from 1 to {_MAX_SPLIT} (1 to 10 are exact), got {split}")
+        if _orders(high / low) * split > _MAX_INTERVALS:
+            raise ValueError(
+                f"a grid has at most {_MAX_INTERVALS:,} intervals, got {_orders(high / low)} orders of magnitude in "
+                f"{split} parts each: take a larger min, a smaller max or a smaller split"
+            )
         object.__setattr__(self, "max", high)
         object.__setattr__(self, "min", low)
         object.__setattr__(self, "split", int(split))
@@ -223,13 +233,30 @@ def as_threshold(number: Number) -> Threshold:
     >>> as_threshold(1e-10) == Fraction(1, 10**10)
     True
     """
-    if isinstance(number, Fraction):
-        return number
+    text = str(number).strip().lower()  # str of a float (NumPy's too) is the shortest decimal that names it
+    if text.removeprefix("+") in ("inf", "infinity"):
+        return math.inf
     try:
-        # str of a float (NumPy's too) is the shortest decimal that names it.
-        return math.inf if number in (math.inf, "inf") else Fraction(str(number))
+        threshold = number if isinstance(number, Fraction) else _fraction(text)
+        is_float = not threshold or sys.float_info.min <= abs(threshold) <= sys.float_info.max
     except (ValueError, ZeroDivisionError) as error:
-        raise ValueError(f"a threshold must be a number such as 1e-4 or '1/7000', got {number!r}") from error
+        raise ValueError(f"a threshold must be a number such as 1e-4, inf or '1/7000', got {_short(number)}") from error
+    if not is_float:
+        raise ValueError(f"a threshold must be 0, inf, or a number from 1e-307 to 1e308, got {_short(number)}")
+    return threshold
+
+
+def _fraction(text: str) -> Fraction:
+    # Not by Fraction alone: 1e999999999 would be written out, digit by digit.
+    exponent = text.rpartition("e")[2] if "e" in text else "0"
+    if abs(int(exponent)) > _MAX_EXPONENT:
+        raise ValueError(f"the exponent {exponent[:20]} is out of range")
+    return Fraction(text)
+
+
+def _short(number: object) -> str:
+    text = repr(number) if isinstance(number, str) else str(number)
+    return text if len(text) <= 60 else f"{text[:40]}…"
 
 
 def format_threshold(threshold: Threshold) -> str:

@@ -44,11 +44,15 @@ def report(
     ------
     NotAStoreError
         As in `collect`.
+    ValueError
+        If ``out`` has the suffix of another format.
     ImportError
         If matplotlib or jinja2 is missing.
     """
+    path = Path(out).expanduser()
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise ValueError(f"a report is an HTML file: expected the suffix .html, got {str(out)!r}")
     content = collect(location, profiles=profiles, accuracy=accuracy, grid=grid, bootstrap=bootstrap, progress=progress)
-    path = Path(out)
     path.write_text(render(content), encoding="utf-8")
     return path
 

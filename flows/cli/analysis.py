@@ -43,6 +43,7 @@ from sweetgrad.flows.cli.options import (
     SplitOption,
     StorageOption,
     StoreArgument,
+    picture,
 )
 from sweetgrad.flows.cli.tables import plain_table
 from sweetgrad.flows.cli.terminal import Terminal
@@ -67,9 +68,7 @@ def intervals(
         typer.Option(help="all, START:STOP, sample:N [default: the first 100 that were measured].", show_default=False),
     ] = None,
     bootstrap: Annotated[int, typer.Option(help="Resamples of the architectures for the confidence.")] = 1000,
-    plot: Annotated[
-        Path | None, typer.Option(help="Draw the sweetness of every interval: .png, .svg, .pdf.", show_default=False)
-    ] = None,
+    plot: Annotated[Path | None, picture("Draw the sweetness of every interval: .png, .svg, .pdf.")] = None,
     storage_option: StorageOption = None,
 ) -> None:
     """Sweetness of every interval, and the best interval with its confidence (Algorithm 1)."""
@@ -113,14 +112,9 @@ def correlate(
     all_intervals: Annotated[bool, typer.Option("--all-intervals", help="Every interval of the grid as well.")] = False,
     bootstrap: Annotated[int, typer.Option(help="Resamples of the architectures for the 95 % interval.")] = 1000,
     heatmap_: Annotated[
-        Path | None,
-        typer.Option(
-            "--heatmap", help="Draw the correlation for all pairs of thresholds (Fig. 2).", show_default=False
-        ),
+        Path | None, picture("Draw the correlation for all pairs of thresholds (Fig. 2).", "--heatmap")
     ] = None,
-    plot: Annotated[
-        Path | None, typer.Option(help="Draw all estimators with their intervals (Fig. 1).", show_default=False)
-    ] = None,
+    plot: Annotated[Path | None, picture("Draw all estimators with their intervals (Fig. 1).")] = None,
     storage_option: StorageOption = None,
 ) -> None:
     """Rank correlation of Sweet Gradient, and of its baselines, with trained accuracy."""

@@ -38,10 +38,11 @@ def locate(store: str, options: Sequence[str] | None) -> Location:
     >>> locate("s3://bucket/nb201.zarr", ["anon=true", 'client_kwargs={"region_name": "eu-west-1"}']).storage_options
     {'anon': True, 'client_kwargs': {'region_name': 'eu-west-1'}}
     """
+    if not store.strip():
+        raise ValueError("the path of the store is empty: give a path or a URL")
     # A key that is made of digits is text all the same.
-    found = read_options(
-        options, what="a storage option", example="endpoint_url=http://127.0.0.1:9000", text=("key", "secret", "token")
-    )
+    texts = ("key", "secret", "token", "endpoint_url", "username", "password")
+    found = read_options(options, what="a storage option", example="endpoint_url=http://127.0.0.1:9000", text=texts)
     return with_options(store, found)
 
 
@@ -57,7 +58,10 @@ def read_options(options: Sequence[str] | None, *, what: str, example: str, text
     for option in options or ():
         key, equals, value = option.partition("=")
         if not key or not equals:
-            raise ValueError(f"{what} is KEY=VALUE, e.g. {example}; got {option!r}")
+            got = f"{key!r}, without '='" if key else "no key"  # what follows may be a secret
+            raise ValueError(f"{what} is KEY=VALUE, e.g. {example}; got {got}")
+        if key in found:
+            raise ValueError(f"{what} is given once, and {key} is given twice: leave one out")
         found[key] = value if key in text else _json_or_text(value)
     return found
 

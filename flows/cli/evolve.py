@@ -18,7 +18,9 @@ from sweetgrad.flows.cli.options import (
     SpaceOption,
     SplitOption,
     StorageOption,
+    picture,
 )
+from sweetgrad.flows.cli.paths import expanded
 from sweetgrad.flows.cli.tables import plain_table
 from sweetgrad.flows.cli.terminal import Terminal
 from sweetgrad.store.benchmarks.surrogates import OnnxSurrogate
@@ -39,7 +41,8 @@ def evolve(
     ] = "cifar10",
     data_dir: DataDirOption = None,
     space_file: Annotated[
-        Path | None, typer.Option(help="Table of the architectures that are drawn from.", show_default=False)
+        Path | None,
+        typer.Option(help="Table of the architectures that are drawn from.", show_default=False, callback=expanded),
     ] = None,
     space_option: SpaceOption = None,
     cycles: Annotated[
@@ -60,11 +63,15 @@ def evolve(
     device: DeviceOption = "auto",
     surrogate: Annotated[
         Path | None,
-        typer.Option(help="ONNX surrogate of NAS-Bench-301 that predicts accuracies as well.", show_default=False),
+        typer.Option(
+            help="ONNX surrogate of NAS-Bench-301 that predicts accuracies as well.",
+            show_default=False,
+            callback=expanded,
+        ),
     ] = None,
     plot: Annotated[
         list[Path] | None,
-        typer.Option(help="Draw the cells found, .png or .svg; again for more.", show_default=False),
+        picture("Draw the cells found, .png or .svg; again for more."),
     ] = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch CIFAR into DATA_DIR.")] = False,
     storage_option: StorageOption = None,

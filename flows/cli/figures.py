@@ -21,7 +21,9 @@ from sweetgrad.flows.cli.options import (
     SplitOption,
     StorageOption,
     StoreArgument,
+    picture,
 )
+from sweetgrad.flows.cli.paths import written_as
 from sweetgrad.flows.cli.tables import plain_table
 from sweetgrad.flows.cli.terminal import Terminal
 from sweetgrad.store import Location, NotAStoreError, list_profiles, open_accuracy
@@ -35,9 +37,7 @@ def figure(
     name: Annotated[str, typer.Argument(help="Which one; `list` says what there is.", show_default=False)],
     store: Annotated[str | None, typer.Argument(help="Path or URL of the store.", show_default=False)] = None,
     profile: ProfileArgument = None,
-    out: Annotated[
-        Path | None, typer.Option(help="File: .png, .svg, .pdf [default: NAME.png].", show_default=False)
-    ] = None,
+    out: Annotated[Path | None, picture("File: .png, .svg, .pdf [default: NAME.png].")] = None,
     accuracy: AccuracyOption = None,
     interval: Annotated[
         str | None, typer.Option(help="LOWER,UPPER [default: the best interval of the grid].", show_default=False)
@@ -79,7 +79,9 @@ def figure(
 
 def report(
     store: StoreArgument,
-    out: Annotated[Path, typer.Option(help="The HTML file.")] = Path("report.html"),
+    out: Annotated[Path, typer.Option(help="The HTML file.", callback=written_as(".html", ".htm"))] = Path(
+        "report.html"
+    ),
     profiles: Annotated[
         str | None, typer.Option(help="Profiles to report on, separated by commas [default: all].", show_default=False)
     ] = None,

@@ -1,9 +1,11 @@
 """Arguments and options that several commands have, each with its help."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from sweetgrad.flows.cli.paths import PICTURES, expanded, written_as
 
 __all__ = [
     "AccuracyOption",
@@ -27,7 +29,14 @@ __all__ = [
     "StoreArgument",
     "StoresArgument",
     "WorkersOption",
+    "picture",
 ]
+
+
+def picture(help: str, *names: str) -> Any:  # noqa: A002  (typer's name)
+    """An option that names a picture to write."""
+    return typer.Option(*names, help=help, show_default=False, callback=written_as(*PICTURES))
+
 
 NewStoreArgument = Annotated[
     str, typer.Argument(help="Folder or URL of the store; made if it is not there.", show_default=False)
@@ -54,12 +63,15 @@ AccuracyOption = Annotated[
         show_default=False,
     ),
 ]
-DataDirOption = Annotated[Path | None, typer.Option(help="Folder with the files of the data set.", show_default=False)]
+DataDirOption = Annotated[
+    Path | None, typer.Option(help="Folder with the files of the data set.", show_default=False, callback=expanded)
+]
 SpaceFileOption = Annotated[
     Path | None,
     typer.Option(
         help="Table that lists or orders the architectures; found under DATA_DIR/benchmarks by itself.",
         show_default=False,
+        callback=expanded,
     ),
 ]
 SpaceOption = Annotated[
@@ -87,6 +99,7 @@ ClusterOption = Annotated[
     typer.Option(
         help="TOML file with a [cluster] table that builds a Dask cluster: SLURM, PBS, or a class of your own.",
         show_default=False,
+        callback=expanded,
     ),
 ]
 MomentsOption = Annotated[
@@ -97,7 +110,12 @@ ActivationsOption = Annotated[
     bool, typer.Option("--activations", help="Store histograms of what every cell puts out too, in the same bins.")
 ]
 PageOption = Annotated[
-    Path | None, typer.Option(help="Markdown file to write [default: print it].", show_default=False)
+    Path | None,
+    typer.Option(
+        help="Markdown file to write [default: print it].",
+        show_default=False,
+        callback=written_as(".md", ".markdown", ".txt"),
+    ),
 ]
 
 MaxOption = Annotated[str, typer.Option("--max", help="Largest threshold.")]

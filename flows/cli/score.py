@@ -16,7 +16,7 @@ from sweetgrad.analysis import IntervalGrid, plot_layers
 from sweetgrad.analysis.layers import SWEET_INTERVAL
 from sweetgrad.analysis.sweetness import ties_kept
 from sweetgrad.flows.cli.common import parse_interval
-from sweetgrad.flows.cli.options import DataDirOption, MaxOption, MinOption, SplitOption
+from sweetgrad.flows.cli.options import DataDirOption, MaxOption, MinOption, SplitOption, picture
 from sweetgrad.flows.cli.tables import plain_table
 from sweetgrad.flows.cli.terminal import Terminal
 
@@ -69,7 +69,7 @@ def score(
     max_: MaxOption = "10",
     min_: MinOption = "1e-10",
     split: SplitOption = 2,
-    plot: Annotated[Path | None, typer.Option(help="Draw every layer: .png, .svg, .pdf.", show_default=False)] = None,
+    plot: Annotated[Path | None, picture("Draw every layer: .png, .svg, .pdf.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
 ) -> None:
     """Score one network of your own at initialisation, and show where the gradients of every layer lie."""

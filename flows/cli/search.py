@@ -24,7 +24,8 @@ from sweetgrad.analysis.search import (
     trajectories,
 )
 from sweetgrad.flows.cli.common import locate, open_selected, parse_interval, tell_if_estimated
-from sweetgrad.flows.cli.options import ProfileArgument, SplitOption, StorageOption, StoreArgument
+from sweetgrad.flows.cli.options import ProfileArgument, SplitOption, StorageOption, StoreArgument, picture
+from sweetgrad.flows.cli.paths import new_folder
 from sweetgrad.flows.cli.tables import plain_table
 from sweetgrad.flows.cli.terminal import Terminal
 from sweetgrad.store import open_accuracies
@@ -65,11 +66,12 @@ def search(
         typer.Option(help="What a score costs in rows with +cost [default: as stored].", show_default=False),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Decides every draw of every run.")] = 0,
-    plot: Annotated[
-        Path | None, typer.Option(help="Draw the best so far against simulated time.", show_default=False)
-    ] = None,
+    plot: Annotated[Path | None, picture("Draw the best so far against simulated time.")] = None,
     save: Annotated[
-        Path | None, typer.Option(help="Zarr folder to keep every training of every run in.", show_default=False)
+        Path | None,
+        typer.Option(
+            help="Zarr folder to keep every training of every run in.", show_default=False, callback=new_folder
+        ),
     ] = None,
     storage_option: StorageOption = None,
 ) -> None:

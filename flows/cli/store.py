@@ -10,6 +10,7 @@ from rich.table import Table
 
 from sweetgrad.flows.cli.common import locate
 from sweetgrad.flows.cli.options import StorageOption, StoreArgument
+from sweetgrad.flows.cli.paths import expanded, written_as
 from sweetgrad.flows.cli.tables import plain_table
 from sweetgrad.flows.cli.terminal import Terminal
 from sweetgrad.store import (
@@ -121,6 +122,7 @@ def accuracy_import(
             help=f"Table (CSV, also .gz, or Parquet), or a benchmark's own file or folder; or {', '.join(SHIPPED)}, "
             "which comes with the package.",
             show_default=False,
+            callback=expanded,
         ),
     ],
     format: Annotated[str, typer.Option(help=f"One of {', '.join(get_args(Format))}.")] = "auto",  # noqa: A002
@@ -156,7 +158,12 @@ def accuracy_import(
 def accuracy_export(
     store: StoreArgument,
     space: Annotated[str, typer.Option(help="Search space of the accuracies.", show_default=False)],
-    to: Annotated[Path, typer.Option(help="File to write, .csv or .csv.gz.", show_default=False)],
+    to: Annotated[
+        Path,
+        typer.Option(
+            help="File to write, .csv or .csv.gz.", show_default=False, callback=written_as(".csv", ".csv.gz")
+        ),
+    ],
     label: Annotated[
         str | None, typer.Option(help="Data set to write, with its single seeds [default: all].", show_default=False)
     ] = None,

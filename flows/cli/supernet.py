@@ -8,6 +8,7 @@ from rich.markup import escape
 
 from sweetgrad.flows.cli.common import correlate_command, locate, only_profile
 from sweetgrad.flows.cli.options import DataDirOption, DeviceOption, ProfileArgument, StorageOption, StoreArgument
+from sweetgrad.flows.cli.paths import written_as
 from sweetgrad.flows.cli.terminal import Terminal
 
 __all__ = ["supernet"]
@@ -26,7 +27,12 @@ def supernet(
     seed: Annotated[int, typer.Option(help="Decides weights, paths, and the order of images.")] = 42,
     name: Annotated[str, typer.Option(help="Estimator that the scores are stored as.")] = "spos",
     checkpoint: Annotated[
-        Path | None, typer.Option(help="File that keeps the training [default: beside the store].", show_default=False)
+        Path | None,
+        typer.Option(
+            help="File that keeps the training [default: beside the store].",
+            show_default=False,
+            callback=written_as(),
+        ),
     ] = None,
     data_dir: DataDirOption = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch missing files of the data set.")] = False,

@@ -19,6 +19,7 @@ from sweetgrad.flows.cli.options import (
     StorageOption,
     WorkersOption,
 )
+from sweetgrad.flows.cli.paths import expanded
 from sweetgrad.flows.cli.terminal import Terminal
 from sweetgrad.store import Location, list_profiles
 from sweetgrad.store.access import command_line
@@ -48,7 +49,9 @@ def train(
             show_default=False,
         ),
     ] = None,
-    checkpoints: Annotated[Path, typer.Option(help="With --arch: folder of the checkpoints.")] = Path("checkpoints"),
+    checkpoints: Annotated[
+        Path, typer.Option(help="With --arch: folder of the checkpoints.", callback=expanded)
+    ] = Path("checkpoints"),
     threads: Annotated[int, typer.Option(help="With --arch: threads of this process.")] = 1,
     seeds: Annotated[str, typer.Option(help="Seeds of initialisation and order of images, with commas between.")] = "0",
     label: Annotated[

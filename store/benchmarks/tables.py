@@ -7,7 +7,7 @@ import pandas as pd
 
 from sweetgrad.store.benchmarks.genotypes import parse_genotype
 from sweetgrad.store.benchmarks.opening import DAMAGED, check_parquet, open_table
-from sweetgrad.store.benchmarks.tidy import require_columns
+from sweetgrad.store.benchmarks.tidy import require_columns, require_unique
 from sweetgrad.store.packages import how_to_install
 
 __all__ = ["WIDE", "read_table", "widen"]
@@ -51,6 +51,10 @@ def read_table(path: Path) -> pd.DataFrame:
         # Strings that look like numbers stay strings: "0010" is a graph, not ten.
         text: dict[str, type] = dict.fromkeys(_TEXTS, str)
         try:
+            with open_table(path) as file:
+                # pandas would call the second of two columns with one name by another.
+                header = pd.read_csv(file, header=None, nrows=1, dtype=str, keep_default_na=False)
+            require_unique(header.iloc[0].tolist(), where=str(path))
             with open_table(path) as file:
                 return pd.read_csv(file, dtype=text, keep_default_na=False, na_values=["", "nan", "NaN"])
         except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError, *DAMAGED) as error:

@@ -1,11 +1,12 @@
 """One row for every (architecture, data set, split, epochs): the table that every reader returns, and what it must satisfy."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable
 
 import pandas as pd
 
-__all__ = ["COLUMNS", "mean_of_known", "require_columns", "tidy"]
+__all__ = ["COLUMNS", "mean_of_known", "require_columns", "require_unique", "tidy"]
 
 COLUMNS = ["arch", "dataset", "split", "epochs", "accuracy", "seconds"]
 _EXAMPLE = "arch,dataset,split,epochs,accuracy,seconds"
@@ -44,8 +45,16 @@ def tidy(table: pd.DataFrame, *, where: str) -> pd.DataFrame:
     return result
 
 
+def require_unique(columns: Iterable[object], *, where: str) -> None:
+    """Raise if two columns have one name: which of them is meant, nobody can tell."""
+    twice = [name for name, count in Counter(map(str, columns)).items() if count > 1]
+    if twice:
+        raise ValueError(f"{where}: column {', '.join(twice)} is there twice: delete or rename one of them")
+
+
 def require_columns(table: pd.DataFrame, columns: list[str], *, where: str, example: str) -> None:
-    """Raise unless all columns are there, with those missing, those present, and an example header."""
+    """Raise unless all columns are there, each once, with those missing, those present, and an example header."""
+    require_unique(table.columns, where=where)
     missing = [column for column in columns if column not in table.columns]
     if missing:
         raise ValueError(
