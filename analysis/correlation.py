@@ -65,8 +65,8 @@ def rank_correlation(
     Raises
     ------
     ValueError
-        If ``method`` is unknown, ``level`` is not in (0, 1), an architecture occurs twice, no architecture is in both, or fewer
-        than 2 pairs remain.
+        If ``method`` is unknown, ``level`` is not in (0, 1), ``bootstrap`` is negative, an architecture occurs twice, no
+        architecture is in both, or fewer than 2 pairs remain.
 
     Examples
     --------
@@ -210,6 +210,8 @@ def _require_pairs(num: int) -> None:
 
 
 def _resamples(num: int, bootstrap: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    if bootstrap < 0:
+        raise ValueError(f"bootstrap must be 0 or more resamples, got {bootstrap}")
     random = np.random.RandomState(seed)
     return (random.randint(0, num, num) for _ in range(bootstrap))
 

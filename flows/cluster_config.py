@@ -99,6 +99,8 @@ def _read_table(path: Path) -> tuple[dict[str, Any], str]:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise FileNotFoundError(f"no cluster file {path}: expected a TOML file with a table [cluster]") from error
+    except IsADirectoryError as error:
+        raise ValueError(f"{path} is a folder: expected a TOML file with a table [cluster]") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no TOML file: {error}") from error
     table = document.get("cluster")

@@ -52,7 +52,8 @@ def create_store(location: Location) -> None:
 
 def refuse_file(location: Location) -> None:
     """Raise `NotAStoreError` where a store cannot be made, since there is a file."""
-    if not is_remote(location) and local_path(location).is_file():
+    path = local_path(location)
+    if not is_remote(location) and path.exists() and not path.is_dir():
         raise NotAStoreError(f"{location} is a file: expected a folder of a zarr store, or a new path.")
 
 

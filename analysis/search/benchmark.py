@@ -38,6 +38,16 @@ class SearchBenchmark:
         """Number of architectures."""
         return len(self.arch)
 
+    def trained(self, dataset: str, split: str) -> NDArray[np.float64]:
+        """Accuracy after the whole training, shape (arch,); raises ``ValueError`` where there is none of that name."""
+        there = {key: self.accuracy[key].values.tolist() for key in ("dataset", "split")}
+        if dataset not in there["dataset"] or split not in there["split"]:
+            raise ValueError(
+                f"no accuracies {dataset}/{split} after the whole training; there are the data sets "
+                f"{', '.join(there['dataset'])} with the splits {', '.join(there['split'])}"
+            )
+        return self.accuracy.sel(dataset=dataset, split=split).values
+
 
 @dataclass(frozen=True, eq=False)
 class Scores:

@@ -119,7 +119,7 @@ def trajectories(
     -------
     ``median``, ``lower`` and ``upper`` quartile, in %, dims (algorithm, time); NaN while a run has not ended its first training.
     """
-    accuracy = benchmark.accuracy.sel(dataset=dataset, split=split).values
+    accuracy = benchmark.trained(dataset, split)
     best, seconds = (
         _best_so_far(histories, benchmark),
         histories["seconds"].transpose("algorithm", "run", "step").values,

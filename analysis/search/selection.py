@@ -41,7 +41,7 @@ def select_architectures(
     Raises
     ------
     ValueError
-        If ``num_archs`` is less than 1, or both ``scores`` and ``optimal`` are given.
+        If ``num_archs`` is less than 1, there is no accuracy ``optimal``, or both ``scores`` and ``optimal`` are given.
     """
     if num_archs < 1:
         raise ValueError(f"expected at least one architecture to choose among, got {num_archs}")
@@ -54,6 +54,6 @@ def select_architectures(
         seconds = scores.setup_seconds + scores.seconds[drawn].sum(axis=1)
     elif optimal is not None:
         dataset, _, split = optimal.partition("/")
-        chosen = benchmark.accuracy.sel(dataset=dataset, split=split).values[drawn].argmax(axis=1)
+        chosen = benchmark.trained(dataset, split)[drawn].argmax(axis=1)
     rows = drawn[np.arange(num_runs), chosen].astype(np.int32)
     return xr.Dataset({"arch_index": (("run", "step"), rows[:, None]), "seconds": (("run", "step"), seconds[:, None])})

@@ -35,6 +35,7 @@ from sweetgrad.analysis.labels import own_accuracy, selectors_of
 from sweetgrad.analysis.reproduction import TABLE_1
 from sweetgrad.flows.cli.common import locate, open_selected, parse_interval, tell_if_estimated
 from sweetgrad.flows.cli.options import (
+    MOST_RUNS,
     AccuracyOption,
     MaxOption,
     MinOption,
@@ -67,7 +68,9 @@ def intervals(
         str | None,
         typer.Option(help="all, START:STOP, sample:N [default: the first 100 that were measured].", show_default=False),
     ] = None,
-    bootstrap: Annotated[int, typer.Option(help="Resamples of the architectures for the confidence.")] = 1000,
+    bootstrap: Annotated[
+        int, typer.Option(max=MOST_RUNS, help="Resamples of the architectures for the confidence.")
+    ] = 1000,
     plot: Annotated[Path | None, picture("Draw the sweetness of every interval: .png, .svg, .pdf.")] = None,
     storage_option: StorageOption = None,
 ) -> None:
@@ -110,7 +113,9 @@ def correlate(
         bool, typer.Option("--estimators", help="All estimators in the store as well, as in Table 1 of the paper.")
     ] = False,
     all_intervals: Annotated[bool, typer.Option("--all-intervals", help="Every interval of the grid as well.")] = False,
-    bootstrap: Annotated[int, typer.Option(help="Resamples of the architectures for the 95 % interval.")] = 1000,
+    bootstrap: Annotated[
+        int, typer.Option(max=MOST_RUNS, help="Resamples of the architectures for the 95 % interval.")
+    ] = 1000,
     heatmap_: Annotated[
         Path | None, picture("Draw the correlation for all pairs of thresholds (Fig. 2).", "--heatmap")
     ] = None,

@@ -83,7 +83,7 @@ def main() -> None:
     accept_any_encoding(sys.stdout, sys.stderr)
     try:
         app()
-    except (StoreError, ValueError, OSError, ImportError, RuntimeError) as error:
+    except (StoreError, ValueError, OSError, ImportError, RuntimeError, MemoryError) as error:
         Terminal(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {escape(_text(error))}")
         sys.exit(1)
 
@@ -93,6 +93,8 @@ def _text(error: BaseException) -> str:
         package = (error.name or "").partition(".")[0]  # the first import may be of a module inside it
         if package in ("torch", "prefect", "distributed", "sklearn", "httpx"):
             return f"this command needs {package}: {how_to_install('profile')}"
+    if isinstance(error, MemoryError):
+        return f"out of memory{f' ({error})' if str(error) else ''}. What was written before is safe: ask for less at a time."
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
         return f"{error}. What was written before is safe: make room, then run the same command again to continue."
     if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) and error.filename:

@@ -18,6 +18,7 @@ from sweetgrad.store import Location, NotAStoreError, info, list_profiles, open_
 from sweetgrad.store.access import command_line, with_options
 
 __all__ = [
+    "chosen_names",
     "correlate_command",
     "locate",
     "only_profile",
@@ -75,6 +76,14 @@ def split_names(text: str) -> list[str]:
     ['snip', 'naswot']
     """
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def chosen_names(text: str | None, *, option: str) -> list[str] | None:
+    """Names that an option gives, separated by commas; None where it was not given; ``ValueError`` where it names nothing."""
+    names = None if text is None else split_names(text)
+    if names == []:
+        raise ValueError(f"{option} names nothing: give names with commas between, or leave it out")
+    return names
 
 
 def _json_or_text(value: str) -> Any:

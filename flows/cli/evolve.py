@@ -12,6 +12,7 @@ from sweetgrad.analysis import IntervalGrid
 from sweetgrad.analysis.figures import plot_cells
 from sweetgrad.flows.cli.common import locate, parse_interval, read_options, tell_if_estimated
 from sweetgrad.flows.cli.options import (
+    MOST,
     DataDirOption,
     DeviceOption,
     NewStoreArgument,
@@ -46,18 +47,25 @@ def evolve(
     ] = None,
     space_option: SpaceOption = None,
     cycles: Annotated[
-        int, typer.Option(help="Architectures that the search comes to, the first population included.")
+        int, typer.Option(max=MOST, help="Architectures that the search comes to, the first population included.")
     ] = 200,
-    population: Annotated[int, typer.Option(help="Architectures alive.")] = 10,
-    tournament: Annotated[int, typer.Option(help="Of them, those drawn, of which the best is the parent.")] = 3,
+    population: Annotated[int, typer.Option(max=MOST, help="Architectures alive.")] = 10,
+    tournament: Annotated[
+        int, typer.Option(max=MOST, help="Of them, those drawn, of which the best is the parent.")
+    ] = 3,
     interval: Annotated[
         str, typer.Option(help="auto: the best over the random architectures (Algorithm 1); or LOWER,UPPER.")
     ] = "auto",
     split: SplitOption = 2,
     random: Annotated[
-        int, typer.Option(help="Random architectures that choose the interval; what is found is compared with them.")
+        int,
+        typer.Option(
+            max=MOST, help="Random architectures that choose the interval; what is found is compared with them."
+        ),
     ] = 100,
-    batch_size: Annotated[int, typer.Option(help="Images in the one batch that all architectures see.")] = 128,
+    batch_size: Annotated[
+        int, typer.Option(max=MOST, help="Images in the one batch that all architectures see.")
+    ] = 128,
     seed: Annotated[int, typer.Option(help="Seed of the batch and the initialisation.")] = 42,
     search_seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Decides every draw of the search.")] = 0,
     device: DeviceOption = "auto",

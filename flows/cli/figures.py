@@ -12,8 +12,9 @@ from sweetgrad.analysis.figures import FIGURES, open_source
 from sweetgrad.analysis.figures import figure as draw
 from sweetgrad.analysis.intervals import IntervalGrid
 from sweetgrad.analysis.report import report as write_report
-from sweetgrad.flows.cli.common import locate, only_profile, parse_interval, split_names
+from sweetgrad.flows.cli.common import chosen_names, locate, only_profile, parse_interval
 from sweetgrad.flows.cli.options import (
+    MOST_RUNS,
     AccuracyOption,
     MaxOption,
     MinOption,
@@ -30,7 +31,7 @@ from sweetgrad.store import Location, NotAStoreError, list_profiles, open_accura
 
 __all__ = ["figure", "report"]
 
-BootstrapOption = Annotated[int, typer.Option(help="Resamples of the architectures for every range.")]
+BootstrapOption = Annotated[int, typer.Option(max=MOST_RUNS, help="Resamples of the architectures for every range.")]
 
 
 def figure(
@@ -64,9 +65,12 @@ def figure(
     if store is None:
         raise ValueError(f"say which store: sweetgrad figure {name} STORE [PROFILE] --out FILE")
     location = locate(store, storage_option)
+    profile = profile or only_profile(location)
+    if accuracy is not None:
+        _require_accuracy(location, accuracy, [profile])
     source = open_source(
         location,
-        profile or only_profile(location),
+        profile,
         accuracy=accuracy,
         grid=IntervalGrid(max_, min_, split),
         interval=None if interval is None else parse_interval(interval),
@@ -93,7 +97,7 @@ def report(
     storage_option: StorageOption = None,
 ) -> None:
     """Write one HTML file that says what a store holds and what follows from it; it loads nothing from anywhere."""
-    chosen = None if profiles is None else split_names(profiles)
+    chosen = chosen_names(profiles, option="--profiles")
     location = locate(store, storage_option)
     if accuracy is not None:
         _require_accuracy(location, accuracy, list_profiles(location) if chosen is None else chosen)

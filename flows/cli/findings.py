@@ -6,7 +6,7 @@ import typer
 
 from sweetgrad.analysis.findings import findings_page
 from sweetgrad.flows.cli.common import locate, show_page
-from sweetgrad.flows.cli.options import PageOption, StorageOption, StoresArgument
+from sweetgrad.flows.cli.options import MOST, MOST_RUNS, PageOption, StorageOption, StoresArgument
 
 __all__ = ["findings"]
 
@@ -14,9 +14,9 @@ __all__ = ["findings"]
 def findings(
     stores: StoresArgument,
     out: PageOption = None,
-    most: Annotated[int, typer.Option(help="Architectures of each profile to sample at most.")] = 2000,
+    most: Annotated[int, typer.Option(max=MOST, help="Architectures of each profile to sample at most.")] = 2000,
     replicates: Annotated[
-        int, typer.Option(help="Halves and resamples of the architectures behind every interval.")
+        int, typer.Option(max=MOST_RUNS, help="Halves and resamples of the architectures behind every interval.")
     ] = 100,
     storage_option: StorageOption = None,
 ) -> None:

@@ -8,6 +8,9 @@ import typer
 from sweetgrad.flows.cli.paths import PICTURES, expanded, written_as
 
 __all__ = [
+    "MOST",
+    "MOST_PROCESSES",
+    "MOST_RUNS",
     "AccuracyOption",
     "ActivationsOption",
     "ArchsOption",
@@ -31,6 +34,12 @@ __all__ = [
     "WorkersOption",
     "picture",
 ]
+
+
+# More than that fills a machine, or takes years, before anything can say so.
+MOST = 1_000_000
+MOST_RUNS = 100_000
+MOST_PROCESSES = 10_000
 
 
 def picture(help: str, *names: str) -> Any:  # noqa: A002  (typer's name)
@@ -87,6 +96,7 @@ DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 WorkersOption = Annotated[
     int | None,
     typer.Option(
+        max=MOST_PROCESSES,
         help="Worker processes [default: one for each core or GPU; with --cluster: what its file says].",
         show_default=False,
     ),

@@ -7,6 +7,7 @@ from rich.markup import escape
 
 from sweetgrad.flows.cli.common import locate, read_options, split_names
 from sweetgrad.flows.cli.options import (
+    MOST,
     ActivationsOption,
     ArchsOption,
     ClusterOption,
@@ -38,11 +39,12 @@ def profile(
     space_file: SpaceFileOption = None,
     space_option: SpaceOption = None,
     archs: ArchsOption = "all",
-    batch_size: Annotated[int, typer.Option(help="Images in the one batch that all architectures see.")] = 64,
+    batch_size: Annotated[int, typer.Option(max=MOST, help="Images in the one batch that all architectures see.")] = 64,
     seed: Annotated[int, typer.Option(help="Seed of the batch and the initialisation.")] = 42,
     augment: Annotated[bool, typer.Option("--augment", help="Random crop and flip of the batch, seeded.")] = False,
     shard_size: Annotated[
-        int | None, typer.Option(help="Architectures in a shard of a new profile [default: 625].", show_default=False)
+        int | None,
+        typer.Option(max=MOST, help="Architectures in a shard of a new profile [default: 625].", show_default=False),
     ] = None,
     device: DeviceOption = "auto",
     workers: WorkersOption = None,

@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from sweetgrad.flows.cli.common import locate, split_names
+from sweetgrad.flows.cli.common import chosen_names, locate
 from sweetgrad.flows.cli.options import StorageOption, StoreArgument
 from sweetgrad.flows.cli.tables import plain_table
 from sweetgrad.flows.cli.terminal import Terminal
@@ -48,7 +48,7 @@ def publish(
     storage_option: StorageOption = None,
 ) -> None:
     """Write a release: the store as folder and as zip, checksums, data card, metadata for catalogues, changelog."""
-    chosen = None if profiles is None else split_names(profiles)
+    chosen = chosen_names(profiles, option="--profiles")
     with _progress() as report:
         release = publish_store(
             locate(store, storage_option),

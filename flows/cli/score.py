@@ -16,7 +16,7 @@ from sweetgrad.analysis import IntervalGrid, plot_layers
 from sweetgrad.analysis.layers import SWEET_INTERVAL
 from sweetgrad.analysis.sweetness import ties_kept
 from sweetgrad.flows.cli.common import parse_interval
-from sweetgrad.flows.cli.options import DataDirOption, MaxOption, MinOption, SplitOption, picture
+from sweetgrad.flows.cli.options import MOST, DataDirOption, MaxOption, MinOption, SplitOption, picture
 from sweetgrad.flows.cli.tables import plain_table
 from sweetgrad.flows.cli.terminal import Terminal
 
@@ -44,7 +44,9 @@ def score(
     ] = None,
     classes: Annotated[
         int | None,
-        typer.Option(help="Classes of random labels [default: 10, or those of --dataset].", show_default=False),
+        typer.Option(
+            max=MOST, help="Classes of random labels [default: 10, or those of --dataset].", show_default=False
+        ),
     ] = None,
     dataset: Annotated[
         str | None,
@@ -56,7 +58,7 @@ def score(
     download: Annotated[
         bool, typer.Option("--download", help="Fetch CIFAR from its official address into DATA_DIR.")
     ] = False,
-    batch_size: Annotated[int, typer.Option(help="Images in the batch.")] = 64,
+    batch_size: Annotated[int, typer.Option(max=MOST, help="Images in the batch.")] = 64,
     seed: Annotated[int, typer.Option(help="Seed of the batch and the initialisation.")] = 42,
     interval: Annotated[
         str | None,

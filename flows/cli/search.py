@@ -1,5 +1,6 @@
 """``sweetgrad search``."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -24,7 +25,15 @@ from sweetgrad.analysis.search import (
     trajectories,
 )
 from sweetgrad.flows.cli.common import locate, open_selected, parse_interval, tell_if_estimated
-from sweetgrad.flows.cli.options import ProfileArgument, SplitOption, StorageOption, StoreArgument, picture
+from sweetgrad.flows.cli.options import (
+    MOST,
+    MOST_RUNS,
+    ProfileArgument,
+    SplitOption,
+    StorageOption,
+    StoreArgument,
+    picture,
+)
 from sweetgrad.flows.cli.paths import new_folder
 from sweetgrad.flows.cli.tables import plain_table
 from sweetgrad.flows.cli.terminal import Terminal
@@ -58,9 +67,9 @@ def search(
         str | None, typer.Option(help="LOWER,UPPER of sweetimator [default: the best].", show_default=False)
     ] = None,
     split: SplitOption = 2,
-    runs: Annotated[int, typer.Option(min=1, help="Independent runs of each method.")] = 500,
+    runs: Annotated[int, typer.Option(min=1, max=MOST_RUNS, help="Independent runs of each method.")] = 500,
     budget: Annotated[float, typer.Option(help="Simulated seconds of a run.")] = 12_000,
-    pool: Annotated[int, typer.Option(min=1, help="Architectures that an estimator chooses among.")] = 10,
+    pool: Annotated[int, typer.Option(min=1, max=MOST, help="Architectures that an estimator chooses among.")] = 10,
     score_seconds: Annotated[
         float | None,
         typer.Option(help="What a score costs in rows with +cost [default: as stored].", show_default=False),
@@ -108,10 +117,16 @@ def search(
             algorithms=tuple(algorithm or [name for name in ALGORITHMS if inputs.free or not name.startswith("s-")]),
             pool=pool,
         )
+    dataset = accuracy.partition("/")[0]
     selected = run_selections(
-        inputs.benchmark, scores=inputs.charged, num_archs=_numbers(samples), num_runs=runs, seed=seed
+        inputs.benchmark,
+        scores=inputs.charged,
+        num_archs=_numbers(samples),
+        optimal=f"{dataset}/test",
+        num_runs=runs,
+        seed=seed,
     )
-    console.print("Selection among N architectures; optimal: the best CIFAR-10 test accuracy among them.")
+    console.print(f"Selection among N architectures; optimal: the best {escape(dataset)} test accuracy among them.")
     if (most := max(_numbers(samples))) > len(inputs.benchmark) / 10:
         console.print(
             f"{most:,} draws see much of these {len(inputs.benchmark):,}: such rows are too good for the whole space."
@@ -122,7 +137,7 @@ def search(
     console.print(f"Search for {budget:g} s, in which trainings show {accuracy}; +cost: scores are paid for as well.")
     _show(search_table(searched, inputs.benchmark, published=published), console, seconds="s spent")
     if plot is not None:
-        plot_trajectories(trajectories(searched, inputs.benchmark), path=plot)
+        plot_trajectories(trajectories(searched, inputs.benchmark, dataset=dataset), path=plot)
         console.print(f"Picture in {plot}")
     if save is not None:
         archs = np.array(inputs.benchmark.arch, dtype=object)
@@ -132,8 +147,8 @@ def search(
 
 def _numbers(text: str) -> list[int]:
     numbers = [part.strip() for part in text.split(",")]
-    if not all(part.isdigit() and int(part) > 0 for part in numbers):
-        raise ValueError(f"expected whole numbers such as 10,100,1000; got {text!r}")
+    if not all(re.fullmatch("[0-9]{1,7}", part) and 0 < int(part) <= MOST for part in numbers):
+        raise ValueError(f"expected whole numbers such as 10,100,1000, each from 1 to {MOST:,}; got {text!r}")
     return [int(part) for part in numbers]
 
 

@@ -5,12 +5,14 @@ from typing import Annotated
 
 import typer
 
+from sweetgrad.flows.cli.options import MOST
+
 __all__ = ["serve"]
 
 
 def serve(
     name: Annotated[str, typer.Option(help="Name of the deployment; Prefect shows it as sweetgrad/NAME.")] = "profile",
-    limit: Annotated[int, typer.Option(help="Runs at a time; others wait.")] = 1,
+    limit: Annotated[int, typer.Option(max=MOST, help="Runs at a time; others wait.")] = 1,
     work_pool: Annotated[
         str | None,
         typer.Option(

@@ -7,7 +7,15 @@ import typer
 from rich.markup import escape
 
 from sweetgrad.flows.cli.common import correlate_command, locate, only_profile
-from sweetgrad.flows.cli.options import DataDirOption, DeviceOption, ProfileArgument, StorageOption, StoreArgument
+from sweetgrad.flows.cli.options import (
+    MOST,
+    MOST_PROCESSES,
+    DataDirOption,
+    DeviceOption,
+    ProfileArgument,
+    StorageOption,
+    StoreArgument,
+)
 from sweetgrad.flows.cli.paths import written_as
 from sweetgrad.flows.cli.terminal import Terminal
 
@@ -18,12 +26,14 @@ def supernet(
     store: StoreArgument,
     profile: ProfileArgument = None,
     archs: Annotated[str, typer.Option(help="To score: all, START:STOP, sample:N, or an index.")] = "all",
-    epochs: Annotated[int, typer.Option(help="Passes over the training images.")] = 250,
-    batch_size: Annotated[int, typer.Option(help="Images in a step, each of which trains one path.")] = 64,
+    epochs: Annotated[int, typer.Option(max=MOST, help="Passes over the training images.")] = 250,
+    batch_size: Annotated[int, typer.Option(max=MOST, help="Images in a step, each of which trains one path.")] = 64,
     learning_rate: Annotated[float, typer.Option(help="Of the first step; a cosine takes it to 0.001.")] = 0.025,
     augment: Annotated[bool, typer.Option("--augment", help="Random crop and flip of training images.")] = False,
     valid_share: Annotated[float, typer.Option(help="Share of the images that is kept to score on.")] = 0.2,
-    calibration: Annotated[int, typer.Option(help="Training images that make BatchNorm statistics anew.")] = 512,
+    calibration: Annotated[
+        int, typer.Option(max=MOST, help="Training images that make BatchNorm statistics anew.")
+    ] = 512,
     seed: Annotated[int, typer.Option(help="Decides weights, paths, and the order of images.")] = 42,
     name: Annotated[str, typer.Option(help="Estimator that the scores are stored as.")] = "spos",
     checkpoint: Annotated[
@@ -37,7 +47,7 @@ def supernet(
     data_dir: DataDirOption = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch missing files of the data set.")] = False,
     device: DeviceOption = "auto",
-    threads: Annotated[int, typer.Option(help="Threads of the processor.")] = 1,
+    threads: Annotated[int, typer.Option(max=MOST_PROCESSES, help="Threads of the processor.")] = 1,
     storage_option: StorageOption = None,
 ) -> None:
     """Train a weight-sharing supernet (SPOS) on a profile's data set and score architectures in it: a comparison that trains.

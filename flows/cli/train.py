@@ -8,6 +8,8 @@ from rich.markup import escape
 
 from sweetgrad.flows.cli.common import locate, read_options
 from sweetgrad.flows.cli.options import (
+    MOST,
+    MOST_PROCESSES,
     ArchsOption,
     ClusterOption,
     DataDirOption,
@@ -52,15 +54,17 @@ def train(
     checkpoints: Annotated[
         Path, typer.Option(help="With --arch: folder of the checkpoints.", callback=expanded)
     ] = Path("checkpoints"),
-    threads: Annotated[int, typer.Option(help="With --arch: threads of this process.")] = 1,
+    threads: Annotated[int, typer.Option(max=MOST_PROCESSES, help="With --arch: threads of this process.")] = 1,
     seeds: Annotated[str, typer.Option(help="Seeds of initialisation and order of images, with commas between.")] = "0",
     label: Annotated[
         str | None,
         typer.Option(help="Name of the data set in the accuracy table [default: DATASET].", show_default=False),
     ] = None,
     recipe: Annotated[str, typer.Option(help="Recipe to begin with.")] = "digits-201",
-    epochs: Annotated[int | None, typer.Option(help="Instead of the recipe's.", show_default=False)] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Instead of the recipe's.", show_default=False)] = None,
+    epochs: Annotated[int | None, typer.Option(max=MOST, help="Instead of the recipe's.", show_default=False)] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(max=MOST, help="Instead of the recipe's.", show_default=False)
+    ] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Instead of the recipe's.", show_default=False)] = None,
     weight_decay: Annotated[float | None, typer.Option(help="Instead of the recipe's.", show_default=False)] = None,
     device: DeviceOption = "auto",
