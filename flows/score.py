@@ -70,11 +70,12 @@ def score_network(
     from sweetgrad.profiling import load_batch, load_model, profile_network
 
     if dataset is None:
-        batch = _random(input_shape or (3, 32, 32), num_classes or 10, batch_size, seed)
+        batch = _random(input_shape or (3, 32, 32), 10 if num_classes is None else num_classes, batch_size, seed)
     else:
         batch = load_batch(dataset, batch_size=batch_size, seed=seed, data_dir=data_dir, download=download)
         _require_same(dataset, "images " + _shape(batch.x.shape[1:]), input_shape and "images " + _shape(input_shape))
-        _require_same(dataset, f"{batch.num_classes} classes", num_classes and f"{num_classes} classes")
+        asked = None if num_classes is None else f"{num_classes} classes"
+        _require_same(dataset, f"{batch.num_classes} classes", asked)
     build = load_model(model) if isinstance(model, str) else model
     name = model.rpartition(":")[2] if isinstance(model, str) else None
     profile = profile_network(build, batch.x, batch.y, seed=seed, name=name)
@@ -95,7 +96,7 @@ def _random(shape: tuple[int, int, int], num_classes: int, batch_size: int, seed
     return random_batch(shape, num_classes=num_classes, batch_size=batch_size, seed=seed)
 
 
-def _require_same(dataset: str, there: str, asked: str | int | None) -> None:
+def _require_same(dataset: str, there: str, asked: str | tuple[()] | None) -> None:
     if asked and asked != there:
         raise ValueError(
             f"{dataset} has {there}, but {asked} were asked for: leave that out, or leave the data set out"

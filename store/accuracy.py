@@ -22,7 +22,7 @@ from sweetgrad.store.access import Location, child_groups, command_line, is_zip,
 from sweetgrad.store.benchmarks import tidy
 from sweetgrad.store.claims import exclusively
 from sweetgrad.store.errors import NotAStoreError
-from sweetgrad.store.root import create_root
+from sweetgrad.store.root import create_root, refuse_file
 
 __all__ = [
     "ACCURACY_VARIABLES",
@@ -118,6 +118,7 @@ def import_accuracy(
         If a key has one value here and another in the table or the store: two versions of a benchmark would be mixed.
     """
     table = tidy(table, where=source)
+    refuse_file(location)
     with exclusively(location):
         return _import(location, space, table, arch, source)
 

@@ -18,7 +18,7 @@ from sweetgrad.store import Location, Release
 from sweetgrad.store import merge as merge_stores
 from sweetgrad.store import publish as publish_store
 from sweetgrad.store.access import Progress as Report
-from sweetgrad.store.access import command_line
+from sweetgrad.store.access import command_line, is_remote
 
 __all__ = ["merge", "publish"]
 
@@ -81,7 +81,7 @@ def merge(
 
 def _locate(store: str, options: list[str] | None) -> Location:
     """A source of a merge: options are for those at a URL, others may be local."""
-    return locate(store, options) if "://" in store else store
+    return locate(store, options if is_remote(store) else None)
 
 
 def _show(release: Release, dest: Path, *, named: bool) -> None:

@@ -1,5 +1,6 @@
 """How a supernet is trained and its sub-networks are scored."""
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -55,7 +56,7 @@ class SupernetSettings:
             raise ValueError("batch_size must be at least 2: BatchNorm has no statistics of one image")
         if not 0 < self.valid_share < 1:
             raise ValueError(f"valid_share must lie between 0 and 1, got {self.valid_share}")
-        if not 0 <= self.last_learning_rate <= self.learning_rate:
+        if not 0 <= self.last_learning_rate <= self.learning_rate < math.inf:
             raise ValueError(
                 f"the learning rate must fall from the first to the last step, got {self.learning_rate} and "
                 f"{self.last_learning_rate}"
