@@ -1,5 +1,6 @@
 """The published format: create a store, write its shards, open it, verify it. Needs neither torch nor Prefect."""
 
+import sweetgrad.store._assertions  # noqa: F401  (first: it refuses to go on without them)
 from sweetgrad.store.access import Location, RemoteStore
 from sweetgrad.store.accuracy import (
     ACCURACY_VARIABLES,
@@ -161,9 +162,3 @@ __all__ = [
     "write_estimators",
     "write_shard",
 ]
-
-if not __debug__:
-    raise ImportError(
-        "sweetgrad cannot work under `python -O` or PYTHONOPTIMIZE: they remove assertions, by which zarr reads metadata, so "
-        "that a sound store would look damaged. Run Python without -O, and unset PYTHONOPTIMIZE."
-    )

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-__all__ = ["REDACTED", "RedactedError", "redacted", "redacted_cause", "redacted_facts", "secrets_of"]
+__all__ = ["REDACTED", "RedactedError", "redacted", "redacted_cause", "redacted_facts", "secrets_in", "secrets_of"]
 
 REDACTED = "***"
 """What stands in place of a secret."""
@@ -110,6 +110,20 @@ def secrets_of(options: Mapping[str, Any]) -> tuple[str, ...]:
     ('AKIA', '0a1b2c')
     """
     return tuple(_secret_values(options, is_secret=False))
+
+
+def secrets_in(url: str) -> tuple[str, ...]:
+    """Parts of the credentials in a URL, for errors that name one of them without the URL, such as a port that is none.
+
+    Examples
+    --------
+    >>> secrets_in("https://ann:pass/word@host/nb201.zarr?sig=0a1b2c")
+    ('pass', 'word', '0a1b2c')
+    """
+    hidden = "".join(match[0] for match in _USER_INFO.finditer(url))
+    hidden += "".join(f"&{match[0].removeprefix(match[1])}" for match in _QUERY.finditer(url))
+    parts = re.split(r"[:/@?#&]+", re.sub(r"([?#&])[^=&]*=", r"\1", hidden))
+    return tuple(part for part in parts if len(part) >= _MIN_SECRET)
 
 
 def _secret_values(options: Any, *, is_secret: bool) -> list[str]:

@@ -1,8 +1,10 @@
 """The program itself: its commands, and how errors are shown."""
 
 import errno
+import os
 import shlex
 import sys
+import traceback
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -78,14 +80,30 @@ def root(
     """Measure the gradients of every architecture of a NAS benchmark once; answer every question from the store."""
 
 
+_EXPECTED = (StoreError, ValueError, OSError, ImportError, RuntimeError, MemoryError)
+"""Errors whose message is written for a user."""
+
+
 def main() -> None:
-    """Run the program; an error that a user can put right is one message on standard error and exit status 1."""
+    """Run the program; an error is one message on standard error and exit status 1."""
     accept_any_encoding(sys.stdout, sys.stderr)
     try:
         app()
-    except (StoreError, ValueError, OSError, ImportError, RuntimeError, MemoryError) as error:
-        Terminal(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {escape(_text(error))}")
+    except Exception as error:
+        if "SWEETGRAD_DEBUG" in os.environ:
+            raise
+        text = _text(error) if isinstance(error, _EXPECTED) else _unexpected(error)
+        Terminal(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {escape(text)}")
         sys.exit(1)
+
+
+def _unexpected(error: Exception) -> str:
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return (
+        f"{type(error).__name__}: {error} (in {frame.filename}, line {frame.lineno}). Check your input and your configuration; if "
+        "they are right, sweetgrad is at fault. What was written before is safe. With SWEETGRAD_DEBUG=1 in the environment the "
+        "same command prints the traceback."
+    )
 
 
 def _text(error: BaseException) -> str:

@@ -13,7 +13,7 @@ from zarr.storage import FsspecStore, WrapperStore
 from sweetgrad.store.access._retry import persist, status_of
 from sweetgrad.store.errors import NotAStoreError, StoreError, UnreachableStoreError
 from sweetgrad.store.packages import how_to_install
-from sweetgrad.store.redaction import redacted, redacted_cause, secrets_of
+from sweetgrad.store.redaction import redacted, redacted_cause, secrets_in, secrets_of
 
 T = TypeVar("T")
 
@@ -58,7 +58,7 @@ class RemoteStore:
 
     def redacted(self, text: object) -> str:
         """Text without the credentials in URLs, nor the secrets among the options."""
-        return redacted(text, secrets=secrets_of(self.storage_options))
+        return redacted(text, secrets=(*secrets_of(self.storage_options), *secrets_in(self.url)))
 
 
 class AtMost(RangeByteRequest):

@@ -33,7 +33,7 @@ from sweetgrad.store.errors import CorruptShardError, StoreError
 from sweetgrad.store.estimators import DETAILS, ESTIMATOR_VARIABLES, create_estimators, record_training
 from sweetgrad.store.merging._plan import MergedProfile, Plan, Source, plan_profile, read_all, scores_of
 from sweetgrad.store.profiles import finalise_profile
-from sweetgrad.store.redaction import redacted
+from sweetgrad.store.redaction import redacted, redacted_facts
 from sweetgrad.store.root import now, redact_attributes
 from sweetgrad.store.shards import Shard, read_shard, write_estimators, write_shard
 
@@ -230,7 +230,7 @@ def _by_shard(plan: Plan, rows: NDArray[np.int64]) -> Iterator[tuple[Shard, NDAr
 
 
 def _unite_attributes(plan: Plan, work: Path) -> None:
-    runs = [run for source in plan.sources for run in source.attributes.get("runs", ())]
+    runs = [redacted_facts(run) for source in plan.sources for run in source.attributes.get("runs", ())]
     unique: list[Any] = list({json.dumps(run, sort_keys=True): run for run in runs}.values())
     unique.sort(key=lambda run: str(run.get("started", "")))
     created = min(str(source.attributes.get("created", "")) for source in plan.sources)

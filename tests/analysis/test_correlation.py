@@ -70,6 +70,12 @@ def test_rank_correlation__bootstraps_as_the_literal_twin(method: str) -> None:
     assert str(result).startswith(f"{method} {result.correlation:.3f} [{result.low:.3f}, {result.high:.3f}] over 60")
 
 
+def test_rank_correlation__refuses_fewer_than_no_resamples() -> None:
+    values = xr.DataArray([1.0, 2.0, 3.0], dims="arch", coords={"arch": ["a", "b", "c"]})
+    with pytest.raises(ValueError, match="bootstrap must be 0 or more"):
+        rank_correlation(values, values, bootstrap=-1)
+
+
 def test_rank_correlation__says_what_is_wrong() -> None:
     a = by_arch([1, 2, 3])
     with pytest.raises(

@@ -50,7 +50,7 @@ def test_interval_grid__needs_whole_orders_of_magnitude(arguments: tuple[float, 
 
 @pytest.mark.parametrize("split", [0, -1, 2.5])
 def test_interval_grid__needs_a_whole_split(split: int) -> None:
-    with pytest.raises(ValueError, match="split must be a whole number of at least 1"):
+    with pytest.raises(ValueError, match="split must be a whole number from 1 to 100"):
         IntervalGrid(split=split)
 
 
@@ -105,3 +105,41 @@ def test_sliding_windows__are_all_between_stored_edges_that_are_that_far_apart(r
 def test_sliding_windows__says_which_ratios_there_are(ratio):
     with pytest.raises(ValueError, match=f"whole number from 2 to 10, got {ratio}"):
         sliding_windows(ratio)
+
+
+@pytest.mark.parametrize(
+    "threshold",
+    [
+        "1e400",
+        "1e-400",
+        "1e999999999",
+        "-1e999999999",
+        "nan",
+        "",
+        "x",
+        "1/0",
+        "9" * 5000,
+        Fraction(10) ** 400,
+        math.nan,
+        None,
+    ],
+)
+def test_interval__refuses_a_threshold_that_is_no_number_of_this_world_at_once(threshold) -> None:
+    with pytest.raises(ValueError, match=r"a threshold must be|needs 0 <= lower"):
+        Interval(threshold, math.inf)
+
+
+@pytest.mark.parametrize("text", ["inf", "Inf", "infinity", "+inf", math.inf])
+def test_interval__knows_infinity_by_all_its_names(text) -> None:
+    assert Interval(1, text).upper == math.inf
+
+
+@pytest.mark.parametrize("split", [0, -1, 101, 10_000, 10**30, 2.5, math.nan, math.inf])
+def test_interval_grid__refuses_a_split_that_no_store_can_answer(split) -> None:
+    with pytest.raises(ValueError, match="split must be a whole number from 1 to 100"):
+        IntervalGrid(split=split)
+
+
+def test_interval_grid__is_no_longer_than_can_be_answered() -> None:
+    with pytest.raises(ValueError, match="at most 2,000 intervals"):
+        IntervalGrid("1e300", "1e-300", 10)

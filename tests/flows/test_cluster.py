@@ -1,6 +1,7 @@
 """Where shards run: processes of this machine, and jobs of a batch system (one of two shell scripts)."""
 
 import io
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -172,6 +173,34 @@ def test_run_shard__refuses_a_worker_of_several_threads_that_joined_late():
         shard = client.submit(run_shard, *nothing, run_id="run", expired=frozenset())
         with pytest.raises(ValueError, match=r"this worker cannot do the work: it has 2 threads"):
             shard.result()
+
+
+def test_open_client__runs_in_a_script_without_a_main_guard(tmp_path):
+    """Its workers do not import the script, which would start itself again in each of them."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from rich.console import Console\n"
+        "from sweetgrad.flows.cluster import open_client\n"
+        "print('runs')\n"
+        "local = {'scheduler': None, 'cluster': None, 'store': 's', 'device': 'cpu', 'num_workers': 1, 'num_shards': 1}\n"
+        "with open_client(**local, console=Console()) as client:\n"
+        "    print(client.submit(lambda: 6 * 7).result())\n"
+        "print(__file__)\n"
+    )
+    found = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert found.stdout.splitlines() == ["runs", "42", str(script)], found.stderr
+    assert found.stderr == ""
+
+
+def test_open_client__inside_a_process_that_is_starting_says_so(monkeypatch):
+    monkeypatch.setattr(multiprocessing.current_process(), "_inheriting", True, raising=False)
+    with (
+        pytest.raises(RuntimeError, match="under `if __name__ == '__main__':`"),
+        open_client(
+            scheduler=None, cluster=None, store="s", device="cpu", num_workers=1, num_shards=1, console=Console()
+        ),
+    ):
+        pass
 
 
 def test_profile__refuses_both_a_scheduler_and_a_cluster(tmp_path):

@@ -66,7 +66,7 @@ def test_read__gives_equal_tables_from_csv_gz_and_parquet(tmp_path):
 def test_read__says_that_parquet_needs_pyarrow(tmp_path, monkeypatch):
     table().to_parquet(tmp_path / "t.parquet")
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
-    with pytest.raises(ImportError, match=r"sweetgrad\[parquet\]"):
+    with pytest.raises(ImportError, match="pip install 'pyarrow>="):
         read_accuracy_file(tmp_path / "t.parquet", space="toy")
 
 
@@ -111,6 +111,24 @@ def test_read__keeps_single_accuracies_of_one_percent(tmp_path):
 def test_read__names_a_value_that_makes_no_sense(tmp_path, row, message):
     with pytest.raises(ValueError, match=message):
         read(tmp_path, HEADER + row + "\n")
+
+
+@pytest.mark.parametrize(
+    "header", ["arch,dataset,split,epochs,accuracy,accuracy", "arch,dataset,split,epochs,accuracy,arch"]
+)
+def test_read__refuses_a_column_that_is_there_twice(tmp_path, header):
+    path = tmp_path / "table.csv"
+    path.write_text(f"{header}\na,digits,test,12,91.5,17\n")
+    with pytest.raises(ValueError, match=f"column {header.rpartition(',')[2]} is there twice"):
+        read_accuracy_file(path, space="toy")
+
+
+def test_import__refuses_a_column_that_is_there_twice(tmp_path):
+    rows = pd.DataFrame([["a", "digits", "test", 12, 91.5, 17.0]])
+    rows.columns = ["arch", "dataset", "split", "epochs", "accuracy", "accuracy"]
+    with pytest.raises(ValueError, match="column accuracy is there twice"):
+        import_accuracy(tmp_path / "s.zarr", space="toy", table=rows, source="a table")
+    assert not (tmp_path / "s.zarr").exists()
 
 
 def test_read__refuses_what_is_no_table(tmp_path):

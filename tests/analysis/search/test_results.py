@@ -101,6 +101,14 @@ def test_run_selections__holds_random_every_estimator_and_the_optimum(benchmark,
     assert mean.sel(algorithm="made-up/2") <= mean.sel(algorithm="optimal/2")
 
 
+def test_run_selections__names_what_accuracies_there_are(benchmark):
+    with pytest.raises(ValueError, match=r"no accuracies digits/test .* there are the data sets cifar10"):
+        run_selections(benchmark, optimal="digits/test", num_runs=2)
+    history = select_architectures(benchmark, num_archs=1, num_runs=2)
+    with pytest.raises(ValueError, match="no accuracies digits/test"):
+        trajectories(join_histories({"a": history}), benchmark, dataset="digits")
+
+
 def test_run_searches__holds_every_algorithm_with_and_without_cost(benchmark, make_scores):
     free, paid = make_scores(benchmark), make_scores(benchmark, seconds=0.5)
     found = run_searches(benchmark, SETTINGS, scores=[free, paid], pool=4)
