@@ -100,9 +100,9 @@ def main() -> None:
 def _unexpected(error: Exception) -> str:
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return (
-        f"{type(error).__name__}: {error} (in {frame.filename}, line {frame.lineno}). Check your input and your configuration; if "
-        "they are right, sweetgrad is at fault. What was written before is safe. With SWEETGRAD_DEBUG=1 in the environment the "
-        "same command prints the traceback."
+        f"{type(error).__name__}: {error} (in {frame.filename}, line {frame.lineno}). Check your input and your "
+        "configuration; if they are right, sweetgrad is at fault. What was written before is safe. With SWEETGRAD_DEBUG=1 in the "
+        "environment the same command prints the traceback."
     )
 
 

@@ -1,9 +1,8 @@
 """Paths that options name: ``~`` is the home folder, and a file that cannot be written is refused before the work."""
 
 import os
-import shlex
 from collections.abc import Callable, Sequence
-from errno import EACCES
+from errno import EACCES, ENOENT
 from pathlib import Path
 
 __all__ = ["PICTURES", "expanded", "new_folder", "written_as"]
@@ -49,7 +48,7 @@ def _checked(path: Path, suffixes: Sequence[str]) -> Path:
 
 def _in_folder(path: Path) -> Path:
     if not path.parent.is_dir():
-        raise ValueError(f"{path}: its folder is not there. Make it first: mkdir -p {shlex.quote(str(path.parent))}")
+        raise FileNotFoundError(ENOENT, os.strerror(ENOENT), str(path))
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise PermissionError(EACCES, os.strerror(EACCES), str(path))
     return path

@@ -93,7 +93,7 @@ def test_functions__that_open_list_or_check_a_store_take_storage_options():
         (["intervals", "", "--split", "2"], "the path of the store is empty"),
         (["merge", GOLDEN, "", "new.zarr"], "the path of the store is empty"),
         (["intervals", GOLDEN, "--plot", "picture"], "expected a file name that ends in .png"),
-        (["intervals", GOLDEN, "--plot", "no such/p.png"], "Make it first: mkdir -p 'no such'"),
+        (["intervals", GOLDEN, "--plot", "no such/p.png"], "Make its folder first: mkdir -p 'no such'"),
         (["report", GOLDEN, "--out", "x.pdf"], "expected a file name that ends in .html"),
         (["report", GOLDEN, "--out", "."], "is a folder: name a file in it"),
         (["report", GOLDEN, "--profiles", ","], "--profiles names nothing"),

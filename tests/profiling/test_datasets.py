@@ -95,7 +95,7 @@ def test_digits__are_the_images_of_scikit_learn():
 
 def test_digits__say_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn", None)
-    with pytest.raises(ImportError, match="pip install .*scikit-learn"):
+    with pytest.raises(ImportError, match=r"pip install .*scikit-learn"):
         load_images("digits")
 
 
