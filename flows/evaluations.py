@@ -58,6 +58,7 @@ class SearchedSpace:
         self.variant = searched_variant(space.variant)
         self.layer_names, self.input_size = space.layer_names, space.input_size
         self.options: Mapping[str, Any] = getattr(space, "options", {})
+        self.version: int = getattr(space, "version", 1)
         # Other forms of a network, which estimators ask for where there are any.
         for form in ("build_literal", "build_thin"):
             if hasattr(space, form):

@@ -1,8 +1,6 @@
 """The network of NAS-Bench-201: a stem, three stages of equal cells, a residual block between two stages, a classifier."""
 
 from collections.abc import Callable
-from functools import reduce
-from operator import add
 
 from torch import Tensor, nn
 
@@ -53,7 +51,11 @@ OPERATIONS: dict[str, Callable[[int], nn.Module]] = {
 
 
 class Cell(nn.Module):
-    """Four nodes; each but the first is the sum of its edges, and the last is the output."""
+    """Four nodes; each but the first is the sum of its edges, and the last is the output.
+
+    The sum starts from 0, as in the benchmark's code: with ``skip_connect`` alone a node is then not its source itself but a node
+    of its own in the graph, where the gradients of its users are added up before they reach the source.
+    """
 
     def __init__(self, operations: tuple[str, ...], channels: int) -> None:
         super().__init__()
@@ -65,7 +67,7 @@ class Cell(nn.Module):
         nodes = [x]
         for node in range(1, NUM_NODES):
             incoming = [edge for edge, (_, target) in enumerate(EDGES) if target == node]
-            nodes.append(reduce(add, (self.edges[edge](nodes[EDGES[edge][0]]) for edge in incoming)))
+            nodes.append(sum(self.edges[edge](nodes[EDGES[edge][0]]) for edge in incoming))
         return nodes[-1]
 
 

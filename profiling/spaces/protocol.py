@@ -85,7 +85,9 @@ class SearchSpace(Protocol):
     the path of a file that lists or orders the architectures, for spaces that need one. Its keyword-only parameters are options
     of the space (``--space-option``). Spaces travel to workers by pickle.
 
-    A space may also have ``options``, its parameters by name as the spec of a profile records them; ``open_ended = True``, if it
+    A space may also have ``options``, its parameters by name as the spec of a profile records them; ``version``, a whole number
+    (1 where it is missing) to be raised whenever a change of the space's code changes the numbers of an architecture, so that
+    profiles of both are never mixed; ``open_ended = True``, if it
     is an endless list of which ``num_archs``, one of its options, are taken: a profile of it can grow; ``tables``, relative
     paths under ``--data-dir`` where its table may lie; and ``mutate(arch_id, random)``, which returns another architecture that
     is a small step away, drawn from a `numpy.random.RandomState`: then ``sweetgrad evolve`` can search it.

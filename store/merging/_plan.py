@@ -100,11 +100,11 @@ def plan_profile(name: str, stores: Sequence[tuple[Location, zarr.Group]]) -> Pl
 
 
 def _require_equal_specs(name: str, a: Source, b: Source) -> None:
-    first, second = (ProfileSpec.from_attrs(source.attributes["spec"]).to_attrs() for source in (a, b))
-    differing = [key for key in first | second if first.get(key) != second.get(key)]
+    first, second = (ProfileSpec.from_attrs(source.attributes["spec"]) for source in (a, b))
+    differing = first.differences(second)
     if differing:
         lines = "\n".join(
-            f"  {key}: {first.get(key)!r} in {a.location}, {second.get(key)!r} in {b.location}" for key in differing
+            f"  {key}: {here} in {a.location}, {there} in {b.location}" for key, (here, there) in differing.items()
         )
         raise SpecMismatchError(
             f"{name} was measured with different settings:\n{lines}\n"
