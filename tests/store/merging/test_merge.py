@@ -148,7 +148,7 @@ def test_merge__refuses_other_settings_and_names_them(paths, toy):
     a, b, merged = paths
     half(a, toy, [0])
     half(b, toy, [1], spec=toy.spec(batch_sha256="1" * 64, device="cuda"))
-    with pytest.raises(SpecMismatchError, match=rf"batch_sha256: '0+' in {a}, '1+' in {b}\n  device: 'cpu' in"):
+    with pytest.raises(SpecMismatchError, match=rf'batch_sha256: "0+" in {a}, "1+" in {b}\n  device: "cpu" in'):
         merge([a, b], merged)
     assert not merged.exists()
 
