@@ -39,7 +39,7 @@ def _add(arrays: dict[str, NDArray[np.float64]], place: tuple[int, int], value: 
         terms = {
             "grad_abs_bin_sum": magnitude,
             "grad_sq_bin_sum": magnitude.astype(np.float64) ** 2,
-            "weight_grad_bin_sum": np.abs(_flat(value).astype(np.float64)) * magnitude,
+            "weight_grad_bin_sum": _flat(value.abs()).astype(np.float64) * magnitude,
         }
         for name, term in terms.items():
             arrays[name][place] += np.bincount(bins, weights=term, minlength=NUM_BINS)

@@ -30,7 +30,9 @@ def test_to_attrs__the_version_of_the_space_is_there_if_it_is_not_the_first(toy)
 
 
 def test_require_equal__says_what_another_version_of_the_space_means(toy):
-    with pytest.raises(SpecMismatchError, match=r"(?s)space_version: stored 1, asked 2\n.*must not be mixed.*another store"):
+    with pytest.raises(
+        SpecMismatchError, match=r"(?s)space_version: stored 1, asked 2\n.*must not be mixed.*another store"
+    ):
         toy.spec(space_version=2).require_equal(toy.spec(), where="the profile")
 
 
