@@ -14,6 +14,7 @@ from rich.console import Console
 
 from sweetgrad.flows.cluster_build import ONE_THREAD, build_cluster, resize_cluster
 from sweetgrad.flows.cluster_config import ClusterConfig
+from sweetgrad.flows.provenance import say_what_differs
 from sweetgrad.flows.worker_check import check_workers
 from sweetgrad.store import Location
 
@@ -64,12 +65,12 @@ def open_client(
     if scheduler is not None:
         with _connected(scheduler) as client:
             _wait_for_a_worker(client, console, f"Start one with `dask worker {scheduler} --nthreads 1`.")
-            check_workers(client, store=store, device=device)
+            say_what_differs(check_workers(client, store=store, device=device), console=console)
             yield client
     elif cluster is not None:
         with _built(cluster, device=device, num_shards=num_shards) as client:
             _wait_for_a_worker(client, console, "Ctrl-C withdraws the jobs and leaves.")
-            check_workers(client, store=store, device=device)
+            say_what_differs(check_workers(client, store=store, device=device), console=console)
             yield client
     else:
         workers = local_workers(device, num_workers, num_shards=num_shards)

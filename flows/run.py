@@ -13,7 +13,7 @@ from rich.console import Console
 from sweetgrad.flows.cluster import open_client
 from sweetgrad.flows.cluster_config import ClusterConfig, read_cluster_config
 from sweetgrad.flows.inputs import check_workers, find_table, resolve_device
-from sweetgrad.flows.provenance import provenance
+from sweetgrad.flows.provenance import provenance, say_what_differs
 from sweetgrad.flows.selection import select_archs
 from sweetgrad.flows.shard_flow import shard_flow
 from sweetgrad.flows.startup import started
@@ -166,7 +166,7 @@ def profile(
             f"file {Path(table).name}" if table else f"the space's own ({getattr(search_space, 'order', 'built in')})"
         )
         facts = provenance(device=device, data_source=batch.source, arch_order=order)
-        record_run(location, name, facts)
+        say_what_differs(record_run(location, name, facts), console=console)
         console.print(f"Space {space}, order of architectures: {order}. Data: {batch.source or dataset}.")
         num_done, num_left = run_on_workers(
             run, shards, workers=workers, scheduler=scheduler, cluster=config, console=console

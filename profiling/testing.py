@@ -50,8 +50,8 @@ def check_space(
         stands for one architecture, and another string is refused with ValueError; the object travels by pickle; networks take
         the channels and classes asked for; layers follow the forward pass and hold every parameter once, no more of them than
         ``layer_names``; a seed gives the same network, whatever was built before, and another seed another one; the same
-        network has the same gradients, and leaves the batch as it was; and, where the space has ``build_literal``, its network has
-        the parameters and, bit for bit, the gradients of ``build``.
+        network has the same gradients, and leaves the batch as it was; and, where the space has ``build_literal``, its network
+        has the parameters and, bit for bit, the gradients of ``build``.
 
     Examples
     --------

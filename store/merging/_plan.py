@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 
 from sweetgrad.store._groups import estimator_groups, profile_group, profile_names
 from sweetgrad.store._reading import read_array
+from sweetgrad.store._runs import MATTERS, values_of
 from sweetgrad.store.access import Location
 from sweetgrad.store.errors import SpecMismatchError, StoreError
 from sweetgrad.store.estimators import ACTIVATIONS, estimator_variables
 from sweetgrad.store.schema import STATUS
 from sweetgrad.store.spec import ProfileSpec
-
-_MATTERS = ("sweetgrad", "torch", "device_name", "cpu_capability")
 
 
 @dataclass(frozen=True)
@@ -199,8 +198,8 @@ def scores_of(source: Source, estimator: str, key: str) -> NDArray[Any]:
 def _differences(sources: Sequence[Source]) -> tuple[str, ...]:
     """Facts about the runs that may move the last bit of a gradient, where they are not the same in all sources."""
     lines = []
-    for key in _MATTERS:
-        values = [{str(run[key]) for run in s.attributes.get("runs", ()) if key in run} for s in sources]
+    for key in MATTERS:
+        values = [values_of(s.attributes.get("runs", ()), key) for s in sources]
         if any(value != values[0] for value in values):
             texts = [
                 f"{', '.join(sorted(value)) or 'unknown'} in {s.location}"

@@ -5,11 +5,12 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 import zarr
 from rich.console import Console
 
-from sweetgrad.flows import profile
+from sweetgrad.flows import profile, worker_check
 from sweetgrad.profiling import load_batch, load_space, make_spec, profile_architectures
 from sweetgrad.store import SpecMismatchError, StoreError, info, list_profiles, open_estimators, open_profile, verify
 
@@ -78,6 +79,38 @@ def test_profile__stamps_what_a_run_completed_that_was_killed_before_it_did(refe
     attributes["content_digest"] = "of the run before"
     profile(store, archs="0:10", console=quiet(), **SETTINGS)
     assert info(store).profiles[0].content_digest == expected
+
+
+def test_profile__says_that_earlier_rows_were_measured_with_another_cpu_capability(reference, tmp_path):
+    store, console = tmp_path / "copy.zarr", quiet()
+    shutil.copytree(reference[0], store)
+    attributes = zarr.open_group(store, path=NAME).attrs
+    assert "Note:" not in reference[2]
+    attributes["runs"] = [{**run, "cpu_capability": "AVX9"} for run in attributes["runs"]]
+    profile(store, archs="10:11", workers=1, console=console, **SETTINGS)
+    here = torch.backends.cpu.get_cpu_capability()
+    assert f"Note: cpu_capability is {here} in this run, and was AVX9 in an earlier one." in console.file.getvalue()
+    assert [run["cpu_capability"] for run in info(store).profiles[0].runs] == ["AVX9", here]
+
+
+def test_profile__refuses_rows_of_another_version_of_the_space(reference, tmp_path):
+    store = tmp_path / "copy.zarr"
+    shutil.copytree(reference[0], store)
+    attributes = zarr.open_group(store, path=NAME).attrs
+    attributes["spec"] = {key: value for key, value in attributes["spec"].items() if key != "space_version"}
+    assert verify(store) == []  # an old profile stays readable
+    with pytest.raises(
+        SpecMismatchError, match=r"space_version: stored 1, asked 2\nThe networks of this space have changed"
+    ):
+        profile(store, archs="0:11", console=quiet(), **SETTINGS)
+
+
+def test_check_workers__tells_the_cpu_capability_of_other_hosts():
+    here = torch.backends.cpu.get_cpu_capability()
+    facts = [{"host": host, "cpu_capability": each} for host, each in (("a", here), ("b", "AVX9"), ("b", "AVX9"))]
+    assert worker_check._differences(facts) == [
+        f"cpu_capability is AVX9 on b, and {here} here, which the provenance names"
+    ]
 
 
 def test_profile__refuses_other_settings_and_names_them(reference):

@@ -153,6 +153,14 @@ def test_merge__refuses_other_settings_and_names_them(paths, toy):
     assert not merged.exists()
 
 
+def test_merge__refuses_profiles_of_two_versions_of_a_space(paths, toy):
+    a, b, merged = paths
+    half(a, toy, [0])
+    half(b, toy, [1], spec=toy.spec(space_version=2))
+    with pytest.raises(SpecMismatchError, match=f"space_version: 1 in {a}, 2 in {b}"):
+        merge([a, b], merged)
+
+
 def test_merge__compares_all_layers_of_profiles_with_fewer_architectures(paths, toy):
     for path, layers in zip(paths, (["stem", "cell0"], ["stem", "cell1"]), strict=False):
         name = create_profile(path, toy.spec(arch=["a"]), arch=["a"], layers=layers)
