@@ -45,8 +45,8 @@ def say_what_differs(differences: Sequence[str], *, console: Console) -> None:
     """Say what `sweetgrad.store.record_run` or `check_workers` found: rows of the two may differ in last bits."""
     if differences:
         console.print(
-            f"[yellow]Note:[/] {escape('; '.join(differences))}. Gradients may differ in their last bits between the two, and then "
-            "some counts by a bin. If rows must agree to the last count, measure all of them under one."
+            f"[yellow]Note:[/] {escape('; '.join(differences))}. Gradients may differ in their last bits between the two, "
+            "and then some counts by a bin. If rows must agree to the last count, measure all of them under one."
         )
 
 
