@@ -95,7 +95,7 @@ def train_one(
     folder = None if data_dir is None else Path(data_dir).expanduser().resolve()
     course = Course(search_space, dataset, folder, recipe, seed, device)
     settings = {"arch": arch, **course.settings()}
-    path = folder_of_checkpoints / f"{settings_digest(settings)}.pt"
+    path = folder_of_checkpoints / f"{settings_digest(settings)}.npz"
     stop = threading.Event()
     with deterministic(threads):
         check_course(course, arch)
