@@ -40,7 +40,11 @@ def zen_score(probe: Probe) -> float:
 
 @estimator(needs="network")
 def zen_score_nobn(probe: Probe) -> float:
-    """`zen_score` as in the paper's table: BatchNorm left out, one draw; in double precision, since nothing keeps f small."""
+    """`zen_score` as in the paper's table, BatchNorm left out, one draw; but in double precision, since nothing keeps f small.
+
+    The code released with that paper computes it in single precision, where f overflows for large networks, and maps infinity
+    to 1 and NaN to 0.
+    """
     module = probe.build().module
     require_real(module, "zen_score_nobn")
     module.double()

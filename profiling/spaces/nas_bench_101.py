@@ -85,7 +85,7 @@ class NasBench101:
         return self._arch_ids[index]
 
     def build(self, arch_id: str, *, in_channels: int, num_classes: int) -> Network:
-        """Build the network of any graph of the space, listed in the file or not, initialised as the benchmark does.
+        """Build the network of any graph of the space, listed in the file or not, initialised as the PyTorch ports do.
 
         Parameters
         ----------
@@ -140,7 +140,10 @@ def _check_row(n_vertices: str, adjacency: str, ops: str, *, where: str) -> str:
 
 
 class _Conv(nn.Conv2d):
-    """Convolution without bias that keeps the size of the image, initialised N(0, sqrt(2 / (k * k * out)))."""
+    """Convolution without bias that keeps the size of the image, initialised N(0, sqrt(2 / (k * k * out))).
+
+    So do the PyTorch ports of the benchmark; its own TensorFlow code scales by the input channels.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int) -> None:
         super().__init__(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False)
