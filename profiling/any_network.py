@@ -94,7 +94,7 @@ def profile_network(
     module = _own_copy(model)
     images, labels = _inputs(module, x, y)
     if memory_format is not None and images.ndim == 4:
-        module.to(memory_format=_FORMATS[memory_format])
+        module.to(memory_format=_FORMATS[memory_format])  # type: ignore[call-overload]
         images = images.contiguous(memory_format=_FORMATS[memory_format])
     keep_input(module)
     named = None if layers is None else Network(module, _named_layers(module, layers))

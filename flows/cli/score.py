@@ -58,6 +58,9 @@ def score(
     ] = False,
     batch_size: Annotated[int, typer.Option(help="Images in the batch.")] = 64,
     seed: Annotated[int, typer.Option(help="Seed of the batch and the initialisation.")] = 42,
+    threads: Annotated[
+        int, typer.Option(help="Threads of the pass, whatever OMP_NUM_THREADS is; their number moves last bits.")
+    ] = 1,
     interval: Annotated[
         str | None,
         typer.Option(
@@ -86,6 +89,7 @@ def score(
         num_classes=classes,
         batch_size=batch_size,
         seed=seed,
+        threads=threads,
     )
     if plot is not None:
         plot_layers(layers, path=plot)
