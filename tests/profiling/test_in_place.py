@@ -1,6 +1,6 @@
 """The batch that a network sees is the batch, whatever it or another one does to its input in place."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -101,11 +101,8 @@ class Space:
 
 
 @pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+def _nothing_kept(one_thread: None) -> Iterator[None]:
     yield
-    torch.set_num_threads(before)
     KEPT.clear()
 
 

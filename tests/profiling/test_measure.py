@@ -1,7 +1,7 @@
 """One network, one batch: counts against a literal count of ``p.grad``, and what a user may pass by mistake."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -21,14 +21,7 @@ from sweetgrad.profiling.spaces import load_space
 from sweetgrad.profiling.spaces.protocol import Layer, Network
 from sweetgrad.store import KINDS, LAYER_TYPES, STATUS, bin_bounds, empty_rows
 
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """As `profile_network` has it, so that what the tests compute themselves has the same last bits."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def literal_count(gradients: list[Tensor]) -> np.ndarray:

@@ -7,7 +7,6 @@ into a neighbouring bin (four networks, 16 images of 16x16). A profile is always
 
 import itertools
 import pickle
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -44,14 +43,8 @@ EVERY = [tuple(ops) for ops in itertools.product(OPERATIONS, repeat=6)]
 ALL_3X3 = arch_string((CONV3,) * 6)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """As in a profile; and small tensors on many threads are slow on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
+# Small tensors on many threads are slow on a busy machine, too.
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 FAST, LITERAL = NasBench201(), NasBench201(skip_dead=False)  # 15,625 strings each, made once
 
