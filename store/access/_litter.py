@@ -1,9 +1,9 @@
 """Files that desktops leave in any folder that they show: no part of a store, a release or a benchmark, and no damage."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["files_in", "is_litter", "without_litter"]
+__all__ = ["files_in", "is_litter"]
 
 _NAMES = frozenset(
     {
@@ -22,11 +22,6 @@ def is_litter(path: str) -> bool:
     [True, True, True, False]
     """
     return any(part in _NAMES or part.startswith("._") for part in path.split("/"))
-
-
-def without_litter(paths: Iterable[str]) -> Iterator[str]:
-    """The paths that are something else."""
-    return (path for path in paths if not is_litter(path))
 
 
 def files_in(folder: Path, pattern: str = "*") -> Iterator[Path]:

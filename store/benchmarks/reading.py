@@ -7,6 +7,7 @@ from typing import Literal, get_args
 
 import pandas as pd
 
+from sweetgrad.store.access import files_in
 from sweetgrad.store.benchmarks import nas_bench_101, nas_bench_201, nds
 from sweetgrad.store.benchmarks.archives import Progress, is_archive
 from sweetgrad.store.benchmarks.surrogates import read_surrogate
@@ -147,7 +148,7 @@ def _read(path: Path, format: Format, archs: Sequence[str] | None, progress: Pro
 def _sha256(path: Path) -> str:
     """Of a file; of a folder, of the names and digests of the files in it."""
     if path.is_dir():
-        lines = (f"{_sha256(child)}  {child.name}\n" for child in sorted(path.iterdir()) if child.is_file())
+        lines = (f"{_sha256(child)}  {child.relative_to(path).as_posix()}\n" for child in files_in(path))
         return hashlib.sha256("".join(lines).encode()).hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
