@@ -25,8 +25,9 @@ import numpy as np
 import pandas as pd
 
 from sweetgrad.store.benchmarks.archives import Progress
+from sweetgrad.store.spaces.graphs import live_edges
 
-__all__ = ["is_records", "live_edges", "read_records"]
+__all__ = ["is_records", "read_records"]
 
 _MAX_RECORD = 1 << 20
 _HEADER = struct.Struct("<QI")
@@ -34,8 +35,6 @@ _MASK = 0xA282EAD8
 
 _OPS = {"conv1x1-bn-relu": "conv1x1", "conv3x3-bn-relu": "conv3x3", "maxpool3x3": "maxpool3x3"}
 """Operations of the benchmark, and in our architecture strings."""
-
-Edges = tuple[tuple[int, int], ...]
 
 
 def is_records(path: Path) -> bool:
@@ -119,19 +118,6 @@ def arch_id(adjacency: str, operations: str) -> str:
     live = sorted({vertex for edge in edges for vertex in edge})
     digits = ((source, target) in edges for place, source in enumerate(live) for target in live[place + 1 :])
     return "".join("01"[digit] for digit in digits) + ":" + ";".join(_OPS[ops[vertex]] for vertex in live[1:-1])
-
-
-def live_edges(edges: list[tuple[int, int]], output: int) -> Edges:
-    """Edges that lie on a path from vertex 0 to ``output``; they are sorted by source, and lead to higher numbers."""
-    reached = {0}
-    for source, target in edges:  # sorted by source, so one pass is enough
-        if source in reached:
-            reached.add(target)
-    leading = {output}
-    for source, target in reversed(edges):
-        if target in leading:
-            leading.add(source)
-    return tuple((source, target) for source, target in edges if source in reached and target in leading)
 
 
 def _records(file: BinaryIO, path: Path) -> Iterator[bytes]:

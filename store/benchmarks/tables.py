@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from sweetgrad.store.benchmarks.genotypes import parse_genotype
 from sweetgrad.store.benchmarks.opening import DAMAGED, check_parquet, open_table
 from sweetgrad.store.benchmarks.tidy import require_columns
+from sweetgrad.store.spaces.genotypes import parse_genotype
 
 __all__ = ["WIDE", "read_table", "widen"]
 

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sweetgrad.profiling.spaces._nb101_graph import MAX_EDGES, read_graph
+from sweetgrad.profiling.spaces._nb101_graph import read_graph
 from sweetgrad.store import detect_format, import_accuracy, open_accuracy, read_accuracy_file
 from sweetgrad.store.benchmarks.nas_bench_101 import arch_id, is_records
+from sweetgrad.store.spaces.graphs import MAX_EDGES
 
 # Input -> conv3x3 -> pool -> output, and input -> output.
 CHAIN = ("0101001000010000", "input,conv3x3-bn-relu,maxpool3x3,output")

@@ -16,7 +16,7 @@ from sweetgrad.store import (
     predict_accuracies,
     read_accuracy_file,
 )
-from sweetgrad.store.benchmarks.genotypes import to_config
+from sweetgrad.store.spaces.genotypes import to_config
 
 SHARED = Path(__file__).resolve().parents[4] / "shared/data/benchmarks"
 
