@@ -16,12 +16,13 @@ def registered_spaces() -> list[str]:
     return sorted({entry.name for entry in entry_points(group="sweetgrad.spaces")})
 
 
-def unknown_name(what: str, name: str, known: Iterable[str]) -> ValueError:
-    """The error for a name that is none of those that are registered, the nearest first."""
-    known = list(known)
-    near = difflib.get_close_matches(name, known, n=2)
+def unknown_name(what: str, name: str, known: Iterable[str], *, held: Iterable[str] = ()) -> ValueError:
+    """The error for a name that is none of those that are registered, nor of those that the store holds; the nearest first."""
+    known, held = list(known), list(held)
+    near = difflib.get_close_matches(name, [*known, *held], n=2)
     hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
-    return ValueError(f"no {what} named {name!r}.{hint} Registered: {', '.join(known)}")
+    in_store = f". In the store: {', '.join(held)}" if held else ""
+    return ValueError(f"no {what} named {name!r}.{hint} Registered: {', '.join(known)}{in_store}")
 
 
 def arch_order(space: object, table: str | Path | None) -> str:

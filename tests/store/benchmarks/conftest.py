@@ -4,6 +4,7 @@ import base64
 import bz2
 import collections
 import io
+import itertools
 import json
 import pickle
 import random
@@ -15,6 +16,8 @@ import google_crc32c
 import numpy as np
 import pytest
 import torch
+
+from sweetgrad.store.spaces.cells import CELL_OPERATIONS, EDGES, arch_string
 
 DATASETS = {
     "cifar10-valid": ("x-valid", "ori-test"),
@@ -52,7 +55,8 @@ def nb201_run(dataset, seed, epochs, arch, weights):
 
 def nb201_content(num_archs=3, *, weights=0, schedules=(("less", 12, (777,)), ("full", 200, (777, 888)))):
     """What the benchmark's file holds."""
-    archs = [f"|skip_connect~0|+|op{i}~0|none~1|" for i in range(num_archs)]
+    every = itertools.product(CELL_OPERATIONS, repeat=len(EDGES))
+    archs = [arch_string(operations) for operations in itertools.islice(every, num_archs)]
     infos = {
         index: {
             name: {
