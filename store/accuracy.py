@@ -183,15 +183,16 @@ def _import(
         table, unplaced = _with_arch(table, listed)
     held = stored["arch"].values.tolist() if stored else []
     table, malformed = _with_canonical_arch(table, {*order, *held}, grammar)
-    axis = list(dict.fromkeys([*(order or (name for name in table["arch"] if name not in malformed)), *held]))
+    new = () if order else (name for name in table["arch"] if name not in malformed)
+    axis = list(dict.fromkeys([*order, *held, *new]))
     table, empty = table[table["accuracy"].notna()], int(table["accuracy"].isna().sum())
     known = table["arch"].isin(axis)
     unmatched = [*unplaced, *table["arch"][~known]]
     table, num_matched = table[known], int(known.sum())
     if not num_matched:
         raise ValueError(_no_match(source, space, order, unmatched, malformed))
-    new = to_arrays(table, axis, source)
-    merged, added, unchanged, changed = merge_tables(stored, new, axis, space=space, source=source)
+    arrays = to_arrays(table, axis, source)
+    merged, added, unchanged, changed = merge_tables(stored, arrays, axis, space=space, source=source)
     if changed:
         sources = [*(stored.attrs["sources"] if stored else []), source_entry(source, table)]
         replace_table(root, location, space, merged.assign_attrs(sources=sources))

@@ -2,7 +2,7 @@
 
 A file of TensorFlow records is a row of: the length (uint64, little-endian), its masked CRC32C, the content, and the masked
 CRC32C of that. A content is JSON, ``[hash, epochs, adjacency, operations, metrics]``: the matrix row by row as digits, the
-operations with commas between, and a protobuf message in base64. Of the message ::
+operations with commas between, and a protobuf message in base64, in lines. Of the message ::
 
     ModelMetrics     1: repeated EvaluationData
     EvaluationData   1: epoch   2: training seconds   3, 4, 5: accuracy in training, validation, test (fractions; doubles)
@@ -156,7 +156,9 @@ def _read_record(content: bytes, where: str) -> tuple[str, int, tuple[float, flo
         _hash, epochs, adjacency, operations, metrics = json.loads(content)
         if type(epochs) is not int or not all(isinstance(text, str) for text in (adjacency, operations, metrics)):
             raise ValueError("the types are others")
-        return arch_id(adjacency, operations), epochs, _last_metrics(base64.b64decode(metrics, validate=True))
+        # The publishers' base64 has a line break after every 76 characters, and one at the end.
+        message = base64.b64decode("".join(metrics.split()), validate=True)
+        return arch_id(adjacency, operations), epochs, _last_metrics(message)
     except (ValueError, TypeError, RecursionError, binascii.Error, struct.error) as error:
         raise ValueError(
             f"{where}: expected [hash, epochs, adjacency, operations, metrics] of NAS-Bench-101 ({error}), got {content[:60]!r}"

@@ -12,6 +12,7 @@ from sweetgrad.store import (
     CorruptShardError,
     NotAStoreError,
     StoreError,
+    detect_format,
     import_accuracy,
     info,
     open_accuracies,
@@ -22,6 +23,7 @@ from sweetgrad.store import (
     verify,
 )
 from sweetgrad.store.benchmarks import tidy
+from sweetgrad.store.benchmarks.shipped import write_table
 from sweetgrad.store.spaces import registered_spaces
 
 BENCHMARKS = Path(__file__).resolve().parents[3] / "shared" / "data" / "benchmarks"
@@ -238,6 +240,60 @@ def test_read__the_wide_table_of_nas_bench_201(tmp_path):
 def test_read__refuses_the_table_of_another_space(tmp_path):
     with pytest.raises(ValueError, match="is a table of nas-bench-201, asked to read it for nas-bench-101"):
         read(tmp_path, WIDE_201, space="nas-bench-101")
+
+
+def test_read__the_wide_table_of_nas_bench_201_without_seconds(tmp_path):
+    (tmp_path / "t.csv").write_text("arch_str,cifar10_test,in16_test_e12\n|a~0|,90,40\n")
+    assert detect_format(tmp_path / "t.csv") == "nas-bench-201"
+    found = read_accuracy_file(tmp_path / "t.csv", space="nas-bench-201")
+    assert found["accuracy"].tolist() == [90.0, 40.0]
+    assert found["seconds"].isna().all()
+    with pytest.raises(ValueError, match="no accuracy column: expected e.g. cifar10_test"):
+        read(tmp_path, "arch_str,params\n|a~0|,9\n", space="nas-bench-201")
+
+
+def test_read__a_tidy_table_may_have_any_other_column(tmp_path):
+    (tmp_path / "t.csv").write_text(HEADER.strip() + ",arch_str,genotype\na,cifar10,test,12,91,3,b,c\n")
+    assert detect_format(tmp_path / "t.csv") == "tidy"
+
+
+@pytest.mark.parametrize("seconds", [1234.5678 * (1 + 1e-6), 1234.57, np.float32(1234.5678), 1234.56])
+def test_import__seconds_that_are_written_in_another_way_are_no_other_version(tmp_path, seconds):
+    put(tmp_path / "s.zarr", table(seconds=[1234.5678, 2.0]))
+    assert not put(tmp_path / "s.zarr", table(seconds=[seconds, 2.0])).changed
+    with pytest.raises(StoreError, match="disagree on train_seconds"):
+        put(tmp_path / "s.zarr", table(seconds=[1235.0, 2.0]))
+
+
+def test_import__accuracies_in_single_precision_are_no_other_version(tmp_path):
+    put(tmp_path / "s.zarr", table(accuracy=[93.7633, 10.1]))
+    single = table(accuracy=np.array([93.7633, 10.1], np.float32))
+    assert abs(single["accuracy"].astype(float)[0] - 93.7633) > 1e-6
+    assert not put(tmp_path / "s.zarr", single).changed
+    with pytest.raises(StoreError, match="disagree on accuracy"):
+        put(tmp_path / "s.zarr", table(accuracy=[93.7666, 10.1]))  # one image of 10,000 in one run of three
+
+
+def test_write_table__is_the_same_table_when_it_is_imported_again(tmp_path):
+    put(tmp_path / "s.zarr", table(seconds=[1234.5678, 0.126]))
+    write_table(open_accuracies(tmp_path / "s.zarr", "toy"), tmp_path / "out.csv")
+    report = put(tmp_path / "s.zarr", read_accuracy_file(tmp_path / "out.csv", space="toy"))
+    assert not report.changed
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.csv.gz"])
+def test_write_table__has_no_cell_that_a_spreadsheet_runs(tmp_path, name):
+    texts = ["=HYPERLINK(1)", "+1", "-1", "@SUM(1)", "\tx", "'=1", "''@", "'quoted", "plain"]
+    rows = {"arch": texts, "dataset": "=d", "split": "-s", "epochs": 12, "accuracy": range(50, 59), "seconds": 1.0}
+    put(tmp_path / "s.zarr", pd.DataFrame(rows))
+    held = open_accuracies(tmp_path / "s.zarr", "toy")
+    write_table(held, tmp_path / name)
+    cells = pd.read_csv(tmp_path / name, dtype=str, keep_default_na=False)
+    assert not [cell for cell in cells.to_numpy().ravel() if cell[0] in "=+-@\t\r"]
+    assert cells["dataset"].unique().tolist() == ["'=d"]
+    back = read_accuracy_file(tmp_path / name, space="toy")
+    assert sorted(back["arch"]) == sorted(texts)
+    assert not put(tmp_path / "s.zarr", back).changed
 
 
 def test_read__the_wide_table_of_nas_bench_101(tmp_path):

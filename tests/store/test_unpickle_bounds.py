@@ -18,6 +18,8 @@ NUMPY_INT = (
     b"cnumpy.core.multiarray\nscalar\n(cnumpy\ndtype\n(U\x02i8K\x00K\x01tRU\x08\x00\x00\x00\x00\x02\x00\x00\x00tR"
 )
 
+COPY = b"0cbuiltins\nbytearray\nh\x00\x85R"
+
 HOSTILE = {
     "bytes of a numpy integer": b"\x80\x02c__builtin__\nbytearray\n" + NUMPY_INT + b"\x85R.",
     "bytes of an integer": b"\x80\x02c__builtin__\nbytes\nJ\xff\xff\xff\x7f\x85R.",
@@ -56,7 +58,7 @@ HOSTILE = {
     },
     "great depth as a key": b"\x80\x04})" + b"\x85" * DEEP + b"K\x01s.",
     "great depth as a name": b"\x80\x04\x8c\x01x)" + b"\x85" * DEEP + b"\x93.",
-    "copies of copies": b"\x80\x03B\x00\x00\x10\x00" + bytes(1 << 20) + b"q\x00" + b"0cbuiltins\nbytearray\nh\x00\x85R" * 5000 + b".",
+    "copies of copies": b"\x80\x03B\x00\x00\x10\x00" + bytes(1 << 20) + b"q\x00" + 5000 * COPY + b".",
     "equal hashes": b"\x80\x02}("
     + b"".join(
         b"\x8a" + bytes([len(raw)]) + raw + b"K\x01"

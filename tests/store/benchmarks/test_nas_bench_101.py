@@ -51,6 +51,20 @@ def test_read__the_mean_of_the_runs_of_every_schedule(write, nb101):
     assert set(found["dataset"]) == {"cifar10"}
 
 
+def test_read__metrics_in_lines_and_in_one(write, nb101):
+    """Each of the publishers' records has some 250 characters of base64, in lines of 76."""
+    metrics = nb101.metrics(0.9, 0.88, 1000.0)
+    assert base64.encodebytes(metrics).count(b"\n") > 1
+    tables = [
+        read(write(nb101.record(*CHAIN, metrics, encode=encode)))
+        for encode in (base64.encodebytes, base64.b64encode, lambda data: base64.b64encode(data) + b"\r\n")
+    ]
+    for table in tables:
+        assert table["accuracy"].tolist() == [90.0, 88.0]
+    with pytest.raises(ValueError, match=r"record 0: expected .hash, epochs"):
+        read(write(nb101.record(*CHAIN, metrics, encode=lambda data: b"!" + base64.b64encode(data)[1:])))
+
+
 def test_read__agrees_with_tables_of_six_decimals(write, nb101, tmp_path):
     """The publishers' numbers are of single precision; the tables in circulation round their mean."""
     runs = [float(np.float32(right / 10_000)) for right in (8942, 8941, 8944)]
