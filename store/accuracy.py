@@ -319,7 +319,7 @@ def _published(root: zarr.Group, space: str, source: str) -> tuple[list[str], st
     profiles = archs_by_profile(root, space)
     if not profiles:
         raise ValueError(f"{source} names architectures by index, but nothing says which is which: {instead}")
-    recorded = {name: [str(run.get("arch_order", "")) for run in root[name].attrs.get("runs", ())] for name in profiles}
+    recorded = {name: _recorded_orders(root[name].attrs.get("runs")) for name in profiles}
     published = [name for name in profiles if is_published_order(recorded[name])]
     if not published:
         name = max(profiles, key=lambda name: len(profiles[name]))
@@ -336,6 +336,11 @@ def _published(root: zarr.Group, space: str, source: str) -> tuple[list[str], st
             )
     order = next(order for order in recorded[longest] if is_published_order([order]))
     return profiles[longest], f"{order} (profile {longest})"
+
+
+def _recorded_orders(runs: object) -> list[str]:
+    """What the runs of a profile say of the order of its architectures; older ones say nothing."""
+    return [str(run.get("arch_order", "")) for run in runs if isinstance(run, dict)] if isinstance(runs, list) else []
 
 
 def _with_arch(table: pd.DataFrame, listed: list[str]) -> tuple[pd.DataFrame, list[str]]:

@@ -289,6 +289,9 @@ class _Unpickler(pickle._Unpickler):
     """The standard library's, in Python, where each step can be looked at before it is made."""
 
     dispatch: ClassVar[dict[int, Callable[[Any], None]]] = dict(pickle._Unpickler.dispatch)
+    stack: list[Any]
+    append: Callable[[Any], None]
+    read: Callable[[int], bytes]
 
     def __init__(self, file: BinaryIO, *, encoding: str) -> None:
         whole = _Whole(file)

@@ -119,7 +119,7 @@ def data_offset(header: bytes, member: ZipInfo, end: int) -> int:
     name = header[_HEADER.size : _HEADER.size + len_name]
     if name != _stored_name(member) or (flags ^ member.flag_bits) & _UTF_8:
         raise BadZipFile(f"the directory says that {short(member.filename)} lies where {short(repr(name))} is")
-    begin = member.header_offset + _HEADER.size + len_name + len_extra
+    begin: int = member.header_offset + _HEADER.size + len_name + len_extra
     if begin + member.compress_size > end:
         raise BadZipFile(f"{short(member.filename)} would end behind the beginning of the next member")
     if member.compress_type == ZIP_STORED and member.compress_size != member.file_size:

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -129,6 +130,6 @@ def _nas_bench_301(raw: pd.DataFrame) -> pd.DataFrame:
 
 
 def _part(
-    arch: "pd.Series[str]", dataset: str, split: str, epochs: int, values: dict[str, "pd.Series[float] | float"]
+    arch: "pd.Series[str]", dataset: str, split: str, epochs: int, values: Mapping[str, "pd.Series[float] | float"]
 ) -> pd.DataFrame:
     return pd.DataFrame({"arch": arch, "dataset": dataset, "split": split, "epochs": epochs, **values})

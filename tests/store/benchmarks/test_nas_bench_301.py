@@ -20,9 +20,9 @@ def result(genotype, *, valid=90.5, test=90.1, layers=8, channels=32, budget=98,
         "NetworkSelectorDatasetInfo:darts:layers": layers,
         "SimpleLearningrateSchedulerSelector:cosine_annealing:T_max": budget,
     }
-    info = {"train_accuracy": 86.6, "val_accuracy": valid, "epochs": budget - 2, "val_accuracy_final": valid - 0.01}
+    info = {"train_accuracy": 86.6, "val_accuracy": valid, "epochs": 96, "val_accuracy_final": 90.4901}
     content = {
-        "final_metric_score": -valid,
+        "final_metric_score": -90.5,
         "optimized_hyperparamater_config": config,
         "budget": budget,
         "info": [info],
