@@ -104,11 +104,15 @@ def load_entries(path: Path) -> list[Any]:
 
 def require_entries(path: Path) -> None:
     """Raise ValueError that says what a JSON file holds, unless its first entry is a network of NDS."""
-    first = load_entries(path)[0]
+    others = "a result of NAS-Bench-301, with optimized_hyperparamater_config, or a table as csv or parquet"
+    try:
+        first = load_entries(path)[0]
+    except ValueError as error:
+        raise ValueError(f"{error}; or {others}") from error
     if not isinstance(first, dict) or not {"net", "test_ep_top1"} & set(first):
         raise ValueError(
             f"{path} is JSON, {_described([first])}, and no table that is known: expected the networks of NDS, with net and "
-            "test_ep_top1, a result of NAS-Bench-301, with optimized_hyperparamater_config, or a table as csv or parquet"
+            f"test_ep_top1, {others}"
         )
 
 
