@@ -36,6 +36,7 @@ from sweetgrad.store import (
 )
 from sweetgrad.store.access import absolute
 from sweetgrad.store.shards import count_rows
+from sweetgrad.store.spaces import arch_order
 
 __all__ = ["ProfileSummary", "check_details", "profile", "run_on_workers", "with_details"]
 
@@ -162,9 +163,7 @@ def profile(
     shards = run.shards_to_do()
     num_done = num_left = 0
     if shards:
-        order = (
-            f"file {Path(table).name}" if table else f"the space's own ({getattr(search_space, 'order', 'built in')})"
-        )
+        order = arch_order(search_space, table)
         facts = provenance(device=device, data_source=batch.source, arch_order=order)
         say_what_differs(record_run(location, name, facts), console=console)
         console.print(f"Space {space}, order of architectures: {order}. Data: {batch.source or dataset}.")

@@ -11,7 +11,7 @@ from typing import Any
 import zarr
 from zarr.errors import ZarrUserWarning
 
-from sweetgrad.store.access import Location, is_remote, open_root, require_readable, zarr_store
+from sweetgrad.store.access import Location, is_litter, is_remote, open_root, require_readable, zarr_store
 from sweetgrad.store.claims import exclusively
 from sweetgrad.store.errors import NotAStoreError
 from sweetgrad.store.schema import FORMAT_VERSION
@@ -63,8 +63,8 @@ def create_root(location: Location) -> zarr.Group:
 
 
 def _is_passing(path: Path) -> bool:
-    """Whether it is our own claim, or what a crash during the very first write leaves."""
-    return path.suffix in (".claim", ".partial")
+    """Whether it is our own claim, what a crash during the very first write leaves, or what a desktop does."""
+    return path.suffix in (".claim", ".partial") or is_litter(path.name)
 
 
 @contextmanager

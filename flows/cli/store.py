@@ -24,6 +24,7 @@ from sweetgrad.store import info as read_info
 from sweetgrad.store import status as read_status
 from sweetgrad.store import verify as check_store
 from sweetgrad.store.access import is_zip
+from sweetgrad.store.accuracy import require_space
 from sweetgrad.store.benchmarks import Format
 from sweetgrad.store.benchmarks.shipped import SHIPPED, settings_of, shipped_table, write_table
 
@@ -123,10 +124,21 @@ def accuracy_import(
         ),
     ],
     format: Annotated[str, typer.Option(help=f"One of {', '.join(get_args(Format))}.")] = "auto",  # noqa: A002
+    space_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="For a table with a column index: the table that lists the architectures of the space, in the order that it "
+            "refers to [default: that of the profile, if it came from a file].",
+            show_default=False,
+        ),
+    ] = None,
     storage_option: StorageOption = None,
 ) -> None:
     """Add trained accuracies to a store, refusing a table that contradicts what is there."""
+    from sweetgrad.flows.inputs import listed_archs, package_grammar
+
     location = locate(store, storage_option)
+    require_space(location, space)
     path = shipped_table(from_)
     errors = Terminal(stderr=True)
     with Progress(console=errors, transient=True, disable=not errors.is_terminal) as bar:
@@ -140,7 +152,14 @@ def accuracy_import(
         )
     settings = settings_of(path)
     table.attrs.update({} if settings is None else {"settings": settings})
-    report = import_accuracy(location, space=space, table=table, source=path.name)
+    report = import_accuracy(
+        location,
+        space=space,
+        table=table,
+        arch=None if space_file is None else listed_archs(space, space_file),
+        source=path.name,
+        grammar=package_grammar(space),
+    )
     console = Terminal()
     console.print(str(report), markup=False)
     console.print(f"Now in the store for {space}: {', '.join(report.selectors)}", markup=False)

@@ -14,12 +14,11 @@ from sweetgrad.profiling.spaces._nb101_graph import (
     Graph,
     cell_widths,
     num_params,
-    read_edges,
     read_graph,
-    read_ops,
 )
 from sweetgrad.profiling.spaces._space_table import read_space_table
 from sweetgrad.profiling.spaces.protocol import Layer, Network, check_index
+from sweetgrad.store.spaces.graphs import read_edges, read_ops
 
 __all__ = ["NasBench101", "num_params"]
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from sweetgrad.profiling.spaces.protocol import Layer
+from sweetgrad.store.spaces.cells import EDGES, NUM_NODES
 
 __all__ = [
     "CELLS_PER_STAGE",
@@ -18,12 +19,8 @@ __all__ = [
     "block_names",
 ]
 
-EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
-"""(source, target) node of each edge, in the order of the architecture string."""
-
 CHANNELS = (16, 32, 64)
 CELLS_PER_STAGE = 5
-NUM_NODES = 4
 
 
 class Zero(nn.Module):

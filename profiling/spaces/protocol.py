@@ -93,7 +93,9 @@ class SearchSpace(Protocol):
     profiles of both are never mixed; ``open_ended = True``, if it
     is an endless list of which ``num_archs``, one of its options, are taken: a profile of it can grow; ``tables``, relative
     paths under ``--data-dir`` where its table may lie; and ``mutate(arch_id, random)``, which returns another architecture that
-    is a small step away, drawn from a `numpy.random.RandomState`: then ``sweetgrad evolve`` can search it.
+    is a small step away, drawn from a `numpy.random.RandomState`: then ``sweetgrad evolve`` can search it. The callable itself
+    may have ``canonical_arch(arch_id)``, a static method that returns the one string of the architecture that a string means, and
+    raises ``ValueError`` if it means none: then ``sweetgrad accuracy import`` checks tables by it where there is no profile.
 
     Attributes
     ----------

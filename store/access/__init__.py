@@ -7,6 +7,7 @@ from sweetgrad.store.access._archives import check_members
 from sweetgrad.store.access._copy import Progress, copy_groups, map_in_threads, new_folder
 from sweetgrad.store.access._documents import check_num_shards, check_profile
 from sweetgrad.store.access._limits import MAX_SHARDS
+from sweetgrad.store.access._litter import files_in, is_litter
 from sweetgrad.store.access._location import (
     Location,
     absolute,
@@ -35,7 +36,9 @@ __all__ = [
     "check_profile",
     "child_groups",
     "copy_groups",
+    "files_in",
     "ignore_leftovers",
+    "is_litter",
     "is_remote",
     "is_zip",
     "making_sense",

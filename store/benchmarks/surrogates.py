@@ -26,7 +26,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sweetgrad.store.benchmarks.archives import Progress
-from sweetgrad.store.benchmarks.genotypes import ABSENT, Genotype, parse_genotype, to_config
+from sweetgrad.store.spaces.genotypes import ABSENT, Genotype, parse_genotype, to_config
 
 __all__ = ["OnnxSurrogate", "Surrogate", "predict_accuracies", "read_surrogate"]
 

@@ -7,7 +7,7 @@ import numpy as np
 import zarr
 
 from sweetgrad.store._accuracy_table import recover_accuracy
-from sweetgrad.store.access import Location, Progress, is_remote, is_zip, open_root
+from sweetgrad.store.access import Location, Progress, files_in, is_remote, is_zip, open_root
 from sweetgrad.store.checks._consolidated import check_consolidated
 from sweetgrad.store.checks._content import check_estimators, check_shards
 from sweetgrad.store.checks._layout import check_layout
@@ -167,7 +167,7 @@ def _leftover_files(location: Location, nodes: list[Node], *, repair: bool) -> l
     if is_remote(location) or not Path(str(location)).is_dir():
         return []
     problems = []
-    for path in sorted(Path(str(location)).rglob("*.partial")):
+    for path in files_in(Path(str(location)), "*.partial"):
         name = path.relative_to(str(location)).as_posix()
         what = f"{name} was left by an interrupted write and is read by nothing; --repair deletes it."
         profile = max((node.path for node in nodes if name.startswith(f"{node.path}/")), key=len, default="")

@@ -8,7 +8,16 @@ from pathlib import Path, PurePosixPath
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
-from sweetgrad.store.access import AtMost, Location, PatientStore, RemoteStore, is_remote, map_in_threads, open_remote
+from sweetgrad.store.access import (
+    AtMost,
+    Location,
+    PatientStore,
+    RemoteStore,
+    files_in,
+    is_remote,
+    map_in_threads,
+    open_remote,
+)
 from sweetgrad.store.checks._problem import Problem
 from sweetgrad.store.errors import StoreError, UnreachableStoreError
 
@@ -37,11 +46,9 @@ def write_sums(folder: Path, *, progress: Callable[[int, int], None] | None = No
 
 
 def files_below(folder: Path) -> Iterator[str]:
-    """Paths of the files below a folder, in it, but for the sums themselves."""
-    for path in folder.rglob("*"):
-        name = path.relative_to(folder).as_posix()
-        if name != SUMS and (path.is_file() or path.is_symlink()):
-            yield name
+    """Paths of the files below a folder, in it, but for the sums themselves and what a desktop left there."""
+    names = (path.relative_to(folder).as_posix() for path in files_in(folder))
+    return (name for name in names if name != SUMS)
 
 
 def sha256_of(path: Path) -> str:
