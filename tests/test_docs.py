@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import xarray as xr
 
 from sweetgrad.profiling import load_batch, load_space, make_spec, profile_architectures
 from sweetgrad.store import create_profile, finalise_profile, import_accuracy, plan_shards, write_shard
@@ -108,6 +109,14 @@ def _install(project: dict[str, object], folder: Path) -> None:
         for group, items in groups.items()
     ]
     (info / "entry_points.txt").write_text("\n".join(lines))
+
+
+def test_store_format__plain_xarray_reads_the_types_that_are_stored() -> None:
+    path = Path(__file__).parent / "data" / "format-1.zarr"
+    for group in ("toy/synthetic/bs4-seed42", "toy/accuracy"):
+        plain, raw = (xr.open_zarr(path, group=group, mask_and_scale=masked) for masked in (None, False))
+        xr.testing.assert_identical(plain, raw)
+        assert {name: of.dtype for name, of in plain.variables.items()} == {n: v.dtype for n, v in raw.variables.items()}
 
 
 def test_store_format__names_the_compressor_that_is_used() -> None:
