@@ -34,7 +34,7 @@ def plot_heatmap(heatmap: xr.DataArray, *, chosen: Interval | None = None, path:
     values = heatmap.transpose("lower", "upper").values
     image = axes.imshow(values, cmap="RdBu_r", vmin=-1, vmax=1, origin="lower", aspect="equal")
     if np.isfinite(values).any():
-        row, column = np.unravel_index(np.nanargmax(values), values.shape)
+        row, column = (int(place) for place in np.unravel_index(np.nanargmax(values), values.shape))
         lower, upper = (
             format_threshold(as_threshold(float(heatmap[dim][i]))) for dim, i in (("lower", row), ("upper", column))
         )

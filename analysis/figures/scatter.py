@@ -100,7 +100,7 @@ def _points_or_density(figure: "Figure", axes: "Axes", x: np.ndarray, y: np.ndar
     from matplotlib.colors import ListedColormap, LogNorm
 
     hexagons = axes.hexbin(x, y, gridsize=38, cmap=ListedColormap(DENSITY), mincnt=1, linewidths=0.2)
-    most = max(2.0, float(np.max(hexagons.get_array())))
+    most = max(2.0, float(np.asarray(hexagons.get_array()).max()))
     # The logarithm keeps single architectures visible beside the crowd.
     hexagons.set_norm(LogNorm(1, most))
     bar = figure.colorbar(hexagons, ax=axes, location="bottom", aspect=30, pad=0.03, format=count_label)

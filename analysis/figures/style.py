@@ -71,7 +71,7 @@ def finish(figure: "Figure", *axes: "Axes", path: str | Path | None) -> "Figure"
 def quiet_bar(bar: "Colorbar", label: str) -> None:
     """Give a colour bar its label and the look of the axes."""
     bar.set_label(label, color=INK)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     bar.ax.tick_params(which="both", labelsize=9, labelcolor=INK, color=FAINT)
 
 

@@ -93,6 +93,7 @@ LEFT_OUT: list[tuple[str, str, str]] = [
 SMALLER: list[tuple[str, str]] = [
     (r"^CUDA_VISIBLE_DEVICES=0,2 ", ""),
     (r"--archs 8000:15625", "--archs 2:4"),
+    (r"(--space darts .*)--archs \S+", r"\1--archs 0:1"),
     (r"--archs (all|0:\d+)", "--archs 0:3"),
     (r"--archs sample:\d+", "--archs sample:2"),
     (r'archs="sample:\d+"', 'archs="sample:2"'),
@@ -102,6 +103,7 @@ SMALLER: list[tuple[str, str]] = [
     (r"epochs=60", "epochs=1, widths=(4, 4, 4), depth=1"),
     (r"^(sweetgrad report .*)", r"\1 --bootstrap 5"),
     (r"^(sweetgrad search .*)", r"\1 --runs 3"),
+    ("import plot_trajectories, ", "import SearchSettings, plot_trajectories, "),
     (r"run_searches\(inputs.benchmark, ", "run_searches(inputs.benchmark, SearchSettings(num_runs=3), "),
     (r"^(sweetgrad evolve .*) --surrogate \S+", r"\1 --random 3 --cycles 4"),
     (r"^(sweetgrad publish .*)", r"\1 --allow-incomplete"),  # of 15,625 architectures the store has a dozen
