@@ -9,6 +9,7 @@ import xarray as xr
 
 from sweetgrad.analysis.correlation import correlation_by_interval
 from sweetgrad.analysis.figures.style import CYCLE, INK, OTHER, WIDTH, WINNER, finish, new_figure
+from sweetgrad.analysis.figures.ticks import share_label
 from sweetgrad.analysis.intervals import IntervalGrid, Intervals
 from sweetgrad.analysis.sweetness import sweetness_by_arch, ties_kept
 
@@ -148,7 +149,7 @@ def _stack(axes: "Axes", choice: xr.Dataset, place: np.ndarray) -> None:
     if (bottom < 1 - 1e-9).any():
         axes.bar(place, 1 - bottom, bottom=bottom, width=0.8, color=OTHER, label="others")
     axes.set_ylim(0, 1)
-    axes.yaxis.set_major_formatter("{x:.0%}")
+    axes.yaxis.set_major_formatter(share_label)
     axes.set_ylabel(f"share of {choice.attrs['draws']} draws")
     axes.legend(frameon=False, fontsize=8.5, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0), labelcolor=INK)
 
