@@ -5,7 +5,6 @@ import math
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 import xarray as xr
 from rich.console import Console
@@ -14,7 +13,7 @@ from rich.table import Table
 
 from sweetgrad.analysis import IntervalGrid, plot_layers
 from sweetgrad.analysis.layers import SWEET_INTERVAL
-from sweetgrad.analysis.sweetness import ties_kept
+from sweetgrad.analysis.sweetness import sweetest
 from sweetgrad.flows.cli.common import parse_interval
 from sweetgrad.flows.cli.options import DataDirOption, MaxOption, MinOption, SplitOption
 from sweetgrad.flows.cli.tables import plain_table
@@ -143,7 +142,7 @@ def _print_sweetness(console: Console, layers: xr.Dataset) -> None:
         console.print("Sweetness needs two layers to compare.")
         return
     by_interval = layers["grid_sweetness"].values
-    best = int(np.argmax(ties_kept(by_interval)))
+    best = int(sweetest(by_interval))
     console.print(
         f"Sweetness of {escape(layers.attrs['interval'])}, how steadily its share grows with depth: "
         f"{layers['sweetness'].item():+.2f}. Largest: {escape(str(layers['interval'].values[best]))} with "
