@@ -72,12 +72,7 @@ class Graph:
 
 
 def read_graph(arch_id: str) -> Graph:
-    """Read ``upper triangle:op;op;...`` and prune the dead vertices.
-
-    Raises
-    ------
-    ValueError
-        If the string is malformed or the graph is outside the space.
+    """Read ``upper triangle:op;op;...`` and prune the dead vertices; raises ``ValueError`` as `read_parts` does.
 
     Examples
     --------

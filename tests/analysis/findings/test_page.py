@@ -39,7 +39,7 @@ def path(tmp_path_factory, make_profile, write_profile):
     for seed, spec in enumerate([SPEC, replace(SPEC, seed=1), replace(SPEC, seed=2), replace(SPEC, dataset="digits")]):
         rows = make_profile(NUM_ARCHS, seed=seed)
         write_profile(path, spec, rows)
-    accuracy = np.random.RandomState(0).permutation(NUM_ARCHS) / 4
+    accuracy = 10 + np.random.RandomState(0).permutation(NUM_ARCHS) / 4
     columns = {"arch": rows.arch.values, "dataset": "cifar10", "split": "test", "epochs": 200, "accuracy": accuracy}
     import_accuracy(path, space=SPEC.space, table=pd.DataFrame(columns), source="made up")
     return path
