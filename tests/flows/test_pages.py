@@ -105,7 +105,7 @@ SMALLER: list[tuple[str, str]] = [
     (r"^(sweetgrad search .*)", r"\1 --runs 3"),
     ("import plot_trajectories, ", "import SearchSettings, plot_trajectories, "),
     (r"run_searches\(inputs.benchmark, ", "run_searches(inputs.benchmark, SearchSettings(num_runs=3), "),
-    (r"^(sweetgrad evolve .*) --surrogate \S+", r"\1 --random 3 --cycles 4"),
+    (r"^(sweetgrad evolve .*) --surrogate \S+", r"\1 --random 3 --cycles 4 --population 3 --tournament 2"),
     (r"^(sweetgrad publish .*)", r"\1 --allow-incomplete"),  # of 15,625 architectures the store has a dozen
     (r"--device cuda", "--device cpu"),
     (r"/shared/", ""),
