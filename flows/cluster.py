@@ -2,11 +2,8 @@
 
 import logging
 import os
-import signal
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from types import FrameType
 from typing import Any
 
 from distributed import Client, Nanny, Scheduler, SpecCluster
@@ -15,6 +12,7 @@ from rich.console import Console
 from sweetgrad.flows.cluster_build import ONE_THREAD, build_cluster, resize_cluster
 from sweetgrad.flows.cluster_config import ClusterConfig
 from sweetgrad.flows.provenance import say_what_differs
+from sweetgrad.flows.interrupt import deaf_children
 from sweetgrad.flows.worker_check import check_workers
 from sweetgrad.store import Location
 
@@ -93,18 +91,17 @@ def _connected(scheduler: str) -> Iterator[Client]:
 
 @contextmanager
 def _built(config: ClusterConfig, *, device: str, num_shards: int) -> Iterator[Client]:
-    with _handling(signal.SIGINT, signal.SIG_IGN):
+    with deaf_children():
         cluster = build_cluster(config, device=device)
     with closing(cluster):
-        with _handling(signal.SIGINT, signal.SIG_IGN):
+        with deaf_children():
             resize_cluster(cluster, config, num_shards=num_shards)
         with Client(cluster) as client:
             yield client
 
 
 def _local_cluster(workers: dict[int, dict[str, Any]]) -> SpecCluster:
-    # The workers inherit it: Ctrl-C is for us alone to hand on.
-    with _handling(signal.SIGINT, signal.SIG_IGN):
+    with deaf_children():
         return SpecCluster(
             scheduler={
                 "cls": Scheduler,
@@ -120,15 +117,13 @@ def _wait_for_a_worker(client: Client, console: Console, hint: str) -> None:
     if client.scheduler_info(n_workers=1)["workers"]:
         return
     logging.getLogger("tornado.application").addFilter(_is_no_failed_cancel)
-    # SIGTERM withdraws the jobs as Ctrl-C does.
-    with _handling(signal.SIGTERM, _interrupt):
-        console.print(f"Waiting for a first worker; others may join later. {hint}")
-        while True:
-            try:
-                client.wait_for_workers(1, timeout=_LOOK_AGAIN_S)
-            except TimeoutError:
-                continue
-            return
+    console.print(f"Waiting for a first worker; others may join later. {hint}")
+    while True:
+        try:
+            client.wait_for_workers(1, timeout=_LOOK_AGAIN_S)
+        except TimeoutError:
+            continue
+        return
 
 
 def _is_no_failed_cancel(record: logging.LogRecord) -> bool:
@@ -177,22 +172,3 @@ def _visible_gpus() -> list[str]:
     import torch
 
     return [str(i) for i in range(torch.cuda.device_count())]
-
-
-@contextmanager
-def _handling(
-    signum: signal.Signals, handler: Callable[[int, FrameType | None], None] | signal.Handlers
-) -> Iterator[None]:
-    """Handle a signal in this way; in another thread than the main one, which no signal reaches, nothing is changed."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signum, handler)
-    try:
-        yield
-    finally:
-        signal.signal(signum, before)
-
-
-def _interrupt(signum: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

@@ -1,15 +1,23 @@
-"""Ctrl-C in two steps: finish what is in hand, then leave."""
+"""Signals that ask a run to stop: it finishes what is in hand, then leaves; the processes that it started take no notice of them."""
 
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from types import FrameType
 
 from rich.console import Console
 
-__all__ = ["draining"]
+__all__ = ["deaf_children", "draining", "interruptible"]
+
+_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Ctrl-C; a batch system; a terminal that closes."""
+
+_ECHO_S = 0.5
+"""``timeout`` and ``srun`` send one and the same signal to the program, then to its whole group: within this time it is one."""
 
 
 @contextmanager
@@ -20,9 +28,10 @@ def draining(
     on_stop: Callable[[], None] = lambda: None,
     stopping: str = "finishing the networks in hand, then writing them",
 ) -> Iterator[None]:
-    """Set ``stop`` at the first SIGINT or SIGTERM; leave the process at once when the same comes again.
+    """Set ``stop`` at the first SIGINT, SIGTERM or SIGHUP; leave the process at once when the same comes again, half a second later.
 
     SIGTERM after SIGINT asks for nothing new: Ctrl-C on ``sweetgrad serve`` reaches its runs, which it then tells to end as well.
+    SIGHUP that is ignored when this begins stays ignored: that is ``nohup``.
 
     Parameters
     ----------
@@ -43,28 +52,80 @@ def draining(
             on_stop()
 
     def handle(signum: int, frame: FrameType | None) -> None:
-        if signum in seen:
+        now = time.monotonic()
+        if now - seen.setdefault(signum, now) > _ECHO_S:
             os._exit(128 + signum)  # workers and server end with us: they watch for it
-        seen.add(signum)
         if stop.is_set():
             return
-        console.print(f"\n[bold]Stopping[/]: {stopping}. Press Ctrl-C again to leave at once.")
         stop.set()
+        _say(console, f"\n[bold]Stopping[/]: {stopping}. Press Ctrl-C again to leave at once.")
 
-    seen: set[int] = set()
+    seen: dict[int, float] = {}
     over = threading.Event()
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
-    in_main = threading.current_thread() is threading.main_thread()
-    before = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)} if in_main else {}
     try:
-        yield
+        with _handling(_STOPPING, handle):
+            yield
     finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
         over.set()
         was_set = stop.is_set()
         stop.set()
         watcher.join()
         if not was_set:
             stop.clear()
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP raise ``KeyboardInterrupt`` as Ctrl-C does, so that what was started is ended."""
+    with _handling(_STOPPING[1:], _interrupt):
+        yield
+
+
+@contextmanager
+def deaf_children() -> Iterator[None]:
+    """Start processes that never get a signal to stop, whichever thread starts them, now or later; they end by other means.
+
+    A terminal and a batch system send their signals to every process of a run, and only its main process knows what to do. Signals are
+    blocked in this thread meanwhile. Threads and processes inherit that: Dask's event loop is such a thread, and all workers, those
+    that replace others included, descend from it. One that comes meanwhile reaches this thread when the context ends.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
+    try:
+        resource_tracker.ensure_running()  # whoever starts it gets two of these signals unblocked
+        signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _handling(
+    signals: tuple[signal.Signals, ...], handler: Callable[[int, FrameType | None], None]
+) -> Iterator[None]:
+    """Handle signals in this way; in another thread than the main one, which no signal reaches, nothing is changed."""
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        is_nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        before = {s: signal.signal(s, handler) for s in signals if not (s == signal.SIGHUP and is_nohup)}
+    try:
+        yield
+    finally:
+        for signum, previous in before.items():
+            signal.signal(signum, previous)
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _say(console: Console, text: str) -> None:
+    """Print, or if the terminal is gone, see to it that nothing that is printed later fails."""
+    try:
+        console.print(text)
+    except OSError:
+        null = os.open(os.devnull, os.O_WRONLY)
+        for number in (1, 2):
+            if os.isatty(number):
+                os.dup2(null, number)
