@@ -1,9 +1,10 @@
 """Where shards run: a process for each core or GPU of this machine, a running Dask cluster, or one that a config builds."""
 
 import logging
+import multiprocessing
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
 from distributed import Client, Nanny, Scheduler, SpecCluster
@@ -66,13 +67,13 @@ def open_client(
             say_what_differs(check_workers(client, store=store, device=device), console=console)
             yield client
     elif cluster is not None:
-        with _built(cluster, device=device, num_shards=num_shards) as client:
+        with _no_child_left(), _built(cluster, device=device, num_shards=num_shards) as client:
             _wait_for_a_worker(client, console, "Ctrl-C withdraws the jobs and leaves.")
             say_what_differs(check_workers(client, store=store, device=device), console=console)
             yield client
     else:
         workers = local_workers(device, num_workers, num_shards=num_shards)
-        with _local_cluster(workers) as local, Client(local) as client:
+        with _no_child_left(), _local(workers) as client:
             yield client
 
 
@@ -91,25 +92,34 @@ def _connected(scheduler: str) -> Iterator[Client]:
 
 @contextmanager
 def _built(config: ClusterConfig, *, device: str, num_shards: int) -> Iterator[Client]:
-    with deaf_children():
-        cluster = build_cluster(config, device=device)
-    with closing(cluster):
+    with ExitStack() as stack:
         with deaf_children():
+            cluster = stack.enter_context(closing(build_cluster(config, device=device)))
             resize_cluster(cluster, config, num_shards=num_shards)
-        with Client(cluster) as client:
-            yield client
+        yield stack.enter_context(Client(cluster))
 
 
-def _local_cluster(workers: dict[int, dict[str, Any]]) -> SpecCluster:
-    with deaf_children():
-        return SpecCluster(
-            scheduler={
-                "cls": Scheduler,
-                "options": {"dashboard": False, "dashboard_address": "127.0.0.1:0", "host": "127.0.0.1", "port": 0},
-            },
-            workers=workers,
-            silence_logs=logging.CRITICAL,
-        )
+@contextmanager
+def _local(workers: dict[int, dict[str, Any]]) -> Iterator[Client]:
+    scheduler = {"dashboard": False, "dashboard_address": "127.0.0.1:0", "host": "127.0.0.1", "port": 0}
+    with ExitStack() as stack:
+        with deaf_children():
+            cluster = SpecCluster(
+                scheduler={"cls": Scheduler, "options": scheduler}, workers=workers, silence_logs=logging.CRITICAL
+            )
+            stack.enter_context(cluster)
+        yield stack.enter_context(Client(cluster))
+
+
+@contextmanager
+def _no_child_left() -> Iterator[None]:
+    """End workers that a cluster could not: Python waits for its child processes before it exits, and these hear no SIGTERM."""
+    before = set(multiprocessing.active_children())
+    try:
+        yield
+    finally:
+        for child in set(multiprocessing.active_children()) - before:
+            child.kill()
 
 
 def _wait_for_a_worker(client: Client, console: Console, hint: str) -> None:

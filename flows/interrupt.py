@@ -1,4 +1,4 @@
-"""Signals that ask a run to stop: it finishes what is in hand, then leaves; the processes that it started take no notice of them."""
+"""Signals that ask a run to stop: it finishes what is in hand, then leaves; processes that it started take no notice of them."""
 
 import os
 import signal
@@ -17,7 +17,6 @@ _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Ctrl-C; a batch system; a terminal that closes."""
 
 _ECHO_S = 0.5
-"""``timeout`` and ``srun`` send one and the same signal to the program, then to its whole group: within this time it is one."""
 
 
 @contextmanager
@@ -28,8 +27,9 @@ def draining(
     on_stop: Callable[[], None] = lambda: None,
     stopping: str = "finishing the networks in hand, then writing them",
 ) -> Iterator[None]:
-    """Set ``stop`` at the first SIGINT, SIGTERM or SIGHUP; leave the process at once when the same comes again, half a second later.
+    """Set ``stop`` at the first SIGINT, SIGTERM or SIGHUP; leave the process at once when the same comes again.
 
+    Within half a second it counts once: ``timeout`` and ``srun`` send it to the program, and to its group as well.
     SIGTERM after SIGINT asks for nothing new: Ctrl-C on ``sweetgrad serve`` reaches its runs, which it then tells to end as well.
     SIGHUP that is ignored when this begins stays ignored: that is ``nohup``.
 
@@ -52,10 +52,7 @@ def draining(
             on_stop()
 
     def handle(signum: int, frame: FrameType | None) -> None:
-        now = time.monotonic()
-        if now - seen.setdefault(signum, now) > _ECHO_S:
-            os._exit(128 + signum)  # workers and server end with us: they watch for it
-        if stop.is_set():
+        if _is_again(signum, seen) or stop.is_set():
             return
         stop.set()
         _say(console, f"\n[bold]Stopping[/]: {stopping}. Press Ctrl-C again to leave at once.")
@@ -78,8 +75,14 @@ def draining(
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP raise ``KeyboardInterrupt`` as Ctrl-C does, so that what was started is ended."""
-    with _handling(_STOPPING[1:], _interrupt):
+    """Raise ``KeyboardInterrupt`` at SIGTERM and SIGHUP as at Ctrl-C, so that what was started is ended; leave at a second."""
+    seen: dict[int, float] = {}
+
+    def handle(signum: int, frame: FrameType | None) -> None:
+        if not _is_again(signum, seen):
+            raise KeyboardInterrupt
+
+    with _handling(_STOPPING, handle):
         yield
 
 
@@ -87,23 +90,30 @@ def interruptible() -> Iterator[None]:
 def deaf_children() -> Iterator[None]:
     """Start processes that never get a signal to stop, whichever thread starts them, now or later; they end by other means.
 
-    A terminal and a batch system send their signals to every process of a run, and only its main process knows what to do. Signals are
-    blocked in this thread meanwhile. Threads and processes inherit that: Dask's event loop is such a thread, and all workers, those
-    that replace others included, descend from it. One that comes meanwhile reaches this thread when the context ends.
+    A terminal and a batch system send their signals to every process of a run, and only its main process knows what to do. They are
+    blocked in this thread meanwhile. Threads and processes inherit that: Dask's event loop is such a thread, and all workers,
+    those that replace others included, descend from it. A signal that arrives meanwhile is handled when all have started, since
+    what is half started cannot be ended; when it arrives again, the process is left at once.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
-    try:
-        resource_tracker.ensure_running()  # whoever starts it gets two of these signals unblocked
-        signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    came: dict[int, float] = {}
+
+    def note(signum: int, frame: FrameType | None) -> None:
+        _is_again(signum, came)
+
+    with _handling(_STOPPING, note):
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
+        try:
+            resource_tracker.ensure_running()  # whoever starts it gets two of these signals unblocked
+            signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    for signum in came:
+        signal.raise_signal(signum)
 
 
 @contextmanager
-def _handling(
-    signals: tuple[signal.Signals, ...], handler: Callable[[int, FrameType | None], None]
-) -> Iterator[None]:
+def _handling(signals: tuple[signal.Signals, ...], handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
     """Handle signals in this way; in another thread than the main one, which no signal reaches, nothing is changed."""
     before = {}
     if threading.current_thread() is threading.main_thread():
@@ -116,8 +126,13 @@ def _handling(
             signal.signal(signum, previous)
 
 
-def _interrupt(signum: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+def _is_again(signum: int, seen: dict[int, float]) -> bool:
+    """Whether a signal is one that was seen a moment ago; leaves the process at once if that was longer ago."""
+    now = time.monotonic()
+    is_again = signum in seen
+    if now - seen.setdefault(signum, now) > _ECHO_S:
+        os._exit(128 + signum)  # workers and server end with us: they watch for it
+    return is_again
 
 
 def _say(console: Console, text: str) -> None:

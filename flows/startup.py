@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, contextmanager
 import distributed
 from rich.console import Console
 
+from sweetgrad.flows.environment import run_environment
 from sweetgrad.flows.interrupt import interruptible
 from sweetgrad.flows.server import prefect_server, wait_until_up
 
@@ -20,6 +21,7 @@ def started(workers: AbstractContextManager[distributed.Client], *, console: Con
     """
     with (
         interruptible(),
+        run_environment(),
         prefect_server() as url,
         console.status("starting workers and the Prefect server (half a minute the first time)") as wait,
         workers as client,
