@@ -3,6 +3,7 @@
 import logging
 import multiprocessing
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from typing import Any
@@ -14,6 +15,8 @@ from sweetgrad.flows.cluster_build import ONE_THREAD, build_cluster, resize_clus
 from sweetgrad.flows.cluster_config import ClusterConfig
 from sweetgrad.flows.provenance import say_what_differs
 from sweetgrad.flows.interrupt import deaf_children
+from sweetgrad.flows.summary import duration
+from sweetgrad.flows.waiting import FIRST_WORKER_S, NoWorkerError, configured_wait
 from sweetgrad.flows.worker_check import check_workers
 from sweetgrad.store import Location
 
@@ -59,7 +62,7 @@ def open_client(
     ValueError
         If the class of ``cluster`` refuses a keyword, or a worker cannot do the work (`check_workers`).
     RuntimeError
-        If ``cluster`` cannot be started.
+        If ``cluster`` cannot be started, or no worker comes (`NoWorkerError`).
     """
     if scheduler is not None:
         with _connected(scheduler) as client:
@@ -127,13 +130,16 @@ def _wait_for_a_worker(client: Client, console: Console, hint: str) -> None:
     if client.scheduler_info(n_workers=1)["workers"]:
         return
     logging.getLogger("tornado.application").addFilter(_is_no_failed_cancel)
-    console.print(f"Waiting for a first worker; others may join later. {hint}")
-    while True:
+    console.print(f"Waiting for a first worker; others may join later. {hint}", markup=False)
+    limit = configured_wait() or FIRST_WORKER_S
+    deadline = time.monotonic() + limit
+    while time.monotonic() < deadline:
         try:
-            client.wait_for_workers(1, timeout=_LOOK_AGAIN_S)
+            client.wait_for_workers(1, timeout=min(_LOOK_AGAIN_S, limit))
         except TimeoutError:
             continue
         return
+    raise NoWorkerError(f"no worker has come in {duration(limit)}. {hint}")
 
 
 def _is_no_failed_cancel(record: logging.LogRecord) -> bool:

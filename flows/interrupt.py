@@ -16,7 +16,7 @@ __all__ = ["deaf_children", "draining", "interruptible"]
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Ctrl-C; a batch system; a terminal that closes."""
 
-_ECHO_S = 0.5
+_ECHO_S = {signal.SIGINT: 0.5, signal.SIGTERM: 5.0, signal.SIGHUP: 5.0}
 
 
 @contextmanager
@@ -29,7 +29,8 @@ def draining(
 ) -> Iterator[None]:
     """Set ``stop`` at the first SIGINT, SIGTERM or SIGHUP; leave the process at once when the same comes again.
 
-    Within half a second it counts once: ``timeout`` and ``srun`` send it to the program, and to its group as well.
+    Within a moment it counts once: ``timeout`` and ``srun`` send it to the program, and to its group as well, and ``sweetgrad serve``
+    tells its runs to end when they may know it already.
     SIGTERM after SIGINT asks for nothing new: Ctrl-C on ``sweetgrad serve`` reaches its runs, which it then tells to end as well.
     SIGHUP that is ignored when this begins stays ignored: that is ``nohup``.
 
@@ -90,8 +91,8 @@ def interruptible() -> Iterator[None]:
 def deaf_children() -> Iterator[None]:
     """Start processes that never get a signal to stop, whichever thread starts them, now or later; they end by other means.
 
-    A terminal and a batch system send their signals to every process of a run, and only its main process knows what to do. They are
-    blocked in this thread meanwhile. Threads and processes inherit that: Dask's event loop is such a thread, and all workers,
+    A terminal and a batch system send their signals to all processes of a run, and only its main process knows what to do. They
+    are blocked in this thread meanwhile. Threads and processes inherit that: Dask's event loop is such a thread, and all workers,
     those that replace others included, descend from it. A signal that arrives meanwhile is handled when all have started, since
     what is half started cannot be ended; when it arrives again, the process is left at once.
     """
@@ -130,7 +131,7 @@ def _is_again(signum: int, seen: dict[int, float]) -> bool:
     """Whether a signal is one that was seen a moment ago; leaves the process at once if that was longer ago."""
     now = time.monotonic()
     is_again = signum in seen
-    if now - seen.setdefault(signum, now) > _ECHO_S:
+    if now - seen.setdefault(signum, now) > _ECHO_S[signal.Signals(signum)]:
         os._exit(128 + signum)  # workers and server end with us: they watch for it
     return is_again
 

@@ -95,7 +95,7 @@ def _measure(
     run: Work, shards: Sequence[Shard], *, client: distributed.Client, console: Console, watched: bool
 ) -> tuple[int, int]:
     stop = threading.Event()
-    workers, others = Workers(run, client, stop), Others(run, console)
+    workers, others = Workers(run, client, stop, console), Others(run, console)
     total, start = num_rows(shards), time.monotonic()
     ending = Ending(num_left=total)
 
