@@ -31,9 +31,9 @@ __all__ = ["DEPLOYMENT_NAME", "deploy", "profile_deployment", "serve"]
 DEPLOYMENT_NAME = "profile"
 
 OPEN_TO_WEB_PAGES = (
-    "This server has no password and answers pages of any site: whatever a browser opens that reaches it can start runs here. Start it "
-    "with PREFECT_SERVER_CORS_ALLOWED_ORIGINS=http://127.0.0.1:4200, and with PREFECT_SERVER_API_AUTH_STRING=USER:PASSWORD, which "
-    "goes into PREFECT_API_AUTH_STRING here."
+    "Warning: the Prefect server has no password, and answers pages of any site: each that a browser opens can start runs here. "
+    "Start it with PREFECT_SERVER_CORS_ALLOWED_ORIGINS=http://127.0.0.1:4200 and PREFECT_SERVER_API_AUTH_STRING=USER:PASSWORD, "
+    "and set PREFECT_API_AUTH_STRING to the same here."
 )
 
 _DESCRIPTION = """Measure the gradients of the architectures of a NAS benchmark, and keep them as histograms in a zarr store.
@@ -76,7 +76,7 @@ def profile_deployment(
 ) -> Any:
     """Profile architectures, with the parameters of `sweetgrad.flows.profile`, as a flow that Prefect can start by itself.
 
-    Where the work is done is no parameter: whoever connects to a Dask scheduler can run code, and a cluster names a class to import.
+    Where the work is done is no parameter: who connects to a Dask scheduler can run code, and a cluster names a class to import.
     The environment variables ``SWEETGRAD_SCHEDULER`` and ``SWEETGRAD_CLUSTER`` of the process say it, which `serve` can set.
 
     Returns

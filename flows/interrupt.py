@@ -29,8 +29,9 @@ def draining(
 ) -> Iterator[None]:
     """Set ``stop`` at the first SIGINT, SIGTERM or SIGHUP; leave the process at once when the same comes again.
 
-    Within a moment it counts once: ``timeout`` and ``srun`` send it to the program, and to its group as well, and ``sweetgrad serve``
-    tells its runs to end when they may know it already.
+    Within a moment it counts once: ``timeout`` and ``srun`` send it to the program, and to its group as well; and ``sweetgrad
+    serve`` tells its runs to end when they may know it already.
+
     SIGTERM after SIGINT asks for nothing new: Ctrl-C on ``sweetgrad serve`` reaches its runs, which it then tells to end as well.
     SIGHUP that is ignored when this begins stays ignored: that is ``nohup``.
 

@@ -88,8 +88,8 @@ def require_server(url: str) -> None:
     if error is not None:
         raise ServerError(
             f"no Prefect server answers at {url}, the PREFECT_API_URL ({_first_line(error)}): start it with `prefect server "
-            "start`, or unset PREFECT_API_URL (`prefect config unset PREFECT_API_URL` if a profile sets it), and a run brings its "
-            "own."
+            "start`, or unset PREFECT_API_URL (`prefect config unset PREFECT_API_URL` if a profile sets it), and a run brings "
+            "its own."
         )
 
 
