@@ -113,10 +113,15 @@ def test_deaf_children__hears_nothing_of_what_is_started_later_by_the_threads_th
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_deaf_children__a_signal_meanwhile_is_handled_when_all_have_started(number):
     started = []
-    with pytest.raises(KeyboardInterrupt), interruptible(), deaf_children():
-        os.kill(os.getpid(), number)
-        time.sleep(0.01)
-        started.append(True)
+
+    def start() -> None:
+        with interruptible(), deaf_children():
+            os.kill(os.getpid(), number)
+            time.sleep(0.01)
+            started.append(True)
+
+    with pytest.raises(KeyboardInterrupt):
+        start()
     assert started
 
 
