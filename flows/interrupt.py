@@ -1,6 +1,7 @@
 """Signals that ask a run to stop: it finishes what is in hand, then leaves; processes that it started take no notice of them."""
 
 import os
+import queue
 import signal
 import threading
 import time
@@ -42,35 +43,46 @@ def draining(
     console
         Where to say what goes on.
     on_stop
-        Called once from a thread of its own when ``stop`` is set: a signal handler must not wait for a lock that the code it
-        interrupted may hold.
+        Called once from a thread of its own when ``stop`` is set.
     stopping
         What happens between the first signal and the end, for the person who waits.
     """
+
+    def handle(signum: int, frame: FrameType | None) -> None:
+        if not _is_again(signum, seen):
+            heard.put(
+                True
+            )  # the only thing that is safe in a handler: whatever it interrupts may hold the lock of anything else
+
+    def listen() -> None:
+        while heard.get():
+            _leave_what_is_gone(terminals)
+            if not stop.is_set():
+                stop.set()
+                console.print(f"\nStopping: {stopping}. Press Ctrl-C again to leave at once.", markup=False)
 
     def watch() -> None:
         stop.wait()
         if not over.is_set():
             on_stop()
 
-    def handle(signum: int, frame: FrameType | None) -> None:
-        if _is_again(signum, seen) or stop.is_set():
-            return
-        stop.set()
-        _say(console, f"\n[bold]Stopping[/]: {stopping}. Press Ctrl-C again to leave at once.")
-
     seen: dict[int, float] = {}
+    terminals = [number for number in (1, 2) if os.isatty(number)]
+    heard: queue.SimpleQueue[bool] = queue.SimpleQueue()
     over = threading.Event()
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
+    threads = [threading.Thread(target=each, daemon=True) for each in (listen, watch)]
+    for thread in threads:
+        thread.start()
     try:
         with _handling(_STOPPING, handle):
             yield
     finally:
+        heard.put(False)
+        threads[0].join()
         over.set()
         was_set = stop.is_set()
         stop.set()
-        watcher.join()
+        threads[1].join()
         if not was_set:
             stop.clear()
 
@@ -137,12 +149,10 @@ def _is_again(signum: int, seen: dict[int, float]) -> bool:
     return is_again
 
 
-def _say(console: Console, text: str) -> None:
-    """Print, or if the terminal is gone, see to it that nothing that is printed later fails."""
-    try:
-        console.print(text)
-    except OSError:
-        null = os.open(os.devnull, os.O_WRONLY)
-        for number in (1, 2):
-            if os.isatty(number):
-                os.dup2(null, number)
+def _leave_what_is_gone(terminals: list[int]) -> None:
+    """Let file descriptors of a terminal that was closed lead nowhere, so that nothing that is printed later fails."""
+    for number in terminals:
+        if not os.isatty(number):
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, number)
+            os.close(null)

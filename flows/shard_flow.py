@@ -84,7 +84,9 @@ def shard_flow(
     except httpx.HTTPError as error:
         if not outcome:
             raise
-        console.print(f"The Prefect server does not answer, and does not know that this run has ended ({error!r}).")
+        console.print(
+            f"The Prefect server does not answer, and does not know that this run has ended ({error!r}).", markup=False
+        )
     else:
         if not outcome:
             state.result(_sync=True)  # raises what stopped it

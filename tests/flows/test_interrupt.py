@@ -136,7 +136,7 @@ def test_draining__leaves_at_a_second_signal_but_not_at_the_echo_of_the_first(nu
     with draining(stop, console=console):
         os.kill(os.getpid(), number)
         os.kill(os.getpid(), number)
-        assert stop.is_set()
+        assert stop.wait(60)
         assert left == []
         monkeypatch.setitem(interrupt._ECHO_S, number, 0)
         os.kill(os.getpid(), number)
@@ -151,6 +151,16 @@ def test_draining__a_run_under_nohup_stays_so():
             assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_draining__may_interrupt_whoever_holds_the_lock_of_its_event():
+    """As `threading.Event.wait` does for a moment in the thread that the handler runs in."""
+    stop = threading.Event()
+    with draining(stop, console=quiet()):
+        with stop._cond:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.01)
+        assert stop.wait(60)
 
 
 ON_A_TERMINAL = """

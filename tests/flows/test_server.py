@@ -86,7 +86,8 @@ def test_prefect_server__says_in_one_message_why_it_did_not_start(monkeypatch):
     [
         (
             "Traceback (most recent call last):\n  File x\nOSError: full\n\nDuring handling:\n\nTraceback:\n"
-            "sqlalchemy.exc.OperationalError: locked\n[SQL: x]\n\nApplication startup failed. Exiting.\nFatal Python error: _enter_buffered_busy: could not\n",
+            "sqlalchemy.exc.OperationalError: locked\n[SQL: x]\n\n"
+            "Application startup failed. Exiting.\nFatal Python error: _enter_buffered_busy: could not\n",
             "sqlalchemy.exc.OperationalError: locked",
         ),
         ("one\ntwo\n", "one\ntwo"),
