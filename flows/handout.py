@@ -75,7 +75,7 @@ class Workers:
     def __init__(self, run: Work, client: distributed.Client, stop: threading.Event, console: Console) -> None:
         self._run, self._client, self._stop = run, client, stop
         self._watch = WorkerWatch(client, run.device, console)
-        self._flying: dict[int, distributed.Future] = {}
+        self._flying: dict[int, distributed.Future[int]] = {}
         self._given_up = False
         self.num_done = 0
         self.finished: set[int] = set()

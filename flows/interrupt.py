@@ -20,6 +20,9 @@ _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _ECHO_S = {signal.SIGINT: 0.5, signal.SIGTERM: 5.0, signal.SIGHUP: 5.0}
 
 
+_PRINT_S = 5.0
+
+
 @contextmanager
 def draining(
     stop: threading.Event,
@@ -78,7 +81,7 @@ def draining(
             yield
     finally:
         heard.put(False)
-        threads[0].join()
+        threads[0].join(timeout=_PRINT_S)  # a terminal may have been stopped by Ctrl-S
         over.set()
         was_set = stop.is_set()
         stop.set()

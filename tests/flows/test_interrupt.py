@@ -1,11 +1,13 @@
 """Ctrl-C, and what batch systems and terminals send, on real processes. What kills them is in tests/soak/."""
 
+import fcntl
 import io
 import os
 import pty
 import signal
 import subprocess
 import sys
+import termios
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -187,10 +189,10 @@ def test_draining__goes_on_when_its_terminal_closes(tmp_path):
         stdout=terminal,
         stderr=terminal,
         start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # its own, so that the kernel tells it by SIGHUP
     )
     os.close(terminal)
     assert b"ready" in os.read(main, 1000)
     os.close(main)
-    process.send_signal(signal.SIGHUP)
     assert process.wait(timeout=60) == 0
     assert (tmp_path / "end").read_text() == "drained"
