@@ -1,7 +1,7 @@
 """What zarr still reads when a program ends is not read any more.
 
-zarr reads the chunks of an array side by side. If one of them is damaged, or Ctrl-C interrupts, the others go on in the background.
-A program that ends then, as ours do with an error, would end with two lines of asyncio for every chunk that nobody waits for.
+zarr reads the chunks of an array side by side. If one is damaged, or Ctrl-C interrupts, the others go on in the background. A
+program that ends then, as ours does with an error, would end with two lines of asyncio for every chunk that nobody waits for.
 """
 
 import asyncio
