@@ -13,8 +13,8 @@ from rich.console import Console
 
 from sweetgrad.flows.cluster_build import ONE_THREAD, build_cluster, resize_cluster
 from sweetgrad.flows.cluster_config import ClusterConfig
-from sweetgrad.flows.provenance import say_what_differs
 from sweetgrad.flows.interrupt import deaf_children
+from sweetgrad.flows.provenance import say_what_differs
 from sweetgrad.flows.summary import duration
 from sweetgrad.flows.waiting import FIRST_WORKER_S, NoWorkerError, configured_wait
 from sweetgrad.flows.worker_check import check_workers
