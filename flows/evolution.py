@@ -164,7 +164,10 @@ def evolve(
     evaluations = Evaluations(absolute(store), opened, batch, seed=seed, device=device)
     facts = provenance(device=device, data_source=batch.source, arch_order="as searches came to them")
     stop = threading.Event()
-    console.print(f"{evaluations.name}: {num_random} random architectures, then {cycles} cycles. Data: {batch.source}.")
+    console.print(
+        f"{evaluations.name}: {num_random} random architectures, then {cycles} cycles. Data: {batch.source}.",
+        markup=False,
+    )
     with (
         evaluations.writing(archs, facts, run=uuid.uuid4().hex) as differences,
         draining(stop, console=console),
@@ -177,7 +180,7 @@ def evolve(
         choice = None if interval is not None else best_interval(random, grid, num_archs=num_random)
         chosen = choice.interval if choice is not None else interval
         assert chosen is not None
-        console.print(f"Interval {choice or chosen}")
+        console.print(f"Interval {choice or chosen}", markup=False)
         search = Search(evaluations, opened, chosen, on_cycle=lambda: count(1), console=console)
         search.evolve(Draws(search_seed, 1), stop, cycles=cycles, population=population, tournament=tournament)
     if not search.scores:

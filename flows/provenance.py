@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from rich.console import Console
-from rich.markup import escape
 
 __all__ = ["provenance", "say_what_differs"]
 
@@ -45,8 +44,9 @@ def say_what_differs(differences: Sequence[str], *, console: Console) -> None:
     """Say what `sweetgrad.store.record_run` or `check_workers` found: rows of the two may differ in last bits."""
     if differences:
         console.print(
-            f"[yellow]Note:[/] {escape('; '.join(differences))}. Gradients may differ in their last bits between the two, "
-            "and then some counts by a bin. If rows must agree to the last count, measure all of them under one."
+            f"Note: {'; '.join(differences)}. Gradients may differ in their last bits between the two, "
+            "and then some counts by a bin. If rows must agree to the last count, measure all of them under one.",
+            markup=False,
         )
 
 

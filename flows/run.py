@@ -166,7 +166,7 @@ def profile(
         order = arch_order(search_space, table)
         facts = provenance(device=device, data_source=batch.source, arch_order=order)
         say_what_differs(record_run(location, name, facts), console=console)
-        console.print(f"Space {space}, order of architectures: {order}. Data: {batch.source or dataset}.")
+        console.print(f"Space {space}, order of architectures: {order}. Data: {batch.source or dataset}.", markup=False)
         num_done, num_left = run_on_workers(
             run, shards, workers=workers, scheduler=scheduler, cluster=config, console=console
         )
@@ -200,7 +200,8 @@ def run_on_workers(
 ) -> tuple[int, int]:
     """Run shards on workers that are started for them."""
     console.print(
-        f"{run.name}: {num_rows(shards)} of {len(run.rows)} architectures to profile, in {len(shards)} shards."
+        f"{run.name}: {num_rows(shards)} of {len(run.rows)} architectures to profile, in {len(shards)} shards.",
+        markup=False,
     )
     watched = PREFECT_API_URL.value() is not None  # nobody looks at the server that we start for the run
     opening = open_client(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
+from rich.text import Text
 
 from sweetgrad.flows.cli.analysis import correlate, intervals
 from sweetgrad.flows.cli.estimate import estimate
@@ -81,7 +81,7 @@ def main() -> None:
     try:
         app()
     except (StoreError, ValueError, OSError, ImportError, RuntimeError) as error:
-        Terminal(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {escape(_text(error))}")
+        Terminal(stderr=True, soft_wrap=True).print(Text.assemble(("error:", "bold red"), f" {_text(error)}"))
         sys.exit(1)
 
 

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 import typer
-from rich.markup import escape
+from rich.text import Text
 
 from sweetgrad.flows.cli.common import locate, read_options, split_names
 from sweetgrad.flows.cli.options import (
@@ -102,5 +102,8 @@ def profile(
         console.print(f"All {summary.num_asked} architectures are in the store already.")
     failed = f", {summary.num_failed} failed (see `sweetgrad status {store}`)" if summary.num_failed else ""
     console.print(
-        f"Profile [bold]{escape(summary.name)}[/] in {store}{failed}. Next: [bold]sweetgrad intervals {store}[/]"
+        Text.assemble(
+            *("Profile ", (summary.name, "bold"), f" in {store}{failed}. Next: "),
+            (f"sweetgrad intervals {store}", "bold"),
+        )
     )

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 import xarray as xr
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from sweetgrad.analysis import IntervalGrid, plot_layers
 from sweetgrad.analysis.layers import SWEET_INTERVAL
@@ -115,11 +115,15 @@ def _print_head(console: Console, layers: xr.Dataset) -> None:
     told = layers.attrs
     channels, height, width = told["input_shape"]
     console.print(
-        f"[bold]{escape(told['arch'])}[/]: {layers['num_params'].sum().item():,} weights in {layers.sizes['layer']} layers; "
-        f"{told['batch_size']} {told['dataset']} images {channels}x{height}x{width}, loss {layers['loss'].item():.3f}"
+        Text.assemble(
+            (told["arch"], "bold"),
+            f": {layers['num_params'].sum().item():,} weights in {layers.sizes['layer']} layers; "
+            f"{told['batch_size']} {told['dataset']} images {channels}x{height}x{width}, loss {layers['loss'].item():.3f}",
+        )
     )
     estimated = ", estimated: a threshold is no edge of the bins" if told["estimated"] else ""
-    console.print(f"Score in {escape(told['interval'])}: [bold green]{layers['score'].item():,.0f}[/]{estimated}")
+    value = (f"{layers['score'].item():,.0f}", "bold green")
+    console.print(Text.assemble(f"Score in {told['interval']}: ", value, estimated))
 
 
 def _layer_table(layers: xr.Dataset) -> Table:
@@ -129,7 +133,7 @@ def _layer_table(layers: xr.Dataset) -> Table:
     for each in (layers.isel(layer=i) for i in range(layers.sizes["layer"])):
         values = {name: each[name].item() for name in ("num_params", "count", "proportion", "zero", "grad_abs_mean")}
         table.add_row(
-            escape(str(each["layer"].item())),
+            str(each["layer"].item()),
             *(f"{values['num_params']:,}", f"{values['count']:,.0f}", f"{values['proportion']:.1%}"),
             "█" * round(_BAR * values["proportion"] / largest),
             *(f"{values['zero']:.1%}" if values["zero"] else "", f"{values['grad_abs_mean']:.1e}"),
@@ -144,8 +148,8 @@ def _print_sweetness(console: Console, layers: xr.Dataset) -> None:
     by_interval = layers["grid_sweetness"].values
     best = int(sweetest(by_interval))
     console.print(
-        f"Sweetness of {escape(layers.attrs['interval'])}, how steadily its share grows with depth: "
-        f"{layers['sweetness'].item():+.2f}. Largest: {escape(str(layers['interval'].values[best]))} with "
+        f"Sweetness of {layers.attrs['interval']}, how steadily its share grows with depth: "
+        f"{layers['sweetness'].item():+.2f}. Largest: {layers['interval'].values[best]} with "
         f"{by_interval[best]:+.2f}, of this network alone; Algorithm 1 takes the mean over many."
     )
 

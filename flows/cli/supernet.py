@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
+from rich.text import Text
 
 from sweetgrad.flows.cli.common import only_profile
 from sweetgrad.flows.cli.options import DataDirOption, DeviceOption, ProfileArgument, StoreArgument
@@ -77,6 +77,8 @@ def supernet(
         f"{summary.train_seconds:.0f} s and ended with a loss of {summary.loss:.3f}."
     )
     console.print(
-        f"Scores [bold]{escape(summary.estimator)}[/] of [bold]{escape(summary.name)}[/] in {store}. "
-        "Next: [bold]sweetgrad correlate --estimators[/]"
+        Text.assemble(
+            *("Scores ", (summary.estimator, "bold"), " of ", (summary.name, "bold"), f" in {store}. Next: "),
+            ("sweetgrad correlate --estimators", "bold"),
+        )
     )

@@ -5,9 +5,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.segment import Segment
 
-__all__ = ["UNFOLDED", "Terminal"]
+__all__ = ["UNFOLDED", "Terminal", "progress"]
 
 UNFOLDED = 10_000
 """Columns in which no line folds."""
@@ -19,10 +20,13 @@ _VISIBLE = str.maketrans(dict.fromkeys((*_CONTROLS, *_DIRECTIONS), "�"))
 
 
 class Terminal(Console):
-    """A `rich.console.Console` that shows control characters in what it prints instead of passing them on."""
+    """A `rich.console.Console` that shows what it prints as text: no markup, and control characters instead of obeying them.
+
+    What is to be bold is a `rich.text.Text`.
+    """
 
     def __init__(self, *, stderr: bool = False, soft_wrap: bool = False, **options: Any) -> None:
-        super().__init__(stderr=stderr, soft_wrap=soft_wrap, highlight=False, **options)
+        super().__init__(stderr=stderr, soft_wrap=soft_wrap, highlight=False, markup=False, **options)
         if not self.is_terminal and "COLUMNS" not in os.environ:
             self.width = UNFOLDED  # a file or another program, which want a command on one line and a row on one line
 
@@ -34,3 +38,11 @@ class Terminal(Console):
         """Segments of a renderable; rich's own controls, of bars for example, are segments apart."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(segment.text.translate(_VISIBLE), segment.style)
+
+
+def progress() -> Progress:
+    """A bar on standard error, which goes away when it is done; nothing where that is no terminal."""
+    console = Terminal(stderr=True)
+    description = TextColumn("{task.description}", markup=False)
+    columns = (description, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

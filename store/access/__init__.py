@@ -3,6 +3,7 @@
 Everything else in `sweetgrad.store` reads and writes through what stands here; nothing here knows of profiles.
 """
 
+from sweetgrad.store.access import _unread as _unread  # what it does at exit
 from sweetgrad.store.access._archives import check_members
 from sweetgrad.store.access._copy import Progress, copy_groups, map_in_threads, new_folder
 from sweetgrad.store.access._documents import check_num_shards, check_profile
