@@ -8,7 +8,7 @@ from sweetgrad.analysis.figures import plot_comparison, plot_heatmap, plot_layer
 from sweetgrad.analysis.intervals import Interval, IntervalGrid, sliding_windows
 from sweetgrad.analysis.layers import layer_profile
 from sweetgrad.analysis.scores import proportion, score
-from sweetgrad.analysis.sweet import sweet_grad_abs, sweet_grad_norm, sweet_snip
+from sweetgrad.analysis.sweet import sweet_grad_abs, sweet_grad_norm, sweet_grad_sq, sweet_snip
 from sweetgrad.analysis.sweetness import BestInterval, best_interval, sweetness
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "sliding_windows",
     "sweet_grad_abs",
     "sweet_grad_norm",
+    "sweet_grad_sq",
     "sweet_snip",
     "sweetness",
     "te_nas",

@@ -1,10 +1,9 @@
 """Rank correlation of a score with accuracy: one score, every interval of a grid, every pair of thresholds (Fig. 2)."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,11 +13,10 @@ from numpy.typing import NDArray
 from sweetgrad.analysis.counts import Kind
 from sweetgrad.analysis.cuts import interval_coords
 from sweetgrad.analysis.intervals import Interval, IntervalGrid, Intervals, as_intervals
+from sweetgrad.analysis.ranks import Method, correlate_ranks, dense_ranks
 from sweetgrad.analysis.scores import score
 
 __all__ = ["Method", "RankCorrelation", "correlation_by_interval", "heatmap", "rank_correlation"]
-
-Method: TypeAlias = Literal["spearman", "kendall"]
 
 
 @dataclass(frozen=True)
@@ -81,13 +79,13 @@ def rank_correlation(
     x, y = _join(a, b)
     kept = ~(np.isnan(x) | np.isnan(y))
     _require_pairs(int(kept.sum()))
-    x_codes, y_codes = _codes(x[kept]), _codes(y[kept])
+    x_ranks, y_ranks = dense_ranks(x[kept]), dense_ranks(y[kept])
     low = high = np.nan
-    resampled = [_correlate(x_codes[i], y_codes[i], method) for i in _resamples(x_codes.size, bootstrap, seed)]
+    resampled = [correlate_ranks(x_ranks[i], y_ranks[i], method) for i in _resamples(x_ranks.size, bootstrap, seed)]
     resampled = [value for value in resampled if not np.isnan(value)]
     if resampled:
         low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2]).tolist()
-    return RankCorrelation(_correlate(x_codes, y_codes, method), low, high, x_codes.size, method)
+    return RankCorrelation(correlate_ranks(x_ranks, y_ranks, method), low, high, x_ranks.size, method)
 
 
 def correlation_by_interval(
@@ -128,8 +126,8 @@ def correlation_by_interval(
     kept = ~(np.isnan(x[:, 0]) | np.isnan(y))
     _require_pairs(int(kept.sum()))
     # One contiguous column at a time: sorting needs no copy of the whole matrix.
-    columns, y_codes = np.ascontiguousarray(x[kept].T), _codes(y[kept])
-    values = np.array([_correlate(_codes(column), y_codes, method) for column in columns])
+    columns, y_ranks = np.ascontiguousarray(x[kept].T), dense_ranks(y[kept])
+    values = np.array([correlate_ranks(dense_ranks(column), y_ranks, method) for column in columns])
     attrs = {"units": "1", "method": method, "num_archs": int(kept.sum())}
     return xr.DataArray(values, interval_coords(pieces), "interval", name="correlation", attrs=attrs)
 
@@ -214,33 +212,3 @@ def _resamples(num: int, bootstrap: int, seed: int) -> Iterator[NDArray[np.int64
         raise ValueError(f"bootstrap must be 0 or more resamples, got {bootstrap}")
     random = np.random.RandomState(seed)
     return (random.randint(0, num, num) for _ in range(bootstrap))
-
-
-def _codes(values: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Dense rank of every value from 0: all that a rank correlation needs, and ranking a resample is then counting."""
-    return np.unique(values, return_inverse=True)[1]
-
-
-def _correlate(x_codes: NDArray[np.int64], y_codes: NDArray[np.int64], method: Method) -> float:
-    if method == "spearman":
-        return _pearson(_mid_ranks(x_codes), _mid_ranks(y_codes))
-    if (x_codes == x_codes[0]).all() or (y_codes == y_codes[0]).all():
-        return float("nan")
-    from scipy.stats import kendalltau  # half a second to import, so only where it is needed
-
-    # The p-value is not used and the exact one is slow; the asymptotic one does not exist for two values.
-    return float(kendalltau(x_codes, y_codes, method="asymptotic" if x_codes.size > 2 else "auto").statistic)
-
-
-def _mid_ranks(codes: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Rank of every value, less the mean rank; ties get the mean of their places."""
-    count = np.bincount(codes)
-    rank = np.cumsum(count) - (count - 1) / 2
-    return rank[codes] - (codes.size + 1) / 2
-
-
-def _pearson(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-    """Pearson correlation of two centred vectors; NaN if one is constant."""
-    # einsum and not BLAS, whose threads cost more than they save on vectors as short as these.
-    xx, yy, xy = (float(np.einsum("i,i->", p, q)) for p, q in ((x, x), (y, y), (x, y)))
-    return max(-1.0, min(1.0, xy / math.sqrt(xx * yy))) if xx > 0 and yy > 0 else math.nan

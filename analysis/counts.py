@@ -19,7 +19,6 @@ __all__ = [
     "Kind",
     "block_rows",
     "interval_bounds",
-    "interval_counter",
     "interval_counts",
     "select_kind",
     "total_counts",
@@ -119,11 +118,6 @@ def interval_bounds(
 def total_counts(profile: xr.Dataset, *, kind: Kind = "weight") -> xr.DataArray:
     """Parameters of every layer, with those whose gradient is not finite; dims ``(arch, layer)``, int64."""
     return select_kind(profile["num_params"].astype(np.int64), kind)
-
-
-def interval_counter(pieces: Sequence[Interval]) -> Callable[[NDArray[Any]], NDArray[Any]]:
-    """The function that counts intervals in a block of histograms in memory: ``(..., bin) -> (..., interval)``."""
-    return _counter(*cuts_of(pieces))
 
 
 def _counter(lower: Sequence[Cut], upper: Sequence[Cut]) -> Callable[[NDArray[Any]], NDArray[Any]]:

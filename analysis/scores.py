@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from sweetgrad.analysis.counts import Kind, interval_counts, total_counts
 from sweetgrad.analysis.intervals import Intervals, is_single
+from sweetgrad.analysis.rows import as_slice
 from sweetgrad.store.schema import LAYER_TYPES, STATUS
 
-__all__ = ["DEPTH_LAYERS", "chosen_layers", "nan_layers_last", "proportion", "score"]
+__all__ = ["DEPTH_LAYERS", "chosen_layers", "proportion", "proportion_of", "score"]
 
 DEPTH_LAYERS = ("cell", "reduction")
 """Layer types over which the released method follows the proportion through the depth of the network."""
@@ -90,14 +91,19 @@ def proportion(
     ValueError
         If no architecture was measured, if a layer type is unknown, or if no layer is of these types.
     """
-    chosen, measured = chosen_layers(profile, layer_types)
+    return proportion_of(profile, *chosen_layers(profile, layer_types), grid, kind=kind)
+
+
+def proportion_of(
+    profile: xr.Dataset, chosen: xr.DataArray, measured: xr.DataArray, grid: Intervals, *, kind: Kind = "weight"
+) -> xr.DataArray:
+    """`proportion` of the layers that `chosen_layers` gives, of all rows of a profile or of some; there may be none."""
     chosen_rows = chosen.values[measured.values]
-    if (chosen_rows == chosen_rows[0]).all():
-        return _proportion(profile.isel(layer=np.flatnonzero(chosen_rows[0])), grid, kind=kind).where(measured)
-    shares = _proportion(profile, grid, kind=kind).where(chosen)
+    if (chosen_rows == chosen_rows[:1]).all():
+        return _shares(profile.isel(layer=as_slice(np.flatnonzero(chosen_rows[0]))), grid, kind=kind).where(measured)
     closed_up: xr.DataArray = xr.apply_ufunc(
-        nan_layers_last,
-        shares.drop_vars("layer", errors="ignore"),
+        _nan_layers_last,
+        _shares(profile, grid, kind=kind).where(chosen).drop_vars("layer", errors="ignore"),
         input_core_dims=[["layer", "interval"]],
         output_core_dims=[["layer", "interval"]],
         dask="parallelized",
@@ -123,7 +129,7 @@ def chosen_layers(profile: xr.Dataset, layer_types: Collection[str]) -> tuple[xr
     return chosen, measured
 
 
-def _proportion(profile: xr.Dataset, grid: Intervals, *, kind: Kind) -> xr.DataArray:
+def _shares(profile: xr.Dataset, grid: Intervals, *, kind: Kind) -> xr.DataArray:
     total = total_counts(profile, kind=kind)
     counts = interval_counts(profile, grid, kind=kind).transpose("arch", "layer", "interval")
     # An empty layer has counts of 0, so any divisor gives the 0 of the released method.
@@ -138,7 +144,7 @@ def _of_type(layer_type: xr.DataArray, names: Collection[str]) -> xr.DataArray:
     return layer_type.isin([LAYER_TYPES[name] for name in names])
 
 
-def nan_layers_last(shares: NDArray[Any]) -> NDArray[Any]:
+def _nan_layers_last(shares: NDArray[Any]) -> NDArray[Any]:
     """Move NaN layers to the end and keep the order of the others; shape (..., layer, interval)."""
     order = np.argsort(np.isnan(shares[..., :1]), axis=-2, kind="stable")
     return np.take_along_axis(shares, order, axis=-2)

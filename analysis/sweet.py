@@ -8,7 +8,7 @@ from sweetgrad.analysis.cuts import bins_of, interval_coords
 from sweetgrad.analysis.intervals import Intervals, as_intervals, is_single
 from sweetgrad.store.schema import KINDS
 
-__all__ = ["sweet_grad_abs", "sweet_grad_norm", "sweet_snip"]
+__all__ = ["sweet_grad_abs", "sweet_grad_norm", "sweet_grad_sq", "sweet_snip"]
 
 
 def sweet_grad_norm(moments: xr.Dataset, interval: Intervals, *, kind: Kind = "weight") -> xr.DataArray:
@@ -53,6 +53,15 @@ def sweet_grad_abs(moments: xr.Dataset, interval: Intervals, *, kind: Kind = "we
     Parameters, result and errors as in `sweet_grad_norm`.
     """
     return _between(moments["grad_abs_bin_sum"], interval, kind).sum("layer", skipna=False).rename("sweet_grad_abs")
+
+
+def sweet_grad_sq(moments: xr.Dataset, interval: Intervals, *, kind: Kind = "weight") -> xr.DataArray:
+    """Sum of g^2 over those weights whose gradient lies in the interval: ``effective_ntktrace`` of the paper's released code.
+
+    It is of the gradient of the batch, and so no trace of a tangent kernel, which would sum over the gradients of each image.
+    Parameters, result and errors as in `sweet_grad_norm`.
+    """
+    return _between(moments["grad_sq_bin_sum"], interval, kind).sum("layer", skipna=False).rename("sweet_grad_sq")
 
 
 def _between(sums: xr.DataArray, interval: Intervals, kind: Kind) -> xr.DataArray:

@@ -1,6 +1,6 @@
 """The sweetness of an interval (Eq. 3) and the choice of the best one (Algorithm 1), with how sure that choice is."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,13 +10,13 @@ import xarray as xr
 from dask.system import CPU_COUNT
 from numpy.typing import NDArray
 
-from sweetgrad.analysis.counts import Kind, block_rows, interval_counter, select_kind, total_counts
+from sweetgrad.analysis.counts import Kind, block_rows
 from sweetgrad.analysis.cuts import interval_coords
 from sweetgrad.analysis.intervals import Interval, IntervalGrid, Intervals, Threshold, as_intervals
 from sweetgrad.analysis.rows import as_slice, measured_rows
-from sweetgrad.analysis.scores import DEPTH_LAYERS, chosen_layers, nan_layers_last, proportion
+from sweetgrad.analysis.scores import DEPTH_LAYERS, chosen_layers, proportion_of
 
-__all__ = ["BestInterval", "best_interval", "sweetness", "sweetness_by_arch", "ties_kept"]
+__all__ = ["BestInterval", "best_interval", "sweetest", "sweetness", "sweetness_by_arch"]
 
 
 def sweetness(proportion: xr.DataArray) -> xr.DataArray:
@@ -48,6 +48,11 @@ def sweetness(proportion: xr.DataArray) -> xr.DataArray:
     >>> sweetness(p).values
     array([ 1. , -0.5])
     """
+    missing = [dim for dim in ("arch", "layer") if dim not in proportion.dims]
+    if missing:
+        raise ValueError(f"proportion needs the dims arch and layer, got {proportion.dims}: {missing} missing")
+    if proportion.sizes["layer"] < 2:
+        raise ValueError(f"sweetness compares successive layers: need at least 2, got {proportion.sizes['layer']}")
     return _inner_mean(proportion).mean("arch").rename("sweetness").assign_attrs(units="1")
 
 
@@ -148,7 +153,8 @@ def best_interval(
 
     mean = by_arch.mean(axis=0)
     share = _share_of_wins(by_arch, bootstrap=bootstrap, seed=seed)
-    first, second = np.argsort(-ties_kept(mean), kind="stable")[:2]  # stable: the lower interval on a tie
+    first = int(sweetest(mean))
+    second = int(sweetest(np.where(np.arange(len(mean)) == first, -np.inf, mean)))
     table = xr.Dataset({"sweetness": ("interval", mean), "share": ("interval", share)}, coords=interval_coords(pieces))
     return BestInterval(
         interval=pieces[first],
@@ -160,6 +166,18 @@ def best_interval(
         num_archs=len(by_arch),
         table=table,
     )
+
+
+def sweetest(mean: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Position of the interval with the largest sweetness, the first one on a tie (Algorithm 1); (..., interval) to (...).
+
+    Examples
+    --------
+    >>> int(sweetest(np.array([0.1, 0.3, 0.1 + 0.2])))
+    1
+    """
+    # Means that are equal can differ in their last digits by the order of addition.
+    return np.asarray(np.argmax(np.round(mean, 12), axis=-1))
 
 
 def sweetness_by_arch(
@@ -191,54 +209,39 @@ def sweetness_by_arch(
         If fewer than 2 architectures were measured or asked for, or none has 2 layers of these types.
     """
     pieces = as_intervals(grid)
-    chosen = _first_measured(profile, profile.sizes["arch"] if num_archs is None else num_archs)
-    if chosen["grad_count"].chunks is None:
-        by_arch = _sweetness_in_blocks(chosen, pieces, kind=kind, layer_types=layer_types)
-    else:  # dask has blocks of its own, and maybe a cluster
-        shares = proportion(chosen, pieces, kind=kind, layer_types=layer_types)
-        by_arch = _inner_mean(shares).transpose("arch", "interval").values
-    deep = ~np.isnan(by_arch).any(axis=1)
-    coords = {"arch": chosen["arch"].values[deep], **interval_coords(pieces)}
-    return xr.DataArray(by_arch[deep], coords, ("arch", "interval"), name="sweetness", attrs={"units": "1"})
-
-
-def _sweetness_in_blocks(
-    profile: xr.Dataset, pieces: Sequence[Interval], *, kind: Kind, layer_types: Collection[str]
-) -> NDArray[np.float64]:
-    """`_inner_mean` of the `proportion`, shape (arch, interval), with no more than some shards in memory.
-
-    The same numbers as from those two functions, without a task graph, which takes as long as the sums.
-    """
-    chosen = chosen_layers(profile, layer_types)[0].values
-    if max(chosen.sum(axis=1)) < 2:
+    first = _first_measured(profile, profile.sizes["arch"] if num_archs is None else num_archs)
+    chosen, measured = chosen_layers(first, layer_types)
+    if chosen.sum("layer").max() < 2:
         raise ValueError(
             f"sweetness compares successive layers: no architecture has 2 of type {' or '.join(layer_types)}"
         )
-    count = interval_counter(pieces)
-    size = block_rows(profile["grad_count"])
 
-    def block(start: int) -> NDArray[np.float64]:
-        rows = profile.isel(arch=slice(start, start + size))
-        counts = count(select_kind(rows["grad_count"], kind).transpose("arch", "layer", "bin").values)
-        total = total_counts(rows, kind=kind).transpose("arch", "layer").values
-        shares = counts / np.maximum(total, 1)[..., None]
-        here = chosen[start : start + size]
-        alike = (here == here[0]).all()
-        shares = shares[:, here[0]] if alike else nan_layers_last(np.where(here[..., None], shares, np.nan))
-        return _mean_sign_of_changes(np.moveaxis(shares, 1, -1))
+    def of_rows(rows: slice) -> NDArray[np.float64]:
+        here, layers, ok = first.isel(arch=rows), chosen.isel(arch=rows), measured.isel(arch=rows)
+        shares = proportion_of(here, layers, ok, pieces, kind=kind)
+        return np.asarray(_inner_mean(shares).transpose("arch", "interval").values)
 
+    counts = first["grad_count"]
+    by_arch = of_rows(slice(None)) if counts.chunks is not None else _in_blocks(counts, of_rows)
+    deep = ~np.isnan(by_arch).any(axis=1)
+    coords = {"arch": first["arch"].values[deep], **interval_coords(pieces)}
+    return xr.DataArray(by_arch[deep], coords, ("arch", "interval"), name="sweetness", attrs={"units": "1"})
+
+
+def _in_blocks(counts: xr.DataArray, of_rows: Callable[[slice], NDArray[np.float64]]) -> NDArray[np.float64]:
+    """What a function gives for each block of rows, along ``arch``: no more than some shards are in memory.
+
+    It is what dask would do, without a task graph, which takes as long as the sums.
+    """
+    size = block_rows(counts)
+    blocks = [slice(start, start + size) for start in range(0, counts.sizes["arch"], size)]
     # Decompression and sums let go of the interpreter, so threads run side by side; each block is one of theirs alone.
     with ThreadPoolExecutor(CPU_COUNT) as pool:
-        return np.concatenate(list(pool.map(block, range(0, profile.sizes["arch"], size))))
+        return np.concatenate(list(pool.map(of_rows, blocks)))
 
 
 def _inner_mean(proportion: xr.DataArray) -> xr.DataArray:
     """Inner mean of Eq. 3; dims ``(arch, interval)``, NaN for an architecture with fewer than 2 layers."""
-    missing = [dim for dim in ("arch", "layer") if dim not in proportion.dims]
-    if missing:
-        raise ValueError(f"proportion needs the dims arch and layer, got {proportion.dims}: {missing} missing")
-    if proportion.sizes["layer"] < 2:
-        raise ValueError(f"sweetness compares successive layers: need at least 2, got {proportion.sizes['layer']}")
     mean: xr.DataArray = xr.apply_ufunc(
         _mean_sign_of_changes,
         proportion,
@@ -282,10 +285,5 @@ def _share_of_wins(by_arch: NDArray[Any], *, bootstrap: int, seed: int) -> NDArr
     wins = np.zeros(num_intervals)
     for _ in range(bootstrap):
         weight = np.bincount(random.randint(0, num_archs, num_archs), minlength=num_archs)
-        wins[np.argmax(ties_kept(weight @ by_arch / num_archs))] += 1
+        wins[sweetest(weight @ by_arch / num_archs)] += 1
     return wins / bootstrap
-
-
-def ties_kept(sweetness: NDArray[Any]) -> NDArray[Any]:
-    """Means without the last digits, in which equal ones differ by the order of addition; then `argmax` takes the first."""
-    return np.round(sweetness, 12)

@@ -4,6 +4,7 @@ Importing this package needs neither Prefect nor torch; `profile` loads them whe
 """
 
 import os
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from sweetgrad.flows.selection import select_archs
@@ -39,6 +40,9 @@ for _name, _value in {
     "PREFECT_INTERNAL_LOGGING_LEVEL": "CRITICAL",
 }.items():
     os.environ.setdefault(_name, _value)
+
+# It says so at its import. The server of a run has a home of its own, and one that is configured elsewhere needs none here.
+warnings.filterwarnings("ignore", message="Failed to create the Prefect home directory")
 
 
 def __getattr__(name: str) -> Any:

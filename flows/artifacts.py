@@ -52,7 +52,7 @@ def shown_in_prefect(
     def show() -> None:
         while not over.is_set():
             if shown.refresh():
-                console.print("Cancelled in Prefect: finishing the networks in hand, then writing them.")
+                console.print("Cancelled in Prefect: finishing the networks in hand, then writing them.", markup=False)
                 on_cancel()
             over.wait(UPDATE_EVERY_S)
         shown.refresh()
@@ -67,9 +67,9 @@ def shown_in_prefect(
         over.set()
         thread.join(timeout=_LAST_WORDS_S)
         if thread.is_alive():
-            console.print("Prefect does not answer: its UI will lack the summary of this run.")
+            console.print("Prefect does not answer: its UI will lack the summary of this run.", markup=False)
         elif shown.error is not None:
-            console.print(f"Prefect could not be shown everything about this run: {shown.error!r}.")
+            console.print(f"Prefect could not be shown everything about this run: {shown.error!r}.", markup=False)
 
 
 class _Shown:

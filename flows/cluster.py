@@ -3,12 +3,10 @@
 import logging
 import multiprocessing
 import os
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
-from types import FrameType
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
 from distributed import Client, Nanny, Scheduler, SpecCluster
@@ -16,6 +14,10 @@ from rich.console import Console
 
 from sweetgrad.flows.cluster_build import ONE_THREAD, build_cluster, resize_cluster
 from sweetgrad.flows.cluster_config import ClusterConfig
+from sweetgrad.flows.interrupt import deaf_children
+from sweetgrad.flows.provenance import say_what_differs
+from sweetgrad.flows.summary import duration
+from sweetgrad.flows.waiting import FIRST_WORKER_S, NoWorkerError, configured_wait
 from sweetgrad.flows.worker_check import check_workers
 from sweetgrad.store import Location
 
@@ -61,7 +63,8 @@ def open_client(
     ValueError
         If the class of ``cluster`` refuses a keyword, or a worker cannot do the work (`check_workers`).
     RuntimeError
-        If ``cluster`` cannot be started, or this process is one that `multiprocessing` is starting.
+        If ``cluster`` cannot be started, no worker comes (`NoWorkerError`), or this process is one that `multiprocessing` is
+        starting.
     """
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise RuntimeError(
@@ -71,16 +74,16 @@ def open_client(
     if scheduler is not None:
         with _connected(scheduler) as client:
             _wait_for_a_worker(client, console, f"Start one with `dask worker {scheduler} --nthreads 1`.")
-            check_workers(client, store=store, device=device)
+            say_what_differs(check_workers(client, store=store, device=device), console=console)
             yield client
     elif cluster is not None:
-        with _script_not_imported(), _built(cluster, device=device, num_shards=num_shards) as client:
+        with _script_not_imported(), _no_child_left(), _built(cluster, device=device, num_shards=num_shards) as client:
             _wait_for_a_worker(client, console, "Ctrl-C withdraws the jobs and leaves.")
-            check_workers(client, store=store, device=device)
+            say_what_differs(check_workers(client, store=store, device=device), console=console)
             yield client
     else:
         workers = local_workers(device, num_workers, num_shards=num_shards)
-        with _script_not_imported(), _local_cluster(workers) as local, Client(local) as client:
+        with _script_not_imported(), _no_child_left(), _local(workers) as client:
             yield client
 
 
@@ -117,26 +120,34 @@ def _connected(scheduler: str) -> Iterator[Client]:
 
 @contextmanager
 def _built(config: ClusterConfig, *, device: str, num_shards: int) -> Iterator[Client]:
-    with _handling(signal.SIGINT, signal.SIG_IGN):
-        cluster = build_cluster(config, device=device)
-    with closing(cluster):
-        with _handling(signal.SIGINT, signal.SIG_IGN):
+    with ExitStack() as stack:
+        with deaf_children():
+            cluster = stack.enter_context(closing(build_cluster(config, device=device)))
             resize_cluster(cluster, config, num_shards=num_shards)
-        with Client(cluster) as client:
-            yield client
+        yield stack.enter_context(Client(cluster))
 
 
-def _local_cluster(workers: dict[int, dict[str, Any]]) -> SpecCluster:
-    # The workers inherit it: Ctrl-C is for us alone to hand on.
-    with _handling(signal.SIGINT, signal.SIG_IGN):
-        return SpecCluster(
-            scheduler={
-                "cls": Scheduler,
-                "options": {"dashboard": False, "dashboard_address": "127.0.0.1:0", "host": "127.0.0.1", "port": 0},
-            },
-            workers=workers,
-            silence_logs=logging.CRITICAL,
-        )
+@contextmanager
+def _local(workers: dict[int, dict[str, Any]]) -> Iterator[Client]:
+    scheduler = {"dashboard": False, "dashboard_address": "127.0.0.1:0", "host": "127.0.0.1", "port": 0}
+    with ExitStack() as stack:
+        with deaf_children():
+            cluster = SpecCluster(
+                scheduler={"cls": Scheduler, "options": scheduler}, workers=workers, silence_logs=logging.CRITICAL
+            )
+            stack.enter_context(cluster)
+        yield stack.enter_context(Client(cluster))
+
+
+@contextmanager
+def _no_child_left() -> Iterator[None]:
+    """End workers that a cluster could not: Python waits for its child processes before it exits, and these hear no SIGTERM."""
+    before = set(multiprocessing.active_children())
+    try:
+        yield
+    finally:
+        for child in set(multiprocessing.active_children()) - before:
+            child.kill()
 
 
 def _wait_for_a_worker(client: Client, console: Console, hint: str) -> None:
@@ -144,15 +155,16 @@ def _wait_for_a_worker(client: Client, console: Console, hint: str) -> None:
     if client.scheduler_info(n_workers=1)["workers"]:
         return
     logging.getLogger("tornado.application").addFilter(_is_no_failed_cancel)
-    # SIGTERM withdraws the jobs as Ctrl-C does.
-    with _handling(signal.SIGTERM, _interrupt):
-        console.print(f"Waiting for a first worker; others may join later. {hint}")
-        while True:
-            try:
-                client.wait_for_workers(1, timeout=_LOOK_AGAIN_S)
-            except TimeoutError:
-                continue
-            return
+    console.print(f"Waiting for a first worker; others may join later. {hint}", markup=False)
+    limit = configured_wait() or FIRST_WORKER_S
+    deadline = time.monotonic() + limit
+    while time.monotonic() < deadline:
+        try:
+            client.wait_for_workers(1, timeout=min(_LOOK_AGAIN_S, limit))
+        except TimeoutError:
+            continue
+        return
+    raise NoWorkerError(f"no worker has come in {duration(limit)}. {hint}")
 
 
 def _is_no_failed_cancel(record: logging.LogRecord) -> bool:
@@ -201,22 +213,3 @@ def _visible_gpus() -> list[str]:
     import torch
 
     return [str(i) for i in range(torch.cuda.device_count())]
-
-
-@contextmanager
-def _handling(
-    signum: signal.Signals, handler: Callable[[int, FrameType | None], None] | signal.Handlers
-) -> Iterator[None]:
-    """Handle a signal in this way; in another thread than the main one, which no signal reaches, nothing is changed."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signum, handler)
-    try:
-        yield
-    finally:
-        signal.signal(signum, before)
-
-
-def _interrupt(signum: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

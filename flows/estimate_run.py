@@ -10,7 +10,7 @@ from rich.console import Console
 from sweetgrad.flows.cluster_config import read_cluster_config
 from sweetgrad.flows.evaluations import SearchedSpace, searched_variant
 from sweetgrad.flows.inputs import check_workers, find_table, resolve_device
-from sweetgrad.flows.provenance import provenance
+from sweetgrad.flows.provenance import provenance, say_what_differs
 from sweetgrad.flows.run import ProfileSummary, check_details, run_on_workers, with_details
 from sweetgrad.flows.selection import select_archs
 from sweetgrad.flows.work import ProfileWork
@@ -114,7 +114,7 @@ def estimate(
     if shards:
         order = f"file {Path(table).name}" if table else "the space's own"
         facts = provenance(device=spec.device, data_source=batch.source, arch_order=order)
-        record_run(location, profile, {**facts, "estimators": names})
+        say_what_differs(record_run(location, profile, {**facts, "estimators": names}), console=console)
         num_done, num_left = run_on_workers(
             run, shards, workers=workers, scheduler=scheduler, cluster=config, console=console
         )

@@ -58,6 +58,7 @@ class SearchedSpace:
         self.variant = searched_variant(space.variant)
         self.layer_names, self.input_size = space.layer_names, space.input_size
         self.options: Mapping[str, Any] = getattr(space, "options", {})
+        self.version: int = getattr(space, "version", 1)
         # Other forms of a network, which estimators ask for where there are any.
         for form in ("build_literal", "build_thin"):
             if hasattr(space, form):
@@ -98,8 +99,12 @@ class Evaluations:
         self._claim: Claim | None = None
 
     @contextmanager
-    def writing(self, first: Sequence[str], facts: Mapping[str, Any], *, run: str) -> Iterator[None]:
+    def writing(self, first: Sequence[str], facts: Mapping[str, Any], *, run: str) -> Iterator[tuple[str, ...]]:
         """Open the profile, or make it with these architectures, and be the only one to write to it.
+
+        Yields
+        ------
+        What earlier runs had otherwise, as `sweetgrad.store.record_run` returns it.
 
         Raises
         ------
@@ -117,9 +122,9 @@ class Evaluations:
             self._row = {arch: row for row, arch in enumerate(self._searched.archs)}
             status = self.open()["status"].values
             self._done = set(np.flatnonzero(status != STATUS["not run"]).tolist())
-            record_run(self._location, self.name, facts)
+            differences = record_run(self._location, self.name, facts)
             try:
-                yield
+                yield differences
             finally:
                 finalise_profile(self._location, self.name)
 

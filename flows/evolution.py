@@ -20,7 +20,7 @@ from sweetgrad.flows.evolution_search import Search
 from sweetgrad.flows.inputs import find_table, resolve_device
 from sweetgrad.flows.interrupt import draining
 from sweetgrad.flows.progress import Counter, progress_bar
-from sweetgrad.flows.provenance import provenance
+from sweetgrad.flows.provenance import provenance, say_what_differs
 from sweetgrad.flows.selection import select_archs
 from sweetgrad.profiling import load_batch, load_space
 from sweetgrad.store import STATUS, Location, parse_genotype
@@ -164,19 +164,23 @@ def evolve(
     evaluations = Evaluations(absolute(store), opened, batch, seed=seed, device=device)
     facts = provenance(device=device, data_source=batch.source, arch_order="as searches came to them")
     stop = threading.Event()
-    console.print(f"{evaluations.name}: {num_random} random architectures, then {cycles} cycles. Data: {batch.source}.")
+    console.print(
+        f"{evaluations.name}: {num_random} random architectures, then {cycles} cycles. Data: {batch.source}.",
+        markup=False,
+    )
     with (
-        evaluations.writing(archs, facts, run=uuid.uuid4().hex),
+        evaluations.writing(archs, facts, run=uuid.uuid4().hex) as differences,
         draining(stop, console=console),
         progress_bar(num_random + cycles, console=console) as count,
     ):
+        say_what_differs(differences, console=console)
         sample = _run_sample(evaluations, archs, stop=stop, count=count)
         random = evaluations.open().isel(arch=sample)
         _require_measured(random, space)
         choice = None if interval is not None else best_interval(random, grid, num_archs=num_random)
         chosen = choice.interval if choice is not None else interval
         assert chosen is not None
-        console.print(f"Interval {choice or chosen}")
+        console.print(f"Interval {choice or chosen}", markup=False)
         search = Search(evaluations, opened, chosen, on_cycle=lambda: count(1), console=console)
         search.evolve(Draws(search_seed, 1), stop, cycles=cycles, population=population, tournament=tournament)
     if not search.scores:

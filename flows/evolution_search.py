@@ -82,7 +82,7 @@ class Search:
         row = self._evaluations.run(arch)
         value = self._evaluations.score(row, self._interval)
         if value > max(self.scores, default=-np.inf):
-            self._console.print(f"cycle {len(self.scores) + 1}: score {value:,.0f}")
+            self._console.print(f"cycle {len(self.scores) + 1}: score {value:,.0f}", markup=False)
         self.rows.append(row)
         self.scores.append(value)
         self._on_cycle()

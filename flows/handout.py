@@ -15,6 +15,7 @@ from prefect.futures import PrefectFuture
 from prefect.tasks import exponential_backoff
 from rich.console import Console
 
+from sweetgrad.flows.waiting import NoWorkerError, WorkerWatch
 from sweetgrad.flows.work import Work
 from sweetgrad.store import ClaimedError, FencedError, Shard, UnreachableStoreError
 from sweetgrad.store.claims import claims, find_expired
@@ -54,7 +55,8 @@ class Others:
             self._said = True
             self._console.print(
                 f"The last {len(theirs)} shards are being written by {held[theirs[0]]}: waiting for them. "
-                "Ctrl-C leaves them to that run."
+                "Ctrl-C leaves them to that run.",
+                markup=False,
             )
         return free, expired
 
@@ -70,8 +72,11 @@ class Workers:
         Indices of the shards that need not be handed out again.
     """
 
-    def __init__(self, run: Work, client: distributed.Client, stop: threading.Event) -> None:
+    def __init__(self, run: Work, client: distributed.Client, stop: threading.Event, console: Console) -> None:
         self._run, self._client, self._stop = run, client, stop
+        self._watch = WorkerWatch(client, run.device, console)
+        self._flying: dict[int, distributed.Future[int]] = {}
+        self._given_up = False
         self.num_done = 0
         self.finished: set[int] = set()
 
@@ -80,7 +85,13 @@ class Workers:
         distributed.Event(self._run.id, client=self._client).set()
 
     def run(self, shards: Sequence[Shard], expired: frozenset[str]) -> None:
-        """Run a Prefect task for each shard, and wait for them; raises what the first of them raised."""
+        """Run a Prefect task for each shard, and wait for them; raises what the first of them raised.
+
+        Raises
+        ------
+        NoWorkerError
+            If there is no worker for longer than one can be expected.
+        """
         shard_task = self._task({shard.index: shard for shard in shards}, expired)
         waiting, num_flying = iter(shards), 0
         landed: queue.SimpleQueue[PrefectFuture[int]] = queue.SimpleQueue()
@@ -94,7 +105,14 @@ class Workers:
             try:
                 self.num_done += landed.get(timeout=1).result()
             except queue.Empty:
-                continue  # workers may have come meanwhile
+                try:  # workers may have come meanwhile, or gone
+                    if self._watch.look(is_stopping=self._stop.is_set()):
+                        self._give_up()
+                except NoWorkerError as raised:
+                    error = error or raised
+                    self._stop.set()
+                    self._give_up()
+                continue
             except BaseException as raised:
                 error = error or raised
                 self._stop.set()
@@ -103,8 +121,13 @@ class Workers:
             raise error
 
     def count(self) -> int:
-        """Workers that the cluster has now; none if its scheduler is gone, as the shards in flight will say."""
-        return len(self._client.scheduler_info(n_workers=-1).get("workers", ()))
+        """Workers that the cluster has now for this run."""
+        return self._watch.count()
+
+    def _give_up(self) -> None:
+        """Wait no more for shards that nobody works on."""
+        self._given_up = True
+        self._client.cancel(list(self._flying.values()), force=True)
 
     def _room(self) -> int:
         return min(2 * max(1, self.count()), MAX_SHARDS_IN_FLIGHT)
@@ -140,21 +163,28 @@ class Workers:
                 resources={"GPU": 1} if run.device == "cuda" else {},
                 key=f"shard-{shard.index}-{uuid.uuid4().hex}",  # a second try must not be given the result of the first
             )
+            self._flying[shard.index] = future
             num_done = int(future.result())
         except (ClaimedError, FencedError):
             return 0  # another run has it
+        except (distributed.scheduler.NoWorkerError, distributed.scheduler.NoValidWorkerError) as error:
+            raise self._watch.error() from error  # Dask has the same setting, and may be the first to find out
         except distributed.KilledWorker as error:
             raise RuntimeError(
                 f"workers died again and again on {_task_run_name(shard)}, most likely for want of "
                 "memory: try fewer --workers or a smaller --batch-size. All other shards are written."
             ) from error
         except Exception as error:
+            if self._given_up and isinstance(error, CancelledError):
+                return 0
             if not isinstance(error, CancelledError) and self._client.status == "running":
                 raise
             raise RuntimeError(
                 f"the Dask scheduler is gone, and with it the work on architectures {shard.start} to {shard.stop - 1}. "
                 "What was written before is safe: start the scheduler anew, then run the same command again."
             ) from error
+        finally:
+            self._flying.pop(shard.index, None)
         self.finished.add(shard.index)
         return num_done
 

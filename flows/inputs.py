@@ -5,9 +5,11 @@ from typing import Any
 
 import torch
 
-from sweetgrad.profiling import registry
+from sweetgrad.profiling import load_space, registry
+from sweetgrad.profiling.architectures import ArchIds
+from sweetgrad.store.spaces import Grammar, grammar_of
 
-__all__ = ["check_label", "check_workers", "find_table", "resolve_device"]
+__all__ = ["check_label", "check_workers", "find_table", "listed_archs", "package_grammar", "resolve_device"]
 
 
 def find_table(space: str, data_dir: str | Path | None, *, download: bool = False) -> Path | None:
@@ -21,6 +23,18 @@ def find_table(space: str, data_dir: str | Path | None, *, download: bool = Fals
     if found is None and download and fetch is not None:
         return fetch(Path(data_dir))  # type: ignore[no-any-return]
     return found
+
+
+def listed_archs(space: str, table: str | Path) -> list[str]:
+    """Architecture strings of a registered space in the order of a table."""
+    return list(ArchIds(load_space(space, table=table)))
+
+
+def package_grammar(space: str) -> Grammar | None:
+    """What a third party's space says of its strings, its function ``canonical_arch``; None if it has none, or none is there."""
+    if grammar_of(space) is not None or space not in registry.names("spaces"):
+        return None
+    return getattr(registry.load("spaces", space), "canonical_arch", None)
 
 
 def resolve_device(device: str, *, remote: bool) -> str:

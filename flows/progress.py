@@ -37,7 +37,8 @@ class Counter:
             rate = (self.done - self._done_before) / (now - self._start)
             left = (self.total - self.done) / rate if rate else float("nan")
             self._console.print(
-                f"{self.done}/{self.total} {self._of}{self.remark}, {rate:.2f} a second, {left:.0f} s left"
+                f"{self.done}/{self.total} {self._of}{self.remark}, {rate:.2f} a second, {left:.0f} s left",
+                markup=False,
             )
 
     def catch_up(self, done: int) -> None:
@@ -78,9 +79,9 @@ def progress_bar(
         return
     columns = (
         SpinnerColumn(),
-        TextColumn("[progress.description]{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=None),
-        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}", markup=False),
         _Rate(),
         TimeRemainingColumn(elapsed_when_finished=True),
     )

@@ -2,14 +2,16 @@
 
 import platform
 import subprocess
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from rich.console import Console
 
-__all__ = ["provenance"]
+__all__ = ["provenance", "say_what_differs"]
 
 
 def provenance(*, device: str, data_source: str, arch_order: str) -> dict[str, Any]:
@@ -36,6 +38,16 @@ def provenance(*, device: str, data_source: str, arch_order: str) -> dict[str, A
         "data_source": data_source,
         "arch_order": arch_order,
     }
+
+
+def say_what_differs(differences: Sequence[str], *, console: Console) -> None:
+    """Say what `sweetgrad.store.record_run` or `check_workers` found: rows of the two may differ in last bits."""
+    if differences:
+        console.print(
+            f"Note: {'; '.join(differences)}. Gradients may differ in their last bits between the two, "
+            "and then some counts by a bin. If rows must agree to the last count, measure all of them under one.",
+            markup=False,
+        )
 
 
 def _git_commit() -> str:

@@ -13,7 +13,7 @@ from rich.console import Console
 from sweetgrad.flows.cluster import open_client
 from sweetgrad.flows.cluster_config import ClusterConfig, read_cluster_config
 from sweetgrad.flows.inputs import check_workers, find_table, resolve_device
-from sweetgrad.flows.provenance import provenance
+from sweetgrad.flows.provenance import provenance, say_what_differs
 from sweetgrad.flows.selection import select_archs
 from sweetgrad.flows.shard_flow import shard_flow
 from sweetgrad.flows.startup import started
@@ -36,6 +36,7 @@ from sweetgrad.store import (
 )
 from sweetgrad.store.access import absolute
 from sweetgrad.store.shards import count_rows
+from sweetgrad.store.spaces import arch_order
 
 __all__ = ["ProfileSummary", "check_details", "profile", "run_on_workers", "with_details"]
 
@@ -162,12 +163,10 @@ def profile(
     shards = run.shards_to_do()
     num_done = num_left = 0
     if shards:
-        order = (
-            f"file {Path(table).name}" if table else f"the space's own ({getattr(search_space, 'order', 'built in')})"
-        )
+        order = arch_order(search_space, table)
         facts = provenance(device=device, data_source=batch.source, arch_order=order)
-        record_run(location, name, facts)
-        console.print(f"Space {space}, order of architectures: {order}. Data: {batch.source or dataset}.")
+        say_what_differs(record_run(location, name, facts), console=console)
+        console.print(f"Space {space}, order of architectures: {order}. Data: {batch.source or dataset}.", markup=False)
         num_done, num_left = run_on_workers(
             run, shards, workers=workers, scheduler=scheduler, cluster=config, console=console
         )
@@ -201,7 +200,8 @@ def run_on_workers(
 ) -> tuple[int, int]:
     """Run shards on workers that are started for them."""
     console.print(
-        f"{run.name}: {num_rows(shards)} of {len(run.rows)} architectures to profile, in {len(shards)} shards."
+        f"{run.name}: {num_rows(shards)} of {len(run.rows)} architectures to profile, in {len(shards)} shards.",
+        markup=False,
     )
     watched = PREFECT_API_URL.value() is not None  # nobody looks at the server that we start for the run
     opening = open_client(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from sweetgrad.profiling import Batch
+    from sweetgrad.profiling.any_network import MemoryFormat
 
 __all__ = ["score_network"]
 
@@ -31,6 +32,8 @@ def score_network(
     num_classes: int | None = None,
     batch_size: int = 64,
     seed: int = 42,
+    memory_format: "MemoryFormat | None" = None,
+    threads: int = 1,
 ) -> xr.Dataset:
     """Score one network at initialisation: what ``sweetgrad score`` shows.
 
@@ -47,10 +50,13 @@ def score_network(
         they may be left out; if not, they must be those of the data set.
     batch_size, seed
         Images; and the seed of the images and of the initialisation.
+    memory_format, threads
+        As in `profile_network`: both move last bits, and with them some counts by a bin.
 
     Returns
     -------
-    As `layer_profile`, with the attributes ``dataset``, ``batch_size``, ``input_shape`` and ``seed``.
+    As `layer_profile`, with the attributes ``dataset``, ``batch_size``, ``input_shape``, ``seed``, ``memory_format``, ``threads``
+    and ``cpu_capability``.
 
     Raises
     ------
@@ -78,7 +84,9 @@ def score_network(
         _require_same(dataset, f"{batch.num_classes} classes", asked)
     build = load_model(model) if isinstance(model, str) else model
     name = model.rpartition(":")[2] if isinstance(model, str) else None
-    profile = profile_network(build, batch.x, batch.y, seed=seed, name=name)
+    profile = profile_network(
+        build, batch.x, batch.y, seed=seed, name=name, memory_format=memory_format, threads=threads
+    )
     loss = float(profile["loss"].values[0])
     if not math.isfinite(loss):
         broken, total = int(profile["grad_count"][..., -1].sum()), int(profile["num_params"].sum())
@@ -86,7 +94,7 @@ def score_network(
             f"the loss is {loss}, and {broken:,} of {total:,} gradients are not finite: at initialisation the network overflows "
             "on these images. Add normalisation, or make the initial weights or the images smaller"
         )
-    told: dict[str, Any] = {"dataset": batch.dataset, "batch_size": batch_size, "seed": seed}
+    told: dict[str, Any] = {"dataset": batch.dataset, "batch_size": batch_size, "seed": seed, **profile.attrs}
     return layer_profile(profile, interval, grid=grid).assign_attrs(told, input_shape=batch.x.shape[1:])
 
 

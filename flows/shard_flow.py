@@ -85,7 +85,9 @@ def shard_flow(
     except httpx.HTTPError as error:
         if not outcome:
             raise
-        console.print(f"The Prefect server does not answer, and does not know that this run has ended ({error!r}).")
+        console.print(
+            f"The Prefect server does not answer, and does not know that this run has ended ({error!r}).", markup=False
+        )
     else:
         if not outcome:
             state.result(_sync=True)  # raises what stopped it
@@ -96,7 +98,7 @@ def _measure(
     run: Work, shards: Sequence[Shard], *, client: distributed.Client, console: Console, watched: bool
 ) -> tuple[int, int]:
     stop = threading.Event()
-    workers, others = Workers(run, client, stop), Others(run, console)
+    workers, others = Workers(run, client, stop, console), Others(run, console)
     total, start = num_rows(shards), time.monotonic()
     ending = Ending(num_left=total)
 

@@ -6,6 +6,8 @@ from contextlib import AbstractContextManager, contextmanager
 import distributed
 from rich.console import Console
 
+from sweetgrad.flows.environment import run_environment
+from sweetgrad.flows.interrupt import interruptible
 from sweetgrad.flows.server import prefect_server, wait_until_up
 
 __all__ = ["started"]
@@ -13,8 +15,13 @@ __all__ = ["started"]
 
 @contextmanager
 def started(workers: AbstractContextManager[distributed.Client], *, console: Console) -> Iterator[distributed.Client]:
-    """Start both at once, and wait until they are up; ``workers`` as from `open_client`, not entered yet."""
+    """Start both at once, and wait until they are up; ``workers`` as from `open_client`, not entered yet.
+
+    They end with the context, which SIGTERM and SIGHUP end as Ctrl-C does.
+    """
     with (
+        interruptible(),
+        run_environment(),
         prefect_server() as url,
         console.status("starting workers and the Prefect server (half a minute the first time)") as wait,
         workers as client,

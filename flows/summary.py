@@ -9,7 +9,7 @@ from sweetgrad.store import Failure, Location, info, open_profile
 from sweetgrad.store.access import command_line
 from sweetgrad.store.redaction import redacted
 
-__all__ = ["Ending", "profile_command", "summary_markdown"]
+__all__ = ["Ending", "duration", "profile_command", "summary_markdown"]
 
 _NUM_FAILURES = 5
 
@@ -84,7 +84,7 @@ def summary_markdown(store: Location, name: str, ending: Ending, *, command: str
     rows = {
         "This run": _state(ending),
         "Store": f"`{redacted(store)}`",
-        "Profiled in this run": f"{ending.num_done:,} architectures in {_duration(ending.seconds)}{rate}",
+        "Profiled in this run": f"{ending.num_done:,} architectures in {duration(ending.seconds)}{rate}",
         "Workers": f"{ending.num_workers}, on {about.spec.device}",
         "Profile": f"{status.num_ok:,} measured, {status.num_failed:,} failed, {status.num_not_run:,} not run, "
         f"of {status.num_archs:,} in the space",
@@ -133,7 +133,14 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds in words.
+
+    Examples
+    --------
+    >>> duration(12.34), duration(75), duration(7260)
+    ('12.3 s', '1 min 15 s', '2 h 1 min')
+    """
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

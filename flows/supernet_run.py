@@ -173,11 +173,12 @@ def _train(training: SupernetTraining, file: Path, *, stop: threading.Event, con
         training.load(file)
     total, done = len(training.losses), training.num_done
     if done == total:
-        console.print(f"Supernet: trained already ({file}).")
+        console.print(f"Supernet: trained already ({file}).", markup=False)
         return True
     console.print(
         f"Supernet: {total - done} of {total} steps to train, {training.steps_per_epoch} an epoch, on {len(training.train):,} "
-        f"images of {training.images.name}; {len(training.valid):,} are kept to score on. Checkpoint: {file}"
+        f"images of {training.images.name}; {len(training.valid):,} are kept to score on. Checkpoint: {file}",
+        markup=False,
     )
     with progress_bar(total, console=console, done=done, doing="training", of="steps", unit="step") as count:
 

@@ -95,7 +95,7 @@ def train_one(
     folder = None if data_dir is None else Path(data_dir).expanduser().resolve()
     course = Course(search_space, dataset, folder, recipe, seed, device)
     settings = {"arch": arch, **course.settings()}
-    path = folder_of_checkpoints / f"{settings_digest(settings)}.pt"
+    path = folder_of_checkpoints / f"{settings_digest(settings)}.npz"
     stop = threading.Event()
     with deterministic(threads):
         check_course(course, arch)
@@ -103,16 +103,18 @@ def train_one(
         # That there can be none in this place must be known before the training, not after.
         create_store(absolute(store))
         if load_checkpoint(path, trainer, settings):
-            console.print(f"Going on after epoch {trainer.epoch} of {recipe.epochs}, from {path}.")
+            console.print(f"Going on after epoch {trainer.epoch} of {recipe.epochs}, from {path}.", markup=False)
         else:
-            console.print(f"Beginning; the checkpoint of every epoch goes to {path}.")
+            console.print(f"Beginning; the checkpoint of every epoch goes to {path}.", markup=False)
         with draining(stop, console=console, stopping="finishing the epoch, then writing its checkpoint"):
             while trainer.epoch < recipe.epochs and not stop.is_set():
                 start = time.monotonic()
                 done = trainer.run_epoch()
                 save_checkpoint(path, trainer, settings)
                 left = (recipe.epochs - done.number) * (time.monotonic() - start)
-                console.print(f"epoch {done.number} of {recipe.epochs}: loss {done.loss:.4f}, {left:.0f} s left")
+                console.print(
+                    f"epoch {done.number} of {recipe.epochs}: loss {done.loss:.4f}, {left:.0f} s left", markup=False
+                )
         if trainer.epoch < recipe.epochs:
             return None
         rows = [

@@ -195,7 +195,7 @@ def train(
                 if num_left:
                     num_left += num_rows(shards)
                     continue
-                console.print(f"{run.name}: {num_rows(shards)} of {len(rows)} architectures to train.")
+                console.print(f"{run.name}: {num_rows(shards)} of {len(rows)} architectures to train.", markup=False)
                 done, num_left = shard_flow(run, shards, client=client, console=console, watched=False)
                 num_done += done
     num_archs = collect_trainings(location, space=search_space.name, label=label)

@@ -1,7 +1,7 @@
 """Whether the workers of a cluster that we did not start can do the work: asked before the first shard is."""
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from sweetgrad.store.packages import how_to_install
 __all__ = ["check_workers", "threads_problem"]
 
 
-def check_workers(client: Client, *, store: Location, device: str) -> None:
+def check_workers(client: Client, *, store: Location, device: str) -> list[str]:
     """Ask every worker, and the scheduler, what it has.
 
     Parameters
@@ -27,6 +27,10 @@ def check_workers(client: Client, *, store: Location, device: str) -> None:
         Store of the run. A folder must be the same folder for the workers; an address (``s3://…``) is not looked at.
     device
         ``cpu`` or ``cuda``.
+
+    Returns
+    -------
+    What may move last bits of gradients, and is not the same on all machines: the CPU capability, by host.
 
     Raises
     ------
@@ -54,6 +58,7 @@ def check_workers(client: Client, *, store: Location, device: str) -> None:
         problems.append(f"  scheduler on {_host(found)}: {problem}")
     if problems:
         raise ValueError("not every part of the cluster can do this work:\n" + "\n".join(problems))
+    return _differences(facts.values()) if device == "cpu" else []
 
 
 def threads_problem(num_threads: int) -> str:
@@ -81,6 +86,7 @@ def _asker(marker: str) -> Callable[[], dict[str, Any]]:
             import sweetgrad.profiling  # noqa: F401
 
             facts["torch"], facts["cuda"] = str(torch.__version__), torch.cuda.is_available()
+            facts["cpu_capability"] = torch.backends.cpu.get_cpu_capability()
         except ImportError as error:
             facts["missing"] = str(error)
         folder = os.path.dirname(marker)  # noqa: PTH120 - os alone is imported everywhere
@@ -125,6 +131,14 @@ def _software_problem(found: Any) -> str:
     if theirs != ours:
         return f"it has torch {theirs}, this machine has {ours}, which the profile's provenance names: install the same version"
     return ""
+
+
+def _differences(facts: Iterable[Mapping[str, Any]]) -> list[str]:
+    ours = torch.backends.cpu.get_cpu_capability()
+    others = sorted({(found["cpu_capability"], found["host"]) for found in facts if found["cpu_capability"] != ours})
+    return [
+        f"cpu_capability is {theirs} on {host}, and {ours} here, which the provenance names" for theirs, host in others
+    ]
 
 
 def _host(found: Any) -> str:

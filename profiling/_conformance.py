@@ -4,6 +4,7 @@ import pickle
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from hashlib import sha256
 from itertools import pairwise
 from typing import Any
@@ -40,6 +41,11 @@ class Case:
         ):
             return builder.whole() if literal else builder.network()
 
+    @cached_property
+    def shared_batch(self) -> tuple[Tensor, Tensor]:
+        """The one batch that every network sees in turn, as in a profile."""
+        return self.batch()
+
     def batch(self, *, in_channels: int | None = None) -> tuple[Tensor, Tensor]:
         """Random images and labels, the same at every call."""
         generator = torch.Generator().manual_seed(self.spec.seed)
@@ -57,10 +63,17 @@ class Case:
             return logits
 
     def measure(self, network: Network, arch: str) -> Measurement:
-        """One backward pass, from the seed, and its counts."""
+        """One backward pass on the shared batch, from the seed, and its counts; the batch must be the same afterwards."""
         torch.manual_seed(self.spec.seed)
         with self.explained(arch, "the backward pass", "the network must have a loss that depends on its parameters"):
-            return measure_network(network, *self.batch())
+            measured = measure_network(network, *self.shared_batch)
+        if list(map(_digest, self.shared_batch)) != list(map(_digest, self.batch())):
+            raise self.fail(
+                arch,
+                "the network changed the batch, which the networks after it see",
+                "leave forward pre-hooks of the module and its __call__ as they are (they give it a copy), or work on x.clone()",
+            )
+        return measured
 
     def fail(self, arch: str | None, found: str, advice: str) -> SpaceCheckError:
         """An error that names the space and the architecture."""

@@ -90,6 +90,7 @@ def make_spec(space: SearchSpace, batch: Batch, *, seed: int = 42, device: str =
         arch_sha256=archs.hexdigest(),
         device=device,
         space_options=getattr(space, "options", {}),
+        space_version=getattr(space, "version", 1),
     )
 
 

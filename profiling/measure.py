@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everyone knows it by
 import xarray as xr
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from sweetgrad.profiling.batches import Batch
 from sweetgrad.profiling.counting import count_gradients, in_memory_order
@@ -58,21 +59,25 @@ def measure_network(network: Network, x: Tensor, y: Tensor) -> Measurement:
     ValueError
         As in `forward_backward`.
     """
-    _, loss = forward_backward(network, x, y)
+    _, loss = forward_backward(network.module, x, y)
     return count_network(network, loss)
 
 
 def forward_backward(
-    network: Network, x: Tensor, y: Tensor, *, on_graph: Callable[[Tensor, Tensor], None] | None = None
+    module: nn.Module, x: Tensor, y: Tensor, *, on_graph: Callable[[Tensor, Tensor], None] | None = None
 ) -> tuple[Tensor, float]:
     """Run one forward and backward pass in train mode; the gradients of the mean cross-entropy stay on the parameters.
 
+    A sparse gradient (of an embedding) becomes a dense one: what it leaves out is exactly 0.
+
     Parameters
     ----------
-    network, x, y
+    module
+        The network.
+    x, y
         As in `measure_network`.
     on_graph
-        Called between the two passes with the input, which asks for a gradient then, and the logits; it must keep the graph.
+        Called between the two passes with the input, which requires grad then, and the logits; it must keep the graph.
 
     Returns
     -------
@@ -81,26 +86,31 @@ def forward_backward(
     Raises
     ------
     ValueError
-        If the network puts out no logits for these labels, or its loss depends on no parameter.
+        If the network returns no logits for these labels, its loss depends on no parameter, or a lazy module of it is never
+        called.
     """
-    network.module.train()
-    network.module.zero_grad(set_to_none=True)
+    module.train()
+    module.zero_grad(set_to_none=True)
     label_range = (int(y.min()), int(y.max())) if y.numel() else (0, 0)
     if on_graph is not None and x.is_floating_point():
-        x = x.detach().requires_grad_()
-    logits = network.module(x)
+        x = x.detach().clone().requires_grad_()
+    logits = module(x)
     _check_logits(logits, y, label_range)
+    _check_lazy(module)
     loss = F.cross_entropy(logits, y)
-    parameters = [parameter for parameter in network.module.parameters() if parameter.requires_grad]
+    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     if loss.requires_grad and parameters:
         if on_graph is not None:
             on_graph(x, logits)
-            network.module.zero_grad(set_to_none=True)
-        # The images may ask for a gradient, but nobody wants this one.
+            module.zero_grad(set_to_none=True)
+        # The images may require grad, but nobody wants this gradient.
         loss.backward(inputs=parameters)  # type: ignore[no-untyped-call]
+    for parameter in parameters:
+        if parameter.grad is not None and parameter.grad.layout is not torch.strided:
+            parameter.grad = parameter.grad.to_dense()
     if all(parameter.grad is None for parameter in parameters):
         raise ValueError(
-            "the loss depends on no parameter that asks for a gradient: the network has no parameters, all are frozen "
+            "the loss depends on no parameter that requires grad: the network has no parameters, all are frozen "
             "(requires_grad=False), or gradients are switched off here (torch.no_grad); profile a network that can be trained"
         )
     return logits, loss.item()
@@ -173,14 +183,27 @@ def _check_logits(logits: object, y: Tensor, label_range: tuple[int, int]) -> No
         )
 
 
+def _check_lazy(module: nn.Module) -> None:
+    waiting = [name for name, parameter in module.named_parameters() if is_lazy(parameter)]
+    if waiting:
+        raise ValueError(
+            f"the shape of {', '.join(waiting[:5])} is not known: the forward pass never calls the lazy module that holds it. "
+            "Remove that module, or give it its number of inputs (nn.Linear for nn.LazyLinear)"
+        )
+
+
 def _magnitudes(parameters: Iterable[Tensor], *, size: int, device: torch.device) -> Tensor:
-    """Absolute gradients of all parameters in one float32 vector, shape (P,); zeros where there is no gradient."""
+    """Absolute gradients of all parameters in one float32 vector, shape (P,); zeros where there is no gradient.
+
+    Of a complex gradient it is the modulus.
+    """
     magnitude = torch.zeros(size, device=device)
     start = 0
     for parameter in parameters:
         end = start + parameter.numel()
         if parameter.grad is not None:
-            torch.abs(in_memory_order(parameter.grad).float(), out=magnitude[start:end])
+            grad = in_memory_order(parameter.grad)
+            torch.abs((grad.abs() if grad.is_complex() else grad).float(), out=magnitude[start:end])
         start = end
     return magnitude
 

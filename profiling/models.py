@@ -13,6 +13,8 @@ from torch import nn
 
 __all__ = ["load_model"]
 
+_MAX_CAUSES = 4
+
 
 def load_model(name: str) -> Callable[[], nn.Module]:
     """Load a function that builds a network. This runs the file or imports the module: only name code that you trust.
@@ -91,22 +93,39 @@ def _run_file(path: Path) -> ModuleType:
 def _import(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
-    except ImportError as error:
+    except (Exception, SystemExit) as error:  # whatever another package's code raises
+        if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
+            raise ValueError(
+                f"module {name!r} cannot be imported: {error}. Install the package that has it; a file of your own is named by "
+                "its path, such as ./model.py:build"
+            ) from error
         raise ValueError(
-            f"module {name!r} cannot be imported: {error}. Install the package that has it; a file of your own is named by its "
-            "path, such as ./model.py:build"
+            f"module {name!r} is there, but importing it fails: {_where(error)}. Mend that installation; "
+            f"python -c 'import {name}' shows the same error in full"
         ) from error
 
 
 def _where(error: BaseException) -> str:
-    """What was raised, and the last line of the person's own file on the way to it."""
-    told = f"{type(error).__name__}: {error}"
+    """What was raised, by what it was caused, and the last line of the person's own file on the way to it."""
+    told = "; caused by ".join(f"{type(each).__name__}: {each}" for each in _with_causes(error))
     frames = traceback.extract_tb(error.__traceback__)[1:]  # the first is ours
-    frames = [frame for frame in frames if not frame.filename.startswith("<frozen")]
+    frames = [
+        each for each in frames if not each.filename.startswith("<frozen") and each.filename != importlib.__file__
+    ]
     if isinstance(error, SyntaxError) or not frames:
         return told
     own = [frame for frame in frames if frame.filename == frames[0].filename]
     return f"{told} ({Path(own[-1].filename).name}, line {own[-1].lineno})"
+
+
+def _with_causes(error: BaseException) -> list[BaseException]:
+    """An error and those that it was raised from or while handling, as a traceback shows them; few, if there are many."""
+    chain: list[BaseException] = []
+    following: BaseException | None = error
+    while following is not None and following not in chain and len(chain) < _MAX_CAUSES:
+        chain.append(following)
+        following = following.__cause__ or (None if following.__suppress_context__ else following.__context__)
+    return chain
 
 
 def _nearest(attribute: str, module: ModuleType) -> str:

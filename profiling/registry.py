@@ -1,9 +1,10 @@
 """Find spaces, data sets and estimators by name: built in or a third party's, through one kind of entry point."""
 
-import difflib
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import Any, Literal
+
+from sweetgrad.store.spaces import unknown_name
 
 __all__ = ["load", "names"]
 
@@ -38,7 +39,4 @@ def load(group: Group, name: str) -> Callable[..., Any]:
                 raise ValueError(
                     f"{what} {name!r} ({entry.value}) cannot be imported: {error}. Repair or remove the package that registers it"
                 ) from error
-    known = names(group)
-    near = difflib.get_close_matches(name, known, n=2)
-    hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
-    raise ValueError(f"no {what} named {name!r}.{hint} Registered: {', '.join(known)}")
+    raise unknown_name(what, name, names(group))

@@ -50,8 +50,8 @@ def check_space(
         stands for one architecture, and another string is refused with ValueError; the object travels by pickle; networks take
         the channels and classes asked for; layers follow the forward pass and hold every parameter once, no more of them than
         ``layer_names``; a seed gives the same network, whatever was built before, and another seed another one; the same
-        network has the same gradients; and, where the space has ``build_literal``, its network has the parameters and,
-        bit for bit, the gradients of ``build``.
+        network has the same gradients, and leaves the batch as it was; and, where the space has ``build_literal``, its network
+        has the parameters and, bit for bit, the gradients of ``build``.
 
     Examples
     --------
@@ -107,6 +107,9 @@ def _check_attributes(space: SearchSpace, *, registered: str | None) -> None:
         raise fail(f"layer_names holds {twice!r} more than once", "number the layers, e.g. cell0, cell1")
     if not isinstance(space.input_size, int) or space.input_size < 1:
         raise fail(f"input_size is {space.input_size!r}", "it must be the height of the benchmark's images, e.g. 32")
+    version = getattr(space, "version", 1)
+    if not isinstance(version, int) or version < 1:
+        raise fail(f"version is {version!r}", "it must be a whole number, 1 or more, or left out")
     if len(space) < 1:
         raise fail("it has no architecture", "len(space) must be the number of architectures")
 

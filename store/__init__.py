@@ -11,11 +11,9 @@ from sweetgrad.store.accuracy import (
     open_accuracy,
 )
 from sweetgrad.store.benchmarks import (
-    Genotype,
     OnnxSurrogate,
     Surrogate,
     detect_format,
-    parse_genotype,
     predict_accuracies,
     read_accuracy_file,
 )
@@ -66,6 +64,7 @@ from sweetgrad.store.shards import (
     write_estimators,
     write_shard,
 )
+from sweetgrad.store.spaces import Genotype, parse_genotype
 from sweetgrad.store.spec import ProfileSpec
 from sweetgrad.store.status import (
     AccuracyInfo,

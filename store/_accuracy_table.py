@@ -19,7 +19,15 @@ from sweetgrad.store.redaction import redacted_facts
 from sweetgrad.store.root import consolidate, now
 from sweetgrad.store.schema import Variable
 
-__all__ = ["ACCURACY_VARIABLES", "load_table", "recover_accuracy", "replace_table", "selectors", "source_entry"]
+__all__ = [
+    "ACCURACY_VARIABLES",
+    "columns",
+    "load_table",
+    "recover_accuracy",
+    "replace_table",
+    "selectors",
+    "source_entry",
+]
 
 _TABLE = (
     Variable(
@@ -59,12 +67,17 @@ def load_table(root: zarr.Group, location: Location, space: str) -> xr.Dataset |
 
 def selectors(table: xr.Dataset) -> Iterator[str]:
     """What `sweetgrad.store.open_accuracy` understands: ``dataset/split/epochs`` of all accuracies that there are."""
+    return ("/".join(map(str, key)) for key in columns(table))
+
+
+def columns(table: xr.Dataset) -> Iterator[tuple[str, str, int]]:
+    """(data set, split, epochs) of all accuracies that there are, epochs ascending."""
     present = table["accuracy"].notnull().any("arch")
-    for dataset in table["dataset"].values:
-        for split in table["split"].values:
-            for epochs in table["epochs"].values:
+    for dataset in table["dataset"].values.tolist():
+        for split in table["split"].values.tolist():
+            for epochs in table["epochs"].values.tolist():
                 if present.sel(dataset=dataset, split=split, epochs=epochs):
-                    yield f"{dataset}/{split}/{epochs}"
+                    yield dataset, split, epochs
 
 
 def source_entry(source: str, table: pd.DataFrame) -> dict[str, Any]:

@@ -11,7 +11,15 @@ from zarr.core.sync import sync
 from sweetgrad.store.access import Location, child_groups
 from sweetgrad.store.errors import NotAStoreError
 
-__all__ = ["archs_of_space", "estimator_groups", "find_group", "has_rows", "profile_group", "profile_names"]
+__all__ = [
+    "archs_by_profile",
+    "archs_of_space",
+    "estimator_groups",
+    "find_group",
+    "has_rows",
+    "profile_group",
+    "profile_names",
+]
 
 
 def profile_group(root: zarr.Group, name: str, location: Location) -> zarr.Group:
@@ -33,12 +41,17 @@ def profile_names(group: zarr.Group) -> Iterator[str]:
         yield from profile_names(child)
 
 
-def archs_of_space(root: zarr.Group, space: str) -> list[str]:
-    """Architectures of all profiles of a space, those of the largest profile first."""
+def archs_by_profile(root: zarr.Group, space: str) -> dict[str, list[str]]:
+    """Architectures of each profile of a space, in the order of its rows."""
     group = root.get(space)
     names = profile_names(group) if isinstance(group, zarr.Group) else ()
-    archs = [np.asarray(root[f"{name}/arch"][:]).tolist() for name in names]  # type: ignore[index]
-    return list(dict.fromkeys(arch for profile in sorted(archs, key=len, reverse=True) for arch in profile))
+    return {name: np.asarray(root[f"{name}/arch"][:]).tolist() for name in names}  # type: ignore[index]
+
+
+def archs_of_space(root: zarr.Group, space: str) -> list[str]:
+    """Architectures of all profiles of a space, those of the largest profile first."""
+    profiles = sorted(archs_by_profile(root, space).values(), key=len, reverse=True)
+    return list(dict.fromkeys(arch for profile in profiles for arch in profile))
 
 
 def estimator_groups(group: zarr.Group) -> list[tuple[str, zarr.Group]]:

@@ -1,28 +1,31 @@
 """Accuracies of trained networks: imported from a file, stored beside the profiles of their search space."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 import xarray as xr
+import zarr
 
 from sweetgrad.store._accuracy_merge import merge_tables, to_arrays
 from sweetgrad.store._accuracy_table import (
     ACCURACY_VARIABLES,
+    columns,
     load_table,
     recover_accuracy,
     replace_table,
     selectors,
     source_entry,
 )
-from sweetgrad.store._groups import archs_of_space
+from sweetgrad.store._groups import archs_by_profile, archs_of_space
 from sweetgrad.store.access import Location, child_groups, command_line, is_zip, open_root, with_options
 from sweetgrad.store.benchmarks import tidy
 from sweetgrad.store.claims import exclusively
 from sweetgrad.store.errors import NotAStoreError
 from sweetgrad.store.root import create_root, refuse_file
+from sweetgrad.store.spaces import Grammar, grammar_of, is_published_order, registered_spaces, unknown_name
 
 __all__ = [
     "ACCURACY_VARIABLES",
@@ -32,6 +35,8 @@ __all__ = [
     "open_accuracies",
     "open_accuracy",
 ]
+
+_SHOWN = 200
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,10 @@ class ImportReport:
         What `open_accuracy` now understands, e.g. ``cifar10/test/200``.
     changed
         Whether anything was written.
+    index_order
+        What the indices of the table were read as positions in; empty for a table with architecture strings.
+    checked
+        Whether anything says which strings are architectures of the space: a profile in the store, or its grammar.
     """
 
     matched: int
@@ -68,6 +77,8 @@ class ImportReport:
     num_archs: int
     selectors: tuple[str, ...]
     changed: bool
+    index_order: str
+    checked: bool
 
     def __str__(self) -> str:
         """Sentences for a person."""
@@ -81,11 +92,23 @@ class ImportReport:
             lines.insert(
                 1, f"not in the search space: {', '.join(self.unmatched_examples)}{', …' if self.unmatched > 5 else ''}"
             )
+        if self.index_order:
+            lines.append(f"index was read as the position in {self.index_order}")
+        if not self.checked:
+            lines.append(
+                "architecture strings were not checked: the store has no profile of the space, and its package no canonical_arch"
+            )
         return "\n".join(lines)
 
 
 def import_accuracy(
-    location: Location, *, space: str, table: pd.DataFrame, arch: Sequence[str] | None = None, source: str
+    location: Location,
+    *,
+    space: str,
+    table: pd.DataFrame,
+    arch: Sequence[str] | None = None,
+    source: str,
+    grammar: Grammar | None = None,
 ) -> ImportReport:
     """Add a table of accuracies to a store. Importing the same table again changes nothing.
 
@@ -97,14 +120,18 @@ def import_accuracy(
     location
         Local path or writable URL; the store is made if it is not there.
     space
-        Search space, e.g. ``nas-bench-201``.
+        Search space, e.g. ``nas-bench-201``: one that is registered, that the store holds, or whose architectures ``arch`` lists.
     table
         As from `read_accuracy_file`. Its attribute ``settings``, if it has one, is kept: how the accuracies were made.
     arch
-        Architecture strings of the space in index order, for a store that has no profile of the space yet; None: those of the
-        table. Profiles in the store take precedence.
+        Architecture strings of the space in index order: what ``index`` refers to. None: the order of a profile in the store, if
+        its runs recorded one that is published, and not one that sweetgrad made up. Where the store has no profile of the space,
+        they are its architectures; otherwise those of the profiles are.
     source
         Name of the table, kept in the attributes with its SHA-256.
+    grammar
+        For a space that does not come with the package: gives the canonical string of an architecture, and raises ``ValueError``
+        for a string that is none.
 
     Returns
     -------
@@ -113,43 +140,67 @@ def import_accuracy(
     Raises
     ------
     ValueError
-        If columns are missing, values are no accuracies in %, no row matches, or ``index`` is used and nothing orders the space.
+        If the space is unknown, columns are missing, values are no accuracies in %, no row matches, or ``index`` is used and
+        nothing says what it refers to.
     StoreError
         If a key has one value here and another in the table or the store: two versions of a benchmark would be mixed.
     """
     table = tidy(table, where=source)
     refuse_file(location)
+    if arch is None:
+        require_space(location, space)
     with exclusively(location):
-        return _import(location, space, table, arch, source)
+        return _import(location, space, table, arch, source, grammar_of(space) or grammar)
+
+
+def require_space(location: Location, space: str) -> None:
+    """Raise ``ValueError`` for a search space that is neither registered nor in the store, with the nearest names."""
+    known = registered_spaces()
+    if space in known:
+        return
+    try:
+        held = [name for name, _ in child_groups(open_root(location))]
+    except NotAStoreError:
+        held = []
+    if space not in held:
+        raise unknown_name("search space", space, known, held=held)
 
 
 def _import(
-    location: Location, space: str, table: pd.DataFrame, arch: Sequence[str] | None, source: str
+    location: Location,
+    space: str,
+    table: pd.DataFrame,
+    arch: Sequence[str] | None,
+    source: str,
+    grammar: Grammar | None,
 ) -> ImportReport:
     root = create_root(location)
     recover_accuracy(location, space)
     stored = load_table(root, location, space)
     order = archs_of_space(root, space) or list(arch or ())
-    table, unplaced = _with_arch(table, order, source)
-    axis = list(dict.fromkeys([*(order or table["arch"]), *(stored["arch"].values.tolist() if stored else ())]))
+    index_order, unplaced = "", list[str]()
+    if "index" in table.columns:
+        listed, index_order = (list(arch), "the list that was given") if arch else _published(root, space, source)
+        table, unplaced = _with_arch(table, listed)
+    held = stored["arch"].values.tolist() if stored else []
+    table, malformed = _with_canonical_arch(table, {*order, *held}, grammar)
+    new = () if order else (name for name in table["arch"] if name not in malformed)
+    axis = list(dict.fromkeys([*order, *held, *new]))
     table, empty = table[table["accuracy"].notna()], int(table["accuracy"].isna().sum())
     known = table["arch"].isin(axis)
     unmatched = [*unplaced, *table["arch"][~known]]
     table, num_matched = table[known], int(known.sum())
     if not num_matched:
-        raise ValueError(
-            f"{source}: no row matches an architecture of {space}, which has e.g. {', '.join(axis[:2])}; "
-            f"the table has e.g. {', '.join(dict.fromkeys(unmatched[:2])) or 'no accuracy at all'}"
-        )
-    new = to_arrays(table, axis, source)
-    merged, added, unchanged, changed = merge_tables(stored, new, axis, space=space, source=source)
+        raise ValueError(_no_match(source, space, order, unmatched, malformed))
+    arrays = to_arrays(table, axis, source)
+    merged, added, unchanged, changed = merge_tables(stored, arrays, axis, space=space, source=source)
     if changed:
         sources = [*(stored.attrs["sources"] if stored else []), source_entry(source, table)]
         replace_table(root, location, space, merged.assign_attrs(sources=sources))
     return ImportReport(
         matched=num_matched,
         unmatched=len(unmatched),
-        unmatched_examples=tuple(dict.fromkeys(unmatched))[:5],
+        unmatched_examples=tuple(name[:_SHOWN] for name in dict.fromkeys(unmatched))[:5],
         empty=empty,
         duplicated=num_matched - added - unchanged,
         added=added,
@@ -157,6 +208,8 @@ def _import(
         num_archs=len(axis),
         selectors=tuple(selectors(merged)),
         changed=changed,
+        index_order=index_order,
+        checked=bool(order) or grammar is not None,
     )
 
 
@@ -221,14 +274,25 @@ def open_accuracy(
         If the store has no accuracies of the space.
     """
     table = open_accuracies(location, space, storage_options=storage_options)
-    there = list(selectors(table))
-    longest = {name.rpartition("/")[0]: name for name in there}  # epochs ascend, so the last one stays
-    full = longest.get(selector, selector)
-    if full not in there:
-        near = difflib.get_close_matches(selector, there, n=len(there), cutoff=0.0) if selector else there
+    there = list(columns(table))
+    exact = [key for key in there if _selector(*key) == selector]
+    longest = {key[:2]: key for key in there if _selector(*key[:2]) == selector}  # epochs ascend, so the last one stays
+    found = [*exact, *longest.values()]
+    if not found:
+        names = [_selector(*key) for key in there]
+        near = difflib.get_close_matches(selector, names, n=len(names), cutoff=0.0) if selector else names
         raise ValueError(f"no accuracies {selector!r} of {space}; there are {', '.join(near)}")
-    dataset, split, epochs = full.rsplit("/", 2)
-    return table["accuracy"].sel(dataset=dataset, split=split, epochs=int(epochs))
+    if len(found) > 1:  # only in stores of versions that took such names
+        raise ValueError(
+            f"{selector!r} of {space} may be {' or '.join(map(str, found))} as (dataset, split, epochs): choose from "
+            "open_accuracies(), which has them apart, or import one under another name"
+        )
+    dataset, split, epochs = found[0]
+    return table["accuracy"].sel(dataset=dataset, split=split, epochs=epochs)
+
+
+def _selector(*key: object) -> str:
+    return "/".join(map(str, key))
 
 
 def list_archs(location: Location, space: str, *, storage_options: dict[str, Any] | None = None) -> list[str]:
@@ -245,15 +309,65 @@ def list_archs(location: Location, space: str, *, storage_options: dict[str, Any
     return list(dict.fromkeys([*archs_of_space(root, space), *(stored["arch"].values.tolist() if stored else ())]))
 
 
-def _with_arch(table: pd.DataFrame, order: list[str], source: str) -> tuple[pd.DataFrame, list[str]]:
-    """Replace ``index`` by ``arch``; also returns the indices that no architecture has, as text."""
-    if "arch" in table.columns:
-        return table, []
-    if not order:
+def _published(root: zarr.Group, space: str, source: str) -> tuple[list[str], str]:
+    """The list that an index of a table refers to, and what it is: the order of a profile, if it is a published one.
+
+    A profile that was made without its benchmark's list has an order that no table knows of.
+    """
+    instead = (
+        "name the list that they refer to (--space-file FILE, arch= in Python), or give a table with a column arch"
+    )
+    profiles = archs_by_profile(root, space)
+    if not profiles:
+        raise ValueError(f"{source} names architectures by index, but nothing says which is which: {instead}")
+    recorded = {name: _recorded_orders(root[name].attrs.get("runs")) for name in profiles}
+    published = [name for name in profiles if is_published_order(recorded[name])]
+    if not published:
+        name = max(profiles, key=lambda name: len(profiles[name]))
+        order = ", ".join(dict.fromkeys(filter(None, recorded[name]))) or "of unknown origin"
         raise ValueError(
-            f"{source} names architectures by index, but nothing says which is which: profile the space first, pass arch=, or "
-            "give a table with a column arch"
+            f"{source} names architectures by index, but the order of the profile {name} is {order}, and no table refers to "
+            f"that: {instead}"
         )
-    inside = table["index"] < len(order)
-    placed = table[inside].assign(arch=lambda rows: [order[i] for i in rows["index"]])
+    longest = max(published, key=lambda name: len(profiles[name]))
+    for name in published:
+        if profiles[name] != profiles[longest][: len(profiles[name])]:
+            raise ValueError(
+                f"{source} names architectures by index, but the profiles {name} and {longest} have different orders: {instead}"
+            )
+    order = next(order for order in recorded[longest] if is_published_order([order]))
+    return profiles[longest], f"{order} (profile {longest})"
+
+
+def _recorded_orders(runs: object) -> list[str]:
+    """What the runs of a profile say of the order of its architectures; older ones say nothing."""
+    return [str(run.get("arch_order", "")) for run in runs if isinstance(run, dict)] if isinstance(runs, list) else []
+
+
+def _with_arch(table: pd.DataFrame, listed: list[str]) -> tuple[pd.DataFrame, list[str]]:
+    """Replace ``index`` by ``arch``; also returns the indices that no architecture has, as text."""
+    inside = table["index"] < len(listed)
+    placed = table[inside].assign(arch=lambda rows: [listed[i] for i in rows["index"]])
     return placed, [f"index {i}" for i in table["index"][~inside]]
+
+
+def _with_canonical_arch(
+    table: pd.DataFrame, known: Container[str], grammar: Grammar | None
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Give every architecture its one string; also returns the strings that are none of the space, and why."""
+    canonical: dict[str, str] = {}
+    malformed: dict[str, str] = {}
+    for name in table["arch"].unique() if grammar is not None else ():
+        try:
+            canonical[name] = name if name in known or grammar is None else grammar(name)
+        except ValueError as error:
+            malformed[name] = str(error)
+    return table.assign(arch=table["arch"].map(lambda name: canonical.get(name, name)).astype(object)), malformed
+
+
+def _no_match(source: str, space: str, order: list[str], unmatched: list[str], malformed: dict[str, str]) -> str:
+    shown = ", ".join(dict.fromkeys(name[:_SHOWN] for name in unmatched[:2])) or "no accuracy at all"
+    why = f"which has e.g. {', '.join(order[:2])}; the table has e.g. {shown}"
+    if not order and malformed:
+        why = f"the first is {next(iter(malformed.values()))}"
+    return f"{source}: no row matches an architecture of {space}: {why}"

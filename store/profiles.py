@@ -13,6 +13,7 @@ from sweetgrad.store._arrays import create_group
 from sweetgrad.store._digest import profile_digest
 from sweetgrad.store._groups import find_group, has_rows, profile_group, profile_names
 from sweetgrad.store._growth import grow, longest, named_archs
+from sweetgrad.store._runs import facts_that_differ
 from sweetgrad.store.access import (
     Location,
     check_profile,
@@ -239,10 +240,19 @@ def stored_archs(location: Location, name: str, *, storage_options: dict[str, An
         return []
 
 
-def record_run(location: Location, name: str, facts: Mapping[str, Any]) -> None:
-    """Append JSON-ready facts about a run that is about to write to a profile to its attribute ``runs``, with the time."""
+def record_run(location: Location, name: str, facts: Mapping[str, Any]) -> tuple[str, ...]:
+    """Append JSON-ready facts about a run that is about to write to a profile to its attribute ``runs``, with the time.
+
+    Returns
+    -------
+    Facts that may move the last bit of a gradient and that an earlier run had otherwise (the version of torch, the CPU
+    capability), each as a sentence: rows of the two are not comparable to the last count.
+    """
     with editing(location) as root:
-        append_run(profile_group(root, name, location), facts)
+        group = profile_group(root, name, location)
+        before: list[dict[str, Any]] = list(group.attrs["runs"])  # type: ignore[arg-type]
+        append_run(group, facts)
+    return facts_that_differ(before, facts)
 
 
 def finalise_profile(location: Location, name: str) -> None:

@@ -20,9 +20,8 @@ _END = r"\s'\"<>`|"
 # User and password of a URL. Where a colon begins no port, a password follows, even one with the `/`, `?` or `#` that a URL
 # cannot have in this place; otherwise everything up to the last @ before the path.
 _USER_INFO = re.compile(rf"(://)(?:[^{_END}/?#@:\[]*:(?!\d*(?:[/?#{_END}]|$))[^{_END}]*@|[^{_END}/?#]*@)")
-# A query or fragment: all of it, since no list of the names of secrets is complete. Punctuation of the sentence stays, and so
-# does a tag of rich, which closes with `[/`.
-_QUERY = re.compile(rf"(://[^{_END}?#]*[?#])(?:[^{_END}\[]|\[(?!/))+?(?=[.,;:)\]}}]*(?:[{_END}]|\[/|$))")
+# A query or fragment: all of it, since no list of the names of secrets is complete. Punctuation of the sentence stays.
+_QUERY = re.compile(rf"(://[^{_END}?#]*[?#])[^{_END}]+?(?=[.,;:)\]}}]*(?:[{_END}]|$))")
 # The same without the start of the URL, and headers.
 _PAIR = re.compile(
     r"\b(X-(?:Amz|Goog)-(?:Signature|Credential|Security-Token)|AWSAccessKeyId|Signature|sig|(?:access_|auth_|sas_)?token|"

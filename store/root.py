@@ -14,6 +14,7 @@ from zarr.errors import ZarrUserWarning
 from sweetgrad.store.access import (
     Location,
     ignore_leftovers,
+    is_litter,
     is_remote,
     local_path,
     open_root,
@@ -82,8 +83,8 @@ def create_root(location: Location) -> zarr.Group:
 
 
 def _is_passing(path: Path) -> bool:
-    """Whether it is our own claim, or what a crash during the very first write leaves."""
-    return path.suffix in (".claim", ".partial")
+    """Whether it is our own claim, what a crash during the very first write leaves, or what a desktop does."""
+    return path.suffix in (".claim", ".partial") or is_litter(path.name)
 
 
 @contextmanager

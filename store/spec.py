@@ -10,6 +10,10 @@ from sweetgrad.store.errors import SpecMismatchError
 __all__ = ["ProfileSpec"]
 
 
+_LATER: dict[str, object] = {"space_options": {}, "space_version": 1}
+"""Fields that the first specs did not have, and what their absence stands for."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ProfileSpec:
     """Settings of one profile, complete enough to repeat it.
@@ -30,6 +34,8 @@ class ProfileSpec:
         Initialisation, loss, precision, memory format, and the set of bin edges.
     space_options
         Parameters of the search space, such as channels and cells; empty for a space that has none.
+    space_version
+        Version of the search space's networks, which a space raises when the numbers of an architecture change.
     device, threads
         Type of device that computed the gradients (``cpu`` or ``cuda``), and CPU threads of one network: both move last bits.
     """
@@ -52,6 +58,7 @@ class ProfileSpec:
     device: str = "cpu"
     threads: int = 1
     space_options: Mapping[str, Any] = field(default_factory=dict)
+    space_version: int = 1
 
     @property
     def profile_name(self) -> str:
@@ -63,23 +70,36 @@ class ProfileSpec:
     def to_attrs(self) -> dict[str, Any]:
         """JSON-ready form for the attributes of a profile."""
         attrs = {**asdict(self), "input_shape": list(self.input_shape)}
-        # Where there are none, the attributes are those that older versions wrote and can read.
-        return attrs if self.space_options else {k: v for k, v in attrs.items() if k != "space_options"}
+        # Fields that came later are left out where they say nothing: older versions wrote, and can read, the others.
+        return {key: value for key, value in attrs.items() if key not in _LATER or value != _LATER[key]}
 
     @classmethod
     def from_attrs(cls, attrs: dict[str, Any]) -> Self:
         """Inverse of `to_attrs`; unknown keys are an error, so that a newer spec is never half understood."""
         return cls(**{**attrs, "input_shape": tuple(attrs["input_shape"])})
 
+    def differences(self, other: Self) -> dict[str, tuple[str, str]]:
+        """Fields in which two specs differ, each with its value here and there, as JSON."""
+        mine, theirs = asdict(self), asdict(other)
+        return {
+            f.name: (json.dumps(mine[f.name]), json.dumps(theirs[f.name]))
+            for f in fields(self)
+            if mine[f.name] != theirs[f.name]
+        }
+
     def require_equal(self, other: Self, *, where: str) -> None:
         """Raise `SpecMismatchError` that names every field in which ``other`` (found in the store) differs from this spec."""
-        mine, theirs = asdict(self), asdict(other)
-        differing = [f.name for f in fields(self) if mine[f.name] != theirs[f.name]]
+        differing = self.differences(other)
         if differing:
-            lines = "\n".join(
-                f"  {name}: stored {json.dumps(theirs[name])}, asked {json.dumps(mine[name])}" for name in differing
-            )
-            raise SpecMismatchError(
-                f"{where} was measured with other settings:\n{lines}\n"
-                "Ask for the stored settings to continue that profile, or write to another store."
-            )
+            lines = "\n".join(f"  {name}: stored {theirs}, asked {mine}" for name, (mine, theirs) in differing.items())
+            raise SpecMismatchError(f"{where} was measured with other settings:\n{lines}\n{_advice(differing)}")
+
+
+def _advice(differing: Mapping[str, object]) -> str:
+    if "space_version" in differing:
+        return (
+            "The networks of this space have changed between versions of sweetgrad (or of the package that has the space), and "
+            "counts of the two must not be mixed: write to another store, or continue with the version that made the profile "
+            "(`sweetgrad info` shows it)."
+        )
+    return "Ask for the stored settings to continue that profile, or write to another store."

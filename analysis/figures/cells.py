@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweetgrad.analysis.figures.style import CYCLE, FAINT, INK, literal, new_figure, save
 from sweetgrad.store import Genotype, parse_genotype
-from sweetgrad.store.benchmarks.genotypes import CellEdges
+from sweetgrad.store.spaces.genotypes import CellEdges
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,6 +9,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from sweetgrad.analysis.figures.style import CYCLE, INK, literal
+from sweetgrad.analysis.figures.ticks import share_label
 from sweetgrad.analysis.intervals import SMALLEST_GRADIENT, Interval
 
 if TYPE_CHECKING:
@@ -89,5 +90,5 @@ def draw_density(axes: "Axes", density: xr.Dataset, groups: Sequence[str]) -> No
     if seen.size:
         axes.set_xlim(edges[seen[0]], edges[seen[-1] + 1])
     axes.set_ylim(bottom=0)
-    axes.yaxis.set_major_formatter("{x:.0%}")
+    axes.yaxis.set_major_formatter(share_label)
     axes.legend(frameon=False, fontsize=8.5, labelcolor=INK)

@@ -10,13 +10,13 @@ import xarray as xr
 from sweetgrad.analysis.counts import Kind
 from sweetgrad.analysis.cuts import interval_coords
 from sweetgrad.analysis.figures.style import CYCLE, FAINT, INK, WIDTH, finish, new_figure
+from sweetgrad.analysis.figures.ticks import few_ticks, share_label
 from sweetgrad.analysis.intervals import Intervals, as_intervals
 from sweetgrad.analysis.scores import DEPTH_LAYERS, proportion
 from sweetgrad.analysis.sweetness import sweetness
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from matplotlib.ticker import Locator
 
 __all__ = ["plot_depth", "proportion_by_depth"]
 
@@ -110,18 +110,22 @@ def plot_depth(depth: xr.Dataset, *, path: str | Path | None = None) -> "Figure"
         told = f"\nsweetness {float(each['sweetness']):+.2f}" if "sweetness" in depth else ""
         axes.set_title(f"{each['interval'].item()}{told}", loc="left", color=INK, fontsize=9)
         axes.set_ylim(bottom=0)
-        axes.yaxis.set_major_formatter("{x:.0%}")
-        axes.yaxis.set_major_locator(_few_ticks())
-        axes.xaxis.set_major_locator(_few_ticks(integer=True))
+        axes.yaxis.set_major_formatter(share_label)
+        axes.yaxis.set_major_locator(few_ticks())
+        axes.xaxis.set_major_locator(few_ticks(integer=True))
         axes.grid(axis="y", color=FAINT, alpha=0.25, linewidth=0.6)
     for axes in grid[num:]:
         axes.set_visible(False)
+    figure.suptitle(_population(depth), x=0.01, ha="left", color=INK, fontsize=9)
     figure.supxlabel("layer, from input to output", color=INK, fontsize=10)
     figure.supylabel("share of the layer's weights", color=INK, fontsize=10)
     return finish(figure, *grid, path=path)
 
 
-def _few_ticks(*, integer: bool = False) -> "Locator":
-    from matplotlib.ticker import MaxNLocator
-
-    return MaxNLocator(nbins=4, integer=integer)
+def _population(depth: xr.Dataset) -> str:
+    """What the curves and the sweetness are of: not of the few architectures that choose an interval."""
+    quantile = depth["quantile"].values
+    spread = quantile[::-1] - quantile
+    bands = " and ".join(f"{share:.3g}%" for share in sorted(100 * spread[spread > 1e-9]))
+    parts = ["sweetness"] * ("sweetness" in depth) + ["median"] + [f"middle {bands}"] * bool(bands)
+    return f"Of all {int(depth['num_archs'].max()):,} architectures measured: {', '.join(parts)}"

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from sweetgrad.analysis.figures.style import FAINT, INK, WIDTH, finish, new_figure, power_ticks
+from sweetgrad.analysis.figures.style import INK, WIDTH, finish, new_figure, quiet_bar
+from sweetgrad.analysis.figures.ticks import power_ticks
 from sweetgrad.analysis.intervals import Interval, as_threshold, format_threshold
 
 if TYPE_CHECKING:
@@ -33,13 +34,11 @@ def plot_heatmap(heatmap: xr.DataArray, *, chosen: Interval | None = None, path:
     values = heatmap.transpose("lower", "upper").values
     image = axes.imshow(values, cmap="RdBu_r", vmin=-1, vmax=1, origin="lower", aspect="equal")
     if np.isfinite(values).any():
-        row, column = np.unravel_index(np.nanargmax(values), values.shape)
+        row, column = (int(place) for place in np.unravel_index(np.nanargmax(values), values.shape))
         lower, upper = (
             format_threshold(as_threshold(float(heatmap[dim][i]))) for dim, i in (("lower", row), ("upper", column))
         )
-        axes.plot(
-            column, row, marker="s", markersize=7, markerfacecolor="none", markeredgecolor="white", markeredgewidth=1.6
-        )
+        _ring(axes, column, row)
         axes.text(
             0.04,
             0.94,
@@ -59,11 +58,22 @@ def plot_heatmap(heatmap: xr.DataArray, *, chosen: Interval | None = None, path:
     axes.set_xlabel("upper threshold $t_2$")
     axes.set_ylabel("lower threshold $t_1$")
     axes.set_title("Rank correlation of the score with accuracy", loc="left", color=INK, fontsize=11, pad=10)
-    bar = figure.colorbar(image, ax=axes, shrink=0.85, label=str(heatmap.attrs.get("method", "correlation")))
-    bar.outline.set_visible(False)
-    bar.ax.tick_params(labelsize=9, labelcolor=INK, color=FAINT)
-    bar.ax.yaxis.label.set_color(INK)
+    quiet_bar(figure.colorbar(image, ax=axes, shrink=0.85), str(heatmap.attrs.get("method", "correlation")))
     return finish(figure, axes, path=path)
+
+
+def _ring(axes: "Axes", column: int, row: int) -> None:
+    """A square in two tones, one of which shows on any colour of the map."""
+    for colour, width in ((INK, 3.6), ("white", 1.6)):
+        axes.plot(
+            column,
+            row,
+            marker="s",
+            markersize=7,
+            markerfacecolor="none",
+            markeredgecolor=colour,
+            markeredgewidth=width,
+        )
 
 
 def _mark(axes: "Axes", heatmap: xr.DataArray, chosen: Interval) -> None:

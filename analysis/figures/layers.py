@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from sweetgrad.analysis.figures.style import FAINT, INK, OTHER, WINNER, finish, literal, new_figure, power_ticks
+from sweetgrad.analysis.figures.style import INK, OTHER, WINNER, finish, literal, new_figure, quiet_bar
+from sweetgrad.analysis.figures.ticks import power_ticks, share_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,7 +37,7 @@ def plot_layers(layers: xr.Dataset, *, path: str | Path | None = None) -> "Figur
     shares = layers["proportion"].values
     above.bar(range(num), shares, color=np.where(deep, WINNER, OTHER), width=0.82)
     above.set_ylim(0, max(1.12 * float(shares.max(initial=0)), 0.01))
-    above.yaxis.set_major_formatter(_percent)
+    above.yaxis.set_major_formatter(share_label)
     above.set_ylabel("share in the interval")
     _draw_distribution(figure, below, layers)
     names = [_shortened(str(name)) for name in layers["layer"].values]
@@ -72,10 +73,7 @@ def _draw_distribution(figure: "Figure", axes: "Axes", layers: xr.Dataset) -> No
     low, high = (filled[0], filled[-1]) if filled.size else (0, len(edges) - 2)
     axes.set_ylim(max(min(low - 1, heights[0]) - 0.5, -0.5), min(max(high + 1, heights[1]) + 0.5, len(edges) - 1.5))
     axes.set_ylabel(r"gradient magnitude $|\partial J/\partial\theta|$")
-    bar = figure.colorbar(image, ax=axes, shrink=0.9, label="share of the layer", format=_percent, pad=0.01)
-    bar.outline.set_visible(False)
-    bar.ax.yaxis.label.set_color(INK)
-    bar.ax.tick_params(color=FAINT, labelcolor=INK)
+    quiet_bar(figure.colorbar(image, ax=axes, shrink=0.9, format=share_label, pad=0.01), "share of the layer")
 
 
 def _height(threshold: float, edges: np.ndarray) -> float:
@@ -84,10 +82,6 @@ def _height(threshold: float, edges: np.ndarray) -> float:
     known = np.log10(np.maximum(edges, edges[1] / 10))
     asked = np.log10(np.clip(threshold, edges[1] / 10, edges[-1]))
     return float(np.interp(asked, known, np.arange(len(edges)))) - 0.5
-
-
-def _percent(share: float, _: object = None) -> str:
-    return f"{100 * share:.3g} %"
 
 
 def _shortened(name: str) -> str:

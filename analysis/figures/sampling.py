@@ -9,8 +9,9 @@ import xarray as xr
 
 from sweetgrad.analysis.correlation import correlation_by_interval
 from sweetgrad.analysis.figures.style import CYCLE, INK, OTHER, WIDTH, WINNER, finish, new_figure
+from sweetgrad.analysis.figures.ticks import share_label
 from sweetgrad.analysis.intervals import IntervalGrid, Intervals
-from sweetgrad.analysis.sweetness import sweetness_by_arch, ties_kept
+from sweetgrad.analysis.sweetness import sweetest, sweetness_by_arch
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,9 +68,9 @@ def choice_by_num_archs(
     chosen = np.empty((len(kept), draws), dtype=np.int64)
     first = np.empty(len(kept), dtype=np.int64)
     for row, size in enumerate(kept):
-        first[row] = _sweetest(values[:size])
+        first[row] = sweetest(values[:size].mean(axis=0))
         for draw in range(draws):
-            chosen[row, draw] = _sweetest(values[random.choice(len(values), size, replace=False)])
+            chosen[row, draw] = sweetest(values[random.choice(len(values), size, replace=False)].mean(axis=0))
     num_intervals = by_arch.sizes["interval"]
     share = np.array([np.bincount(row, minlength=num_intervals) / draws for row in chosen])
     labels = by_arch["interval"].values
@@ -148,11 +149,6 @@ def _stack(axes: "Axes", choice: xr.Dataset, place: np.ndarray) -> None:
     if (bottom < 1 - 1e-9).any():
         axes.bar(place, 1 - bottom, bottom=bottom, width=0.8, color=OTHER, label="others")
     axes.set_ylim(0, 1)
-    axes.yaxis.set_major_formatter("{x:.0%}")
+    axes.yaxis.set_major_formatter(share_label)
     axes.set_ylabel(f"share of {choice.attrs['draws']} draws")
     axes.legend(frameon=False, fontsize=8.5, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0), labelcolor=INK)
-
-
-def _sweetest(by_arch: np.ndarray) -> int:
-    """Which interval some architectures choose, as in `best_interval`; shape (arch, interval)."""
-    return int(np.argmax(ties_kept(by_arch.mean(axis=0))))

@@ -8,12 +8,12 @@ import pandas as pd
 import xarray as xr
 
 from sweetgrad.analysis.correlation import rank_correlation
-from sweetgrad.analysis.figures.style import INK, RUNNER_UP, WIDTH, finish, literal, new_figure
+from sweetgrad.analysis.figures.style import DENSITY, INK, RUNNER_UP, WIDTH, finish, literal, new_figure, quiet_bar
+from sweetgrad.analysis.figures.ticks import count_label, count_locator, share_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.ticker import Formatter
 
 __all__ = ["plot_scatter", "score_and_accuracy"]
 
@@ -73,15 +73,15 @@ def plot_scatter(
     path
         As in `plot_sweetness`.
     """
-    figure = new_figure(WIDTH, 2.9)
+    figure = new_figure(WIDTH, 2.9 if points.sizes["arch"] <= _FEW else 3.6)
     left, right = figure.subplots(1, 2)
-    _points_or_density(left, points["score"].values, points["accuracy"].values)
-    _points_or_density(right, points["score_rank"].values, points["accuracy_rank"].values)
+    _points_or_density(figure, left, points["score"].values, points["accuracy"].values)
+    _points_or_density(figure, right, points["score_rank"].values, points["accuracy_rank"].values)
     left.set_xlabel(literal(names[0]))
     left.set_ylabel(f"{literal(names[1])} (%)")
-    left.xaxis.set_major_formatter(_thousands())
+    left.xaxis.set_major_formatter(count_label)
     for axis in (right.xaxis, right.yaxis):
-        axis.set_major_formatter("{x:.0%}")
+        axis.set_major_formatter(share_label)
         axis.set_ticks([0, 0.25, 0.5, 0.75, 1])
     right.set_xlabel("rank of the score")
     right.set_ylabel("rank of the accuracy")
@@ -93,19 +93,16 @@ def plot_scatter(
     return finish(figure, left, right, path=path)
 
 
-def _thousands() -> "Formatter":
-    from matplotlib.ticker import EngFormatter
-
-    return EngFormatter(sep="")
-
-
-def _points_or_density(axes: "Axes", x: np.ndarray, y: np.ndarray) -> None:
+def _points_or_density(figure: "Figure", axes: "Axes", x: np.ndarray, y: np.ndarray) -> None:
     if len(x) <= _FEW:
         axes.scatter(x, y, s=11, color=RUNNER_UP, alpha=0.55, linewidth=0)
         return
-    from matplotlib import colormaps
-    from matplotlib.colors import ListedColormap
+    from matplotlib.colors import ListedColormap, LogNorm
 
-    # The logarithm, and no colour that is nearly white, keep single architectures visible beside the crowd.
-    blues = ListedColormap(colormaps["Blues"](np.linspace(0.28, 1, 256)))
-    axes.hexbin(x, y, gridsize=38, bins="log", cmap=blues, mincnt=1, linewidths=0.2)
+    hexagons = axes.hexbin(x, y, gridsize=38, cmap=ListedColormap(DENSITY), mincnt=1, linewidths=0.2)
+    most = max(2.0, float(np.asarray(hexagons.get_array()).max()))
+    # The logarithm keeps single architectures visible beside the crowd.
+    hexagons.set_norm(LogNorm(1, most))
+    bar = figure.colorbar(hexagons, ax=axes, location="bottom", aspect=30, pad=0.03, format=count_label)
+    bar.set_ticks(count_locator(most))
+    quiet_bar(bar, "architectures")

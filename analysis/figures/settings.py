@@ -17,8 +17,8 @@ from sweetgrad.analysis.figures.style import (
     finish,
     literal,
     new_figure,
-    power_ticks,
 )
+from sweetgrad.analysis.figures.ticks import power_ticks
 from sweetgrad.analysis.intervals import IntervalGrid, Intervals
 from sweetgrad.analysis.scores import score
 from sweetgrad.analysis.sweetness import best_interval

@@ -1,4 +1,4 @@
-"""How every picture looks (palette, size, ticks at powers of ten) and how it is saved."""
+"""How every picture looks (palette, size) and how it is saved."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sweetgrad.analysis.intervals import as_threshold, format_threshold
+from sweetgrad.analysis.figures.ticks import plain_labels
 from sweetgrad.store.packages import how_to_install
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colorbar import Colorbar
     from matplotlib.figure import Figure
 
 __all__ = [
     "CYCLE",
+    "DENSITY",
     "FAINT",
     "INK",
     "OTHER",
@@ -25,7 +27,7 @@ __all__ = [
     "finish",
     "literal",
     "new_figure",
-    "power_ticks",
+    "quiet_bar",
     "save",
 ]
 
@@ -33,6 +35,9 @@ __all__ = [
 WINNER, RUNNER_UP, OTHER, INK, FAINT = "#D55E00", "#0072B2", "#C9CED6", "#2B2F36", "#8A909A"
 CYCLE = (WINNER, RUNNER_UP, "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Colours for series that are equals; line styles or markers differ, too, for print without colour."""
+
+DENSITY = ("#bdd7ec", "#a0cbe2", "#7cb7da", "#5ba3d0", "#3e8ec4", "#2676b8", "#135fa7", "#08488e", "#08306b")
+"""From one to many in a place; none is nearly white. A report in dark mode has a scale of its own for them."""
 
 WIDTH = 5.4
 """Inches: wide enough for a column of a page, narrow enough that print stays readable on a phone."""
@@ -58,9 +63,17 @@ def finish(figure: "Figure", *axes: "Axes", path: str | Path | None) -> "Figure"
         each.tick_params(color=FAINT, labelcolor=INK, labelsize=9)
         each.xaxis.label.set_color(INK)
         each.yaxis.label.set_color(INK)
+        plain_labels(each)
     if path is not None:
         save(figure, path)
     return figure
+
+
+def quiet_bar(bar: "Colorbar", label: str) -> None:
+    """Give a colour bar its label and the look of the axes."""
+    bar.set_label(label, color=INK)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(which="both", labelsize=9, labelcolor=INK, color=FAINT)
 
 
 def save(figure: "Figure", target: Any, *, format: str | None = None) -> None:  # noqa: A002  (matplotlib's name)
@@ -91,19 +104,3 @@ def literal(text: object) -> str:
     'cost in \\$'
     """
     return str(text).replace("$", r"\$")
-
-
-def power_ticks(thresholds: NDArray[np.float64]) -> tuple[NDArray[Any], list[str]]:
-    """Positions and labels of zero and the powers of ten among ascending thresholds."""
-    with np.errstate(divide="ignore"):
-        exponent = np.log10(thresholds)
-    is_power = np.isclose(exponent, np.round(exponent)) | (thresholds == 0)
-    positions = np.flatnonzero(is_power) if is_power.sum() > 2 else np.arange(len(thresholds))
-    return positions, [_power_label(thresholds[i]) for i in positions]
-
-
-def _power_label(threshold: float) -> str:
-    exponent = np.log10(threshold) if threshold > 0 else 0.5
-    if threshold > 0 and np.isclose(exponent, round(exponent)) and not 0.05 < threshold < 50:
-        return f"$10^{{{round(exponent)}}}$"
-    return format_threshold(as_threshold(float(threshold)))

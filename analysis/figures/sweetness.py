@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import xarray as xr
 
-from sweetgrad.analysis.figures.style import INK, OTHER, RUNNER_UP, WIDTH, WINNER, finish, new_figure, power_ticks
+from sweetgrad.analysis.figures.style import INK, OTHER, RUNNER_UP, WIDTH, WINNER, finish, new_figure
+from sweetgrad.analysis.figures.ticks import power_ticks
 from sweetgrad.analysis.sweetness import BestInterval
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def plot_sweetness(best: BestInterval, *, path: str | Path | None = None) -> "Fi
     axes.set_ylabel("sweetness")
     axes.set_xlabel(r"lower edge of the interval of $|\partial J/\partial\theta|$ at initialisation")
     axes.set_title(
-        f"Sweetness of every interval ({best.num_archs} architectures)",
+        f"Sweetness of every interval (first {best.num_archs} architectures)",
         loc="left",
         color=INK,
         fontsize=11,

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from sweetgrad.analysis.counts import interval_counts
 from sweetgrad.analysis.intervals import Interval, IntervalGrid, sliding_windows
-from sweetgrad.analysis.sweetness import sweetness_by_arch, ties_kept
+from sweetgrad.analysis.ranks import spearman_by_column
+from sweetgrad.analysis.sweetness import sweetest, sweetness_by_arch
 
 __all__ = [
     "GRIDS",
@@ -21,8 +22,6 @@ __all__ = [
     "judge",
     "mean_sweetness",
     "read_candidates",
-    "spearman",
-    "sweetest",
 ]
 
 PAPER = "split 2"
@@ -145,12 +144,13 @@ def judge(
             for source, each in sources.items()
         }
         for row, each in enumerate(choosers.values()):
-            chosen[row, replicate] = sweetest(means[id(each.sweetness), each.num_archs], columns_of(each.grid))
+            of_grid = columns_of(each.grid)
+            chosen[row, replicate] = of_grid[sweetest(means[id(each.sweetness), each.num_archs][:, of_grid])]
         if known:
             others = random.choice(order[half:], read.sizes["arch"] - half)
             others = others[~np.isnan(accuracy[others])]
             columns, position = np.unique(chosen[:, replicate], return_inverse=True)
-            found = spearman(score[np.ix_(others, columns)], accuracy[others])
+            found = spearman_by_column(score[np.ix_(others, columns)], accuracy[others])
             correlation[:, replicate] = found[position.reshape(chosen[:, replicate].shape)]
     flat = chosen.reshape(len(choosers), -1)
     share = np.array([np.bincount(row, minlength=read.sizes["interval"]) for row in flat]) / flat.shape[1]
@@ -167,23 +167,6 @@ def judge(
 def mean_sweetness(sweetness: NDArray[np.float64], subsets: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Outer mean of Eq. 3 for many subsets at once; shapes (arch, interval) and (subset, arch) to (subset, interval)."""
     return np.asarray(subsets.astype(np.float64) @ sweetness / subsets.sum(axis=1, keepdims=True))
-
-
-def sweetest(mean: NDArray[np.float64], columns: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Column with the largest mean in every row, among some columns, in whose order ties are broken (Algorithm 1)."""
-    return np.asarray(columns[np.argmax(ties_kept(mean[:, columns]), axis=1)])
-
-
-def spearman(scores: NDArray[np.float64], accuracy: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Spearman's correlation of every column with one vector; shape (n, k) and (n,) to (k,), 0 for a constant column."""
-    from scipy.stats import rankdata  # half a second to import
-
-    ranks = rankdata(scores, axis=0)
-    ranks -= ranks.mean(axis=0)
-    of_accuracy = rankdata(accuracy)
-    of_accuracy -= of_accuracy.mean()
-    scale = np.sqrt((ranks**2).sum(axis=0) * (of_accuracy**2).sum())
-    return np.asarray(np.divide(of_accuracy @ ranks, scale, out=np.zeros(ranks.shape[1]), where=scale > 0))
 
 
 @cache

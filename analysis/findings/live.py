@@ -2,15 +2,14 @@
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from sweetgrad.analysis.baselines import params_live, params_weights
-from sweetgrad.analysis.findings.choosing import spearman
 from sweetgrad.analysis.intervals import Intervals
+from sweetgrad.analysis.ranks import spearman_by_column, spearman_within
 from sweetgrad.analysis.rows import measured_rows
 from sweetgrad.analysis.scores import score
 
-__all__ = ["gain_of_live", "spearman_within"]
+__all__ = ["gain_of_live"]
 
 _SMALLEST_GROUP = 10
 """Fewer architectures with the same live parameters rank by chance."""
@@ -53,10 +52,10 @@ def gain_of_live(
     picks = [np.arange(len(trained)), *(random.randint(0, len(trained), len(trained)) for _ in range(bootstrap))]
     found = []
     for pick in picks:
-        whole, among = spearman(columns[pick], trained[pick]), pick[all_live[pick]]
+        whole, among = spearman_by_column(columns[pick], trained[pick]), pick[all_live[pick]]
         inside = pick[grouped[pick]]
         within = spearman_within(columns[inside, 2], trained[inside], columns[inside, 1])
-        alive = spearman(columns[among][:, [0, 2]], trained[among]) if len(among) > 1 else np.full(2, np.nan)
+        alive = spearman_by_column(columns[among][:, [0, 2]], trained[among]) if len(among) > 1 else np.full(2, np.nan)
         found.append([*whole, (whole[1] - whole[0]) / (whole[2] - whole[0]), within, *alive])
     names = ("params", "params_live", "sweet", "share", "within", "params_all_live", "sweet_all_live")
     return xr.Dataset(
@@ -68,31 +67,3 @@ def gain_of_live(
             "num_all_live": int(all_live.sum()),
         },
     )
-
-
-def spearman_within(x: NDArray[np.float64], y: NDArray[np.float64], group: NDArray[np.float64]) -> float:
-    """Mean Spearman's correlation within groups, weighted by their size; groups in which one side is constant are left out.
-
-    Examples
-    --------
-    >>> spearman_within(np.array([1, 2, 3, 9, 8]), np.array([4, 5, 6, 1, 2]), np.array([0, 0, 0, 1, 1]))
-    0.2
-    """
-    code, size = np.unique(group, return_inverse=True, return_counts=True)[1:]
-    a, b = (_centred_ranks_within(each, code, size) for each in (x, y))
-    product, aa, bb = (np.bincount(code, each, len(size)) for each in (a * b, a * a, b * b))
-    kept = (aa > 0) & (bb > 0)
-    if not kept.any():
-        return float("nan")
-    return float(np.average(product[kept] / np.sqrt(aa[kept] * bb[kept]), weights=size[kept]))
-
-
-def _centred_ranks_within(
-    x: NDArray[np.float64], code: NDArray[np.int64], size: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Rank of every value in its group, less the mean rank of the group; ties get the mean of their places."""
-    from scipy.stats import rankdata  # half a second to import
-
-    # Ranks of the pairs (group, value): a group's ranks follow those of the groups before it.
-    ranks = rankdata(code * float(len(x) + 1) + rankdata(x))
-    return np.asarray(ranks - (np.bincount(code, ranks, len(size)) / size)[code])

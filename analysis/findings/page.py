@@ -10,7 +10,7 @@ from sweetgrad.analysis.findings.live import gain_of_live
 from sweetgrad.analysis.findings.prose import INTRODUCTION, LIVE, RULES
 from sweetgrad.analysis.findings.reading import Found, default_profiles, read_profiles
 from sweetgrad.analysis.findings.stability import choices_table, stability_section
-from sweetgrad.analysis.findings.tables import Verdict, gain_cell, mean_cell, overall, verdict
+from sweetgrad.analysis.findings.tables import Verdict, estimate_cell, gain_cell, mean_cell, overall, verdict
 from sweetgrad.analysis.intervals import Interval
 from sweetgrad.analysis.markdown import file_names, markdown_table
 from sweetgrad.analysis.sweetness import best_interval
@@ -170,11 +170,11 @@ def _live(profiles: Sequence[Found], grids: Iterable[str]) -> Iterator[str]:
                 grid,
                 str(interval),
                 f"{gain.attrs['num_archs']:,}",
-                *(mean_cell(gain[name]) for name in ("params", "params_live", "sweet")),
-                mean_cell(gain["share"]) if _has_gain(gain) else "",
-                mean_cell(gain["within"]),
+                *(estimate_cell(gain[name]) for name in ("params", "params_live", "sweet")),
+                estimate_cell(gain["share"]) if _has_gain(gain) else "",
+                estimate_cell(gain["within"]),
                 f"{gain.attrs['num_groups']:,} / {gain.attrs['num_grouped']:,}",
-                *(mean_cell(gain[name]) for name in ("params_all_live", "sweet_all_live")),
+                *(estimate_cell(gain[name]) for name in ("params_all_live", "sweet_all_live")),
                 f"{gain.attrs['num_all_live']:,}",
             ]
             for each, grid, interval, gain in gains
@@ -191,7 +191,7 @@ def _gain(each: Found, grid: str) -> tuple[Interval, xr.Dataset]:
 
 
 def _has_gain(gain: xr.Dataset) -> bool:
-    return verdict(gain["sweet"] - gain["params"]) == "better"
+    return verdict((gain["sweet"] - gain["params"])[1:]) == "better"
 
 
 def _live_verdict(gain: xr.Dataset) -> str:
@@ -207,4 +207,4 @@ def _live_verdict(gain: xr.Dataset) -> str:
         "worse": "ranks the wrong way round.",
         "open": "shows no ranking of its own.",
     }
-    return f"{share} Among equally many live weights Sweet Gradient {beyond[verdict(gain['within'])]}"
+    return f"{share} Among equally many live weights Sweet Gradient {beyond[verdict(gain['within'][1:])]}"

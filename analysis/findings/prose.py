@@ -14,8 +14,8 @@ $ sweetgrad findings {names} --out findings.md
 **How it was judged.** {replicates} times the architectures of a profile fall at random into two halves. {draws} random
 subsets of {num_archs} architectures from the first half choose an interval each, by sweetness and without any accuracy;
 Spearman's correlation of the score in it with accuracy is then measured on a bootstrap resample of the second half. Brackets
-hold the middle 95 % of the {replicates} means. All rules see the same halves and subsets, so a difference between rules is one
-of pairs; it is **bold** where zero lies outside its brackets.
+hold the middle 95 % of the {replicates} means, and their mean stands before them. All rules see the same halves and subsets, so
+a difference between rules is one of pairs; it is **bold** where zero lies outside its brackets.
 
 **What this cannot tell.** The brackets hold the chance of architectures, not that of the batch: where a data set has one profile,
 it is that of one batch. Data sets of one search space share their architectures, and their accuracies resemble each other, so
@@ -50,5 +50,5 @@ needs no interval. Sweet Gradient is counted in the interval that the first {num
 all others. *Share* is the part of its gain over Parameters that live parameters have by themselves, empty where there
 is none. *Within* is Spearman's correlation among architectures with equally many live weights (groups of at least 10,
 weighted by their size), where live parameters say nothing; it is lower than the others by nature, for within a group
-architectures differ less. The last two correlations are of architectures without any dead weight. Brackets: bootstrap
-over architectures."""
+architectures differ less. The last two correlations are of architectures without any dead weight. Every number is that of all
+these architectures; brackets hold 95 % of the resamples of a bootstrap over them."""

@@ -5,11 +5,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 import xarray as xr
 
-from sweetgrad.analysis.findings.choosing import GRIDS, PAPER, Chooser, candidates, columns_of, judge, spearman
+from sweetgrad.analysis.findings.choosing import GRIDS, PAPER, Chooser, candidates, columns_of, judge
 from sweetgrad.analysis.findings.prose import AGREEMENT, STABILITY
 from sweetgrad.analysis.findings.reading import Found, default_profiles, on_shared, varying
 from sweetgrad.analysis.findings.tables import mean_cell
 from sweetgrad.analysis.markdown import markdown_table
+from sweetgrad.analysis.ranks import spearman_by_column
 from sweetgrad.analysis.sweetness import best_interval
 
 __all__ = ["agreement", "choices_table", "stability_section"]
@@ -37,7 +38,7 @@ def _choices(each: Found, judged: xr.Dataset, grid: str) -> list[str]:
         return [*row, "", "", ""]
     known = each.read["accuracy"].notnull().values
     columns = columns_of(grid)
-    ranked = spearman(each.read["score"].values[known][:, columns], each.read["accuracy"].values[known])
+    ranked = spearman_by_column(each.read["score"].values[known][:, columns], each.read["accuracy"].values[known])
     best = int(ranked.argmax())
     return [
         *row,

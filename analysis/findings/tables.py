@@ -8,7 +8,7 @@ import xarray as xr
 
 from sweetgrad.analysis.markdown import with_interval
 
-__all__ = ["Verdict", "gain_cell", "interval_of", "mean_cell", "overall", "verdict"]
+__all__ = ["Verdict", "estimate_cell", "gain_cell", "interval_of", "mean_cell", "overall", "verdict"]
 
 Verdict: TypeAlias = Literal["better", "worse", "open"]
 
@@ -53,6 +53,18 @@ def gain_cell(gain: xr.DataArray) -> str:
     mean, low, high = interval_of(gain)
     text = f"{mean:+.3f} ({low:+.3f} to {high:+.3f})"
     return text if verdict(gain) == "open" else f"**{text}**"
+
+
+def estimate_cell(values: xr.DataArray) -> str:
+    """An estimate, which is the first of the values, and the interval of the resamples, which are the others; empty for NaN.
+
+    Examples
+    --------
+    >>> estimate_cell(xr.DataArray([0.3, 0.1, 0.2]))
+    '0.300 (0.103 to 0.198)'
+    """
+    _, low, high = interval_of(values[1:])
+    return with_interval(float(values[0]), low, high)
 
 
 def mean_cell(values: xr.DataArray) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from io import StringIO
 
 from sweetgrad.analysis.figures import FIGURES, Source, figure
-from sweetgrad.analysis.figures.style import INK, OTHER, RUNNER_UP, save
+from sweetgrad.analysis.figures.style import DENSITY, INK, OTHER, RUNNER_UP, save
 from sweetgrad.store import StoreError
 
 __all__ = ["Picture", "picture"]
@@ -17,6 +17,7 @@ _THEMED = {
     OTHER.lower(): "var(--bar)",
     "#000000": "var(--ink)",
     "#ffffff": "var(--paper)",
+    **{colour: f"var(--density-{level})" for level, colour in enumerate(DENSITY)},
 }
 """Colours of pictures that the page has two of, for light and for dark."""
 

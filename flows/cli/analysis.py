@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 import typer
 import xarray as xr
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from sweetgrad.analysis import (
     BestInterval,
@@ -81,15 +81,18 @@ def intervals(
     best = best_interval(data, grid, num_archs=num_archs, bootstrap=bootstrap)
     described = f"split {split}" if sliding is None else f"sliding windows of ratio {sliding}"
     console = Terminal()
-    console.print(f"[bold]{escape(name)}[/], {best.num_archs} architectures, {described}")
+    console.print(Text.assemble((name, "bold"), f", {best.num_archs} architectures, {described}"))
     console.print(_sweetness_table(best))
     tell_if_estimated(grid, console)
     console.print(
-        f"Best interval [bold]{escape(str(best.interval))}[/]: sweetness {best.sweetness:.3f}, best in {best.confidence:.0%} of "
-        "resamples."
+        Text.assemble(
+            "Best interval ",
+            (str(best.interval), "bold"),
+            f": sweetness {best.sweetness:.3f}, best in {best.confidence:.0%} of resamples.",
+        )
     )
     console.print(
-        f"Runner-up {escape(str(best.runner_up))}: sweetness {best.runner_up_sweetness:.3f}, best in "
+        f"Runner-up {best.runner_up}: sweetness {best.runner_up_sweetness:.3f}, best in "
         f"{best.runner_up_confidence:.0%}."
     )
     if plot is not None:
@@ -144,10 +147,10 @@ def correlate(
         for label, values in scores.items()
     }
     num_archs = max(result.num_archs for result in results.values())
-    console.print(f"[bold]{escape(name)}[/] against {escape(space)} {escape(accuracy)}, {num_archs:,} architectures")
+    console.print(Text.assemble((name, "bold"), f" against {space} {accuracy}, {num_archs:,} architectures"))
     table = plain_table("score", method, "95 % interval")
     for label, result in results.items():
-        table.add_row(escape(label), f"{result.correlation:.3f}", f"{result.low:.3f} to {result.high:.3f}")
+        table.add_row(label, f"{result.correlation:.3f}", f"{result.low:.3f} to {result.high:.3f}")
     console.print(table)
     if estimators or plot is not None:
         published = TABLE_1.get(space, {}).get(accuracy.partition("/")[0], {})
@@ -178,7 +181,7 @@ def _show_estimators(compared: xr.Dataset, trainings: Mapping[str, Mapping[str, 
     console.print(_comparison_table(compared))
     for name, training in trainings.items():
         console.print(
-            f"{escape(name)} is not training-free: {training['method']}, trained for {training['train_seconds']:,.0f} s "
+            f"{name} is not training-free: {training['method']}, trained for {training['train_seconds']:,.0f} s "
             f"on {training['num_train']:,} images; its s/arch is scoring alone."
         )
 
@@ -209,7 +212,7 @@ def _sweetness_table(best: BestInterval) -> Table:
         best.table["interval"].values, best.table["sweetness"].values, best.table["share"].values, strict=True
     ):
         style = {str(best.interval): "bold green", str(best.runner_up): "cyan"}.get(str(label), "")
-        table.add_row(escape(str(label)), f"{value:+.3f}", _bar(value), f"{share:.0%}" if share else "", style=style)
+        table.add_row(str(label), f"{value:+.3f}", _bar(value), f"{share:.0%}" if share else "", style=style)
     return table
 
 
@@ -224,7 +227,7 @@ def _comparison_table(compared: xr.Dataset) -> Table:
             "" if math.isnan(values[key]) else f"{values[key]:.3f}" for key in ("published", "seconds")
         )
         table.add_row(
-            *(escape(each["estimator"].item()), f"{values['spearman']:.3f}", intervals[0], published),
+            *(each["estimator"].item(), f"{values['spearman']:.3f}", intervals[0], published),
             *(f"{values['kendall']:.3f}", intervals[1], seconds, f"{values['num_archs']:,.0f}"),
         )
     return table
@@ -233,7 +236,7 @@ def _comparison_table(compared: xr.Dataset) -> Table:
 def _correlation_table(by_interval: xr.DataArray, method: str) -> Table:
     table = plain_table("interval", method)
     for label, value in zip(by_interval["interval"].values, by_interval.values, strict=True):
-        table.add_row(escape(str(label)), f"{value:.3f}")
+        table.add_row(str(label), f"{value:.3f}")
     return table
 
 

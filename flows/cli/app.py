@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
+from rich.text import Text
 
 from sweetgrad.flows.cli.analysis import correlate, intervals
 from sweetgrad.flows.cli.estimate import estimate
@@ -93,7 +93,7 @@ def main() -> None:
         if "SWEETGRAD_DEBUG" in os.environ:
             raise
         text = _text(error) if isinstance(error, _EXPECTED) else _unexpected(error)
-        Terminal(stderr=True, soft_wrap=True).print(f"[bold red]error:[/] {escape(text)}")
+        Terminal(stderr=True, soft_wrap=True).print(Text.assemble(("error:", "bold red"), f" {text}"))
         sys.exit(1)
 
 

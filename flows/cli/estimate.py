@@ -3,7 +3,7 @@
 from typing import Annotated
 
 import typer
-from rich.markup import escape
+from rich.text import Text
 
 from sweetgrad.flows.cli.common import correlate_command, locate, only_profile, split_names
 from sweetgrad.flows.cli.options import (
@@ -80,6 +80,8 @@ def estimate(
         console.print(f"All {summary.num_asked} architectures have these scores already.")
     failed = f" For {summary.num_failed} an estimator failed; the store holds why." if summary.num_failed else ""
     console.print(
-        f"Scores of [bold]{escape(summary.name)}[/] in {escape(store)}.{failed} "
-        f"Next: [bold]{escape(correlate_command(location, summary.name))}[/]"
+        Text.assemble(
+            *("Scores of ", (summary.name, "bold"), f" in {store}.{failed} Next: "),
+            (correlate_command(location, summary.name), "bold"),
+        )
     )

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 import typer
 from rich.console import Console
-from rich.markup import escape
 
 from sweetgrad.analysis import IntervalGrid
 from sweetgrad.analysis.figures import plot_cells
@@ -116,7 +115,7 @@ def evolve(
     _show(found, predictor, console)
     for path in plot or ():
         plot_cells(found.arch, path=path)
-        console.print(f"Picture in {escape(str(path))}", soft_wrap=True)
+        console.print(f"Picture in {path}", soft_wrap=True)
     if found.num_left:
         console.print(f"{found.num_left} cycles are left. Run the same command to continue.")
         raise typer.Exit(130)
@@ -127,7 +126,7 @@ def _show(found: "Evolution", predictor: OnnxSurrogate | None, console: Console)
     console.print(
         f"{found.history.sizes['cycle']} cycles, {again} to an architecture that the search had seen. "
         f"{found.num_networks} networks with the random ones, {found.num_run} of them run now: "
-        f"{found.network_seconds:.0f} s in networks, {found.seconds:.0f} s by the clock. Score in {escape(str(found.interval))}."
+        f"{found.network_seconds:.0f} s in networks, {found.seconds:.0f} s by the clock. Score in {found.interval}."
     )
     tell_if_estimated(found.interval, console)
     names = found.random["arch"].values.tolist()
@@ -145,4 +144,4 @@ def _show(found: "Evolution", predictor: OnnxSurrogate | None, console: Console)
         cells = [format(float(each), digits) for each in (value, *np.quantile(others, (0, 0.5, 1)))]
         table.add_row(name, *cells, f"{(others < value).sum()} of {len(others)}")
     console.print(table)
-    console.print(escape(found.arch), soft_wrap=True)
+    console.print(found.arch, soft_wrap=True)

@@ -5,8 +5,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from sweetgrad.analysis.figures import FIGURES, open_source
 from sweetgrad.analysis.figures import figure as draw
@@ -26,7 +24,7 @@ from sweetgrad.flows.cli.options import (
 )
 from sweetgrad.flows.cli.paths import written_as
 from sweetgrad.flows.cli.tables import plain_table
-from sweetgrad.flows.cli.terminal import Terminal
+from sweetgrad.flows.cli.terminal import Terminal, progress
 from sweetgrad.store import Location, NotAStoreError, list_profiles, open_accuracy
 
 __all__ = ["figure", "report"]
@@ -78,7 +76,7 @@ def figure(
     )
     path = out or Path(f"{name}.png")
     draw(name, source, path=path)
-    console.print(f"{escape(source.name)}: {FIGURES[name].title}. Picture in {escape(str(path))}", soft_wrap=True)
+    console.print(f"{source.name}: {FIGURES[name].title}. Picture in {path}", soft_wrap=True)
 
 
 def report(
@@ -101,9 +99,7 @@ def report(
     location = locate(store, storage_option)
     if accuracy is not None:
         _require_accuracy(location, accuracy, list_profiles(location) if chosen is None else chosen)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    errors = Terminal(stderr=True)
-    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
+    with progress() as bar:
         task = bar.add_task("reading", total=None)
         path = write_report(
             location,
@@ -112,10 +108,10 @@ def report(
             accuracy=accuracy,
             grid=IntervalGrid(max_, min_, split),
             bootstrap=bootstrap,
-            progress=lambda what, done, total: bar.update(task, description=escape(what), completed=done, total=total),
+            progress=lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
         )
     size = path.stat().st_size / 1e6
-    Terminal().print(f"Report in {escape(str(path))} ({size:.1f} MB)", soft_wrap=True)
+    Terminal().print(f"Report in {path} ({size:.1f} MB)", soft_wrap=True)
 
 
 def _require_accuracy(location: Location, accuracy: str, profiles: Sequence[str]) -> None:

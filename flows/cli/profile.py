@@ -3,7 +3,7 @@
 from typing import Annotated
 
 import typer
-from rich.markup import escape
+from rich.text import Text
 
 from sweetgrad.flows.cli.common import locate, read_options, split_names
 from sweetgrad.flows.cli.options import (
@@ -106,6 +106,8 @@ def profile(
         console.print(f"All {summary.num_asked} architectures are in the store already.")
     failed = f", {summary.num_failed} failed (see `{command_line('status', location)}`)" if summary.num_failed else ""
     console.print(
-        f"Profile [bold]{escape(summary.name)}[/] in {escape(store + failed)}. "
-        f"Next: [bold]{escape(command_line('intervals', location, summary.name))}[/]"
+        Text.assemble(
+            *("Profile ", (summary.name, "bold"), f" in {store}{failed}. Next: "),
+            (command_line("intervals", location, summary.name), "bold"),
+        )
     )

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from sweetgrad.flows.cli.common import chosen_names, locate
 from sweetgrad.flows.cli.options import StorageOption, StoreArgument
 from sweetgrad.flows.cli.tables import plain_table
-from sweetgrad.flows.cli.terminal import Terminal
+from sweetgrad.flows.cli.terminal import Terminal, progress
 from sweetgrad.store import Location, Release
 from sweetgrad.store import merge as merge_stores
 from sweetgrad.store import publish as publish_store
@@ -75,8 +74,8 @@ def merge(
     with _progress() as report:
         found = merge_stores([_locate(store, storage_option) for store in stores], dest, progress=report)
     console = Terminal(soft_wrap=True)
-    console.print(str(found), markup=False)
-    console.print(f"Written to {dest}. `{command_line('status', dest)}` says what is left to run.", markup=False)
+    console.print(str(found))
+    console.print(f"Written to {dest}. `{command_line('status', dest)}` says what is left to run.")
 
 
 def _locate(store: str, options: list[str] | None) -> Location:
@@ -86,28 +85,26 @@ def _locate(store: str, options: list[str] | None) -> Location:
 
 def _show(release: Release, dest: Path, *, named: bool) -> None:
     console = Terminal(soft_wrap=True)
-    console.print(f"[bold]Release {release.number}[/] of {escape(release.name)} in {escape(str(dest))}")
+    console.print(Text.assemble((f"Release {release.number}", "bold"), f" of {release.name} in {dest}"))
     table = plain_table("file", "size")
     for file in release.files:
-        table.add_row(escape(file.name), f"{file.num_bytes / 1e6:,.2f} MB")
+        table.add_row(file.name, f"{file.num_bytes / 1e6:,.2f} MB")
     console.print(table)
     if release.unchanged:
         console.print(f"Unchanged: all content has the digests of release {release.number - 1}.")
     for change in release.changes:
-        console.print(change, markup=False)
+        console.print(change)
     console.print("\nNext:")
-    console.print(f"  check it   cd {shlex.quote(str(dest))} && sha256sum --check --quiet SHA256SUMS", markup=False)
-    console.print(f"  load it    python {shlex.quote(str(dest / 'load.py'))}", markup=False)
+    console.print(f"  check it   cd {shlex.quote(str(dest))} && sha256sum --check --quiet SHA256SUMS")
+    console.print(f"  load it    python {shlex.quote(str(dest / 'load.py'))}")
     if not named:
-        console.print("  name the authors with --creator 'Family, Given', and publish again", markup=False)
+        console.print("  name the authors with --creator 'Family, Given', and publish again")
 
 
 @contextmanager
 def _progress() -> Iterator[Report]:
     """A bar that starts anew with each thing that is done."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Terminal(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with progress() as bar:
         task = bar.add_task("starting", total=None)
         stage = ""
 

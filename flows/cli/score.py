@@ -5,16 +5,15 @@ import math
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 import xarray as xr
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from sweetgrad.analysis import IntervalGrid, plot_layers
 from sweetgrad.analysis.layers import SWEET_INTERVAL
-from sweetgrad.analysis.sweetness import ties_kept
+from sweetgrad.analysis.sweetness import sweetest
 from sweetgrad.flows.cli.common import parse_interval
 from sweetgrad.flows.cli.options import MOST, DataDirOption, MaxOption, MinOption, SplitOption, picture
 from sweetgrad.flows.cli.tables import plain_table
@@ -60,6 +59,9 @@ def score(
     ] = False,
     batch_size: Annotated[int, typer.Option(max=MOST, help="Images in the batch.")] = 64,
     seed: Annotated[int, typer.Option(help="Seed of the batch and the initialisation.")] = 42,
+    threads: Annotated[
+        int, typer.Option(help="Threads of the pass, whatever OMP_NUM_THREADS is; their number moves last bits.")
+    ] = 1,
     interval: Annotated[
         str | None,
         typer.Option(
@@ -88,6 +90,7 @@ def score(
         num_classes=classes,
         batch_size=batch_size,
         seed=seed,
+        threads=threads,
     )
     if plot is not None:
         plot_layers(layers, path=plot)
@@ -114,11 +117,15 @@ def _print_head(console: Console, layers: xr.Dataset) -> None:
     told = layers.attrs
     channels, height, width = told["input_shape"]
     console.print(
-        f"[bold]{escape(told['arch'])}[/]: {layers['num_params'].sum().item():,} weights in {layers.sizes['layer']} layers; "
-        f"{told['batch_size']} {told['dataset']} images {channels}x{height}x{width}, loss {layers['loss'].item():.3f}"
+        Text.assemble(
+            (told["arch"], "bold"),
+            f": {layers['num_params'].sum().item():,} weights in {layers.sizes['layer']} layers; "
+            f"{told['batch_size']} {told['dataset']} images {channels}x{height}x{width}, loss {layers['loss'].item():.3f}",
+        )
     )
     estimated = ", estimated: a threshold is no edge of the bins" if told["estimated"] else ""
-    console.print(f"Score in {escape(told['interval'])}: [bold green]{layers['score'].item():,.0f}[/]{estimated}")
+    value = (f"{layers['score'].item():,.0f}", "bold green")
+    console.print(Text.assemble(f"Score in {told['interval']}: ", value, estimated))
 
 
 def _layer_table(layers: xr.Dataset) -> Table:
@@ -128,7 +135,7 @@ def _layer_table(layers: xr.Dataset) -> Table:
     for each in (layers.isel(layer=i) for i in range(layers.sizes["layer"])):
         values = {name: each[name].item() for name in ("num_params", "count", "proportion", "zero", "grad_abs_mean")}
         table.add_row(
-            escape(str(each["layer"].item())),
+            str(each["layer"].item()),
             *(f"{values['num_params']:,}", f"{values['count']:,.0f}", f"{values['proportion']:.1%}"),
             "█" * round(_BAR * values["proportion"] / largest),
             *(f"{values['zero']:.1%}" if values["zero"] else "", f"{values['grad_abs_mean']:.1e}"),
@@ -141,10 +148,10 @@ def _print_sweetness(console: Console, layers: xr.Dataset) -> None:
         console.print("Sweetness needs two layers to compare.")
         return
     by_interval = layers["grid_sweetness"].values
-    best = int(np.argmax(ties_kept(by_interval)))
+    best = int(sweetest(by_interval))
     console.print(
-        f"Sweetness of {escape(layers.attrs['interval'])}, how steadily its share grows with depth: "
-        f"{layers['sweetness'].item():+.2f}. Largest: {escape(str(layers['interval'].values[best]))} with "
+        f"Sweetness of {layers.attrs['interval']}, how steadily its share grows with depth: "
+        f"{layers['sweetness'].item():+.2f}. Largest: {layers['interval'].values[best]} with "
         f"{by_interval[best]:+.2f}, of this network alone; Algorithm 1 takes the mean over many."
     )
 

@@ -9,8 +9,8 @@ import numpy as np
 import typer
 import xarray as xr
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from sweetgrad.analysis import IntervalGrid
 from sweetgrad.analysis.reproduction import SEARCH
@@ -104,7 +104,7 @@ def search(
     )
     published = _published(spec["space"], spec["dataset"])
     console = Terminal()
-    console.print(f"[bold]{escape(name)}[/], {len(inputs.benchmark):,} architectures, {runs} runs, seed {seed}")
+    console.print(Text.assemble((name, "bold"), f", {len(inputs.benchmark):,} architectures, {runs} runs, seed {seed}"))
     if "sweetimator" in names:
         tell_if_estimated(given or grid, console)
     # Before the tables of the selection: what is wrong with a search is said at once.
@@ -126,7 +126,7 @@ def search(
         num_runs=runs,
         seed=seed,
     )
-    console.print(f"Selection among N architectures; optimal: the best {escape(dataset)} test accuracy among them.")
+    console.print(f"Selection among N architectures; optimal: the best {dataset} test accuracy among them.")
     if (most := max(_numbers(samples))) > len(inputs.benchmark) / 10:
         console.print(
             f"{most:,} draws see much of these {len(inputs.benchmark):,}: such rows are too good for the whole space."
@@ -170,7 +170,7 @@ def _show(found: xr.Dataset, console: Console, *, seconds: str) -> None:
         one = found.sel(algorithm=algorithm)
         cells = [text for split in found["split"].values for text in _cells(one.sel(dataset=datasets[0], split=split))]
         spent = [*(f"{float(one['num_trained']):.1f}" for _ in trained), f"{float(one['seconds']):,.0f}"]
-        table.add_row(escape(algorithm), *cells, *spent)
+        table.add_row(algorithm, *cells, *spent)
     console.print(table)
     if datasets[1:]:
         console.print(_others(found, datasets[1:]))
@@ -182,9 +182,7 @@ def _others(found: xr.Dataset, datasets: list[str]) -> Table:
     table.columns[0].no_wrap = True
     for algorithm in map(str, found["algorithm"].values):
         one = found.sel(algorithm=algorithm)
-        table.add_row(
-            escape(algorithm), *(_cells(one.sel(dataset=dataset, split=split))[0] for dataset, split in pairs)
-        )
+        table.add_row(algorithm, *(_cells(one.sel(dataset=dataset, split=split))[0] for dataset, split in pairs))
     return table
 
 

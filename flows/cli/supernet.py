@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
+from rich.text import Text
 
 from sweetgrad.flows.cli.common import correlate_command, locate, only_profile
 from sweetgrad.flows.cli.options import (
@@ -95,6 +95,8 @@ def supernet(
         f"{summary.train_seconds:.0f} s and ended with a loss of {summary.loss:.3f}."
     )
     console.print(
-        f"Scores [bold]{escape(summary.estimator)}[/] of [bold]{escape(summary.name)}[/] in {escape(store)}. "
-        f"Next: [bold]{escape(correlate_command(location, summary.name))}[/]"
+        Text.assemble(
+            *("Scores ", (summary.estimator, "bold"), " of ", (summary.name, "bold"), f" in {store}. Next: "),
+            (correlate_command(location, summary.name), "bold"),
+        )
     )

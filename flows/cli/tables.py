@@ -1,11 +1,10 @@
 """Tables of the program: whole in a file, folded on a narrow terminal, never cut."""
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
-from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Column, Table
-from rich.text import Text
 
 from sweetgrad.flows.cli.terminal import UNFOLDED
 
@@ -29,12 +28,12 @@ def plain_table(*columns: str) -> Table:
     table = _WholeTable(box=box.SIMPLE_HEAD, pad_edge=False)
     for number, column in enumerate(columns):
         if number:
-            table.add_column(escape(column), justify="right", no_wrap=True)
+            table.add_column(column, justify="right", no_wrap=True)
         else:
-            table.add_column(escape(column), overflow="fold")
+            table.add_column(column, overflow="fold")
     return table
 
 
 def _width(column: Column) -> int:
     texts = [str(column.header), *map(str, column.cells)]
-    return max(Text.from_markup(line).cell_len for text in texts for line in text.split("\n"))
+    return max(cell_len(line) for text in texts for line in text.split("\n"))

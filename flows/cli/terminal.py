@@ -7,11 +7,13 @@ from io import TextIOWrapper
 from typing import Any, TextIO
 
 from rich.console import Console, ConsoleOptions, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.segment import Segment
+from rich.text import Text
 
 from sweetgrad.store.redaction import redacted
 
-__all__ = ["UNFOLDED", "Terminal", "accept_any_encoding"]
+__all__ = ["UNFOLDED", "Terminal", "accept_any_encoding", "progress"]
 
 UNFOLDED = 10_000
 """Columns in which no line folds."""
@@ -39,21 +41,37 @@ def _in_plain(error: UnicodeError) -> tuple[str, int]:
     return "".join(_PLAIN.get(each, "?") for each in error.object[error.start : error.end]), error.end
 
 
+def _without_credentials(what: Any) -> Any:
+    if isinstance(what, Text):
+        plain = redacted(what.plain)
+        return what if plain == what.plain else Text(plain)
+    return redacted(what) if isinstance(what, str) else what
+
+
 class Terminal(Console):
-    """A `rich.console.Console` that shows control characters in what it prints instead of passing them on."""
+    """A `rich.console.Console` that shows what it prints as text: no markup, and control characters instead of obeying them.
+
+    What is to be bold is a `rich.text.Text`.
+    """
 
     def __init__(self, *, stderr: bool = False, soft_wrap: bool = False, **options: Any) -> None:
-        super().__init__(stderr=stderr, soft_wrap=soft_wrap, highlight=False, **options)
+        super().__init__(stderr=stderr, soft_wrap=soft_wrap, highlight=False, markup=False, **options)
         if not self.is_terminal and "COLUMNS" not in os.environ:
             self.width = UNFOLDED  # a file or another program, which want a command on one line and a row on one line
 
     def print(self, *objects: Any, **options: Any) -> None:
         """Print, without credentials; a line that is longer than the terminal is left to it, never cut."""
-        super().print(
-            *(redacted(each) if isinstance(each, str) else each for each in objects), **{"crop": False, **options}
-        )
+        super().print(*map(_without_credentials, objects), **{"crop": False, **options})
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Segments of a renderable; rich's own controls, of bars for example, are segments apart."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(segment.text.translate(_VISIBLE), segment.style)
+
+
+def progress() -> Progress:
+    """A bar on standard error, which goes away when it is done; nothing where that is no terminal."""
+    console = Terminal(stderr=True)
+    description = TextColumn("{task.description}", markup=False)
+    columns = (description, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
+from rich.text import Text
 
 from sweetgrad.flows.cli.common import locate, read_options
 from sweetgrad.flows.cli.options import (
@@ -129,14 +129,20 @@ def train(
         console.print(f"All {summary.num_asked} trainings are in the store already.")
     if summary.num_failed:
         console.print(
-            f"{summary.num_failed} of {summary.num_asked} have failed, the first with: {escape(summary.failure)} "
+            f"{summary.num_failed} of {summary.num_asked} have failed, the first with: {summary.failure} "
             "--retry-failed runs them again."
         )
     if not summary.num_archs:
         raise typer.Exit(1)
     console.print(
-        f"Accuracies [bold]{escape(summary.label)}/test[/] of {summary.num_archs} architectures in {escape(store)}. "
-        f"Next: [bold]{escape(_next(location, summary.space, dataset, f'{summary.label}/test'))}[/]"
+        Text.assemble(
+            *(
+                "Accuracies ",
+                (f"{summary.label}/test", "bold"),
+                f" of {summary.num_archs} architectures in {store}. Next: ",
+            ),
+            (_next(location, summary.space, dataset, f"{summary.label}/test"), "bold"),
+        )
     )
 
 
@@ -165,7 +171,7 @@ def _train_one(store: Location, arch: str, seeds: list[int], **settings: Any) ->
     if report is None:
         console.print("The last whole epoch is written. Run the same command to continue.")
         raise typer.Exit(130)
-    console.print(str(report), markup=False)
+    console.print(str(report))
 
 
 def _whole_numbers(text: str) -> list[int]:

@@ -52,8 +52,10 @@ def read_batch(
         found = f"{data.dtype} {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
         raise ValueError(f"{path}: 'data' must be uint8 of shape (N, {pixels}), got {found}")
     # Checked before NumPy makes an array of it: lists inside each other, each there twice, would have 2^64 elements.
-    if isinstance(y, list) and not all(isinstance(label, int | np.integer) for label in y):
-        raise ValueError(f"{path}: {labels!r} must be {len(data)} whole numbers, got a list with something else in it")
+    if isinstance(y, list | tuple) and not all(isinstance(label, int | np.integer) for label in y):
+        raise ValueError(
+            f"{path}: {labels!r} must be {len(data)} whole numbers, got a {type(y).__name__} with something else in it"
+        )
     y = np.asarray(y)
     if y.shape != data.shape[:1] or y.dtype.kind not in "iu":
         raise ValueError(f"{path}: {labels!r} must be {len(data)} whole numbers, got {y.dtype} {y.shape}")
@@ -66,7 +68,11 @@ def _entry(batch: Any, key: str, path: Path) -> Any:
     for candidate in (key, key.encode()):
         if isinstance(batch, dict) and candidate in batch:
             return batch[candidate]
-    found = f"a dict with {sorted(map(str, batch))}" if isinstance(batch, dict) else type(batch).__name__
+    found = (
+        f"a dict with {sorted(str(each)[:80] for each in list(batch)[:10])}"
+        if isinstance(batch, dict)
+        else type(batch).__name__
+    )
     raise ValueError(f"{path}: expected a pickled dict with {key!r}, got {found}")
 
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from sweetgrad.profiling.estimators._layers import convolution_backward, is_plain_layer
 from sweetgrad.profiling.estimators._patches import BatchNorm, keeping_buffers, patched_forward
-from sweetgrad.profiling.estimators.protocol import Probe, estimator, weights_of
+from sweetgrad.profiling.estimators.protocol import Probe, estimator, require_real, weights_of
 
 __all__ = ["grasp"]
 
@@ -32,6 +32,7 @@ def grasp(probe: Probe) -> float:
     Wang et al., "Picking Winning Tickets Before Training by Preserving Gradient Flow", ICLR 2020, with temperature 1 and the sign
     of Abdelfattah et al., ICLR 2021.
     """
+    require_real(probe.network.module, "grasp")
     with keeping_buffers(probe.network.module):
         try:
             found = _by_own_layers(probe)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sweetgrad.profiling.estimators._patches import forward_hooks
-from sweetgrad.profiling.estimators.protocol import EstimatorError, Probe, estimator, weights_of
+from sweetgrad.profiling.estimators.protocol import EstimatorError, Probe, estimator, require_real, weights_of
 from sweetgrad.profiling.spaces.protocol import Network
 
 __all__ = ["fisher", "grad_norm", "snip"]
@@ -19,7 +19,7 @@ def grad_norm(probe: Probe) -> float:
 
     Abdelfattah et al., "Zero-Cost Proxies for Lightweight NAS", ICLR 2021. A missing gradient counts as 0.
     """
-    return float(sum(w.grad.double().norm() for w in weights_of(probe.network.module) if w.grad is not None))
+    return float(sum(w.grad.abs().double().norm() for w in weights_of(probe.network.module) if w.grad is not None))
 
 
 def snip(probe: Probe) -> float:
@@ -61,6 +61,7 @@ def fisher(probe: Probe) -> float:
     with the outputs a of the layer: Theis et al., "Faster gaze prediction with dense networks and Fisher pruning", 2018;
     Turner et al., "BlockSwap", ICLR 2020; as in Abdelfattah et al., ICLR 2021.
     """
+    require_real(probe.network.module, "fisher")
     products: dict[int, tuple[nn.Module, Tensor]] = probe.seen
     if not any(True for _ in _conv_or_linear(probe.network.module)):
         raise EstimatorError("fisher: the network has no convolution and no linear layer")

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from sweetgrad.profiling.estimators._patches import keeping_buffers
 from sweetgrad.profiling.estimators.per_sample import UnsupportedLayerError, each_gradient
-from sweetgrad.profiling.estimators.protocol import EstimatorError, Probe, estimator, weights_of
+from sweetgrad.profiling.estimators.protocol import EstimatorError, Probe, estimator, require_real, weights_of
 
 __all__ = ["gradsign"]
 
@@ -20,6 +20,7 @@ def gradsign(probe: Probe) -> float:
     with weights in other layers than convolutions and linear layers is run image by image.
     """
     module = probe.network.module
+    require_real(module, "gradsign")
     if not any(True for _ in weights_of(module)):
         raise EstimatorError("gradsign: the network has no conv or linear weight")
     total = torch.zeros((), dtype=torch.float64, device=probe.x.device)

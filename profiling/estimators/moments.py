@@ -16,7 +16,7 @@ __all__ = ["moments"]
 def moments(probe: Probe) -> Detailed:
     """Sums of abs(g), g^2 and abs(w g) over the parameters of every layer, kind and bin, the bins those of the histogram.
 
-    Not a score, but what scores are made of, by `sweet_grad_norm` and `sweet_snip`, for any interval without running a network.
+    Not a score, but what scores are made of, by `sweet_snip` and its like, for any interval without running a network.
     In the place of the score stands the squared norm of the gradient of the weights. The sums are in double precision, rounded to
     single; in the bin of gradients that are not finite, they are not either.
     """
@@ -39,7 +39,7 @@ def _add(arrays: dict[str, NDArray[np.float64]], place: tuple[int, int], value: 
         terms = {
             "grad_abs_bin_sum": magnitude,
             "grad_sq_bin_sum": magnitude.astype(np.float64) ** 2,
-            "weight_grad_bin_sum": np.abs(_flat(value).astype(np.float64)) * magnitude,
+            "weight_grad_bin_sum": _flat(value.abs()).astype(np.float64) * magnitude,
         }
         for name, term in terms.items():
             arrays[name][place] += np.bincount(bins, weights=term, minlength=NUM_BINS)

@@ -11,7 +11,17 @@ from torch import Tensor, nn
 
 from sweetgrad.profiling.spaces.protocol import Network, kind_of
 
-__all__ = ["Detailed", "Estimator", "EstimatorError", "Need", "Probe", "Watch", "estimator", "weights_of"]
+__all__ = [
+    "Detailed",
+    "Estimator",
+    "EstimatorError",
+    "Need",
+    "Probe",
+    "Watch",
+    "estimator",
+    "require_real",
+    "weights_of",
+]
 
 Need = Literal["network", "graph", "gradients"]
 """When an estimator is called: see `estimator`."""
@@ -38,9 +48,10 @@ class Probe:
         The network in train mode, with the weights of its initialisation; after the shared pass every parameter has its gradient
         of the mean cross-entropy in ``.grad``, or None where nothing reached it. An estimator may run passes of its own, and
         change parameters, gradients, buffers and modes: they are put back behind it. It must take its hooks off again and replace
-        no module.
+        no module. The network runs on a copy of what it is given.
     x, y
-        The batch: images, shape (N, C, H, W), and labels, shape (N,), on the network's device.
+        The batch: images, shape (N, C, H, W), and labels, shape (N,), on the network's device. An estimator may change them: the
+        next one sees the batch again.
     build
         Builds the same network anew, with the same weights, nothing left out and in train mode, for an estimator that looks at
         operations which change no gradient, and which NAS-Bench-201's ``network`` skips.
@@ -115,6 +126,13 @@ def estimator(*, needs: Need = "gradients", watch: Watch | None = None) -> Calla
         return function
 
     return mark
+
+
+def require_real(module: nn.Module, name: str) -> None:
+    """Refuse complex parameters, for an estimator that is defined for real ones alone: torch would drop the imaginary part."""
+    for parameter, value in module.named_parameters():
+        if value.is_complex():
+            raise EstimatorError(f"{name}: it is defined for real parameters, and {parameter} is {value.dtype}")
 
 
 def weights_of(module: nn.Module) -> Iterator[nn.Parameter]:

@@ -72,8 +72,9 @@ def naswot(probe: Probe) -> float:
     .. math:: K = \sum_r x_r x_r^T + (1 - x_r) (1 - x_r)^T
 
     with :math:`x_r` (N, units) = 1 where the input of ReLU r is greater than 0, over every ReLU that the backward pass reaches:
-    Mellor et al., "Neural Architecture Search without Training", ICML 2021. A ReLU that the space's networks skip, since it
-    cannot change a gradient, counts as well; where the network cannot show it, one forward pass of the whole network is run.
+    Mellor et al., "Neural Architecture Search without Training", ICML 2021. (The code released with the
+    Sweet Gradient paper has no such kernel; its NASWOT is `jacob_cov`.) A ReLU that the space's networks skip, since it cannot
+    change a gradient, counts as well; where the network cannot show it, one forward pass of the whole network is run.
     """
     patterns, logits = probe.seen, probe.logits
     if patterns.called != set(relus_of(probe.network.module)):

@@ -75,7 +75,7 @@ def run_estimators(
     foreign = {name for name, each in left.items() if not _is_ours(each)}
     snapshot = _Snapshot(probe.network.module) if foreign and len(left) > 1 else None
     for name, each in left.items():
-        scores[name] = _score(each, replace(probe, seen=seen.get(name)), seed=seed)
+        scores[name] = _score(each, _given(each, replace(probe, seen=seen.get(name))), seed=seed)
         if snapshot is not None and name in foreign:
             snapshot.restore()
     return {name: scores[name] for name in estimators}
@@ -135,14 +135,20 @@ def _one_pass(probe: Probe, guests: Mapping[str, Estimator], scores: dict[str, S
         start = time.perf_counter()
         state = torch.get_rng_state()
         for name, each in on_graph.items():
-            scores[name] = _score(each, replace(probe, x=x, logits=logits, seen=seen.get(name)), seed=seed)
+            scores[name] = _score(
+                each, _given(each, replace(probe, x=x, logits=logits, seen=seen.get(name))), seed=seed
+            )
+            if x.requires_grad and not _is_ours(each):
+                x.detach().copy_(probe.x)
         torch.set_rng_state(state)
         seconds_of_guests = time.perf_counter() - start
 
     start = time.perf_counter()
     with ExitStack() as stack:
         seen = {name: stack.enter_context(watch(probe.network)) for name, watch in watches.items()}
-        logits, loss = forward_backward(probe.network, probe.x, probe.y, on_graph=with_graph if on_graph else None)
+        logits, loss = forward_backward(
+            probe.network.module, probe.x, probe.y, on_graph=with_graph if on_graph else None
+        )
     seconds = time.perf_counter() - start - seconds_of_guests - sum(map(_seconds_of, seen.values()))
     return _Pass(replace(probe, logits=logits), loss, seen, seconds)
 
@@ -171,6 +177,15 @@ def _failure(error: Exception, start: float) -> Score:
 def _seconds_of(seen: Any) -> float:
     """What looking on took, where it was timed."""
     return float(getattr(seen, "seconds", 0.0))
+
+
+def _given(function: Estimator, probe: Probe) -> Probe:
+    """What an estimator is given: one that is not ours gets images and labels of its own, which it may change."""
+    if _is_ours(function):
+        return probe
+    # The images that the graph begins with must stay these, and are put back.
+    x = probe.x if probe.x.requires_grad else probe.x.clone()
+    return replace(probe, x=x, y=probe.y.clone())
 
 
 def _need(function: Estimator) -> Need:

@@ -6,7 +6,7 @@ import torch
 from torch.func import functional_call
 
 from sweetgrad.profiling.estimators._patches import without_batch_norm
-from sweetgrad.profiling.estimators.protocol import EstimatorError, Probe, estimator
+from sweetgrad.profiling.estimators.protocol import EstimatorError, Probe, estimator, require_real
 from sweetgrad.profiling.spaces.protocol import kind_of
 
 __all__ = ["synflow"]
@@ -21,6 +21,7 @@ def synflow(probe: Probe) -> float:
     network is too large for single precision.
     """
     module = probe.network.module
+    require_real(module, "synflow")
     positive = {name: p.detach().double().abs().requires_grad_() for name, p in module.named_parameters()}
     buffers = {name: b.double() if b.is_floating_point() else b for name, b in module.named_buffers()}
     weights = [p for p in positive.values() if kind_of(p) == "weight"]

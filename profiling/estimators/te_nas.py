@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from sweetgrad.profiling.estimators._patches import forward_hooks, without_batch_norm
 from sweetgrad.profiling.estimators.per_sample import UnsupportedLayerError, each_gradient
-from sweetgrad.profiling.estimators.protocol import EstimatorError, Probe, estimator, weights_of
+from sweetgrad.profiling.estimators.protocol import EstimatorError, Probe, estimator, require_real, weights_of
 from sweetgrad.profiling.estimators.relu_patterns import relus_of
 
 __all__ = ["te_nas_condition", "te_nas_condition_nobn", "te_nas_regions", "te_nas_regions_nobn"]
@@ -30,6 +30,7 @@ def te_nas_condition(probe: Probe) -> float:
     of norms included. Through these statistics each image depends on all, so it takes a backward pass for every image.
     """
     _require_images(probe, "te_nas_condition")
+    require_real(probe.network.module, "te_nas_condition")
     named = probe.network.module.named_parameters()
     weights = [p for name, p in named if "weight" in name.rpartition(".")[2] and p.requires_grad]
     assert probe.logits is not None
@@ -41,6 +42,7 @@ def te_nas_condition_nobn(probe: Probe) -> float:
     """`te_nas_condition` with BatchNorm left out, as in the paper's table: then each image's gradient is its own."""
     _require_images(probe, "te_nas_condition_nobn")
     module = probe.network.module
+    require_real(module, "te_nas_condition_nobn")
     num = len(probe.x)
     gram = torch.zeros(num, num, dtype=torch.float64, device=probe.x.device)
     try:
@@ -89,7 +91,7 @@ def _gram_by_backward(logits: Tensor, weights: Sequence[Tensor]) -> Tensor:
             for grad, weight in zip(grads, group, strict=True):
                 end = start + weight.numel()
                 if grad is not None:
-                    row[start:end] = grad.reshape(-1)
+                    row[start:end] = grad.to_dense().reshape(-1)
                 start = end
         _add_products(gram, rows)
     return gram

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from sweetgrad.profiling.estimators._patches import BatchNorm, forward_hooks, without_batch_norm
-from sweetgrad.profiling.estimators.protocol import EstimatorError, Probe, estimator
+from sweetgrad.profiling.estimators.protocol import EstimatorError, Probe, estimator, require_real
 
 __all__ = ["zen_score", "zen_score_nobn"]
 
@@ -23,6 +23,7 @@ def zen_score(probe: Probe) -> float:
     :math:`\sigma_b^2` the running variance of BatchNorm b: Lin et al., "Zen-NAS", ICCV 2021.
     """
     module = probe.build().module
+    require_real(module, "zen_score")
     norms = [m for m in module.modules() if isinstance(m, BatchNorm) and m.running_var is not None]
     if not norms:
         raise EstimatorError(
@@ -39,8 +40,14 @@ def zen_score(probe: Probe) -> float:
 
 @estimator(needs="network")
 def zen_score_nobn(probe: Probe) -> float:
-    """`zen_score` as in the paper's table: BatchNorm left out, one draw; in double precision, since nothing keeps f small."""
-    module = probe.build().module.double()
+    """`zen_score` as in the paper's table, BatchNorm left out, one draw; but in double precision, since nothing keeps f small.
+
+    The code released with that paper computes it in single precision, where f overflows for large networks, and maps infinity
+    to 1 and NaN to 0.
+    """
+    module = probe.build().module
+    require_real(module, "zen_score_nobn")
+    module.double()
     _draw_weights(module)
     with without_batch_norm(module):
         distance = _distance(module, probe.x.double())

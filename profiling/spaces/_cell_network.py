@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from sweetgrad.profiling.spaces._operations import FactorizedReduction, operation, relu_conv_bn
 from sweetgrad.profiling.spaces.protocol import Layer, Network
 from sweetgrad.store import Genotype
-from sweetgrad.store.benchmarks.genotypes import CellEdges
+from sweetgrad.store.spaces.genotypes import CellEdges
 
 __all__ = ["STEM_CHANNELS", "CellPlan", "Form", "build_cell_network", "plan_cells"]
 

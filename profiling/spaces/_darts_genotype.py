@@ -1,71 +1,21 @@
-"""Genotypes of the DARTS space: checked, numbered, drawn."""
+"""Genotypes of the DARTS space: numbered, drawn."""
 
 import hashlib
 import itertools
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from sweetgrad.profiling.spaces._operations import DARTS_OPERATIONS
 from sweetgrad.store import Genotype
-from sweetgrad.store.benchmarks.genotypes import NODES, CellEdges
+from sweetgrad.store.spaces.genotypes import DARTS_OPERATIONS, NODES, NUM_INPUTS, CellEdges
 
-__all__ = ["NUM_GENOTYPES", "check_genotype", "drawn_genotype", "genotype_at", "mutated_genotype"]
-
-_NUM_INPUTS = 2
+__all__ = ["NUM_GENOTYPES", "drawn_genotype", "genotype_at", "mutated_genotype"]
 
 _PAIRS = [list(itertools.combinations(range(node), 2)) for node in NODES]
 _PER_NODE = [len(pairs) * len(DARTS_OPERATIONS) ** 2 for pairs in _PAIRS]
 NUM_GENOTYPES = (_PER_NODE[0] * _PER_NODE[1] * _PER_NODE[2] * _PER_NODE[3]) ** 2
 """Genotypes of the DARTS space, 1.08e18: two different inputs for each of four nodes, one of seven operations on each."""
-
-
-def check_genotype(genotype: Genotype, *, operations: Collection[str], num_nodes: int | None = None) -> Genotype:
-    """Make sure that a network can be built of a genotype.
-
-    Parameters
-    ----------
-    genotype
-        As from `sweetgrad.store.parse_genotype`.
-    operations
-        Those that the space has.
-    num_nodes
-        Nodes that each cell must have; None: any number.
-
-    Returns
-    -------
-    The genotype itself.
-
-    Raises
-    ------
-    ValueError
-        If a cell has another number of edges than two for each node, an unknown operation, an edge from a node that is not
-        earlier, or joins nodes that are not there; cell, node and edge are named.
-    """
-    for cell in ("normal", "reduce"):
-        edges: CellEdges = getattr(genotype, cell)
-        concat: tuple[int, ...] = getattr(genotype, f"{cell}_concat")
-        where = f"cell {cell!r} of {_short(str(genotype))}"
-        wrong_number = len(edges) != _NUM_INPUTS * num_nodes if num_nodes else not edges or len(edges) % _NUM_INPUTS
-        if wrong_number:
-            expected = f"{_NUM_INPUTS * num_nodes} edges" if num_nodes else "an even number of edges"
-            raise ValueError(f"{where} has {len(edges)} edges; expected {expected}, two inputs for each node")
-        for place, (name, source) in enumerate(edges):
-            node = place // _NUM_INPUTS + 2
-            if name not in operations:
-                raise ValueError(
-                    f"{where}: unknown operation {name!r} on edge {place}; expected {', '.join(sorted(operations))}"
-                )
-            if source >= node:
-                raise ValueError(
-                    f"{where}: node {node} takes node {source} on edge {place}; expected an earlier one, 0 to {node - 1}"
-                )
-        # In a reduction cell, the inputs are larger than what is made of them.
-        first, last = (2 if cell == "reduce" else 0), len(edges) // _NUM_INPUTS + 1
-        if not concat or len(set(concat)) < len(concat) or not all(first <= node <= last for node in concat):
-            raise ValueError(f"{where} joins the nodes {list(concat)}; expected different ones of {first} to {last}")
-    return genotype
 
 
 def genotype_at(index: int) -> Genotype:
@@ -127,17 +77,13 @@ def mutated_genotype(genotype: Genotype, random: np.random.RandomState) -> Genot
     name, source = edges[place]
     chosen = others[place][random.randint(len(others[place]))]
     edges[place] = (chosen, source) if of_operation else (name, chosen)
-    first = place - place % _NUM_INPUTS
-    edges[first : first + _NUM_INPUTS] = sorted(edges[first : first + _NUM_INPUTS], key=lambda edge: edge[1])
+    first = place - place % NUM_INPUTS
+    edges[first : first + NUM_INPUTS] = sorted(edges[first : first + NUM_INPUTS], key=lambda edge: edge[1])
     return replace(genotype, **{cell: tuple(edges)})
 
 
 def _other_inputs(edges: Sequence[tuple[str, int]], place: int) -> list[int]:
     """Nodes that the one at the end of an edge could take instead."""
-    first = place - place % _NUM_INPUTS
-    taken = {source for _, source in edges[first : first + _NUM_INPUTS]}
-    return [node for node in range(place // _NUM_INPUTS + 2) if node not in taken]
-
-
-def _short(text: str) -> str:
-    return repr(text if len(text) <= 100 else text[:97] + "…")
+    first = place - place % NUM_INPUTS
+    taken = {source for _, source in edges[first : first + NUM_INPUTS]}
+    return [node for node in range(place // NUM_INPUTS + 2) if node not in taken]

@@ -1,29 +1,19 @@
-"""NAS-Bench-101 cells as graphs: strings, dead vertices, channels, parameter counts. No torch.
-
-Vertices are numbered in topological order: 0 is the input, the last one the output, the others carry an operation. An edge goes
-from a lower to a higher number, so the upper triangle of the adjacency matrix, row by row, holds them all.
-"""
+"""NAS-Bench-101 cells as graphs: dead vertices, channels, parameter counts. No torch; strings are `sweetgrad.store.spaces`'s."""
 
 from dataclasses import dataclass
-from itertools import combinations
 
-from sweetgrad.store.benchmarks.nas_bench_101 import Edges, live_edges
+from sweetgrad.store.spaces.graphs import Edges, read_parts
 
 __all__ = [
     "CELLS_PER_STACK",
     "KERNEL_SIZES",
-    "MAX_EDGES",
     "STEM_CHANNELS",
     "Graph",
     "cell_widths",
     "num_params",
-    "read_edges",
     "read_graph",
-    "read_ops",
 ]
 
-MAX_VERTICES = 7
-MAX_EDGES = 9
 STEM_CHANNELS = 128
 NUM_STACKS = 3
 CELLS_PER_STACK = 3
@@ -82,12 +72,7 @@ class Graph:
 
 
 def read_graph(arch_id: str) -> Graph:
-    """Read ``upper triangle:op;op;...`` and prune the dead vertices.
-
-    Raises
-    ------
-    ValueError
-        If the string is malformed or the graph is outside the space.
+    """Read ``upper triangle:op;op;...`` and prune the dead vertices; raises ``ValueError`` as `read_parts` does.
 
     Examples
     --------
@@ -98,67 +83,13 @@ def read_graph(arch_id: str) -> Graph:
     >>> read_graph("110010:conv3x3;maxpool3x3")
     Graph(ops=('conv3x3',), edges=((0, 1), (1, 2)))
     """
-    adjacency, colon, listed = arch_id.partition(":")
-    try:
-        if not colon:
-            raise ValueError("there is no colon")
-        num_vertices, edges = read_edges(adjacency)
-        ops = read_ops(listed, num_ops=num_vertices - 2)
-    except ValueError as error:
-        raise ValueError(
-            f"not a NAS-Bench-101 architecture: {arch_id!r}: {error}. "
-            "Expected the upper triangle of the adjacency matrix, a colon, and the operations of the inner vertices, "
-            "such as '100101:conv3x3;maxpool3x3'"
-        ) from None
+    ops, edges = read_parts(arch_id)
     live = sorted({vertex for edge in edges for vertex in edge})
     number = {vertex: place for place, vertex in enumerate(live)}
     return Graph(
         ops=tuple(ops[vertex - 1] for vertex in live[1:-1]),
         edges=tuple((number[source], number[target]) for source, target in edges),
     )
-
-
-def read_edges(adjacency: str) -> tuple[int, Edges]:
-    """Number of vertices, and the edges on paths from input to output, of an upper triangle such as ``100101``.
-
-    Raises
-    ------
-    ValueError
-        If it is no upper triangle, or a graph outside the space. The edges are counted after pruning, as the benchmark does.
-    """
-    if set(adjacency) - {"0", "1"}:
-        raise ValueError(f"the upper triangle may hold only 0 and 1, got {adjacency!r}")
-    by_length = {n * (n - 1) // 2: n for n in range(2, MAX_VERTICES + 1)}
-    if len(adjacency) not in by_length:
-        raise ValueError(
-            f"the upper triangle must have {', '.join(map(str, by_length))} digits for 2 to {MAX_VERTICES} vertices, "
-            f"got {len(adjacency)} digits"
-        )
-    num_vertices = by_length[len(adjacency)]
-    pairs = combinations(range(num_vertices), 2)
-    edges = live_edges([pair for pair, digit in zip(pairs, adjacency, strict=True) if digit == "1"], num_vertices - 1)
-    if not edges:
-        raise ValueError(f"no path leads from the input to the output in {adjacency!r}")
-    if len(edges) > MAX_EDGES:
-        raise ValueError(f"at most {MAX_EDGES} edges may lie on paths from input to output, got {len(edges)}")
-    return num_vertices, edges
-
-
-def read_ops(listed: str, *, num_ops: int) -> tuple[str, ...]:
-    """Operations of a list such as ``conv3x3;maxpool3x3``.
-
-    Raises
-    ------
-    ValueError
-        If there are not ``num_ops`` of them, or one is unknown.
-    """
-    ops = tuple(listed.split(";")) if listed else ()
-    if len(ops) != num_ops:
-        raise ValueError(f"{num_ops + 2} vertices need {num_ops} operations, got {len(ops)} ({listed!r})")
-    for op in ops:
-        if op not in KERNEL_SIZES:
-            raise ValueError(f"operations must be among {', '.join(KERNEL_SIZES)}, got {op!r}")
-    return ops
 
 
 def cell_widths() -> tuple[tuple[int, int], ...]:

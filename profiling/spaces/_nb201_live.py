@@ -8,7 +8,8 @@ Three facts about a network at initialisation (BatchNorm bias 0) carry it:
 * What feeds a node that cannot reach the output gets gradient exactly 0, so it need not be computed.
 * A cell whose output is 0 makes the features 0; only the classifier's bias gets a gradient.
 
-The order of the remaining additions is that of the literal cell, since floating-point sums depend on it.
+The order of the remaining additions is that of the literal cell, since floating-point sums depend on it. That holds for the sums
+of gradients as well, so each node of a cell is a node of its own in the graph (`_sum_present`).
 """
 
 from functools import reduce
@@ -94,8 +95,7 @@ class ReachingCell(Cell):
         nodes: list[Tensor | None] = [x]
         for node in range(1, NUM_NODES):
             terms = [self._edge(edge, nodes, like=x) for edge, (_, target) in enumerate(EDGES) if target == node]
-            present = [term for term in terms if term is not None]
-            nodes.append(reduce(add, present) if present else None)
+            nodes.append(_sum_present(terms))
         output = nodes[-1]
         return torch.zeros_like(x) if output is None else output
 
@@ -111,12 +111,13 @@ class ReachingCell(Cell):
 
 
 def _sum_present(terms: list[Tensor | None]) -> Tensor | None:
+    """Sum of the terms that are there, with the graph that the literal cell's sum has; None if there is none."""
     present = [term for term in terms if term is not None]
     if not present:
         return None
-    if len(present) == 1 < len(terms):
-        # A skip puts out its input itself. The literal cell adds zeros to it, which makes a node of its own in the graph, where
-        # the gradients of the node's users are added up first; the view is such a node.
+    if len(present) == 1:
+        # A skip returns its input itself. The literal cell adds it to 0, which makes a node of its own in the graph, where the
+        # gradients of the node's users are added up first; the view is such a node, without the addition.
         return present[0].view_as(present[0])
     return reduce(add, present)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["CONVOLUTIONS", "DARTS_OPERATIONS", "OPERATIONS", "Conv", "FactorizedReduction", "operation", "relu_conv_bn"]
+__all__ = ["CONVOLUTIONS", "OPERATIONS", "Conv", "FactorizedReduction", "operation", "relu_conv_bn"]
 
 
 class Conv(NamedTuple):
@@ -51,17 +51,6 @@ _POOLS = (
     "max_pool_5x5",
     "max_pool_7x7",
 )
-
-DARTS_OPERATIONS = (
-    "max_pool_3x3",
-    "avg_pool_3x3",
-    "skip_connect",
-    "sep_conv_3x3",
-    "sep_conv_5x5",
-    "dil_conv_3x3",
-    "dil_conv_5x5",
-)
-"""What a cell of the DARTS space chooses from; ``none``, which some tables have, can be built as well."""
 
 OPERATIONS = frozenset({"none", "skip_connect", *_POOLS, *CONVOLUTIONS})
 """Every operation that can be built."""

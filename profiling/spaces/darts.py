@@ -10,16 +10,14 @@ from torch import nn
 
 from sweetgrad.profiling.spaces._cell_costs import Costs, count_costs
 from sweetgrad.profiling.spaces._cell_network import Form, build_cell_network
-from sweetgrad.profiling.spaces._darts_genotype import check_genotype, drawn_genotype, genotype_at, mutated_genotype
-from sweetgrad.profiling.spaces._operations import DARTS_OPERATIONS
+from sweetgrad.profiling.spaces._darts_genotype import drawn_genotype, genotype_at, mutated_genotype
 from sweetgrad.profiling.spaces._space_table import read_space_table
 from sweetgrad.profiling.spaces.protocol import Network, check_index
 from sweetgrad.store import Genotype, parse_genotype
+from sweetgrad.store.spaces.grammar import read_darts
 
 __all__ = ["Darts", "DartsImageNet", "NasBench301", "genotype_at"]
 
-_NUM_NODES = 4
-_OPERATIONS = frozenset({"none", *DARTS_OPERATIONS})
 _COLUMN = "genotype"
 _DEFAULT_NUM_ARCHS = 10_000
 _MAX_CHANNELS, _MAX_CELLS, _MAX_NUM_ARCHS = 4096, 1000, 10_000_000
@@ -156,7 +154,7 @@ class Darts:
         ValueError
             As `build`; and if no mutant keeps to the limit.
         """
-        genotype = _read(arch_id)
+        genotype = read_darts(arch_id)
         for _ in range(_MAX_REFUSED):
             mutant = mutated_genotype(genotype, random)
             if self._fits(mutant):
@@ -172,11 +170,11 @@ class Darts:
     def costs(self, arch_id: str, *, in_channels: int = 3, num_classes: int | None = None) -> Costs:
         """Parameters and multiply-adds of the network for an image of `input_size`, without building it."""
         classes = self.num_classes if num_classes is None else num_classes
-        return self._costs(_read(arch_id), in_channels, classes)
+        return self._costs(read_darts(arch_id), in_channels, classes)
 
     def _build(self, arch_id: str, channels: int, cells: int, in_channels: int, num_classes: int) -> Network:
         return build_cell_network(
-            _read(arch_id),
+            read_darts(arch_id),
             form=self.form,
             channels=channels,
             num_cells=cells,
@@ -245,10 +243,6 @@ def _check_whole(name: str, value: int | None, *, default: int, most: int) -> in
     return value
 
 
-def _read(arch_id: str) -> Genotype:
-    return check_genotype(parse_genotype(arch_id), operations=_OPERATIONS, num_nodes=_NUM_NODES)
-
-
 def _read_table(path: Path) -> list[str]:
     expected = f"a csv (also .gz) with a column {_COLUMN}, one genotype a row"
     frame = read_space_table(path, [_COLUMN], expected=expected, dtype=str, na_filter=False)
@@ -256,7 +250,7 @@ def _read_table(path: Path) -> list[str]:
     for row, text in enumerate(frame[_COLUMN].tolist()):
         where = f"{path}, row {row} (counted from 0, below the header)"
         try:
-            arch = str(_read(text))
+            arch = str(read_darts(text))
         except ValueError as error:
             raise ValueError(f"{where}: {error}") from None
         if first_row.setdefault(arch, row) != row:

@@ -14,12 +14,11 @@ from sweetgrad.profiling.spaces._nb101_graph import (
     Graph,
     cell_widths,
     num_params,
-    read_edges,
     read_graph,
-    read_ops,
 )
 from sweetgrad.profiling.spaces._space_table import read_space_table
 from sweetgrad.profiling.spaces.protocol import Layer, Network, check_index
+from sweetgrad.store.spaces.graphs import read_edges, read_ops
 
 __all__ = ["NasBench101", "num_params"]
 
@@ -85,7 +84,7 @@ class NasBench101:
         return self._arch_ids[index]
 
     def build(self, arch_id: str, *, in_channels: int, num_classes: int) -> Network:
-        """Build the network of any graph of the space, listed in the file or not, initialised as the benchmark does.
+        """Build the network of any graph of the space, listed in the file or not, initialised as the PyTorch ports do.
 
         Parameters
         ----------
@@ -140,7 +139,10 @@ def _check_row(n_vertices: str, adjacency: str, ops: str, *, where: str) -> str:
 
 
 class _Conv(nn.Conv2d):
-    """Convolution without bias that keeps the size of the image, initialised N(0, sqrt(2 / (k * k * out)))."""
+    """Convolution without bias that keeps the size of the image, initialised N(0, sqrt(2 / (k * k * out))).
+
+    So do the PyTorch ports of the benchmark; its own TensorFlow code scales by the input channels.
+    """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int) -> None:
         super().__init__(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False)

@@ -14,14 +14,13 @@ from sweetgrad.profiling.spaces._space_table import read_space_table
 from sweetgrad.profiling.spaces.nas_bench_201_network import (
     CELLS_PER_STAGE,
     CHANNELS,
-    EDGES,
-    NUM_NODES,
     OPERATIONS,
     Cell,
     NasBench201Network,
     block_names,
 )
 from sweetgrad.profiling.spaces.protocol import Network, check_index
+from sweetgrad.store.spaces.cells import EDGES, arch_string, parse_arch
 
 __all__ = ["EDGES", "OPERATIONS", "Cell", "NasBench201", "NasBench201Network", "num_params", "parse_arch"]
 
@@ -58,11 +57,12 @@ class NasBench201:
     variant = ""
     init = "pytorch-default"
     input_size = 32
+    version = 2  # 1: nodes were not sums from 0 on, which moved last bits of gradients where skip_connect is on the first edge
 
     def __init__(self, table: str | Path | None = None, *, skip_dead: bool = True) -> None:
         self.order = "lexicographic" if table is None else "benchmark"
         self.skip_dead = skip_dead
-        every = sorted(_arch_string(ops) for ops in itertools.product(OPERATIONS, repeat=len(EDGES)))
+        every = sorted(arch_string(ops) for ops in itertools.product(OPERATIONS, repeat=len(EDGES)))
         self._archs = every if table is None else _read_order(Path(table), every)
         self.layer_names = ("stem", *block_names(), "head")
 
@@ -94,7 +94,7 @@ class NasBench201:
         edge = random.randint(len(EDGES))
         others = [operation for operation in OPERATIONS if operation != operations[edge]]
         operations[edge] = others[random.randint(len(others))]
-        return _arch_string(tuple(operations))
+        return arch_string(tuple(operations))
 
     def build_literal(self, arch_id: str, *, in_channels: int = 3, num_classes: int = 10) -> Network:
         """Build the network with every operation, for estimators that look at operations on dead paths, too."""
@@ -113,30 +113,6 @@ class NasBench201:
         return NasBench201Network(
             operations, in_channels=in_channels, num_classes=num_classes, widths=(1, 2, 4), depth=1
         )
-
-
-def parse_arch(arch_id: str) -> tuple[str, ...]:
-    """Operations of the six edges, in the order of `EDGES`.
-
-    Raises
-    ------
-    ValueError
-        If the string is malformed, names an unknown operation, or has an edge from another node than the benchmark's.
-
-    Examples
-    --------
-    >>> parse_arch("|none~0|+|none~0|none~1|+|skip_connect~0|none~1|nor_conv_3x3~2|")[3:]
-    ('skip_connect', 'none', 'nor_conv_3x3')
-    """
-    expected = "|op~0|+|op~0|op~1|+|op~0|op~1|op~2| with op one of " + ", ".join(OPERATIONS)
-    pairs = [edge.partition("~") for node in arch_id.split("+") for edge in node.strip("|").split("|")]
-    operations = tuple(operation for operation, _, _ in pairs)
-    unknown = [operation for operation in operations if operation not in OPERATIONS]
-    if unknown and len(pairs) == len(EDGES):
-        raise ValueError(f"unknown operation {unknown[0]!r} in {arch_id!r}; expected {expected}")
-    if unknown or len(pairs) != len(EDGES) or _arch_string(operations) != arch_id:
-        raise ValueError(f"not a NAS-Bench-201 architecture: {arch_id!r}; expected {expected}")
-    return operations
 
 
 def num_params(arch_id: str, *, in_channels: int = 3, num_classes: int = 10) -> int:
@@ -168,14 +144,6 @@ def num_params(arch_id: str, *, in_channels: int = 3, num_classes: int = 10) -> 
         # Residual block: two 3x3 convolutions with BatchNorm, 1x1 shortcut.
         total += (9 * narrow * wide + 2 * wide) + (9 * wide * wide + 2 * wide) + narrow * wide
     return total + 2 * CHANNELS[-1] + (CHANNELS[-1] + 1) * num_classes  # BatchNorm, classifier
-
-
-def _arch_string(operations: tuple[str, ...]) -> str:
-    nodes = [
-        "".join(f"|{operations[edge]}~{source}" for edge, (source, target) in enumerate(EDGES) if target == node) + "|"
-        for node in range(1, NUM_NODES)
-    ]
-    return "+".join(nodes)
 
 
 def _read_order(table: Path, every: list[str]) -> list[str]:

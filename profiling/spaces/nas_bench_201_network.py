@@ -1,12 +1,11 @@
 """The network of NAS-Bench-201: a stem, three stages of equal cells, a residual block between two stages, a classifier."""
 
 from collections.abc import Callable
-from functools import reduce
-from operator import add
 
 from torch import Tensor, nn
 
 from sweetgrad.profiling.spaces.protocol import Layer
+from sweetgrad.store.spaces.cells import EDGES, NUM_NODES
 
 __all__ = [
     "CELLS_PER_STAGE",
@@ -20,12 +19,8 @@ __all__ = [
     "block_names",
 ]
 
-EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
-"""(source, target) node of each edge, in the order of the architecture string."""
-
 CHANNELS = (16, 32, 64)
 CELLS_PER_STAGE = 5
-NUM_NODES = 4
 
 
 class Zero(nn.Module):
@@ -53,7 +48,11 @@ OPERATIONS: dict[str, Callable[[int], nn.Module]] = {
 
 
 class Cell(nn.Module):
-    """Four nodes; each but the first is the sum of its edges, and the last is the output."""
+    """Four nodes; each but the first is the sum of its edges, and the last is the output.
+
+    The sum starts from 0, as in the benchmark's code: with ``skip_connect`` alone a node is then not its source itself but a node
+    of its own in the graph, where the gradients of its users are added up before they reach the source.
+    """
 
     def __init__(self, operations: tuple[str, ...], channels: int) -> None:
         super().__init__()
@@ -65,7 +64,7 @@ class Cell(nn.Module):
         nodes = [x]
         for node in range(1, NUM_NODES):
             incoming = [edge for edge, (_, target) in enumerate(EDGES) if target == node]
-            nodes.append(reduce(add, (self.edges[edge](nodes[EDGES[edge][0]]) for edge in incoming)))
+            nodes.append(sum(self.edges[edge](nodes[EDGES[edge][0]]) for edge in incoming))
         return nodes[-1]
 
 

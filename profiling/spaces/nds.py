@@ -3,7 +3,6 @@
 An entry says what its network is: a genotype, a width and a depth, so networks of one space differ in their number of layers.
 """
 
-import re
 import warnings
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
@@ -12,11 +11,10 @@ from torch import nn
 
 from sweetgrad.profiling.spaces._cell_costs import Costs, count_costs
 from sweetgrad.profiling.spaces._cell_network import Form, build_cell_network
-from sweetgrad.profiling.spaces._darts_genotype import check_genotype
-from sweetgrad.profiling.spaces._operations import OPERATIONS
 from sweetgrad.profiling.spaces.protocol import Network, check_index
-from sweetgrad.store import Genotype, parse_genotype
+from sweetgrad.store import Genotype
 from sweetgrad.store.benchmarks.nds import entry_id, load_entries
+from sweetgrad.store.spaces.grammar import read_nds
 
 __all__ = ["URL", "Nds", "NdsAmoeba", "NdsDarts", "NdsEnas", "NdsNasnet", "NdsPnas"]
 
@@ -26,7 +24,6 @@ URL = "https://dl.fbaipublicfiles.com/nds/data.zip"
 Invalid = Literal["refuse", "skip"]
 
 _FOLDER = "nds_data"
-_MAX_WIDTH, _MAX_DEPTH = 4096, 1000
 
 
 class Nds:
@@ -116,7 +113,7 @@ class Nds:
         ValueError
             If the string is malformed, or the genotype is none of a cell.
         """
-        genotype, width, depth = _parse(arch_id)
+        genotype, width, depth = read_nds(arch_id)
         if depth > self._depth:
             raise ValueError(
                 f"a network of {depth} cells is deeper than the deepest of the file, {self._depth}: {arch_id[-40:]}"
@@ -125,11 +122,11 @@ class Nds:
 
     def build_thin(self, arch_id: str, *, in_channels: int = 3, num_classes: int = 10) -> nn.Module:
         """Build a network of 4 channels and 3 cells, in which TE-NAS can count linear regions."""
-        return self._network(_parse(arch_id)[0], 4, 3, in_channels, num_classes).module
+        return self._network(read_nds(arch_id)[0], 4, 3, in_channels, num_classes).module
 
     def costs(self, arch_id: str, *, in_channels: int = 3, num_classes: int = 10) -> Costs:
         """Parameters and multiply-adds of a network for an image of `input_size`, without building it."""
-        genotype, width, depth = _parse(arch_id)
+        genotype, width, depth = read_nds(arch_id)
         return count_costs(
             genotype,
             form=self.form,
@@ -160,7 +157,7 @@ class Nds:
             try:
                 # The string under which `import_accuracy` files the accuracy of the same entry.
                 arch = entry_id(entry)
-                _parse(arch)
+                read_nds(arch)
             except ValueError as error:
                 message = f"{path}, entry {number} (counted from 0): {error}"
                 if self.invalid == "refuse":
@@ -223,13 +220,3 @@ class NdsAmoeba(Nds):
     name = "nds-amoeba"
     file = "Amoeba.json"
     tables = (f"{_FOLDER}/Amoeba.json", "Amoeba.json")
-
-
-def _parse(arch_id: str) -> tuple[Genotype, int, int]:
-    match = re.fullmatch(r"(.*);width=(\d{1,5});depth=(\d{1,5})", arch_id, flags=re.DOTALL)
-    if match is None:
-        raise ValueError(f"not a network of NDS: {arch_id[:80]!r}; expected Genotype(...);width=16;depth=8")
-    width, depth = int(match[2]), int(match[3])
-    if not (1 <= width <= _MAX_WIDTH and 1 <= depth <= _MAX_DEPTH):
-        raise ValueError(f"width must be in 1..{_MAX_WIDTH} and depth in 1..{_MAX_DEPTH}, got {width} and {depth}")
-    return check_genotype(parse_genotype(match[1]), operations=OPERATIONS), width, depth

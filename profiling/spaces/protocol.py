@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
 from sweetgrad.store import KINDS, LAYER_TYPES
 
-__all__ = ["Layer", "Network", "SearchSpace", "check_index", "kind_of"]
+__all__ = ["Layer", "Network", "SearchSpace", "check_index", "keep_input", "kind_of"]
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,15 @@ class Network:
     """A module, and its layers in depth order; together they hold every parameter.
 
     No parameter may be in two layers, except one that different modules share (tied weights): it is counted in the first.
+
+    The module gets a hook that gives it a copy of its input (`keep_input`): a batch is seen by many networks.
     """
 
     module: nn.Module
     layers: tuple[Layer, ...]
 
     def __post_init__(self) -> None:
-        """Check that the layers hold every parameter, and no module twice."""
+        """Check that the layers hold every parameter, and no module twice; keep the module from changing its input."""
         names = {id(parameter): name for name, parameter in self.module.named_parameters()}
         held = {id(parameter) for layer in self.layers for parameter in layer.parameters()}
         left_out = [name for key, name in names.items() if key not in held]
@@ -65,6 +67,7 @@ class Network:
                         + ", ".join(parameters[:5])
                     )
                 owner[id(module)] = layer.name
+        keep_input(self.module)
 
     def layer_parameters(self) -> tuple[tuple[Tensor, ...], ...]:
         """Parameters of each layer, each parameter in the first layer that holds it and in no other."""
@@ -85,10 +88,14 @@ class SearchSpace(Protocol):
     the path of a file that lists or orders the architectures, for spaces that need one. Its keyword-only parameters are options
     of the space (``--space-option``). Spaces travel to workers by pickle.
 
-    A space may also have ``options``, its parameters by name as the spec of a profile records them; ``open_ended = True``, if it
+    A space may also have ``options``, its parameters by name as the spec of a profile records them; ``version``, a whole number
+    (1 where it is missing) to be raised whenever a change of the space's code changes the numbers of an architecture, so that
+    profiles of both are never mixed; ``open_ended = True``, if it
     is an endless list of which ``num_archs``, one of its options, are taken: a profile of it can grow; ``tables``, relative
     paths under ``--data-dir`` where its table may lie; and ``mutate(arch_id, random)``, which returns another architecture that
-    is a small step away, drawn from a `numpy.random.RandomState`: then ``sweetgrad evolve`` can search it.
+    is a small step away, drawn from a `numpy.random.RandomState`: then ``sweetgrad evolve`` can search it. The callable itself
+    may have ``canonical_arch(arch_id)``, a static method that returns the one string of the architecture that a string means, and
+    raises ``ValueError`` if it means none: then ``sweetgrad accuracy import`` checks tables by it where there is no profile.
 
     Attributes
     ----------
@@ -127,6 +134,20 @@ class SearchSpace(Protocol):
             If the string is malformed or not in the space.
         """
         ...
+
+
+def keep_input(module: nn.Module) -> None:
+    """Let a module run on a copy of its input from now on, so that what it changes in place, now or later, is its own.
+
+    The version of a tensor would tell of a change only after others have seen it, and not of one through NumPy or ``.data``; the
+    copy takes less than a thousandth of a pass.
+    """
+    if _copied not in module._forward_pre_hooks.values():
+        module.register_forward_pre_hook(_copied)
+
+
+def _copied(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(each.clone() if isinstance(each, Tensor) else each for each in inputs)
 
 
 def check_index(index: int, num_archs: int) -> None:

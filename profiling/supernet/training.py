@@ -13,9 +13,15 @@ import torch.nn.functional as F  # noqa: N812 - the name everyone knows it by
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from sweetgrad.profiling._checkpoint import (
+    arrays_of,
+    empty_arrays_of,
+    read_checkpoint,
+    restore_arrays,
+    write_checkpoint,
+)
 from sweetgrad.profiling.batches import Images, crop_and_flip
 from sweetgrad.profiling.spaces.nas_bench_201_network import EDGES, OPERATIONS
-from sweetgrad.profiling.supernet._checkpoint import read_checkpoint, write_checkpoint
 from sweetgrad.profiling.supernet.network import Supernet
 from sweetgrad.profiling.supernet.settings import SupernetSettings
 
@@ -161,20 +167,14 @@ class SupernetTraining:
 
     def save(self, checkpoint: Path) -> None:
         """Write everything that a training goes on from into one file; a crash leaves the file that was there."""
-        write_checkpoint(
-            checkpoint, self._identity(), self._arrays() | {"losses": self.losses, "seconds": self.seconds}
-        )
+        arrays = arrays_of(self.supernet, self._optimizer) | self._progress()
+        write_checkpoint(checkpoint, self._identity(), arrays)
 
     def load(self, checkpoint: Path) -> None:
         """Go on from a file that `save` wrote."""
-        arrays = read_checkpoint(checkpoint, self._identity())
-        state = self.supernet.state_dict()
-        for name, tensor in state.items():
-            tensor.copy_(torch.from_numpy(arrays[f"weights/{name}"]))
-        for name, parameter in self.supernet.named_parameters():
-            if f"momentum/{name}" in arrays:
-                buffer = torch.empty_like(parameter).copy_(torch.from_numpy(arrays[f"momentum/{name}"]))
-                self._optimizer.state[parameter]["momentum_buffer"] = buffer
+        like = empty_arrays_of(self.supernet) | self._progress()
+        arrays = read_checkpoint(checkpoint, self._identity(), like)
+        restore_arrays(self.supernet, self._optimizer, arrays)
         self.losses = arrays["losses"]
         self.seconds = float(arrays["seconds"])
 
@@ -214,13 +214,8 @@ class SupernetTraining:
         share = step / max(1, len(self.losses) - 1)
         return last + (first - last) * (1 + math.cos(math.pi * share)) / 2
 
-    def _arrays(self) -> dict[str, NDArray[np.generic]]:
-        arrays = {f"weights/{name}": each.cpu().numpy() for name, each in self.supernet.state_dict().items()}
-        for name, parameter in self.supernet.named_parameters():
-            buffer = self._optimizer.state.get(parameter, {}).get("momentum_buffer")
-            if buffer is not None:
-                arrays[f"momentum/{name}"] = buffer.cpu().numpy()
-        return arrays
+    def _progress(self) -> dict[str, NDArray[np.generic]]:
+        return {"losses": self.losses, "seconds": np.array(self.seconds)}
 
     def _identity(self) -> dict[str, object]:
         """Which training a checkpoint is of."""

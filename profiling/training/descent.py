@@ -4,12 +4,14 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name everyone knows it by
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from sweetgrad.profiling._checkpoint import arrays_of, empty_arrays_of, restore_arrays
 from sweetgrad.profiling.training.images import ReadInBatches
 from sweetgrad.profiling.training.recipe import Recipe
 
@@ -143,22 +145,26 @@ class Trainer:
             return loss
         return loss + self.recipe.auxiliary_weight * F.cross_entropy(auxiliary, y, label_smoothing=smoothing)
 
-    def state(self) -> dict[str, Any]:
-        """Everything that the rest of the training depends on: tensors, numbers and texts, no objects."""
-        return {
-            "epoch": self.epoch,
-            "seconds": self.seconds,
-            "module": self.module.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "random": self.random.get_state(),
-        }
+    def state(self) -> dict[str, NDArray[np.generic]]:
+        """Everything that the rest of the training depends on, as arrays: what the recipe says is not among it."""
+        return arrays_of(self.module, self.optimizer) | self._progress()
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state` gave; the next epochs are those of a training that was never laid down."""
-        self.module.load_state_dict(state["module"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.random.set_state(state["random"])
+    def empty_state(self) -> dict[str, NDArray[np.generic]]:
+        """Arrays of the names, shapes and types that `state` has at most."""
+        return empty_arrays_of(self.module) | self._progress()
+
+    def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
+        """Go on from what `state` returned; the next epochs are those of a training that was never interrupted."""
+        restore_arrays(self.module, self.optimizer, state)
+        self.random.set_state(torch.from_numpy(state["random"]))
         self.epoch, self.seconds = int(state["epoch"]), float(state["seconds"])
+
+    def _progress(self) -> dict[str, NDArray[np.generic]]:
+        return {
+            "epoch": np.array(self.epoch),
+            "seconds": np.array(self.seconds),
+            "random": self.random.get_state().numpy(),
+        }
 
 
 def accuracy_of(module: nn.Module, x: Tensor | ReadInBatches, y: Tensor) -> float:

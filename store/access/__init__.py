@@ -3,11 +3,13 @@
 Everything else in `sweetgrad.store` reads and writes through what stands here; nothing here knows of profiles.
 """
 
+from sweetgrad.store.access import _unread as _unread  # what it does at exit
 from sweetgrad.store.access._archives import check_members
 from sweetgrad.store.access._command_line import command_line
 from sweetgrad.store.access._copy import Progress, copy_groups, map_in_threads, new_folder
 from sweetgrad.store.access._documents import check_num_shards, check_profile
 from sweetgrad.store.access._limits import MAX_SHARDS
+from sweetgrad.store.access._litter import files_in, is_litter
 from sweetgrad.store.access._location import (
     Location,
     absolute,
@@ -39,7 +41,9 @@ __all__ = [
     "child_groups",
     "command_line",
     "copy_groups",
+    "files_in",
     "ignore_leftovers",
+    "is_litter",
     "is_remote",
     "is_zip",
     "local_path",

@@ -8,7 +8,7 @@ import asyncio
 import os
 import stat
 import zlib
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from pathlib import Path
 from typing import Literal
 from zipfile import BadZipFile, ZipFile
@@ -17,10 +17,11 @@ from zarr.abc.store import ByteRequest, RangeByteRequest, Store
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import LocalStore, WrapperStore, ZipStore
 
-from sweetgrad.store.access._archives import check_members
+from sweetgrad.store.access._archives import check_members, data_offset, header_size, member_ends, store_members
 from sweetgrad.store.access._chunks import ChunkLimits, RefusedChunkError, check_chunk, check_file
 from sweetgrad.store.access._documents import check_document, check_document_size, parse_json
 from sweetgrad.store.access._limits import ADVICE, MAX_DEPTH, MAX_DOCUMENT_BYTES, MAX_SHARD_BYTES
+from sweetgrad.store.access._litter import is_litter
 from sweetgrad.store.access._remote import AtMost, PatientStore
 from sweetgrad.store.access._zip import RemoteZipStore
 from sweetgrad.store.errors import NotAStoreError, StoreError
@@ -56,6 +57,21 @@ class CheckedZipStore(ZipStore):
             self._zf.close()
             self._is_open = False
             raise
+        self._ends = member_ends(self._zf.infolist(), self._zf.start_dir)
+        self._zf.NameToInfo = store_members(self._zf.infolist())
+        for key, member in self._zf.NameToInfo.items():
+            member.filename = key  # zarr lists these names; zipfile compares the header with the original one
+        self._zf.filelist = list(self._zf.NameToInfo.values())
+
+    def _get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
+        """Read a member, or a part of it, of which no checksum is compared, from where its header says that it is."""
+        if not self._is_open:
+            self._sync_open()
+        member = self._zf.NameToInfo.get(key)
+        if member is not None and self._zf.fp is not None:
+            header = os.pread(self._zf.fp.fileno(), header_size(member), member.header_offset)
+            data_offset(header, member, self._ends[member.header_offset])
+        return super()._get(key, prototype, byte_range)
 
     async def getsize(self, key: str) -> int:
         """Size of a member when it is read; KeyError if there is none."""
@@ -222,6 +238,21 @@ class GuardedStore(WrapperStore[Store]):
                 f"{self._name(key)} lies in {folder}, outside the store; expected a folder without links that lead out of it. "
                 "Nothing was written. Replace the link by what it points to."
             )
+
+    async def list(self) -> AsyncIterator[str]:
+        async for key in self._store.list():
+            if not is_litter(key):
+                yield key
+
+    async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
+        async for key in self._store.list_prefix(prefix):
+            if not is_litter(key):
+                yield key
+
+    async def list_dir(self, prefix: str) -> AsyncIterator[str]:
+        async for key in self._store.list_dir(prefix):
+            if not is_litter(key):
+                yield key
 
 
 def _array_of(key: str) -> str:

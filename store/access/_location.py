@@ -9,11 +9,13 @@ from zipfile import BadZipFile
 
 import zarr
 from zarr.abc.store import Store
+from zarr.core.sync import sync
 from zarr.errors import ContainsArrayError, GroupNotFoundError, ZarrUserWarning
 from zarr.storage import LocalStore
 
 from sweetgrad.store.access._command_line import command_line
 from sweetgrad.store.access._guard import CheckedZipStore, guarded
+from sweetgrad.store.access._limits import short
 from sweetgrad.store.access._remote import RemoteStore, open_remote
 from sweetgrad.store.access._zip import RemoteZipStore
 from sweetgrad.store.errors import NotAStoreError, SchemaVersionError, StoreError
@@ -120,7 +122,7 @@ def open_root(location: Location, *, mode: Literal["r", "r+"] = "r") -> zarr.Gro
     except (GroupNotFoundError, NotADirectoryError, FileNotFoundError, ContainsArrayError) as error:
         raise NotAStoreError(
             f"{location} is not a sweetgrad store: expected a zarr v3 group, found none there."
-            + (" Check the address, and that the bucket is there." if is_remote(location) else _where_instead(location))
+            + _where_instead(location, store)
         ) from error
     except (ValueError, TypeError) as error:  # what zarr raises on a zarr.json that it cannot read
         if "Consolidated metadata requested" in str(error):
@@ -136,11 +138,21 @@ def open_root(location: Location, *, mode: Literal["r", "r+"] = "r") -> zarr.Gro
     return root
 
 
-def _where_instead(location: Location) -> str:
-    """What to open, where the location is the folder of a release with its store inside."""
+def _where_instead(location: Location, store: Store) -> str:
+    """What to open, where the location is the folder of a release with its store inside, or a zip of other things."""
+    if is_zip(location):
+
+        async def names() -> list[str]:
+            return sorted({name.strip("/") async for name in store.list_dir("")})
+
+        inside = sync(names())
+        more = ", …" if len(inside) > 5 else ""
+        return f" It holds {', '.join(map(short, inside[:5]))}{more}: unpack it, and open the store in it, if one is."
+    if is_remote(location):
+        return " Check the address, and that the bucket is there."
     folder = local_path(location)
-    inside = sorted(folder.glob("*.zarr")) or sorted(folder.glob("*.zarr.zip"))
-    return f" A release? Open the store in it: {inside[0]}" if len(inside) == 1 else ""
+    found = sorted(folder.glob("*.zarr")) or sorted(folder.glob("*.zarr.zip"))
+    return f" A release? Open the store in it: {found[0]}" if len(found) == 1 else ""
 
 
 def child_groups(group: zarr.Group) -> list[tuple[str, zarr.Group]]:

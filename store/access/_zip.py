@@ -1,23 +1,21 @@
 """A zip file behind range requests: its directory is read once, then each array by the bytes that it needs."""
 
+import asyncio
 import io
-import struct
 import zipfile
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterable
-from itertools import pairwise
 from typing import Any
 
 from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, Store, SuffixByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
 from zarr.core.sync import sync
 
-from sweetgrad.store.access._archives import check_members
+from sweetgrad.store.access._archives import check_members, data_offset, header_size, member_ends, store_members
 from sweetgrad.store.errors import CorruptShardError, NotAStoreError
 from sweetgrad.store.redaction import redacted
 
 _TAIL = 1 << 16
-_LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 
 
 class RemoteZipStore(Store):
@@ -38,9 +36,8 @@ class RemoteZipStore(Store):
     def __init__(self, base: Store, name: str) -> None:
         super().__init__(read_only=True)
         self._base, self._name = base, name
-        self._entries = _read_directory(base, name)
-        self._next = dict(pairwise(sorted(entry.header_offset for entry in self._entries.values())))
-        self._data_offset: dict[str, int] = {}
+        self._entries, self._ends = _read_directory(base, name)
+        self._begins: dict[str, int] = {}
 
     def __reduce__(self) -> Any:
         return RemoteZipStore, (self._base, self._name)
@@ -61,12 +58,11 @@ class RemoteZipStore(Store):
         if entry is None:
             return None
         start, stop = _bounds(byte_range, entry.file_size)
-        offset = await self._offset(entry)
         if entry.compress_type == zipfile.ZIP_STORED:
-            data = await self._read(offset + start, offset + stop)
+            data = await self._data(entry, start, stop)
             whole = stop - start == entry.file_size
         else:
-            data = _inflate(await self._read(offset, offset + entry.compress_size), entry, self)
+            data = _inflate(await self._data(entry, 0, entry.compress_size), entry, self)
             whole = True
         if whole and zlib.crc32(data) != entry.CRC:
             raise CorruptShardError(
@@ -76,20 +72,26 @@ class RemoteZipStore(Store):
             data = data[start:stop]
         return prototype.buffer.from_bytes(data)
 
-    async def _offset(self, entry: zipfile.ZipInfo) -> int:
-        """Where the data of a file begin. The directory tells if nothing but them fits before the next file."""
-        known = self._data_offset.get(entry.filename)
-        if known is not None:
-            return known
-        begin = entry.header_offset + _LOCAL_HEADER.size + len(entry.filename.encode()) + len(entry.extra)
-        if begin + entry.compress_size != self._next.get(entry.header_offset):
-            header = await self._read(entry.header_offset, entry.header_offset + _LOCAL_HEADER.size)
-            magic, *_, len_name, len_extra = _LOCAL_HEADER.unpack(header)
-            if magic != b"PK\x03\x04":
-                raise CorruptShardError(f"{self}: {entry.filename} has no header in the zip. Download the file again.")
-            begin = entry.header_offset + _LOCAL_HEADER.size + len_name + len_extra
-        self._data_offset[entry.filename] = begin
-        return begin
+    async def _data(self, entry: zipfile.ZipInfo, start: int, stop: int) -> bytes:
+        """A part of what is stored of a file, whose header is compared with the directory when it is first read.
+
+        Most headers are as long as the directory lets one guess, so the header takes no time of its own: it is read in the same
+        request where the part begins with the file, and otherwise in one at the same time.
+        """
+        begin = self._begins.get(entry.filename)
+        if begin is not None:
+            return await self._read(begin + start, begin + stop)
+        first, size = entry.header_offset, header_size(entry)
+        guess = first + size + len(entry.extra)
+        if start == 0:
+            both = await self._read(first, guess + stop)
+            header, data = both, both[guess - first :]
+        else:
+            header, data = await asyncio.gather(
+                self._read(first, first + size), self._read(guess + start, guess + stop)
+            )
+        begin = self._begins[entry.filename] = data_offset(header, entry, self._ends[first])
+        return data if begin == guess else await self._read(begin + start, begin + stop)
 
     async def _read(self, start: int, stop: int) -> bytes:
         if start == stop:
@@ -135,8 +137,8 @@ class RemoteZipStore(Store):
             yield name
 
 
-def _read_directory(base: Store, name: str) -> dict[str, zipfile.ZipInfo]:
-    """The files of a zip by name, from its end."""
+def _read_directory(base: Store, name: str) -> tuple[dict[str, zipfile.ZipInfo], dict[int, int]]:
+    """The files of a zip by name, from its end, and where each ends at the latest (`member_ends`)."""
     try:
         size = sync(base.getsize(name))
     except FileNotFoundError as error:
@@ -149,12 +151,13 @@ def _read_directory(base: Store, name: str) -> dict[str, zipfile.ZipInfo]:
     try:
         with zipfile.ZipFile(io.BufferedReader(_Tail(size, fetch), 1)) as archive:
             check_members(archive.infolist(), where=f"zip::{base}/{name}", archive_bytes=size)
-            entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+            ends = member_ends(archive.infolist(), archive.start_dir)
+            entries = {key: entry for key, entry in store_members(archive.infolist()).items() if not entry.is_dir()}
     except zipfile.BadZipFile as error:
         raise NotAStoreError(
             f"zip::{base}/{name}: expected a zip file, cannot read its directory ({error}). Download it again from its source."
         ) from error
-    return {entry.filename: entry for entry in entries}
+    return entries, ends
 
 
 class _Tail(io.RawIOBase):

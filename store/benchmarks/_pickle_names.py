@@ -3,16 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from sweetgrad.store.unpickle import DtypeStub, UnsafePickleError, encode_text, make_scalar, refused_name
 
-__all__ = ["DROPPED", "MAX_NUMBER", "check_key", "find", "make"]
+__all__ = ["DROPPED", "MAX_NUMBER", "find", "make"]
 
 MAX_NUMBER = 64
 """Bytes of one number."""
-
-_ATOMS = (str, int, float, bool, type(None), np.generic)
 
 
 class _Dropped:
@@ -76,10 +72,10 @@ def find(module: Any, name: Any) -> _Name:
     UnsafePickleError
         If it is none that data needs.
     """
-    try:
-        return _NAMES[module, name]
-    except (KeyError, TypeError):
-        raise refused_name(module, name) from None
+    found = _NAMES.get((module, name)) if isinstance(module, str) and isinstance(name, str) else None
+    if found is None:
+        raise refused_name(module, name)
+    return found
 
 
 def make(name: Any, args: Any) -> Any:
@@ -89,9 +85,3 @@ def make(name: Any, args: Any) -> Any:
     if name.function is None or any(argument is DROPPED for argument in args):
         return DROPPED
     return name.function(*args)
-
-
-def check_key(key: Any) -> None:
-    """Raise UnsafePickleError unless a key is a number, a text or a tuple of them: others could take for ever to be hashed."""
-    if not isinstance(key, _ATOMS) and not (type(key) is tuple and all(isinstance(part, _ATOMS) for part in key)):
-        raise UnsafePickleError(f"the pickle has a {type(key).__name__} as a key: refused")

@@ -2,7 +2,7 @@
 
 A file of TensorFlow records is a row of: the length (uint64, little-endian), its masked CRC32C, the content, and the masked
 CRC32C of that. A content is JSON, ``[hash, epochs, adjacency, operations, metrics]``: the matrix row by row as digits, the
-operations with commas between, and a protobuf message in base64. Of the message ::
+operations with commas between, and a protobuf message in base64, in lines. Of the message ::
 
     ModelMetrics     1: repeated EvaluationData
     EvaluationData   1: epoch   2: training seconds   3, 4, 5: accuracy in training, validation, test (fractions; doubles)
@@ -25,8 +25,9 @@ import numpy as np
 import pandas as pd
 
 from sweetgrad.store.benchmarks.archives import Progress
+from sweetgrad.store.spaces.graphs import live_edges
 
-__all__ = ["is_records", "live_edges", "read_records"]
+__all__ = ["is_records", "read_records"]
 
 _MAX_RECORD = 1 << 20
 _HEADER = struct.Struct("<QI")
@@ -34,8 +35,6 @@ _MASK = 0xA282EAD8
 
 _OPS = {"conv1x1-bn-relu": "conv1x1", "conv3x3-bn-relu": "conv3x3", "maxpool3x3": "maxpool3x3"}
 """Operations of the benchmark, and in our architecture strings."""
-
-Edges = tuple[tuple[int, int], ...]
 
 
 def is_records(path: Path) -> bool:
@@ -121,19 +120,6 @@ def arch_id(adjacency: str, operations: str) -> str:
     return "".join("01"[digit] for digit in digits) + ":" + ";".join(_OPS[ops[vertex]] for vertex in live[1:-1])
 
 
-def live_edges(edges: list[tuple[int, int]], output: int) -> Edges:
-    """Edges that lie on a path from vertex 0 to ``output``; they are sorted by source, and lead to higher numbers."""
-    reached = {0}
-    for source, target in edges:  # sorted by source, so one pass is enough
-        if source in reached:
-            reached.add(target)
-    leading = {output}
-    for source, target in reversed(edges):
-        if target in leading:
-            leading.add(source)
-    return tuple((source, target) for source, target in edges if source in reached and target in leading)
-
-
 def _records(file: BinaryIO, path: Path) -> Iterator[bytes]:
     """Contents of the records, their checksums checked."""
     number = 0
@@ -170,7 +156,9 @@ def _read_record(content: bytes, where: str) -> tuple[str, int, tuple[float, flo
         _hash, epochs, adjacency, operations, metrics = json.loads(content)
         if type(epochs) is not int or not all(isinstance(text, str) for text in (adjacency, operations, metrics)):
             raise ValueError("the types are others")
-        return arch_id(adjacency, operations), epochs, _last_metrics(base64.b64decode(metrics, validate=True))
+        # The publishers' base64 has a line break after every 76 characters, and one at the end.
+        message = base64.b64decode("".join(metrics.split()), validate=True)
+        return arch_id(adjacency, operations), epochs, _last_metrics(message)
     except (ValueError, TypeError, RecursionError, binascii.Error, struct.error) as error:
         raise ValueError(
             f"{where}: expected [hash, epochs, adjacency, operations, metrics] of NAS-Bench-101 ({error}), got {content[:60]!r}"

@@ -18,11 +18,11 @@ from typing import Any
 import pandas as pd
 
 from sweetgrad.store.benchmarks.archives import Progress
-from sweetgrad.store.benchmarks.genotypes import parse_genotype
 from sweetgrad.store.benchmarks.opening import DAMAGED, open_table
 from sweetgrad.store.benchmarks.tidy import COLUMNS, mean_of_known
+from sweetgrad.store.spaces.genotypes import parse_genotype
 
-__all__ = ["entry_id", "is_json", "load_entries", "nds_id", "read_entries"]
+__all__ = ["entry_id", "is_json", "load_entries", "nds_id", "read_entries", "require_entries"]
 
 _LISTS = ("top", "mid")
 
@@ -94,11 +94,40 @@ def load_entries(path: Path) -> list[Any]:
         raise ValueError(f"no such file: {path}; {expected}") from None
     except (ValueError, RecursionError, OSError, *DAMAGED) as error:
         raise ValueError(f"{path} cannot be read as JSON ({error}): get the file again; {expected}") from error
+    described = _described(content)
     if isinstance(content, dict) and all(isinstance(content.get(name), list) for name in _LISTS):
         content = [entry for name in _LISTS for entry in content[name]]
     if not isinstance(content, list) or not content:
-        raise ValueError(f"{path} is something else: {expected}")
+        raise ValueError(f"{path} is {described}: {expected}")
     return content
+
+
+def require_entries(path: Path) -> None:
+    """Raise ValueError that says what a JSON file holds, unless its first entry is a network of NDS."""
+    others = "a result of NAS-Bench-301, with optimized_hyperparamater_config, or a table as csv or parquet"
+    try:
+        first = load_entries(path)[0]
+    except ValueError as error:
+        raise ValueError(f"{error}; or {others}") from error
+    if not isinstance(first, dict) or not {"net", "test_ep_top1"} & set(first):
+        raise ValueError(
+            f"{path} is JSON, {_described([first])}, and no table that is known: expected the networks of NDS, with net and "
+            f"test_ep_top1, {others}"
+        )
+
+
+def _described(content: Any) -> str:
+    """What JSON holds, in few words."""
+    if isinstance(content, dict):
+        keys = ", ".join(repr(key)[:40] for key in list(content)[:5])
+        return f"a dictionary with {keys or 'nothing'}{', …' if len(content) > 5 else ''}"
+    if isinstance(content, list) and content:
+        return f"a list of which the first is {_described(content[0]) if isinstance(content[0], dict) else _kind(content[0])}"
+    return "an empty list" if content == [] else _kind(content)
+
+
+def _kind(value: Any) -> str:
+    return {list: "a list", str: "a text", type(None): "null"}.get(type(value), "a number")
 
 
 def read_entries(path: Path, progress: Progress | None = None) -> pd.DataFrame:

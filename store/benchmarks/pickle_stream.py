@@ -17,8 +17,8 @@ from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 
-from sweetgrad.store.benchmarks._pickle_names import DROPPED, MAX_NUMBER, check_key, find, make
-from sweetgrad.store.unpickle import DtypeStub, UnsafePickleError
+from sweetgrad.store.benchmarks._pickle_names import DROPPED, MAX_NUMBER, find, make
+from sweetgrad.store.unpickle import DtypeStub, UnsafePickleError, check_key, words_of
 
 __all__ = ["DROPPED", "PickleStream"]
 
@@ -94,7 +94,7 @@ class PickleStream:
             raise
         except Exception as error:  # damaged bytes mean whatever they happen to mean
             raise ValueError(
-                f"{self._where} cannot be read as a pickle of plain data ({type(error).__name__}: {error}). "
+                f"{self._where} cannot be read as a pickle of plain data ({words_of(error)}). "
                 "If it is truncated or damaged, get the file again."
             ) from error
 

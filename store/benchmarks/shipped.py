@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
+from sweetgrad.store.benchmarks.formulas import escaped
 from sweetgrad.store.benchmarks.tidy import COLUMNS
 
 __all__ = ["SHIPPED", "settings_of", "shipped_table", "write_table"]
@@ -57,6 +58,7 @@ def write_table(accuracies: xr.Dataset, path: Path, *, label: str | None = None)
         As from `sweetgrad.store.open_accuracies`.
     path
         ``.csv`` or ``.csv.gz``. How the accuracies were trained goes into a ``.json`` of the same name, where the store knows it.
+        Texts that a spreadsheet would run as formulas get an apostrophe, which `read_accuracy_file` takes off again.
     label
         Data set to write, with its single seeds (``<label>/seed…``); None: all.
 
@@ -81,7 +83,7 @@ def write_table(accuracies: xr.Dataset, path: Path, *, label: str | None = None)
         raise ValueError(f"no accuracies of {label!r}; there are {', '.join(names)}")
     table = table.rename(columns={"train_seconds": "seconds"})[COLUMNS].sort_values(COLUMNS[:4], kind="stable")
     table["seconds"] = table["seconds"].round(2)
-    text = table.to_csv(index=False, float_format="%.10g").encode()
+    text = escaped(table, ["arch", "dataset", "split"]).to_csv(index=False, float_format="%.10g").encode()
     path.write_bytes(_gzipped(text) if path.suffix == ".gz" else text)
     sources = {each["source"]: each.get("settings") for each in accuracies.attrs.get("sources", ())}
     settings = sources.get(f"sweetgrad train, label {label}")

@@ -26,8 +26,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sweetgrad.store.benchmarks.archives import Progress
-from sweetgrad.store.benchmarks.genotypes import ABSENT, Genotype, parse_genotype, to_config
 from sweetgrad.store.packages import how_to_install
+from sweetgrad.store.spaces.genotypes import ABSENT, Genotype, parse_genotype, to_config
 
 __all__ = ["OnnxSurrogate", "Surrogate", "predict_accuracies", "read_surrogate"]
 

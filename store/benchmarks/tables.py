@@ -1,24 +1,27 @@
 """Tables with commas or in parquet: tidy ones, and the wide ones of NAS-Bench-201, NAS-Bench-101 and the DARTS space."""
 
+import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
-from sweetgrad.store.benchmarks.genotypes import parse_genotype
+from sweetgrad.store.benchmarks.formulas import unescaped
 from sweetgrad.store.benchmarks.opening import DAMAGED, check_parquet, open_table
 from sweetgrad.store.benchmarks.tidy import require_columns, require_unique
 from sweetgrad.store.packages import how_to_install
+from sweetgrad.store.spaces.genotypes import parse_genotype
 
 __all__ = ["WIDE", "read_table", "widen"]
 
 _TEXTS = ["arch", "arch_str", "adj_upper", "ops", "hash", "genotype", "dataset", "split"]
 WIDE: dict[str, list[str]] = {
-    "nas-bench-201": ["arch_str", "epoch_time_s_cifar_50k", "epoch_time_s_in16"],
+    "nas-bench-201": ["arch_str"],
     "nas-bench-101": ["adj_upper", "ops", "test_acc_mean3"],
     "nas-bench-301": ["genotype"],
 }
-"""Columns by which a wide table is known, apart from those of the accuracies."""
+"""Columns by which a wide table is known, apart from those of the accuracies; those of seconds may be missing."""
 # Prefix of the columns -> data set, split -> column of seconds an epoch and the share of it that this training takes:
 # cifar10 for the validation split is trained on 25,000 of the 50,000 images that the time was measured with.
 _NB201 = {
@@ -56,7 +59,8 @@ def read_table(path: Path) -> pd.DataFrame:
                 header = pd.read_csv(file, header=None, nrows=1, dtype=str, keep_default_na=False)
             require_unique(header.iloc[0].tolist(), where=str(path))
             with open_table(path) as file:
-                return pd.read_csv(file, dtype=text, keep_default_na=False, na_values=["", "nan", "NaN"])
+                table = pd.read_csv(file, dtype=text, keep_default_na=False, na_values=["", "nan", "NaN"])
+            return unescaped(table, [name for name in _TEXTS if name in table.columns])
         except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError, *DAMAGED) as error:
             # An OSError with a number is the machine's; that of a damaged bz2 has none.
             if isinstance(error, OSError) and error.errno is not None:
@@ -98,10 +102,11 @@ def _nas_bench_201(raw: pd.DataFrame) -> pd.DataFrame:
         for suffix, epochs in (("", 200), ("_e12", 12)):
             column = f"{prefix}_{split}{suffix}"
             if column in raw.columns:
-                values = {"accuracy": raw[column], "seconds": epochs * share * raw[time]}
+                seconds = epochs * share * raw[time] if time in raw.columns else math.nan
+                values = {"accuracy": raw[column], "seconds": seconds}
                 parts.append(_part(raw["arch_str"], dataset, split, epochs, values))
     if not parts:
-        raise ValueError(f"no accuracy column: expected e.g. cifar10_test, got {', '.join(raw.columns)}")
+        raise ValueError(f"no accuracy column: expected e.g. cifar10_test, got {', '.join(map(str, raw.columns))}")
     return pd.concat(parts, ignore_index=True)
 
 
@@ -130,6 +135,6 @@ def _nas_bench_301(raw: pd.DataFrame) -> pd.DataFrame:
 
 
 def _part(
-    arch: "pd.Series[str]", dataset: str, split: str, epochs: int, values: dict[str, "pd.Series[float]"]
+    arch: "pd.Series[str]", dataset: str, split: str, epochs: int, values: Mapping[str, "pd.Series[float] | float"]
 ) -> pd.DataFrame:
     return pd.DataFrame({"arch": arch, "dataset": dataset, "split": split, "epochs": epochs, **values})

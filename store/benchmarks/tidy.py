@@ -10,6 +10,14 @@ __all__ = ["COLUMNS", "mean_of_known", "require_columns", "require_unique", "tid
 
 COLUMNS = ["arch", "dataset", "split", "epochs", "accuracy", "seconds"]
 _EXAMPLE = "arch,dataset,split,epochs,accuracy,seconds"
+_CLASSES = {
+    **dict.fromkeys(("cifar10", "digits", "mnist", "fashion-mnist", "svhn"), 10),
+    **{"cifar100": 100, "imagenet16-120": 120, "imagenet": 1000},
+}
+"""Classes of data sets that are known by name."""
+_USUAL_SPLITS = ("train", "valid", "val", "test")
+_GAP = 5
+_MAX_SHOWN = 3
 _REQUIRED = ("dataset", "split", "epochs", "accuracy")
 
 
@@ -41,6 +49,7 @@ def tidy(table: pd.DataFrame, *, where: str) -> pd.DataFrame:
         result[column] = result[column].astype("int64")
     for column in ("dataset", "split", *([key] if key == "arch" else [])):
         result[column] = result[column].astype(str)
+    _require_names(result, where)
     _require_percent(result, where)
     return result
 
@@ -83,6 +92,19 @@ def _numbers(column: "pd.Series[float]", where: str) -> "pd.Series[float]":
     return numbers.astype("float64")
 
 
+def _require_names(table: pd.DataFrame, where: str) -> None:
+    """Names must be such that ``dataset/split`` and ``dataset/split/epochs`` mean one column each."""
+    for dataset in table["dataset"].unique():
+        if not all(dataset.split("/")):
+            raise ValueError(f"{where}: a dataset is a name, or names joined by '/', such as cifar10; got {dataset!r}")
+    for split in table["split"].unique():
+        if not split or "/" in split or split.isdecimal():
+            raise ValueError(
+                f"{where}: a split is a name without '/' that is not a number, such as test, since accuracies are called "
+                f"dataset/split/epochs; got {split!r}"
+            )
+
+
 def _require_percent(table: pd.DataFrame, where: str) -> None:
     accuracy = table["accuracy"]
     bad = (accuracy < 0) | (accuracy > 100)
@@ -98,3 +120,43 @@ def _require_percent(table: pd.DataFrame, where: str) -> None:
                 f"{where}: all {values.count()} accuracies of {dataset}/{split} after {epochs} epochs are at most 1 (first: "
                 f"{values.dropna().iloc[0]}): they look like fractions. Accuracies are in %: multiply them by 100."
             )
+        fractions = _fractions(values, str(dataset), str(split))
+        if len(fractions):
+            rows = ", ".join(f"{table.iloc[row, 0]}: {values[row]}" for row in fractions.index[:_MAX_SHOWN])
+            raise ValueError(
+                f"{where}: {len(fractions)} of {values.count()} accuracies of {dataset}/{split} after {epochs} epochs look like "
+                f"fractions, and the others like %, from {values[values > 1].min()} to {values.max()} (first fractions: {rows}). "
+                "Accuracies are in %: multiply those by 100. If they are right, these networks do worse than guessing: leave "
+                "them out."
+            )
+
+
+def _fractions(values: "pd.Series[float]", dataset: str, split: str) -> "pd.Series[float]":
+    """Those of some accuracies that are fractions among percentages; none where all may be %.
+
+    A network that has learned nothing guesses: 100/classes %, so values of at most 1 are right for 100 classes or more. But they
+    are then about equal, whatever the network, and a hundred times more than any network reaches. So for the usual splits
+
+    - where the number of classes is known, what is below half of guessing is a fraction, and
+    - elsewhere two different values are that would lie among the others if they were fractions.
+
+    Another split may hold anything, such as accuracies under attack, which go down to 0: there the second rule holds if nothing
+    lies between those values and the others. Zero is the same in both, and 1 alone is no sign of anything.
+
+    Examples
+    --------
+    >>> _fractions(pd.Series([91.2, 0.934, 93.1]), "cifar10", "test").tolist()
+    [0.934]
+    >>> _fractions(pd.Series([1.0, 0.98, 71.4, 73.2]), "cifar100", "test").tolist()
+    []
+    """
+    low, high = values[(values > 0) & (values < 1)], values[values > 1]
+    if low.empty or high.empty:
+        return low.iloc[:0]
+    is_usual = split.startswith(_USUAL_SPLITS)
+    guess = 100 / _CLASSES.get(dataset.partition("/")[0].lower(), math.inf)
+    hopeless = (low < guess / 2) & is_usual
+    among = (100 * low >= high.min()) & (100 * low <= high.max())
+    has_gap = high.min() >= _GAP * low.max()
+    several = low[among].nunique() > 1 and (is_usual or has_gap)
+    return low[hopeless | among] if hopeless.any() or several else low.iloc[:0]

@@ -11,6 +11,7 @@ from sweetgrad.store.access import (
     Location,
     Progress,
     command_line,
+    files_in,
     is_remote,
     is_zip,
     local_path,
@@ -186,8 +187,8 @@ def _leftover_files(location: Location, nodes: list[Node], *, repair: bool) -> l
     if is_remote(location) or not local_path(location).is_dir():
         return []
     problems = []
-    for path in sorted(local_path(location).rglob("*.partial")):
-        name = path.relative_to(str(location)).as_posix()
+    for path in files_in(local_path(location), "*.partial"):
+        name = path.relative_to(local_path(location)).as_posix()
         what = f"{name} was left by an interrupted write and is read by nothing; --repair deletes it."
         profile = max((node.path for node in nodes if name.startswith(f"{node.path}/")), key=len, default="")
         problems.append(Problem(profile, None, (), what, True))

@@ -13,6 +13,7 @@ from sweetgrad.store.access import (
     Location,
     PatientStore,
     RemoteStore,
+    files_in,
     is_remote,
     local_path,
     map_in_threads,
@@ -47,11 +48,9 @@ def write_sums(folder: Path, *, progress: Callable[[int, int], None] | None = No
 
 
 def files_below(folder: Path) -> Iterator[str]:
-    """Paths of the files below a folder, in it, but for the sums themselves."""
-    for path in folder.rglob("*"):
-        name = path.relative_to(folder).as_posix()
-        if name != SUMS and (path.is_file() or path.is_symlink()):
-            yield name
+    """Paths of the files below a folder, in it, but for the sums themselves and what a desktop left there."""
+    names = (path.relative_to(folder).as_posix() for path in files_in(folder))
+    return (name for name in names if name != SUMS)
 
 
 def sha256_of(path: Path) -> str:

@@ -23,6 +23,7 @@ from sweetgrad.store.access import (
     child_groups,
     command_line,
     copy_groups,
+    is_litter,
     is_remote,
     local_path,
     new_folder,
@@ -119,6 +120,8 @@ def merge(sources: Sequence[Location], dest: str | Path, *, progress: Progress |
         for space, (table, changed, _) in tables.items():
             if changed:
                 replace_table(root, work, space, table)
+        for path in filter(_is_litter_file, folder.glob("*")):
+            path.unlink()  # the place of a folder that is not empty cannot be taken
         work.rename(folder)
     return MergeReport(tuple(plan.report for plan in plans), {space: where for space, (_, _, where) in tables.items()})
 
@@ -132,12 +135,16 @@ def _folder(sources: Sequence[Location], dest: str | Path) -> Path:
     if is_remote(dest):
         raise ValueError(f"merge writes a local folder, got {redacted(dest)}: write it there, then upload it.")
     folder = local_path(dest).resolve()
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and (not folder.is_dir() or any(not _is_litter_file(path) for path in folder.iterdir())):
         raise StoreError(f"{folder} exists: merge writes a new store. Give another path, and nothing is overwritten.")
     for source in sources:
         if not is_remote(source) and folder.is_relative_to(local_path(source).resolve()):
             raise ValueError(f"{dest} lies inside the source {source}: give a path outside.")
     return folder
+
+
+def _is_litter_file(path: Path) -> bool:
+    return path.is_file() and is_litter(path.name)
 
 
 def _accuracies(root: zarr.Group) -> Iterator[str]:

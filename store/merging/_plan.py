@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 
 from sweetgrad.store._groups import estimator_groups, profile_group, profile_names
 from sweetgrad.store._reading import read_array
+from sweetgrad.store._runs import MATTERS, values_of
 from sweetgrad.store.access import Location
 from sweetgrad.store.errors import SpecMismatchError, StoreError
 from sweetgrad.store.estimators import ACTIVATIONS, estimator_variables
 from sweetgrad.store.schema import STATUS
 from sweetgrad.store.spec import ProfileSpec
-
-_MATTERS = ("sweetgrad", "torch", "device_name", "cpu_capability")
 
 
 @dataclass(frozen=True)
@@ -100,11 +99,11 @@ def plan_profile(name: str, stores: Sequence[tuple[Location, zarr.Group]]) -> Pl
 
 
 def _require_equal_specs(name: str, a: Source, b: Source) -> None:
-    first, second = (ProfileSpec.from_attrs(source.attributes["spec"]).to_attrs() for source in (a, b))
-    differing = [key for key in first | second if first.get(key) != second.get(key)]
+    first, second = (ProfileSpec.from_attrs(source.attributes["spec"]) for source in (a, b))
+    differing = first.differences(second)
     if differing:
         lines = "\n".join(
-            f"  {key}: {first.get(key)!r} in {a.location}, {second.get(key)!r} in {b.location}" for key in differing
+            f"  {key}: {here} in {a.location}, {there} in {b.location}" for key, (here, there) in differing.items()
         )
         raise SpecMismatchError(
             f"{name} was measured with different settings:\n{lines}\n"
@@ -199,8 +198,8 @@ def scores_of(source: Source, estimator: str, key: str) -> NDArray[Any]:
 def _differences(sources: Sequence[Source]) -> tuple[str, ...]:
     """Facts about the runs that may move the last bit of a gradient, where they are not the same in all sources."""
     lines = []
-    for key in _MATTERS:
-        values = [{str(run[key]) for run in s.attributes.get("runs", ()) if key in run} for s in sources]
+    for key in MATTERS:
+        values = [values_of(s.attributes.get("runs", ()), key) for s in sources]
         if any(value != values[0] for value in values):
             texts = [
                 f"{', '.join(sorted(value)) or 'unknown'} in {s.location}"

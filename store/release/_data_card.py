@@ -114,11 +114,11 @@ profile = open_profile("{release.store}", "{name}")
 
 The location may also be {elsewhere}. Only what a question needs is read.
 
-Plain zarr and xarray read it as well (`mask_and_scale=False`, or fill values turn counts into floats):
+Plain zarr and xarray read it as well:
 
 ```python
 {plain}
-profile = xr.open_zarr(store, group="{name}", mask_and_scale=False)
+profile = xr.open_zarr(store, group="{name}")
 ```"""
 
 

@@ -4,14 +4,14 @@ import shutil
 import zipfile
 from pathlib import Path
 
-from sweetgrad.store.access import Progress
+from sweetgrad.store.access import Progress, files_in
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first day of zip
 
 
 def write_zip(folder: Path, target: Path, *, progress: Progress | None = None) -> None:
     """Write all files below a folder: sorted, without dates, stored as they are, since chunks are compressed already."""
-    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    names = [path.relative_to(folder).as_posix() for path in files_in(folder)]
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
         for done, name in enumerate(names, start=1):
             path, entry = folder / name, zipfile.ZipInfo(name, _EPOCH)

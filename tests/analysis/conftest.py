@@ -1,9 +1,12 @@
 """Small profiles in memory, an obvious twin that counts them bin by bin, and a store that reports are made of."""
 
+import re
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -154,3 +157,48 @@ def make_store_fixture() -> Callable[[Path], Path]:
 @pytest.fixture(scope="session")
 def hostile() -> str:
     return HOSTILE
+
+
+def value_of(label: str) -> float:
+    """The number that a tick label says, such as ``1.5%``, ``20k``, ``$10^{-2}$`` or ``$\\mathdefault{2\\times10^{3}}$``."""
+    text = label.replace("\N{MINUS SIGN}", "-").replace("\\mathdefault", "").replace(",", "")
+    power = re.fullmatch(r"\$\{?(?:([-\d.]+)\\times)?(-?10)\^\{(-?\d+)\}\}?\$", text)
+    if power:
+        return float(power[1] or 1) * float(power[2]) ** int(power[3])
+    text = text.strip("${}")
+    unit = {"%": 0.01, "k": 1e3, "M": 1e6, "G": 1e9}.get(text[-1:], 1.0)
+    return float(text if unit == 1.0 else text[:-1]) * unit
+
+
+def check_ticks(figure: Any) -> int:
+    """Assert that every label of an axis of numbers says where its tick stands; returns the number of such axes."""
+    figure.draw_without_rendering()
+    checked = 0
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            # `set_ticks` with labels leaves a formatter that looks up names by place.
+            has_names = isinstance(getattr(axis.get_major_formatter(), "func", None), partial)
+            if has_names or not (axes.get_visible() and axes.axison):
+                continue
+            assert not axis.get_offset_text().get_text(), "a part of the value stands beside the axis"
+            low, high = sorted(axis.get_view_interval())
+            shown = [
+                (tick.get_loc(), tick.label1.get_text())
+                for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks())
+                if tick.label1.get_text() and low <= tick.get_loc() <= high
+            ]
+            for place, label in shown:
+                step = place if axis.get_scale() == "log" else (high - low) / len(shown)
+                assert abs(value_of(label) - place) <= 0.01 * step, f"{label!r} stands at {place}"
+            checked += bool(shown)
+    return checked
+
+
+@pytest.fixture(name="check_ticks", scope="session")
+def check_ticks_fixture() -> Callable[[Any], int]:
+    return check_ticks
+
+
+@pytest.fixture(name="value_of", scope="session")
+def value_of_fixture() -> Callable[[str], float]:
+    return value_of

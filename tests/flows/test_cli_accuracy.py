@@ -5,10 +5,12 @@ import json
 import pickle
 import sys
 
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 from sweetgrad.flows.cli import app as cli
+from sweetgrad.profiling.spaces.nas_bench_201 import NasBench201
 from sweetgrad.store import open_accuracy, verify
 
 ARCH = "|none~0|+|none~0|none~1|+|skip_connect~0|none~1|nor_conv_3x3~2|"
@@ -83,3 +85,23 @@ def test_accuracy_import__damage_is_one_message_and_leaves_the_store_as_it_was(
     assert errors.startswith("error: ")
     assert message in errors
     assert {path: path.read_bytes() for path in (tmp_path / "s.zarr").rglob("*") if path.is_file()} == before
+
+
+def test_accuracy_import__by_index_needs_the_list_that_it_refers_to(run, tmp_path):
+    archs = NasBench201()._archs
+    order = pd.DataFrame({"index": range(len(archs)), "arch_str": archs[::-1]})
+    order.to_csv(tmp_path / "order.csv", index=False)
+    (tmp_path / "t.csv").write_text("index,dataset,split,epochs,accuracy\n0,cifar10,test,200,90\n")
+    command = [tmp_path / "s.zarr", "--space", "nas-bench-201", "--from", tmp_path / "t.csv"]
+    with pytest.raises(ValueError, match=r"nothing says which is which.*--space-file FILE"):
+        run(*command)
+    out = run(*command, "--space-file", tmp_path / "order.csv")
+    assert "index was read as the position in the list that was given" in out
+    found = open_accuracy(tmp_path / "s.zarr", "nas-bench-201", "cifar10/test").to_series().dropna()
+    assert found.to_dict() == {archs[-1]: 90.0}
+
+
+def test_accuracy_import__refuses_a_space_that_nobody_registered_before_it_reads(run, tmp_path):
+    with pytest.raises(ValueError, match="Did you mean 'nas-bench-201'"):
+        run(tmp_path / "s.zarr", "--space", "nas-bench-2001", "--from", tmp_path / "absent.csv")
+    assert not (tmp_path / "s.zarr").exists()

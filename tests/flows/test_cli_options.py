@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from rich.text import Text
 from typer.testing import CliRunner
 
 import sweetgrad.store
@@ -192,9 +193,11 @@ def test_accept_any_encoding__writes_plain_letters_for_those_that_are_not_there(
 
 def test_terminal__shows_no_credentials():
     file = TextIOWrapper(BytesIO(), encoding="utf-8")
-    terminal.Terminal(file=file, width=200).print("[bold]https://ann:pw@host/x?sig=0a1b[/] is gone", "s3://b/k")
+    console = terminal.Terminal(file=file, width=200)
+    console.print("https://ann:pw@host/x?sig=0a1b is gone", "s3://b/k")
+    console.print(Text.assemble("Next: ", ("info https://host/x?sig=0a1b", "bold")))
     file.flush()
-    assert file.buffer.getvalue() == b"https://***@host/x?*** is gone s3://b/k\n"
+    assert file.buffer.getvalue() == b"https://***@host/x?*** is gone s3://b/k\nNext: info https://host/x?***\n"
 
 
 def test_paths__know_the_home_folder(tmp_path, monkeypatch):

@@ -1,14 +1,24 @@
-"""Ctrl-C on real processes. What kills them is in tests/soak/."""
+"""Ctrl-C, and what batch systems and terminals send, on real processes. What kills them is in tests/soak/."""
 
+import fcntl
+import io
 import os
+import pty
 import signal
 import subprocess
 import sys
+import termios
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
+import pytest
+from rich.console import Console
 
+from sweetgrad.flows import interrupt
+from sweetgrad.flows.interrupt import deaf_children, draining, interruptible
 from sweetgrad.store import NotAStoreError, status, verify
 
 PROFILE = [sys.executable, "-m", "sweetgrad.flows.cli", "profile"]
@@ -33,20 +43,25 @@ def start_and_wait_for_rows(store: Path, environment: dict[str, str]) -> subproc
     return process
 
 
-def test_profile__first_ctrl_c_writes_what_is_in_hand(command, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_profile__first_signal_to_the_group_writes_what_is_in_hand(number, command, tmp_path):
     store = tmp_path / "s.zarr"
     # Without PREFECT_API_URL the run has a server of its own, which must end with it.
     environment = {key: value for key, value in command.items() if key != "PREFECT_API_URL"}
     process = start_and_wait_for_rows(store, environment)
     family = psutil.Process(process.pid).children(recursive=True)
-    assert any("sweetgrad.flows.server" in " ".join(child.cmdline()) for child in family)
-    os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to the whole group, workers included
+    (server,) = [child for child in family if "sweetgrad.flows.server" in " ".join(child.cmdline())]
+    before = num_done(store)
+    # A terminal sends it to the whole group, workers included; a batch system to the server as well, and some twice.
+    os.killpg(process.pid, number)
+    server.send_signal(number)
+    os.kill(process.pid, number)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 130, errors
     assert "Stopping: finishing the networks in hand" in errors
     done = num_done(store)
     assert f"{done} architectures profiled and written, {2000 - done} left. Run the same command to continue." in errors
-    assert done % 25 != 0 or done < 2000
+    assert before < done
     assert verify(store) == []
     assert psutil.wait_procs(family, timeout=20)[1] == []
 
@@ -54,10 +69,130 @@ def test_profile__first_ctrl_c_writes_what_is_in_hand(command, tmp_path):
 def test_profile__second_ctrl_c_leaves_at_once_and_nothing_behind(command, tmp_path):
     process = start_and_wait_for_rows(tmp_path / "s.zarr", command)
     family = psutil.Process(process.pid).children(recursive=True)
+    workers = [child for child in family if "spawn_main" in " ".join(child.cmdline())]
+    for worker in workers:
+        worker.suspend()  # so that the run cannot end by itself meanwhile
     os.killpg(process.pid, signal.SIGINT)
+    while "Stopping" not in (line := process.stderr.readline()):
+        assert line
+    time.sleep(interrupt._ECHO_S[signal.SIGINT])
     os.kill(process.pid, signal.SIGINT)
+    assert process.wait(timeout=60) == 130
+    for worker in workers:
+        worker.resume()
     process.communicate(timeout=60)
-    assert process.returncode == 130
     assert psutil.wait_procs(family, timeout=20)[1] == []
     left = (".partial was left", "which has ended; the next run takes the claim over")
     assert [p for p in verify(tmp_path / "s.zarr") if not any(words in p.what for words in left)] == []
+
+
+def blocked(pid: int) -> set[int]:
+    """Signals that a process, whose one thread it is, does not hear."""
+    (mask,) = [line.split()[1] for line in Path(f"/proc/{pid}/status").read_text().splitlines() if "SigBlk" in line]
+    return {number for number in range(1, 65) if int(mask, 16) >> (number - 1) & 1}
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+def test_deaf_children__hears_nothing_of_what_is_started_later_by_the_threads_that_were():
+    """As Dask's event loop starts a worker in place of one that died."""
+    with ThreadPoolExecutor(1) as loop:
+        with deaf_children():
+            loop.submit(int).result()
+        late = loop.submit(subprocess.Popen, ["sleep", "60"]).result()
+    ordinary = subprocess.Popen(["sleep", "60"])
+    try:
+        assert {signal.SIGINT, signal.SIGTERM, signal.SIGHUP} <= blocked(late.pid)
+        assert not {signal.SIGINT, signal.SIGTERM, signal.SIGHUP} & blocked(ordinary.pid)
+        late.terminate()
+        with pytest.raises(subprocess.TimeoutExpired):
+            late.wait(timeout=0.2)
+    finally:
+        for process in (late, ordinary):
+            process.kill()
+            process.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_deaf_children__a_signal_meanwhile_is_handled_when_all_have_started(number):
+    started = []
+
+    def start() -> None:
+        with interruptible(), deaf_children():
+            os.kill(os.getpid(), number)
+            time.sleep(0.01)
+            started.append(True)
+
+    with pytest.raises(KeyboardInterrupt):
+        start()
+    assert started
+
+
+def quiet() -> Console:
+    return Console(file=io.StringIO(), width=200)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_draining__leaves_at_a_second_signal_but_not_at_the_echo_of_the_first(number, monkeypatch):
+    left, stop, console = [], threading.Event(), quiet()
+    monkeypatch.setattr(interrupt.os, "_exit", left.append)
+    with draining(stop, console=console):
+        os.kill(os.getpid(), number)
+        os.kill(os.getpid(), number)
+        assert stop.wait(60)
+        assert left == []
+        monkeypatch.setitem(interrupt._ECHO_S, number, 0)
+        os.kill(os.getpid(), number)
+        assert left == [128 + number]
+    assert console.file.getvalue().count("Stopping") == 1
+
+
+def test_draining__a_run_under_nohup_stays_so():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with draining(threading.Event(), console=quiet()):
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_draining__may_interrupt_whoever_holds_the_lock_of_its_event():
+    """As `threading.Event.wait` does for a moment in the thread that the handler runs in."""
+    stop = threading.Event()
+    with draining(stop, console=quiet()):
+        with stop._cond:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.01)
+        assert stop.wait(60)
+
+
+ON_A_TERMINAL = """
+import sys, threading
+from pathlib import Path
+from rich.console import Console
+from sweetgrad.flows.interrupt import draining
+console, stop = Console(stderr=True), threading.Event()
+with draining(stop, console=console):
+    console.print("ready")
+    assert stop.wait(60)
+    console.print("lost")
+print("lost as well")
+sys.stdout.flush()
+Path(sys.argv[1]).write_text("drained")
+"""
+
+
+def test_draining__goes_on_when_its_terminal_closes(tmp_path):
+    main, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", ON_A_TERMINAL, str(tmp_path / "end")],
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # its own, so that the kernel tells it by SIGHUP
+    )
+    os.close(terminal)
+    assert b"ready" in os.read(main, 1000)
+    os.close(main)
+    assert process.wait(timeout=60) == 0
+    assert (tmp_path / "end").read_text() == "drained"

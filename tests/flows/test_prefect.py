@@ -9,13 +9,14 @@ import subprocess
 import sys
 import threading
 import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib.metadata import version
 
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas import filters
-from prefect.exceptions import ParameterTypeError
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.exceptions import ParameterBindError, ParameterTypeError
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelling
 from rich.console import Console
 
@@ -67,10 +68,12 @@ def api(prefect_api):
 
 
 @pytest.fixture(scope="module")
-def serving(api, prefect_api):
-    """``sweetgrad serve``, in a process group of its own as on a terminal."""
+def serving(api, prefect_api, tmp_path_factory):
+    """``sweetgrad serve``, in a process group of its own as on a terminal; a batch system ends it."""
+    cluster = tmp_path_factory.mktemp("serve") / "cluster.toml"
+    cluster.write_text(IN_ITS_PROCESS)
     process = subprocess.Popen(
-        [sys.executable, "-m", "sweetgrad.flows.cli", "serve"],
+        [sys.executable, "-m", "sweetgrad.flows.cli", "serve", "--cluster", str(cluster)],
         env={**os.environ, "PREFECT_API_URL": prefect_api, "PREFECT_RUNNER_POLL_FREQUENCY": "1", "COLUMNS": "200"},
         stderr=subprocess.PIPE,
         text=True,
@@ -79,15 +82,14 @@ def serving(api, prefect_api):
     first = process.stderr.readline()
     assert first.startswith("Serving the deployment sweetgrad/profile"), first
     yield api.read_deployment_by_name("sweetgrad/profile")
-    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, signal.SIGTERM)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 0, said
+    assert "no password" not in said  # this server answers no page of another site
 
 
 def start(api, served, store, **parameters):
-    cluster = store.parent / "cluster.toml"
-    cluster.write_text(IN_ITS_PROCESS)
-    parameters = {"store": str(store), **SETTINGS, "cluster": str(cluster), **parameters}
+    parameters = {"store": str(store), **SETTINGS, **parameters}
     return api.create_flow_run_from_deployment(served.id, parameters=parameters).id
 
 
@@ -178,7 +180,40 @@ def test_deployment__parameters_have_a_schema_and_words(serving):
     assert properties["batch_size"]["type"] == "integer"
     assert properties["device"]["enum"] == ["auto", "cpu", "cuda"]
     assert all(each["description"] for each in properties.values())
-    assert set(properties) == set(profile.__annotations__) - {"console", "return"}
+    assert set(properties) == set(profile.__annotations__) - {"console", "return", "scheduler", "cluster"}
+
+
+@pytest.mark.parametrize("place", [{"scheduler": "tcp://evil:8786"}, {"cluster": "/tmp/evil.toml"}])
+def test_deployment__nobody_who_starts_a_run_says_where_it_is_done(place, tmp_path):
+    with pytest.raises(ParameterBindError):  # as the process of a served run calls it
+        deployment.profile_deployment(**{"store": str(tmp_path / "s.zarr"), **place})
+
+
+def test_deployment__runs_where_the_one_who_serves_it_says(tmp_path, monkeypatch, prefect_api):
+    monkeypatch.setenv("SWEETGRAD_SCHEDULER", "tcp://127.0.0.1:1")
+    state = deployment.profile_deployment(str(tmp_path / "new.zarr"), archs="0:2", return_state=True, **SETTINGS)
+    assert "no Dask scheduler answers at tcp://127.0.0.1:1" in state.message
+
+
+@pytest.mark.parametrize(("origins", "is_open"), [("*", True), ("http://127.0.0.1:4200", False), ("", False)])
+def test_serve__warns_of_a_server_that_any_page_may_ask(origins, is_open, tmp_path):
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("access-control-allow-origin", origins)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/api"
+        with temporary_settings({PREFECT_API_URL: url}):
+            assert deployment.is_open_to_web_pages() == is_open
+        with temporary_settings({PREFECT_API_URL: url, PREFECT_API_AUTH_STRING: "user:password"}):
+            assert not deployment.is_open_to_web_pages()
+        server.shutdown()
 
 
 def test_deployment__fails_with_the_message(api, tmp_path):

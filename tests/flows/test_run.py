@@ -5,12 +5,15 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 import zarr
 from rich.console import Console
 
-from sweetgrad.flows import profile
+from sweetgrad.flows import profile, worker_check
+from sweetgrad.flows import run as run_module
 from sweetgrad.profiling import load_batch, load_space, make_spec, profile_architectures
+from sweetgrad.profiling.spaces.nas_bench_201 import NasBench201
 from sweetgrad.store import SpecMismatchError, StoreError, info, list_profiles, open_estimators, open_profile, verify
 
 NAME = "nas-bench-201/digits/bs8-seed42"
@@ -78,6 +81,34 @@ def test_profile__stamps_what_a_run_completed_that_was_killed_before_it_did(refe
     attributes["content_digest"] = "of the run before"
     profile(store, archs="0:10", console=quiet(), **SETTINGS)
     assert info(store).profiles[0].content_digest == expected
+
+
+def test_profile__says_that_earlier_rows_were_measured_with_another_cpu_capability(reference, tmp_path, monkeypatch):
+    store, console = tmp_path / "copy.zarr", quiet()
+    shutil.copytree(reference[0], store)
+    attributes = zarr.open_group(store, path=NAME).attrs
+    assert "Note:" not in reference[2]
+    attributes["runs"] = [{**run, "cpu_capability": "AVX9"} for run in attributes["runs"]]
+    monkeypatch.setattr(run_module, "run_on_workers", lambda *_, **__: (0, 1))
+    profile(store, archs="10:11", console=console, **SETTINGS)
+    here = torch.backends.cpu.get_cpu_capability()
+    assert f"Note: cpu_capability is {here} in this run, and was AVX9 in an earlier one." in console.file.getvalue()
+    assert [run["cpu_capability"] for run in info(store).profiles[0].runs] == ["AVX9", here]
+
+
+def test_profile__refuses_rows_of_another_version_of_the_space(reference, monkeypatch):
+    monkeypatch.setattr(NasBench201, "version", 3)
+    message = r"space_version: stored 2, asked 3\nThe networks of this space have changed"
+    with pytest.raises(SpecMismatchError, match=message):
+        profile(reference[0], archs="0:11", console=quiet(), **SETTINGS)
+
+
+def test_check_workers__tells_the_cpu_capability_of_other_hosts():
+    here = torch.backends.cpu.get_cpu_capability()
+    facts = [{"host": host, "cpu_capability": each} for host, each in (("a", here), ("b", "AVX9"), ("b", "AVX9"))]
+    assert worker_check._differences(facts) == [
+        f"cpu_capability is AVX9 on b, and {here} here, which the provenance names"
+    ]
 
 
 def test_profile__refuses_other_settings_and_names_them(reference):

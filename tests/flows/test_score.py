@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
+import xarray as xr
 from torch import nn
 from typer.testing import CliRunner
 
@@ -20,6 +21,7 @@ from sweetgrad.profiling import load_batch, profile_network, random_batch
 
 CODE = '''
 import torch
+import xarray as xr
 from torch import nn
 
 class Block(nn.Module):
@@ -139,6 +141,20 @@ def test_score_network__is_profile_network_and_layer_profile(file: Path) -> None
     )
     for name in by_hand.variables:
         np.testing.assert_array_equal(found[name].values, by_hand[name].values)
+
+
+def test_score_network__does_not_depend_on_the_threads_that_are_set(file: Path) -> None:
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            found.append(score_network(f"{file}:resnet", batch_size=8, interval=(0, "inf")))
+    finally:
+        torch.set_num_threads(before)
+    xr.testing.assert_identical(*found)
+    assert (found[0].threads, found[0].memory_format) == (1, "as given")
+    assert found[0].cpu_capability == torch.backends.cpu.get_cpu_capability()
+    assert score_network(f"{file}:all_conv", batch_size=4, threads=2, memory_format="channels_last").threads == 2
 
 
 def test_score__prints_every_layer_the_score_and_draws(file: Path, run: Callable[..., str], tmp_path: Path) -> None:

@@ -195,7 +195,7 @@ def test_checkpoint__says_that_the_disk_is_full(tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
         with pytest.raises(OSError, match="File too large"):
-            save_checkpoint(tmp_path / "c.pt", trainer, {})
+            save_checkpoint(tmp_path / "c.npz", trainer, {})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, before)

@@ -138,9 +138,9 @@ def test_train_one__killed_then_interrupted_goes_on_after_the_last_whole_epoch(
     arguments += ["--checkpoints", str(folder)]
 
     process = start(arguments, command)
-    errors = stop(process, signal.SIGKILL, wait_until(lambda: any(folder.glob("*.pt")), process))
+    errors = stop(process, signal.SIGKILL, wait_until(lambda: any(folder.glob("*.npz")), process))
     assert losses(errors) == expected[: len(losses(errors))]
-    (checkpoint,) = folder.glob("*.pt")
+    (checkpoint,) = folder.glob("*.npz")
     # What a kill in the middle of writing the next one leaves: a part of it, under another name.
     (folder / f"{checkpoint.name}.{process.pid}.partial").write_bytes(checkpoint.read_bytes()[:1000])
     before = checkpoint.stat().st_mtime_ns

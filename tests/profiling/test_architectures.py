@@ -66,13 +66,7 @@ class ToySpace:
         return Network(module, (*layers, Layer("head", "head", (module[-1],))))
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """As in a profile: what the tests compute themselves must have the same last bits."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture

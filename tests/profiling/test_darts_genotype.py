@@ -6,15 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweetgrad.profiling.spaces._darts_genotype import (
-    NUM_GENOTYPES,
-    check_genotype,
-    drawn_genotype,
-    genotype_at,
-    mutated_genotype,
-)
-from sweetgrad.profiling.spaces._operations import DARTS_OPERATIONS
+from sweetgrad.profiling.spaces._darts_genotype import NUM_GENOTYPES, drawn_genotype, genotype_at, mutated_genotype
 from sweetgrad.store import Genotype, parse_genotype
+from sweetgrad.store.spaces.genotypes import DARTS_OPERATIONS, check_genotype
 
 CELL = (
     "[('sep_conv_3x3', 0), ('max_pool_3x3', 1), ('skip_connect', 2), ('dil_conv_5x5', 1), ('sep_conv_5x5', 0), "

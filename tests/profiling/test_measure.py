@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,10 +14,14 @@ from torch import Tensor, nn
 
 from sweetgrad.analysis import IntervalGrid, best_interval, params, proportion, score, sweetness
 from sweetgrad.profiling.any_network import profile_network
-from sweetgrad.profiling.forward_order import layers_in_forward_order
+from sweetgrad.profiling.architectures import make_spec, profile_architectures
+from sweetgrad.profiling.batches import random_batch
 from sweetgrad.profiling.measure import fill_row, measure_network
+from sweetgrad.profiling.spaces import load_space
 from sweetgrad.profiling.spaces.protocol import Layer, Network
 from sweetgrad.store import KINDS, LAYER_TYPES, STATUS, bin_bounds, empty_rows
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def literal_count(gradients: list[Tensor]) -> np.ndarray:
@@ -122,8 +127,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Callable[[], Tensor], dict[st
         WithUnused,
         VECTORS,
         {
-            "root": ["frozen"],
-            "used": ["used.weight", "used.bias"],
+            "used": ["frozen", "used.weight", "used.bias"],
             "head": ["head.weight", "head.bias"],
             "unused": ["unused.weight", "unused.bias"],
         },
@@ -192,7 +196,7 @@ def test_profile_network__counts_a_parameter_without_gradient_as_exact_zeros() -
     model, x, _ = make("unused")
     row = profile_network(model, x, LABELS).isel(arch=0, bin=0)
     assert row.grad_count.sel(layer="unused").values.tolist() == [30, 5]
-    assert row.grad_count.sel(layer="root").values.tolist() == [0, 2]
+    assert row.grad_count.sel(layer="used").values.tolist()[1] >= 2  # two of them frozen
 
 
 def test_profile_network__counts_gradients_that_are_not_finite() -> None:
@@ -340,14 +344,191 @@ def test_layers_in_forward_order__follows_the_forward_pass_and_not_the_definitio
     assert profile.num_params[0].values.tolist() == [[24, 4 + 8], [12, 3]]
 
 
-def test_layers_in_forward_order__begins_with_a_norm_if_the_network_does() -> None:
-    model = nn.Sequential(nn.LayerNorm(6), nn.Linear(6, 3))
-    layers = layers_in_forward_order(model, torch.randn(2, 6))
-    assert [layer.name for layer in layers] == ["0", "1"]
+def test_layers_in_forward_order__a_norm_before_the_first_weight_joins_its_layer() -> None:
+    """A row without weights has proportion 0, and sweetness would count a rise from it: here the share falls all the way."""
+    model = nn.Sequential(nn.BatchNorm1d(6), nn.Linear(6, 60), nn.ReLU(), nn.Linear(60, 3))
+    profile = profile_network(model, torch.randn(8, 6), LABELS)
+    assert profile.layer.values.tolist() == ["1", "3"]
+    assert profile.num_params[0].values.tolist() == [[360, 60 + 12], [180, 3]]
+    shares = proportion(profile, (1e-10, 1e-2))
+    assert shares.values.ravel()[0] > shares.values.ravel()[1]
+    assert sweetness(shares).item() == -1
+
+
+def test_layers_in_forward_order__a_network_of_norms_alone_is_one_layer() -> None:
+    model = nn.Sequential(nn.BatchNorm1d(6), nn.ReLU(), nn.LayerNorm(6))
+    profile = profile_network(model, torch.randn(8, 6), LABELS)
+    assert profile.layer.values.tolist() == ["root"]
+    assert profile.num_params[0].values.tolist() == [[0, 24]]
 
 
 def test_layers_in_forward_order__takes_a_network_that_is_one_module() -> None:
-    assert [layer.name for layer in layers_in_forward_order(nn.Linear(6, 3), torch.randn(2, 6))] == ["root"]
+    assert profile_network(nn.Linear(6, 3), torch.randn(8, 6), LABELS).layer.values.tolist() == ["root"]
+
+
+def lazy() -> nn.Module:
+    convs = [nn.LazyConv2d(4, 3), nn.LazyBatchNorm2d(), nn.ReLU(), nn.Dropout(0.3), nn.LazyConv2d(5, 3, bias=False)]
+    return nn.Sequential(*convs, nn.Flatten(), nn.LazyLinear(3))
+
+
+def test_profile_network__counts_lazy_modules_as_one_forward_pass_makes_them() -> None:
+    """Layers, initial weights, dropout and the generator after it are those of a user's own first pass."""
+    x = torch.randn(8, 3, 6, 6)
+    profile = profile_network(lazy, x, LABELS, seed=4)
+    after = torch.rand(3)
+    torch.manual_seed(4)
+    model = lazy()
+    F.cross_entropy(model(x), LABELS).backward()
+    assert torch.equal(torch.rand(3), after)
+    assert profile.layer.values.tolist() == ["0", "4", "6"]
+    assert profile.num_params[0].values.tolist() == [[108, 4 + 8], [180, 0], [60, 3]]
+    for layer in ("0", "4", "6"):
+        grad = model.get_submodule(layer).weight.grad
+        np.testing.assert_array_equal(profile.grad_count.sel(layer=layer, kind="weight")[0], literal_count([grad]))
+    named = profile_network(lazy, x, LABELS, seed=4, layers=["0", "1", "4", "6"])
+    np.testing.assert_array_equal(named.grad_count_network, profile.grad_count_network)
+
+
+def test_profile_network__takes_a_lazy_module_that_is_built_already_and_leaves_it_lazy() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.LazyLinear(5), nn.ReLU(), nn.LazyLinear(3))
+    assert profile_network(model, torch.randn(8, 2, 3), LABELS).num_params[0].values.tolist() == [[30, 5], [15, 3]]
+    assert model[1].has_uninitialized_params()
+
+
+@pytest.mark.parametrize("layers", [None, ["linear", "lazy"]])
+def test_profile_network__explains_a_lazy_module_that_is_never_called(layers: list[str] | None) -> None:
+    model = Returns(lambda z: z)
+    model.lazy = nn.LazyLinear(3)
+    with pytest.raises(
+        ValueError, match=r"the shape of lazy\.weight, lazy\.bias is not known: .* never calls the lazy module"
+    ):
+        profile_network(model, torch.randn(8, 6), LABELS, layers=layers)
+
+
+def weight_norm(module: nn.Module) -> nn.Module:
+    return nn.utils.parametrizations.weight_norm(module)
+
+
+class Scaled(nn.Module):
+    """A parametrization with a parameter of its own, and a module that holds it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Linear(3, 3, bias=False)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return self.scale(weight.T).T
+
+
+def old_weight_norm(module: nn.Module) -> nn.Module:
+    with pytest.warns(FutureWarning, match="deprecated"):
+        return nn.utils.weight_norm(module)
+
+
+@pytest.mark.parametrize(
+    ("wrap", "held"),
+    [
+        (weight_norm, 18 + 3),
+        (old_weight_norm, 18 + 3),
+        (nn.utils.parametrizations.spectral_norm, 18),
+        (lambda m: nn.utils.parametrize.register_parametrization(m, "weight", Scaled()), 18 + 9),
+    ],
+)
+def test_layers_in_forward_order__a_parametrized_module_is_one_layer(
+    wrap: Callable[[nn.Module], nn.Module], held: int
+) -> None:
+    def build() -> nn.Module:
+        return nn.Sequential(nn.Linear(6, 6), wrap(nn.Linear(6, 3)), nn.BatchNorm1d(3))
+
+    def build_root() -> nn.Module:
+        return wrap(nn.Linear(6, 3))
+
+    profile = profile_network(build, torch.randn(8, 6), LABELS, seed=0)
+    assert profile.layer.values.tolist() == ["0", "1"]
+    assert profile.num_params[0].values.tolist() == [[36, 6], [held, 3 + 6]]
+    alone = profile_network(build_root, torch.randn(8, 6), LABELS, seed=0)
+    assert alone.layer.values.tolist() == ["root"]
+    assert alone.num_params[0].values.tolist() == [[held, 3]]
+
+
+def test_layers_in_forward_order__a_list_of_parameters_belongs_to_the_module_that_reads_it() -> None:
+    class Experts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gate = nn.Parameter(torch.randn(6, 2))
+            self.weights = nn.ParameterList([torch.randn(6, 6), torch.randn(6, 6)])
+            self.inner = nn.ModuleDict({"more": nn.ParameterDict({"bias": torch.zeros(6)})})
+
+        def forward(self, x: Tensor) -> Tensor:
+            return (
+                sum(g * (x @ w) for g, w in zip((x @ self.gate).T[..., None], self.weights, strict=True))
+                + (self.inner["more"]["bias"])
+            )
+
+    profile = profile_network(nn.Sequential(Experts(), nn.Linear(6, 3)), torch.randn(8, 6), LABELS)
+    assert profile.layer.values.tolist() == ["0", "1"]
+    assert profile.num_params[0].values.tolist() == [[12 + 72, 6], [18, 3]]
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128])
+def test_profile_network__counts_the_modulus_of_a_complex_gradient(dtype: torch.dtype) -> None:
+    class Fourier(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.spectrum, self.head = (
+                nn.Parameter(torch.randn(4, 4, dtype=dtype)),
+                nn.Linear(6, 3, dtype=dtype.to_real()),
+            )
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(torch.fft.irfft(torch.fft.rfft(x) @ self.spectrum, n=6))
+
+    torch.manual_seed(0)
+    model, x = Fourier(), torch.randn(8, 6)
+    grad = gradients_by_hand(model, x.to(dtype.to_real()), LABELS)["spectrum"]
+    assert (grad.imag.abs() > grad.real.abs()).any()
+    row = profile_network(model, x, LABELS).isel(arch=0).sel(layer="root", kind="weight")
+    moduli = (
+        torch.complex(grad.real.float(), grad.imag.float()).abs() if dtype == torch.complex64 else grad.abs().float()
+    )
+    np.testing.assert_array_equal(row.grad_count, literal_count([moduli]))
+    assert int(row.num_params) == 16
+
+
+def test_profile_network__counts_a_sparse_gradient_as_the_dense_one() -> None:
+    def build(sparse: bool) -> nn.Module:
+        torch.manual_seed(0)
+        return nn.Sequential(nn.EmbeddingBag(11, 8, sparse=sparse), nn.Linear(8, 3))
+
+    words = torch.randint(6, (8, 4))  # of 11, with repetitions
+    sparse, dense = (profile_network(build(sparse), words, LABELS, name="net") for sparse in (True, False))
+    assert sparse.equals(dense)
+    assert int(sparse.grad_count[0, 0, 0, 0]) >= 5 * 8
+
+
+def test_profile_network__says_in_which_memory_format_and_with_how_many_threads() -> None:
+    space = load_space("nas-bench-201")
+    batch = random_batch((3, 8, 8), num_classes=10, batch_size=4)
+    stored = profile_architectures(space, [7800], batch, make_spec(space, batch))
+    build = lambda: space.build(space.arch_id(7800), in_channels=3, num_classes=10).module  # noqa: E731
+    torch.set_num_threads(2)
+    found = profile_network(build, batch.x, batch.y, seed=42, memory_format="channels_last")
+    np.testing.assert_array_equal(found.grad_count_network, stored.grad_count_network)
+    assert (found.memory_format, found.threads) == ("channels_last", 1)
+    as_given = profile_network(build, batch.x, batch.y, seed=42)
+    assert as_given.memory_format == "as given"
+    assert (as_given.grad_count_network.values != stored.grad_count_network.values).any()
+    contiguous = profile_network(build, batch.x, batch.y, seed=42, memory_format="contiguous")
+    np.testing.assert_array_equal(as_given.grad_count_network, contiguous.grad_count_network)
+    assert torch.get_num_threads() == 2
+
+
+@pytest.mark.parametrize("options", [{"memory_format": "nhwc"}, {"threads": 0}])
+def test_profile_network__refuses_a_memory_format_or_threads_that_are_none(options: dict[str, Any]) -> None:
+    with pytest.raises(
+        ValueError, match=r"memory_format must be None or one of contiguous, channels_last, and threads 1"
+    ):
+        profile_network(mlp(), torch.randn(8, 6), LABELS, **options)
 
 
 def test_profile_network__takes_named_layers_and_types() -> None:
@@ -405,7 +586,7 @@ class Returns(nn.Module):
         (lambda z: z[:, 0], r"labels of shape \(8,\) need logits of shape .* the network returned \(8,\)"),
         (lambda z: z[:, :, None], r"labels of shape \(8,\) need logits of shape .* the network returned \(8, 3, 1\)"),
         (lambda z: z[:4], r"labels of shape \(8,\) need logits of shape .* the network returned \(4, 3\)"),
-        (lambda z: z.detach(), r"the loss depends on no parameter that asks for a gradient"),
+        (lambda z: z.detach(), r"the loss depends on no parameter that requires grad"),
     ],
 )
 def test_profile_network__explains_an_output_that_is_not_logits(

@@ -82,6 +82,50 @@ def test_load_model__names_a_file_or_function_that_is_not_there(file: Path) -> N
         load_model("no_such_package.models:build")
 
 
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (
+            "import no_such_dependency",
+            r"ModuleNotFoundError: No module named 'no_such_dependency' \(models\.py, line 1\)",
+        ),
+        ("from torch import no_such_name", r"ImportError: cannot import name 'no_such_name' .*\(models\.py, line 1\)"),
+        (
+            "x = 1\nraise RuntimeError('torchvision::nms does not exist')",
+            r"torchvision::nms .*\(models\.py, line 2\)",
+        ),
+        ("raise OSError('libcudart.so.12: cannot open')", r"OSError: libcudart\.so\.12"),
+        ("raise SystemExit(3)", r"SystemExit: 3"),
+        (
+            "try:\n    import no_such_dependency\nexcept ImportError as e:\n    raise ImportError('read the manual') from e",
+            r"ImportError: read the manual; caused by ModuleNotFoundError: No module named 'no_such_dependency'",
+        ),
+        (
+            "try:\n    1 / 0\nexcept ArithmeticError:\n    raise RuntimeError('it went wrong')",
+            r"RuntimeError: it went wrong; caused by ZeroDivisionError: division by zero",
+        ),
+    ],
+)
+def test_load_model__gives_the_cause_where_an_installed_module_cannot_be_imported(
+    code: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken_vision").mkdir()
+    (tmp_path / "broken_vision" / "__init__.py").write_text("")
+    (tmp_path / "broken_vision" / "models.py").write_text(code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "broken_vision", raising=False)
+    with pytest.raises(
+        ValueError, match=f"module 'broken_vision.models' is there, but importing it fails: .*{message}"
+    ) as told:
+        load_model("broken_vision.models:build")
+    assert "Install the package" not in str(told.value)
+    with pytest.raises(
+        ValueError, match=r"'broken_vision\.modells' cannot be imported: .*Install the package that has it"
+    ):
+        load_model("broken_vision.modells:build")
+    sys.modules.pop("broken_vision", None)
+
+
 def test_load_model__says_what_a_function_did_wrong_and_where(file: Path) -> None:
     with pytest.raises(ValueError, match=r"model\.py:nothing returned dict: it must return the network"):
         load_model(f"{file}:nothing")()

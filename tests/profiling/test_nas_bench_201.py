@@ -7,7 +7,6 @@ into a neighbouring bin (four networks, 16 images of 16x16). A profile is always
 
 import itertools
 import pickle
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sweetgrad.profiling import load_batch
+from sweetgrad.profiling import load_batch, make_spec
 from sweetgrad.profiling.measure import Measurement, measure_network
 from sweetgrad.profiling.spaces import load_space
 from sweetgrad.profiling.spaces._nb201_live import (
@@ -44,14 +43,8 @@ EVERY = [tuple(ops) for ops in itertools.product(OPERATIONS, repeat=6)]
 ALL_3X3 = arch_string((CONV3,) * 6)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """As in a profile; and small tensors on many threads are slow on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
+# Small tensors on many threads are slow on a busy machine, too.
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 FAST, LITERAL = NasBench201(), NasBench201(skip_dead=False)  # 15,625 strings each, made once
 
@@ -312,6 +305,73 @@ def test_network__equals_a_forward_pass_written_from_the_reference(ops: Ops, spa
         torch.testing.assert_close(here, there, rtol=1e-6, atol=1e-9, msg=lambda text, name=name: f"{name}: {text}")
 
 
+def batch(size: int = 8) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(7)
+    x = torch.randn(4, 3, size, size, generator=generator).to(memory_format=torch.channels_last)
+    return x, torch.randint(10, (4,), generator=generator)
+
+
+def build(space: NasBench201, arch: str) -> Network:
+    torch.manual_seed(42)
+    network = space.build(arch, in_channels=3, num_classes=10)
+    network.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network
+
+
+def measure(space: NasBench201, arch: str, size: int = 8) -> tuple[Network, Measurement]:
+    network = build(space, arch)
+    return network, measure_network(network, *batch(size))
+
+
+# --- the order in which the original adds gradients ------------------------------------------------------------------
+
+
+class OriginalCell(torch.nn.Module):
+    """The cell as the benchmark's code runs it (``InferCell`` of AutoDL-Projects): Python's `sum`, which begins with 0."""
+
+    def __init__(self, cell: torch.nn.Module) -> None:
+        super().__init__()
+        self.edges = cell.edges
+
+    def forward(self, x: Tensor) -> Tensor:
+        nodes = [x]
+        for layers in ((0,), (1, 2), (3, 4, 5)):
+            nodes.append(sum(self.edges[i](node) for i, node in zip(layers, nodes, strict=True)))
+        return nodes[-1]
+
+
+@pytest.mark.parametrize("second", OPERATIONS)
+def test_network__adds_gradients_in_the_order_of_the_original_cell(second: str) -> None:
+    """With skip_connect on the first edge node 1 is a sum of its own, and not node 0: in single precision the order shows."""
+    random = np.random.RandomState(len(second))
+    for rest in random.choice(list(OPERATIONS), size=(3, 4)).tolist():
+        arch = arch_string((SKIP, second, *rest))
+        original = build(LITERAL, arch).module
+        for block in original.blocks:
+            if hasattr(block, "edges"):
+                block.forward = OriginalCell(block).forward
+        expected = measure_network(Network(original, original.layers()), *batch())
+        for space in (FAST, LITERAL):
+            _, measured = measure(space, arch)
+            np.testing.assert_array_equal(measured.grad_count, expected.grad_count, err_msg=arch)
+            np.testing.assert_array_equal(measured.grad_abs_sum, expected.grad_abs_sum, err_msg=arch)
+
+
+def test_build_trainable__adds_gradients_in_the_order_of_the_literal_network() -> None:
+    arch = arch_string((SKIP, CONV3, CONV1, POOL, NONE, CONV3))
+    measured = []
+    for make in (FAST.build_literal, FAST.build_trainable):
+        torch.manual_seed(42)
+        network = make(arch)
+        network.module.to(memory_format=torch.channels_last)
+        measured.append(measure_network(network, *batch()))
+    np.testing.assert_array_equal(measured[0].grad_count, measured[1].grad_count)
+
+
+def test_space__says_that_its_networks_are_of_another_version_than_those_of_old_profiles() -> None:
+    assert make_spec(FAST, load_batch("synthetic", batch_size=2)).space_version == 2
+
+
 # --- the fast network is the literal one ----------------------------------------------------------------------------
 
 
@@ -346,16 +406,6 @@ def test_build__knows_every_disconnected_network(space: NasBench201) -> None:
         assert not isinstance(
             space.build(arch_string((NONE, NONE, NONE, SKIP, NONE, NONE))).module, DisconnectedNetwork
         )
-
-
-def measure(space: NasBench201, arch: str, size: int = 8) -> tuple[Network, Measurement]:
-    generator = torch.Generator().manual_seed(7)
-    x = torch.randn(4, 3, size, size, generator=generator).to(memory_format=torch.channels_last)
-    y = torch.randint(10, (4,), generator=generator)
-    torch.manual_seed(42)
-    network = space.build(arch, in_channels=3, num_classes=10)
-    network.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return network, measure_network(network, x, y)
 
 
 def assert_bit_identical(ops: Ops, *, size: int = 8) -> None:

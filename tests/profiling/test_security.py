@@ -124,10 +124,10 @@ def test_pickles__do_act_where_nothing_stops_them(tmp_path, name):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"]r\xff\xff\xff\x7f.", r"numbers an object 2,147,483,647"),  # pickle makes 32 GiB of list for it
-        (b"]p4000000000\n.", r"numbers an object 4,000,000,000"),
-        (b"c__builtin__\nbytearray\n(I99999999999\ntR.", r"makes 99999999999 bytes out of nothing"),
-        (b"c__builtin__\nbytes\n(I99999999999\ntR.", r"makes 99999999999 bytes out of nothing"),
+        (b"]r\xff\xff\xff\x7f.", r"expected a pickled dict.*got list"),  # pickle makes 32 GiB of list for it
+        (b"]p4000000000\n.", r"expected a pickled dict.*got list"),
+        (b"c__builtin__\nbytearray\n(I99999999999\ntR.", r"makes bytes of a int: refused"),
+        (b"c__builtin__\nbytes\n(I99999999999\ntR.", r"makes bytes of a int: refused"),
         (b"\x80\x04\x8e" + (2**40).to_bytes(8, "little") + b"x.", "cannot be read as a pickle"),
         (b"\x80\x04\x8a\xff" + b"x.", "cannot be read as a pickle"),
         (b"(" * 100_000 + b".", "cannot be read as a pickle"),

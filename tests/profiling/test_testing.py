@@ -74,6 +74,10 @@ def test_check_space__passes_what_is_right_and_leaves_the_generator() -> None:
     assert torch.equal(torch.rand(1), expected)
 
 
+def test_check_space__takes_a_network_that_changes_its_input_in_place() -> None:
+    check_space(rebuilt(lambda parts, _: network(parts, InPlace(parts))))
+
+
 def test_check_space__takes_a_dead_layer_in_the_literal_network_only() -> None:
     """As NAS-Bench-201: a layer that cannot matter is not computed, and its gradient counts as zeros."""
 
@@ -204,6 +208,25 @@ class Random(nn.Module):
         return x * random.random()
 
 
+class InPlace(nn.Module):
+    """Centres its input in place."""
+
+    def __init__(self, parts: list[nn.Module]) -> None:
+        super().__init__()
+        self.parts = nn.Sequential(*parts)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x -= x.mean()
+        return self.parts(x)  # type: ignore[no-any-return]
+
+
+class InPlaceAround(InPlace):
+    """It goes around the hook that gives a module a copy of its input."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.forward(x)
+
+
 class Worker:
     """A space that is another one on the other side of pickle."""
 
@@ -244,6 +267,7 @@ MUTANTS: dict[str, tuple[Callable[[], Any], str]] = {
     "layer_names is a text": (lambda: mutant(layer_names="stem"), "layer_names is 'stem'.*a tuple of names"),
     "a layer name twice": (lambda: mutant(layer_names=("a", "b", "b", "c")), "layer_names holds 'b' more than once"),
     "input_size": (lambda: mutant(input_size=(8, 8)), r"input_size is \(8, 8\)"),
+    "version": (lambda: mutant(version="2"), "version is '2'. What to do: it must be a whole number"),
     "empty": (lambda: mutant(__len__=lambda self: 0), "it has no architecture"),
     "mutates into itself": (lambda: mutates(lambda arch, random: arch), "mutate gave the architecture itself"),
     "mutates by another generator": (
@@ -295,6 +319,10 @@ MUTANTS: dict[str, tuple[Callable[[], Any], str]] = {
     "random forward": (
         lambda: rebuilt(lambda parts, _: network(parts, nn.Sequential(*parts, Random()))),
         "other gradients the second time .*torch's global generator only",
+    ),
+    "changes the batch": (
+        lambda: rebuilt(lambda parts, _: network(parts, InPlaceAround(parts))),
+        "the network changed the batch, which the networks after it see.*work on x.clone",
     ),
     "no loss": (
         lambda: rebuilt(lambda parts, _: network(parts, nn.Sequential(*parts).requires_grad_(False))),

@@ -79,16 +79,17 @@ def kill_scheduler(round_: Round) -> None:
 
 
 def interrupt(round_: Round) -> None:
-    """SIGINT once, to the program or to its whole group as a terminal does; SIGINT twice; or SIGTERM."""
+    """SIGINT, SIGTERM or SIGHUP, to the program or to its whole group as a terminal and a batch system do; or SIGINT twice."""
     round_.begin_store()
-    how = round_.chance.choice(["SIGINT", "SIGINT to the group", "SIGINT twice", "SIGTERM"])
+    name = round_.chance.choice(["SIGINT", "SIGINT", "SIGTERM", "SIGHUP"])
+    how = name + round_.chance.choice(["", " to the group", " twice" if name == "SIGINT" else " to the group"])
     round_.notes["how"] = how
     program = round_.start()
     if running := round_.wait_for_rows(program):
-        signum = signal.SIGTERM if how == "SIGTERM" else signal.SIGINT
-        (os.killpg if how == "SIGINT to the group" else os.kill)(program.pid, signum)
+        signum = signal.Signals[name]
+        (os.killpg if how.endswith("to the group") else os.kill)(program.pid, signum)
         if how == "SIGINT twice":
-            time.sleep(round_.chance.uniform(0, 0.5))
+            time.sleep(round_.chance.uniform(0, 1))
             if program.is_running:
                 os.kill(program.pid, signum)
     round_.notes["killed"] = int(running)

@@ -108,3 +108,23 @@ def toy() -> Any:
         contents: Callable[[Path], dict[str, bytes]] = staticmethod(contents)
 
     return Toy
+
+
+def genotype(*, op="skip_connect", reduce="max_pool_3x3"):
+    """Text of a genotype in which every node has its first two earlier nodes as inputs."""
+    normal = [
+        (op, 0),
+        (op, 1),
+        ("skip_connect", 0),
+        ("skip_connect", 2),
+        *[("sep_conv_3x3", 1), ("sep_conv_5x5", 3)] * 2,
+    ]
+    return (
+        f"Genotype(normal={normal}, normal_concat=[2, 3, 4, 5], "
+        f"reduce={[(reduce, i) for i in (0, 1, 0, 1, 0, 1, 0, 1)]}, reduce_concat=[2, 3, 4, 5])"
+    )
+
+
+@pytest.fixture(name="genotype")
+def _genotype():
+    return genotype

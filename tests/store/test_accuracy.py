@@ -12,14 +12,19 @@ from sweetgrad.store import (
     CorruptShardError,
     NotAStoreError,
     StoreError,
+    detect_format,
     import_accuracy,
     info,
     open_accuracies,
     open_accuracy,
     open_store,
     read_accuracy_file,
+    record_run,
     verify,
 )
+from sweetgrad.store.benchmarks import tidy
+from sweetgrad.store.benchmarks.shipped import write_table
+from sweetgrad.store.spaces import registered_spaces
 
 BENCHMARKS = Path(__file__).resolve().parents[3] / "shared" / "data" / "benchmarks"
 
@@ -36,6 +41,12 @@ def put(path, data, source="test", **options):
 def read(path, text, name="t.csv", space="toy", **options):
     (path / name).write_text(text)
     return read_accuracy_file(path / name, space=space, **options)
+
+
+@pytest.fixture(autouse=True)
+def _registered(monkeypatch):
+    """A third party's package registers the space ``toy``, and says nothing of its strings."""
+    monkeypatch.setattr("sweetgrad.store.accuracy.registered_spaces", lambda: [*registered_spaces(), "toy"])
 
 
 HEADER = "arch,dataset,split,epochs,accuracy,seconds\n"
@@ -96,6 +107,87 @@ def test_read__keeps_single_accuracies_of_one_percent(tmp_path):
     """1 % is chance for the 100 classes of CIFAR-100, 0.83 % for the 120 of ImageNet16-120."""
     found = read(tmp_path, HEADER + "a,cifar100,test,12,1.0,\nb,cifar100,test,12,70,\n")
     assert found["accuracy"].tolist() == [1.0, 70.0]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "split", "values", "fractions"),
+    [
+        ("cifar10", "test", [91.2, 0.934, 93.1], "1 of 3"),
+        ("cifar10", "test", [0.912, 0.934, 93.1, 90.0, 0.0], "2 of 5"),
+        ("cifar100", "valid", [0.31, 71.0, 30.5, 0.703], "2 of 4"),
+        ("mine", "test", [0.5, 55.0, 0.61, 48.0, 70.0], "2 of 5"),
+        ("mine", "under attack", [0.5, 55.0, 0.61, 48.0, 70.0], "2 of 5"),
+        ("digits/seed0", "test", [0.1, 95.0], "1 of 2"),
+    ],
+)
+def test_read__refuses_fractions_among_percentages(tmp_path, dataset, split, values, fractions):
+    lines = "".join(f"a{i},{dataset},{split},12,{value},\n" for i, value in enumerate(values))
+    first = next(i for i, value in enumerate(values) if 0 < value <= 1)
+    with pytest.raises(ValueError, match=rf"{fractions} accuracies of {dataset}/{split} .*fractions.*a{first}: 0\.\d"):
+        read(tmp_path, HEADER + lines)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "split", "values"),
+    [
+        ("cifar100", "test", [1.0, 1.0, 0.97, 1.02, 70.1, 73.4]),
+        ("imagenet16-120", "test", [0.833333, 0.833333, 0.9, 46.3, 12.0]),
+        ("imagenet", "test", [0.1, 0.1, 75.0, 5.0]),
+        ("cifar10", "test", [0.0, 10.0, 93.0]),
+        ("cifar10", "pgd", [0.05, 0.31, 0.42, 1.3, 2.5, 9.8, 41.0]),
+        ("mine", "test", [0.5, 0.5, 0.5, 48.0, 55.0]),
+    ],
+)
+def test_read__keeps_networks_that_guess_among_many_classes(tmp_path, dataset, split, values):
+    lines = "".join(f"a{i},{dataset},{split},12,{value},\n" for i, value in enumerate(values))
+    assert read(tmp_path, HEADER + lines)["accuracy"].tolist() == values
+
+
+@pytest.mark.parametrize("split", ["x/valid", "/", "test/", "200", "12"])
+def test_read__refuses_a_split_by_whose_name_nobody_finds_it_again(tmp_path, split):
+    with pytest.raises(ValueError, match=rf"a split is a name without '/' that is not a number.*got '{split}'"):
+        read(tmp_path, HEADER + f"a,cifar10,{split},12,90,\n")
+
+
+@pytest.mark.parametrize("dataset", ["/cifar10", "cifar10/", "a//b", "/"])
+def test_read__refuses_a_dataset_with_an_empty_part(tmp_path, dataset):
+    with pytest.raises(ValueError, match=rf"a dataset is a name, or names joined by '/'.*got '{dataset}'"):
+        read(tmp_path, HEADER + f"a,{dataset},test,12,90,\n")
+
+
+names = st.text(st.sampled_from("ab1"), min_size=1, max_size=3)
+
+
+@given(st.lists(st.tuples(names, st.none() | names, names, st.integers(0, 12)), min_size=1, max_size=12))
+@settings(max_examples=100, deadline=None)
+def test_read__columns_that_are_taken_have_different_selectors(parts):
+    keys = {
+        (dataset if label is None else f"{dataset}/{label}", split, epochs) for dataset, label, split, epochs in parts
+    }
+    rows = pd.DataFrame(sorted(keys), columns=["dataset", "split", "epochs"]).assign(arch="x", accuracy=50.0)
+    try:
+        tidy(rows, where="t")
+    except ValueError:
+        assert any(split.isdecimal() for _, split, _ in keys)
+        return
+    called = [f"{dataset}/{split}/{epochs}" for dataset, split, epochs in keys]
+    called += {f"{dataset}/{split}" for dataset, split, _ in keys}
+    assert len(set(called)) == len(called)
+
+
+def test_open__of_an_old_table_finds_splits_with_a_slash_and_says_which_are_ambiguous(tmp_path, monkeypatch):
+    """Older versions took any name."""
+    monkeypatch.setitem(tidy.__globals__, "_require_names", lambda table, where: None)
+    rows = pd.DataFrame(
+        {"arch": ["a"], "dataset": ["cifar10"], "split": ["x/valid"], "epochs": [12], "accuracy": [81.0]}
+    )
+    put(tmp_path / "s.zarr", rows)
+    put(tmp_path / "s.zarr", rows.assign(dataset="cifar10/a", split="b", accuracy=82.0))
+    put(tmp_path / "s.zarr", rows.assign(split="a/b", accuracy=83.0))
+    assert open_accuracy(tmp_path / "s.zarr", "toy", "cifar10/x/valid").values.tolist() == [81.0]
+    assert open_accuracy(tmp_path / "s.zarr", "toy", "cifar10/x/valid/12").values.tolist() == [81.0]
+    with pytest.raises(ValueError, match=r"'cifar10/a/b' of toy may be .*'cifar10', 'a/b', 12.*'cifar10/a', 'b', 12"):
+        open_accuracy(tmp_path / "s.zarr", "toy", "cifar10/a/b")
 
 
 @pytest.mark.parametrize(
@@ -168,6 +260,60 @@ def test_read__refuses_the_table_of_another_space(tmp_path):
         read(tmp_path, WIDE_201, space="nas-bench-101")
 
 
+def test_read__the_wide_table_of_nas_bench_201_without_seconds(tmp_path):
+    (tmp_path / "t.csv").write_text("arch_str,cifar10_test,in16_test_e12\n|a~0|,90,40\n")
+    assert detect_format(tmp_path / "t.csv") == "nas-bench-201"
+    found = read_accuracy_file(tmp_path / "t.csv", space="nas-bench-201")
+    assert found["accuracy"].tolist() == [90.0, 40.0]
+    assert found["seconds"].isna().all()
+    with pytest.raises(ValueError, match="no accuracy column: expected"):
+        read(tmp_path, "arch_str,params\n|a~0|,9\n", space="nas-bench-201")
+
+
+def test_read__a_tidy_table_may_have_any_other_column(tmp_path):
+    (tmp_path / "t.csv").write_text(HEADER.strip() + ",arch_str,genotype\na,cifar10,test,12,91,3,b,c\n")
+    assert detect_format(tmp_path / "t.csv") == "tidy"
+
+
+@pytest.mark.parametrize("seconds", [1234.5678 * (1 + 1e-6), 1234.57, np.float32(1234.5678), 1234.56])
+def test_import__seconds_that_are_written_in_another_way_are_no_other_version(tmp_path, seconds):
+    put(tmp_path / "s.zarr", table(seconds=[1234.5678, 2.0]))
+    assert not put(tmp_path / "s.zarr", table(seconds=[seconds, 2.0])).changed
+    with pytest.raises(StoreError, match="disagree on train_seconds"):
+        put(tmp_path / "s.zarr", table(seconds=[1235.0, 2.0]))
+
+
+def test_import__accuracies_in_single_precision_are_no_other_version(tmp_path):
+    put(tmp_path / "s.zarr", table(accuracy=[93.7633, 10.1]))
+    single = table(accuracy=np.array([93.7633, 10.1], np.float32))
+    assert abs(single["accuracy"].astype(float)[0] - 93.7633) > 1e-6
+    assert not put(tmp_path / "s.zarr", single).changed
+    with pytest.raises(StoreError, match="disagree on accuracy"):
+        put(tmp_path / "s.zarr", table(accuracy=[93.7666, 10.1]))  # one image of 10,000 in one run of three
+
+
+def test_write_table__is_the_same_table_when_it_is_imported_again(tmp_path):
+    put(tmp_path / "s.zarr", table(seconds=[1234.5678, 0.126]))
+    write_table(open_accuracies(tmp_path / "s.zarr", "toy"), tmp_path / "out.csv")
+    report = put(tmp_path / "s.zarr", read_accuracy_file(tmp_path / "out.csv", space="toy"))
+    assert not report.changed
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.csv.gz"])
+def test_write_table__has_no_cell_that_a_spreadsheet_runs(tmp_path, name):
+    texts = ["=HYPERLINK(1)", "+1", "-1", "@SUM(1)", "\tx", "'=1", "''@", "'quoted", "plain"]
+    rows = {"arch": texts, "dataset": "=d", "split": "-s", "epochs": 12, "accuracy": range(50, 59), "seconds": 1.0}
+    put(tmp_path / "s.zarr", pd.DataFrame(rows))
+    held = open_accuracies(tmp_path / "s.zarr", "toy")
+    write_table(held, tmp_path / name)
+    cells = pd.read_csv(tmp_path / name, dtype=str, keep_default_na=False)
+    assert not [cell for cell in cells.to_numpy().ravel() if cell[0] in "=+-@\t\r"]
+    assert cells["dataset"].unique().tolist() == ["'=d"]
+    back = read_accuracy_file(tmp_path / name, space="toy")
+    assert sorted(back["arch"]) == sorted(texts)
+    assert not put(tmp_path / "s.zarr", back).changed
+
+
 def test_read__the_wide_table_of_nas_bench_101(tmp_path):
     text = "adj_upper,ops,test_acc_mean3,gennas_acc_1run\n0010,conv1x1;maxpool3x3,0.894231,\n1110,,0.9,0.5\n"
     found = read(tmp_path, text, space="nas-bench-101")
@@ -219,10 +365,12 @@ def test_import__takes_the_architectures_of_the_profile(tmp_path, toy):
 
 
 def test_import__places_rows_by_index(tmp_path, toy):
-    toy.store(tmp_path / "s.zarr")
+    name = toy.store(tmp_path / "s.zarr")
+    record_run(tmp_path / "s.zarr", name, {"arch_order": "file toy.csv"})
     rows = table(arch=None).drop(columns="arch").assign(index=[4, 99])
     report = put(tmp_path / "s.zarr", rows)
     assert (report.matched, report.unmatched_examples) == (1, ("index 99",))
+    assert f"index was read as the position in file toy.csv (profile {name})" in str(report)
     assert open_accuracy(tmp_path / "s.zarr", "toy", "cifar10/test").dropna("arch")["arch"].values.tolist() == [
         "|op4~0|"
     ]

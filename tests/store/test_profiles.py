@@ -73,6 +73,18 @@ def test_create_profile__again_changes_nothing_but_the_runs(tmp_path, toy):
     assert [run["host"] for run in attributes(path, name)["runs"]] == ["a", "b"]
 
 
+def test_record_run__returns_what_may_move_last_bits_and_was_otherwise_before(tmp_path, toy):
+    path = tmp_path / "s.zarr"
+    name = toy.store(path)
+    facts = {"torch": "2.6", "cpu_capability": "AVX2", "host": "a"}
+    assert record_run(path, name, facts) == ()
+    assert record_run(path, name, {**facts, "host": "b"}) == ()
+    assert record_run(path, name, {**facts, "cpu_capability": "AVX512"}) == (
+        "cpu_capability is AVX512 in this run, and was AVX2 in an earlier one",
+    )
+    assert record_run(path, name, {"torch": "2.7"}) == ("torch is 2.7 in this run, and was 2.6 in an earlier one",)
+
+
 def test_create_profile__refuses_another_spec_and_names_the_fields(tmp_path, toy):
     create(tmp_path / "s.zarr", toy)
     with pytest.raises(SpecMismatchError, match=r"(?s)bs2-seed0 in .*num_classes: stored 10, asked 100"):

@@ -42,7 +42,6 @@ IMPATIENT = {"tries": 1, "pause": 0, "connect_timeout": 1, "read_timeout": 1}
         ("zip::https://host/x.zip?sv=1&sig=0a%2F1b==", "zip::https://host/x.zip?***"),
         ("404, url=URL('https://ann:pw@host/x?q=1')", "404, url=URL('https://***@host/x?***')"),
         ("(see https://host/x?token=0a1b).", "(see https://host/x?***)."),
-        ("[bold]https://host/x?sig=0a1b[/] is gone", "[bold]https://host/x?***[/] is gone"),
         ("GET /x?X-Amz-Signature=0a1b&X-Amz-Date=1", "GET /x?X-Amz-Signature=***&X-Amz-Date=1"),
         ("Authorization: Bearer 0a1b2c3d4e5f", "Authorization: Bearer ***"),
         ("https://host/x#access_token=0a1b", "https://host/x#***"),

@@ -22,6 +22,20 @@ def test_to_attrs__options_of_the_space_are_there_if_it_has_any(toy):
     assert ProfileSpec.from_attrs(json.loads(json.dumps(spec.to_attrs()))) == spec
 
 
+def test_to_attrs__the_version_of_the_space_is_there_if_it_is_not_the_first(toy):
+    assert "space_version" not in toy.spec().to_attrs()
+    assert ProfileSpec.from_attrs(toy.spec().to_attrs()).space_version == 1
+    spec = toy.spec(space_version=2)
+    assert ProfileSpec.from_attrs(json.loads(json.dumps(spec.to_attrs()))) == spec
+
+
+def test_require_equal__says_what_another_version_of_the_space_means(toy):
+    with pytest.raises(
+        SpecMismatchError, match=r"(?s)space_version: stored 1, asked 2\n.*must not be mixed.*another store"
+    ):
+        toy.spec(space_version=2).require_equal(toy.spec(), where="the profile")
+
+
 def test_from_attrs__refuses_fields_that_it_does_not_know(toy):
     with pytest.raises(TypeError, match="gravity"):
         ProfileSpec.from_attrs({**toy.spec().to_attrs(), "gravity": 9.81})
@@ -42,7 +56,7 @@ def test_require_equal__names_any_field_that_differs_with_both_values(toy, field
     message = str(raised.value)
     as_json = [json.dumps(list(v) if isinstance(v, tuple) else v) for v in (old, new)]
     assert f"  {field}: stored {as_json[0]}, asked {as_json[1]}\n" in message
-    assert message.count("stored ") == 2  # the line of the field, and the advice
+    assert message.count("stored ") == 1 + (field != "space_version")  # the line of the field, and the advice
 
 
 def test_require_equal__names_all_fields_at_once(toy):

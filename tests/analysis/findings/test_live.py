@@ -5,21 +5,6 @@ from scipy.stats import spearmanr
 
 from sweetgrad.analysis import Interval, params_live, params_weights, score
 from sweetgrad.analysis.findings import gain_of_live
-from sweetgrad.analysis.findings.live import spearman_within
-
-
-def test_spearman_within__is_the_mean_over_groups_by_their_size():
-    random = np.random.RandomState(1)
-    x, y, group = random.randint(0, 9, 200).astype(float), random.rand(200), random.randint(0, 4, 200) * 0.5
-    found = [spearmanr(x[group == g], y[group == g]).statistic for g in np.unique(group)]
-    sizes = [(group == g).sum() for g in np.unique(group)]
-    assert spearman_within(x, y, group) == pytest.approx(np.average(found, weights=sizes))
-
-
-def test_spearman_within__leaves_out_groups_that_cannot_be_ranked():
-    x, group = np.array([1.0, 1.0, 1.0, 2.0, 3.0]), np.array([0, 0, 1, 1, 1])
-    assert spearman_within(x, np.arange(5.0), group) == pytest.approx(1)
-    assert np.isnan(spearman_within(np.ones(4), np.arange(4.0), np.zeros(4)))
 
 
 def test_gain_of_live__correlates_those_that_did_not_choose(make_profile):

@@ -6,13 +6,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from scipy.stats import spearmanr
 
+from sweetgrad.analysis import params_weights, score
 from sweetgrad.analysis.findings import GRIDS, findings_page
 from sweetgrad.analysis.findings.page import _live_verdict
 from sweetgrad.store import (
     ProfileSpec,
     create_profile,
     import_accuracy,
+    open_accuracy,
+    open_profile,
 )
 
 NUM_ARCHS = 210
@@ -35,7 +39,7 @@ def path(tmp_path_factory, make_profile, write_profile):
     for seed, spec in enumerate([SPEC, replace(SPEC, seed=1), replace(SPEC, seed=2), replace(SPEC, dataset="digits")]):
         rows = make_profile(NUM_ARCHS, seed=seed)
         write_profile(path, spec, rows)
-    accuracy = np.random.RandomState(0).permutation(NUM_ARCHS) / 4
+    accuracy = 10 + np.random.RandomState(0).permutation(NUM_ARCHS) / 4
     columns = {"arch": rows.arch.values, "dataset": "cifar10", "split": "test", "epochs": 200, "accuracy": accuracy}
     import_accuracy(path, space=SPEC.space, table=pd.DataFrame(columns), source="made up")
     return path
@@ -80,6 +84,16 @@ def test_page__averages_over_seeds_only_where_there_are_three(page):
 
 def test_page__of_live_parameters_leaves_out_those_that_chose(page):
     assert rows_below(page, "## How much of the gain")[0][3] == "110"
+
+
+def test_page__of_live_parameters_prints_the_estimate_and_not_the_mean_of_the_resamples(path, page):
+    profile = open_profile(path, "nas-bench-201/cifar10/bs64-seed1")  # the first of three of the same size
+    accuracy = open_accuracy(path, "nas-bench-201", "cifar10/test").reindex(arch=profile["arch"].values)
+    row = rows_below(page, "## How much of the gain")[0]
+    interval = next(piece for piece in GRIDS["split 2"] if str(piece) == row[2])
+    for cell, values in ((row[4], params_weights(profile)), (row[6], score(profile, interval))):
+        expected = spearmanr(values[100:], accuracy[100:]).statistic
+        assert cell.startswith(f"{expected:.3f} (")
 
 
 def test_page__is_the_same_again(path, page):

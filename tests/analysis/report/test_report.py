@@ -4,13 +4,18 @@ import re
 import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
+from importlib import resources
+from io import StringIO
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from sweetgrad.analysis import IntervalGrid, best_interval, rank_correlation, score
+from sweetgrad.analysis.figures import plot_depth, plot_scatter, proportion_by_depth, score_and_accuracy
+from sweetgrad.analysis.figures.style import DENSITY, save
 from sweetgrad.analysis.report import collect, render, report
-from sweetgrad.analysis.report.pictures import _inner_svg
+from sweetgrad.analysis.report.pictures import _THEMED, _inner_svg
 from sweetgrad.store import NotAStoreError, ProfileSpec, create_profile, open_accuracy, open_profile, open_store
 
 pytest.importorskip("matplotlib")
@@ -166,6 +171,68 @@ def test_inner_svg__keeps_its_references_and_takes_the_colours_of_the_page():
         '<svg  viewBox="0 0 9 9"  version="1.1"><path id="p-q-a" style="fill: var(--ink)"/>'
         '<use href="#p-q-a" clip-path="url(#p-q-c)"/></svg>'
     )
+
+
+def test_render__says_which_architectures_a_sweetness_is_of(store, content, page):
+    text = page.read_text()
+    best = content.profiles[0].best
+    assert f"sweetness {best.sweetness:.3f} over the first {best.num_archs}<" in text  # the tile
+    drawn = plot_depth(proportion_by_depth(open_profile(store, NAME), [(0, 1)]))
+    assert "Of all 9 architectures measured: sweetness, median, middle 50% and 80%" in drawn.get_suptitle()
+
+
+def scheme(number):
+    """Variables of the page, 0 in light and 1 in dark mode: name to colour."""
+    style = resources.files("sweetgrad.analysis.report").joinpath("page.css").read_text()
+    block = re.findall(r":root \{(.*?)\}", style, re.DOTALL)[number]
+    return {
+        name: "#" + "".join(2 * digit for digit in colour) if len(colour) == 3 else f"#{colour}"
+        for name, colour in re.findall(r"(--[\w-]+): #(\w+);", block)
+    }
+
+
+def contrast(one, other):
+    """Ratio of WCAG 2, from 1 to 21."""
+    bright, dark = sorted((luminance(one) + 0.05, luminance(other) + 0.05), reverse=True)
+    return bright / dark
+
+
+def luminance(colour):
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return np.dot(linear, (0.2126, 0.7152, 0.0722))
+
+
+def test_page__in_light_mode_has_the_colours_that_pictures_are_drawn_in():
+    light = scheme(0)
+    drawn = {variable[4:-1]: colour for colour, variable in _THEMED.items() if colour != "#000000"}
+    assert drawn == {name: light[name] for name in drawn}
+    assert set(light) == set(scheme(1))
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_page__shows_every_density_on_its_paper_and_the_crowd_best(number):
+    colours = scheme(number)
+    against_paper = [contrast(colours[f"--density-{level}"], colours["--paper"]) for level in range(len(DENSITY))]
+    assert against_paper[0] > 1.4
+    assert against_paper == sorted(against_paper)
+    assert contrast(colours["--ink"], colours["--paper"]) > 7
+
+
+def test_picture__of_a_heatmap_marks_the_best_pair_in_two_tones(content):
+    picture = content.profiles[0].pictures["heatmap"].svg
+    marks = re.findall(r"fill-opacity: 0; stroke: ([^;]+); stroke-width: [\d.]+; stroke-linejoin: miter", picture)
+    assert marks[:2] == ["var(--ink)", "var(--paper)"]
+
+
+def test_picture__of_many_points_takes_the_densities_of_the_page():
+    names = [f"a{i}" for i in range(3000)]
+    values = xr.DataArray(np.random.RandomState(0).rand(3000), {"arch": names}, "arch")
+    file = StringIO()
+    save(plot_scatter(score_and_accuracy(values, values**9, bootstrap=0)), file, format="svg")
+    drawn = _inner_svg(file.getvalue(), prefix="p")
+    assert {f"var(--density-{level})" for level in range(len(DENSITY))} <= set(re.findall(r"var\([\w-]+\)", drawn))
+    assert not any(colour in drawn for colour in DENSITY)
 
 
 @pytest.mark.parametrize(("width", "dark"), [(375, False), (1280, False), (1280, True)])

@@ -31,6 +31,15 @@ def test_plot_trajectories__has_a_panel_for_each_algorithm_and_its_forms(benchma
     assert "<svg" in (tmp_path / "picture.svg").read_text()
 
 
+def test_plot_trajectories__labels_say_the_value(benchmark, check_ticks):
+    found = trajectories(run_searches(benchmark, SearchSettings(4, 200.0), algorithms=["random"]), benchmark)
+    for scale, offset in ((1.0, 0.0), (1e-4, 91.0)):  # of a narrow range the labels must not be differences
+        moved = found.copy()
+        for name in ("lower", "median", "upper"):
+            moved[name] = offset + scale * found[name]
+        assert check_ticks(plot_trajectories(moved)) == 2
+
+
 def test_plot_trajectories__of_random_search_alone(benchmark):
     found = trajectories(run_searches(benchmark, SearchSettings(4, 200.0), algorithms=["random"]), benchmark)
     (axes,) = plot_trajectories(found).axes

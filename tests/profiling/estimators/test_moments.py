@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from sweetgrad.analysis import Interval, sweet_grad_abs, sweet_grad_norm, sweet_snip
+from sweetgrad.analysis import Interval, sweet_grad_abs, sweet_grad_norm, sweet_grad_sq, sweet_snip
 from sweetgrad.profiling import load_batch, load_space, make_spec, profile_architectures
 from sweetgrad.profiling.architectures import deterministic, profile_shard
 from sweetgrad.profiling.building import Builder
@@ -55,7 +55,8 @@ def literal(setting, index):
 @pytest.mark.parametrize("interval", INTERVALS, ids=str)
 def test_moments__give_the_sums_of_any_interval(setting, rows, interval):
     moments = rows[list(MOMENT_VARIABLES)]
-    found = {each.__name__: each(moments, interval).values for each in (sweet_grad_norm, sweet_snip, sweet_grad_abs)}
+    scores = (sweet_grad_norm, sweet_snip, sweet_grad_abs, sweet_grad_sq)
+    found = {each.__name__: each(moments, interval).values for each in scores}
     lower, upper = np.float32(interval.lower), np.float32(interval.upper)
     for i, index in enumerate(INDICES):
         squares, snip, total = np.zeros(rows.sizes["layer"]), 0.0, 0.0
@@ -65,6 +66,7 @@ def test_moments__give_the_sums_of_any_interval(setting, rows, interval):
             snip += wg[inside].sum()
             total += g[inside].astype(np.float64).sum()
         assert found["sweet_grad_norm"][i] == pytest.approx(np.sqrt(squares).sum(), rel=1e-6)
+        assert found["sweet_grad_sq"][i] == pytest.approx(squares.sum(), rel=1e-6)
         assert found["sweet_snip"][i] == pytest.approx(snip, rel=1e-6)
         assert found["sweet_grad_abs"][i] == pytest.approx(total, rel=1e-6)
 

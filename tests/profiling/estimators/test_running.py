@@ -16,7 +16,7 @@ from sweetgrad.profiling import load_batch, make_spec, profile_architectures, re
 from sweetgrad.profiling.estimators import estimator, fisher, grad_norm, jacob_cov, naswot, snip, synflow
 from sweetgrad.profiling.estimators.running import run_estimators
 from sweetgrad.profiling.spaces.nas_bench_201 import NasBench201
-from sweetgrad.store import VARIABLES
+from sweetgrad.store import STATUS, VARIABLES
 
 BUILT_IN = [
     name for name in registered("estimators") if registry.load("estimators", name).__module__.startswith("sweetgrad.")
@@ -254,3 +254,59 @@ def test_profile_architectures__of_a_network_that_raises_has_no_scores(monkeypat
     rows = profiled(DEAD_ENDS[:1], ["snip"])
     assert (rows.status.item(), rows.message.item()) == (2, "ZeroDivisionError: division by zero")
     assert (rows.estimator_status.item(), math.isnan(rows.score.item())) == (0, True)
+
+
+class Fourier(nn.Module):
+    """A complex weight, as in neural operators, and a sparse embedding."""
+
+    def __init__(self, *, sparse: bool = False, dtype: torch.dtype = torch.complex128) -> None:
+        super().__init__()
+        self.spectrum = nn.Parameter(torch.randn(3, 3, dtype=dtype))
+        self.words = nn.Embedding(7, 4, sparse=sparse, dtype=torch.float64)
+        self.head = nn.Linear(4, 3, dtype=torch.float64)
+
+    def forward(self, x):
+        hidden = torch.fft.irfft(torch.fft.rfft(x) @ self.spectrum.to(torch.complex128), n=4)
+        return self.head(hidden + self.words((x.detach().abs().sum(1) * 3).long() % 7))
+
+
+def scores_of(probe_of, module):
+    x, y = torch.arange(20.0, dtype=torch.float64).sin().reshape(5, 4), torch.arange(5) % 3
+    names = [name for name in BUILT_IN if name not in ("activations", "te_nas_regions", "te_nas_regions_nobn")]
+    return run_estimators(probe_of(module, x, y), {name: registry.load("estimators", name) for name in names}, seed=0)
+
+
+def test_estimators__take_the_modulus_of_complex_parameters_or_refuse_them(probe_of):
+    torch.manual_seed(0)
+    module = Fourier()
+    found = scores_of(probe_of, module)
+    x, y = torch.arange(20.0, dtype=torch.float64).sin().reshape(5, 4), torch.arange(5) % 3
+    F.cross_entropy(module(x), y).backward()
+    weights = [(p.detach(), p.grad) for p in module.parameters() if p.ndim >= 2]
+    assert found["grad_norm"].value == pytest.approx(sum(g.abs().square().sum().sqrt().item() for _, g in weights))
+    assert found["snip"].value == pytest.approx(sum((w.abs() * g.abs()).sum().item() for w, g in weights))
+    sums = found["moments"].arrays["weight_grad_bin_sum"]
+    assert sums.sum() == pytest.approx(sum((p * p.grad).abs().sum().item() for p in module.parameters()), rel=1e-6)
+    for name in (
+        "fisher",
+        "gradsign",
+        "grasp",
+        "synflow",
+        "te_nas_condition",
+        "te_nas_condition_nobn",
+        "zen_score_nobn",
+    ):
+        assert found[name].status == STATUS["failed"], name
+        assert found[name].message == f"{name}: it is defined for real parameters, and spectrum is torch.complex128"
+
+
+def test_estimators__score_sparse_gradients_as_dense_ones(probe_of):
+    def build(*, sparse):
+        torch.manual_seed(0)
+        return Fourier(sparse=sparse, dtype=torch.float64)
+
+    sparse, dense = (scores_of(probe_of, build(sparse=sparse)) for sparse in (True, False))
+    names = ("grad_norm", "snip", "moments", "params_live", "fisher", "gradsign", "te_nas_condition", "jacob_cov")
+    for name in names:
+        assert sparse[name].value == pytest.approx(dense[name].value, rel=1e-9), name
+        assert sparse[name].status == dense[name].status, name

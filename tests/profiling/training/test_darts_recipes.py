@@ -107,14 +107,14 @@ def test_darts_recipe__its_loss_goes_down():
 
 
 def test_checkpoint__gives_the_losses_of_a_training_that_was_not_interrupted(tmp_path):
-    path, settings = tmp_path / "c" / "one.pt", {"recipe": TINY.to_attrs()}
+    path, settings = tmp_path / "c" / "one.npz", {"recipe": TINY.to_attrs()}
     whole = trainer()
     expected = [whole.run_epoch().loss for _ in range(3)]
     half = trainer()
     assert not load_checkpoint(path, half, settings)
     found = [half.run_epoch().loss]
     save_checkpoint(path, half, settings)
-    assert [file.name for file in path.parent.iterdir()] == ["one.pt"]
+    assert [file.name for file in path.parent.iterdir()] == ["one.npz"]
     rest = trainer()
     assert load_checkpoint(path, rest, settings)
     assert found + [rest.run_epoch().loss for _ in range(2)] == expected
@@ -124,13 +124,12 @@ def test_checkpoint__gives_the_losses_of_a_training_that_was_not_interrupted(tmp
 
 def test_checkpoint__refuses_another_training_and_what_is_no_checkpoint(tmp_path):
     made = trainer()
-    save_checkpoint(tmp_path / "one.pt", made, {"seed": 0})
-    with pytest.raises(ValueError, match="a training with other settings"):
-        load_checkpoint(tmp_path / "one.pt", made, {"seed": 1})
-    (tmp_path / "two.pt").write_bytes(b"not a checkpoint")
+    save_checkpoint(tmp_path / "one.npz", made, {"seed": 0})
+    with pytest.raises(ValueError, match=r"one\.npz is of another training: its seed is 0, not 1"):
+        load_checkpoint(tmp_path / "one.npz", made, {"seed": 1})
+    (tmp_path / "two.npz").write_bytes(b"not a checkpoint")
     with pytest.raises(ValueError, match="cannot be read as a checkpoint"):
-        load_checkpoint(tmp_path / "two.pt", made, {"seed": 0})
-    # An object: weights_only refuses it.
-    torch.save({"settings": "{}", "module": torch.nn.Linear(1, 1)}, tmp_path / "three.pt")
+        load_checkpoint(tmp_path / "two.npz", made, {"seed": 0})
+    torch.save({"settings": "{}", "module": torch.nn.Linear(1, 1)}, tmp_path / "three.npz")  # a pickle
     with pytest.raises(ValueError, match="cannot be read as a checkpoint"):
-        load_checkpoint(tmp_path / "three.pt", made, {})
+        load_checkpoint(tmp_path / "three.npz", made, {})

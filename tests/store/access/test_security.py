@@ -547,7 +547,9 @@ def test_zip__a_member_larger_than_declared_is_cut_off(store, tmp_path, toy, com
     assert data[entry : entry + 4] == b"PK\1\2"
     data[entry + 24 : entry + 28] = struct.pack("<I", member.file_size - 1)
     path.write_bytes(data)
-    with pytest.raises(CorruptShardError, match=r"status/c/0 cannot be read from the archive \(Bad CRC-32"):
+    with pytest.raises(
+        CorruptShardError, match=r"status/c/0 cannot be read from the archive \((Bad CRC-32|.*is stored in)"
+    ):
         status(path)
     data[entry + 24 : entry + 28] = struct.pack("<I", member.file_size + 10**6)
     path.write_bytes(data)

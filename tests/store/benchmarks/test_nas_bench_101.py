@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sweetgrad.profiling.spaces._nb101_graph import MAX_EDGES, read_graph
+from sweetgrad.profiling.spaces._nb101_graph import read_graph
 from sweetgrad.store import detect_format, import_accuracy, open_accuracy, read_accuracy_file
 from sweetgrad.store.benchmarks.nas_bench_101 import arch_id, is_records
+from sweetgrad.store.spaces.graphs import MAX_EDGES
 
 # Input -> conv3x3 -> pool -> output, and input -> output.
 CHAIN = ("0101001000010000", "input,conv3x3-bn-relu,maxpool3x3,output")
@@ -48,6 +49,20 @@ def test_read__the_mean_of_the_runs_of_every_schedule(write, nb101):
         ("101101:conv3x3;maxpool3x3", "test", 108): (89, 1100),
     }
     assert set(found["dataset"]) == {"cifar10"}
+
+
+def test_read__metrics_in_lines_and_in_one(write, nb101):
+    """Each of the publishers' records has some 250 characters of base64, in lines of 76."""
+    metrics = nb101.metrics(0.9, 0.88, 1000.0)
+    assert base64.encodebytes(metrics).count(b"\n") > 1
+    tables = [
+        read(write(nb101.record(*CHAIN, metrics, encode=encode)))
+        for encode in (base64.encodebytes, base64.b64encode, lambda data: base64.b64encode(data) + b"\r\n")
+    ]
+    for table in tables:
+        assert table["accuracy"].tolist() == [90.0, 88.0]
+    with pytest.raises(ValueError, match=r"record 0: expected .hash, epochs"):
+        read(write(nb101.record(*CHAIN, metrics, encode=lambda data: b"!" + base64.b64encode(data)[1:])))
 
 
 def test_read__agrees_with_tables_of_six_decimals(write, nb101, tmp_path):

@@ -20,7 +20,7 @@ def load(data, **options):
 
 
 ATOMS = st.none() | st.booleans() | st.integers(-(2**200), 2**200) | st.floats(allow_nan=False) | st.text()
-KEYS = st.text() | st.integers(0, 300) | st.tuples(st.text(), st.integers())
+KEYS = st.text() | st.integers(0, 300) | st.tuples(st.text(), st.integers(1 - 2**64, 2**64 - 1))
 CURVES = st.dictionaries(st.integers(0, 255), st.floats(allow_nan=False), min_size=4)
 DATA = st.recursive(
     ATOMS | CURVES, lambda inner: st.lists(inner) | st.dictionaries(KEYS, inner) | st.tuples(inner, inner)

@@ -16,7 +16,7 @@ from sweetgrad.store import (
     predict_accuracies,
     read_accuracy_file,
 )
-from sweetgrad.store.benchmarks.genotypes import to_config
+from sweetgrad.store.spaces.genotypes import to_config
 
 SHARED = Path(__file__).resolve().parents[4] / "shared/data/benchmarks"
 
@@ -139,8 +139,8 @@ def test_list_archs__of_profiles_and_tables(tmp_path, toy):
     assert list_archs(tmp_path / "s.zarr", "toy") == toy.archs
     assert list_archs(tmp_path / "s.zarr", "other") == []
     rows = {"arch": ["x"], "dataset": ["d"], "split": ["test"], "epochs": [1], "accuracy": [50.0]}
-    import_accuracy(tmp_path / "s.zarr", space="other", table=pd.DataFrame(rows), source="t")
-    assert list_archs(tmp_path / "s.zarr", "other") == ["x"]
+    import_accuracy(tmp_path / "s.zarr", space="other", table=pd.DataFrame(rows), arch=["x", "y"], source="t")
+    assert list_archs(tmp_path / "s.zarr", "other") == ["x", "y"]
 
 
 TABLE = 'genotype,valid_acc_e200,pred_val_acc_e98\n"{0}",85.24,0.91866\n'

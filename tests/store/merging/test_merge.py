@@ -148,9 +148,17 @@ def test_merge__refuses_other_settings_and_names_them(paths, toy):
     a, b, merged = paths
     half(a, toy, [0])
     half(b, toy, [1], spec=toy.spec(batch_sha256="1" * 64, device="cuda"))
-    with pytest.raises(SpecMismatchError, match=rf"batch_sha256: '0+' in {a}, '1+' in {b}\n  device: 'cpu' in"):
+    with pytest.raises(SpecMismatchError, match=rf'batch_sha256: "0+" in {a}, "1+" in {b}\n  device: "cpu" in'):
         merge([a, b], merged)
     assert not merged.exists()
+
+
+def test_merge__refuses_profiles_of_two_versions_of_a_space(paths, toy):
+    a, b, merged = paths
+    half(a, toy, [0])
+    half(b, toy, [1], spec=toy.spec(space_version=2))
+    with pytest.raises(SpecMismatchError, match=f"space_version: 1 in {a}, 2 in {b}"):
+        merge([a, b], merged)
 
 
 def test_merge__compares_all_layers_of_profiles_with_fewer_architectures(paths, toy):

@@ -115,7 +115,7 @@ def test_publish__metadata_is_consolidated_at_the_root_and_in_each_profile(relea
     for group in ("", toy.name):
         metadata = json.loads((release / "nb.zarr" / group / "zarr.json").read_text())
         assert any(key.endswith("grad_count") for key in metadata["consolidated_metadata"]["metadata"])
-    profile = xr.open_zarr(release / "nb.zarr" / toy.name, consolidated=True, mask_and_scale=False)
+    profile = xr.open_zarr(release / "nb.zarr" / toy.name, consolidated=True)
     assert int((profile["status"] == 1).sum()) == 10
 
 

@@ -4,11 +4,22 @@ import ast
 import itertools
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["ABSENT", "NODES", "CellEdges", "Genotype", "parse_genotype", "to_config"]
+__all__ = [
+    "ABSENT",
+    "DARTS_OPERATIONS",
+    "NDS_OPERATIONS",
+    "NODES",
+    "NUM_INPUTS",
+    "CellEdges",
+    "Genotype",
+    "check_genotype",
+    "parse_genotype",
+    "to_config",
+]
 
 _MAX_CHARACTERS = 8192
 _CELLS = ("normal", "reduce")
@@ -22,6 +33,32 @@ _CONFIG_PREFIX = "NetworkSelectorDatasetInfo:darts:"
 """What the keys of that ConfigSpace begin with."""
 NODES = (2, 3, 4, 5)
 """Nodes of a cell of the DARTS space, after the two inputs."""
+
+NUM_INPUTS = 2
+"""Inputs of each of them."""
+
+DARTS_OPERATIONS = (
+    "max_pool_3x3",
+    "avg_pool_3x3",
+    "skip_connect",
+    "sep_conv_3x3",
+    "sep_conv_5x5",
+    "dil_conv_3x3",
+    "dil_conv_5x5",
+)
+"""What a cell of the DARTS space chooses from; ``none``, which some tables have, can be built as well."""
+
+NDS_OPERATIONS = frozenset(
+    {
+        *("none", "skip_connect"),
+        *(f"avg_pool_{size}" for size in ("2x2", "3x3", "5x5")),
+        *(f"max_pool_{size}" for size in ("2x2", "3x3", "5x5", "7x7")),
+        *(f"conv_{size}" for size in ("1x1", "3x3", "3x1_1x3", "7x1_1x7")),
+        *(f"sep_conv_{size}" for size in ("3x3", "5x5", "7x7")),
+        *("dil_conv_3x3", "dil_conv_5x5", "dil_sep_conv_3x3"),
+    }
+)
+"""What the cells of the five spaces of NDS are made of."""
 
 CellEdges = tuple[tuple[str, int], ...]
 
@@ -92,6 +129,53 @@ def parse_genotype(form: str | Mapping[str, Any]) -> Genotype:
         )
     except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError) as error:
         raise ValueError(f"not a genotype: {_short(form)}: {error}. Expected {_EXPECTED}") from None
+
+
+def check_genotype(genotype: Genotype, *, operations: Collection[str], num_nodes: int | None = None) -> Genotype:
+    """Make sure that a network can be built of a genotype.
+
+    Parameters
+    ----------
+    genotype
+        As from `parse_genotype`.
+    operations
+        Those that the space has.
+    num_nodes
+        Nodes that each cell must have; None: any number.
+
+    Returns
+    -------
+    The genotype itself.
+
+    Raises
+    ------
+    ValueError
+        If a cell has another number of edges than two for each node, an unknown operation, an edge from a node that is not
+        earlier, or joins nodes that are not there; cell, node and edge are named.
+    """
+    for cell in ("normal", "reduce"):
+        edges: CellEdges = getattr(genotype, cell)
+        concat: tuple[int, ...] = getattr(genotype, f"{cell}_concat")
+        where = f"cell {cell!r} of {_short(genotype)}"
+        wrong_number = len(edges) != NUM_INPUTS * num_nodes if num_nodes else not edges or len(edges) % NUM_INPUTS
+        if wrong_number:
+            expected = f"{NUM_INPUTS * num_nodes} edges" if num_nodes else "an even number of edges"
+            raise ValueError(f"{where} has {len(edges)} edges; expected {expected}, two inputs for each node")
+        for place, (name, source) in enumerate(edges):
+            node = place // NUM_INPUTS + 2
+            if name not in operations:
+                raise ValueError(
+                    f"{where}: unknown operation {name!r} on edge {place}; expected {', '.join(sorted(operations))}"
+                )
+            if source >= node:
+                raise ValueError(
+                    f"{where}: node {node} takes node {source} on edge {place}; expected an earlier one, 0 to {node - 1}"
+                )
+        # In a reduction cell, the inputs are larger than what is made of them.
+        first, last = (2 if cell == "reduce" else 0), len(edges) // NUM_INPUTS + 1
+        if not concat or len(set(concat)) < len(concat) or not all(first <= node <= last for node in concat):
+            raise ValueError(f"{where} joins the nodes {list(concat)}; expected different ones of {first} to {last}")
+    return genotype
 
 
 def _read_text(text: str) -> Any:

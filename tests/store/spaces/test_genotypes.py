@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweetgrad.store import Genotype, parse_genotype
-from sweetgrad.store.benchmarks.genotypes import to_config
+from sweetgrad.store.spaces.genotypes import to_config
 
 CELL = (
     "[('sep_conv_3x3', 0), ('max_pool_3x3', 1), ('skip_connect', 2), ('dil_conv_5x5', 1), ('sep_conv_5x5', 0), "

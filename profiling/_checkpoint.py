@@ -1,0 +1,165 @@
+"""A checkpoint: one file of arrays (``.npz``), never a pickle, that says which training it is of."""
+
+import io
+import json
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+
+from sweetgrad.profiling._whole_file import whole_file
+
+__all__ = ["arrays_of", "empty_arrays_of", "read_checkpoint", "restore_arrays", "write_checkpoint"]
+
+_IDENTITY = "identity"
+_MAX_IDENTITY = 1 << 20
+"""Characters; that of a training has some thousand."""
+_MOMENTUM = "momentum/"
+
+
+def write_checkpoint(path: Path, identity: Mapping[str, Any], arrays: Mapping[str, ArrayLike]) -> None:
+    """Write the file whole, or leave the one that is there."""
+    # In memory first: where the disk is full, a zip that is closed half written raises once more.
+    buffer = io.BytesIO()
+    np.savez(buffer, **{_IDENTITY: np.array(json.dumps(identity)), **arrays})  # type: ignore[arg-type]
+    with whole_file(path) as file:
+        file.write(buffer.getbuffer())
+
+
+def read_checkpoint(path: Path, identity: Mapping[str, Any], like: Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:
+    """Read the arrays of a file that `write_checkpoint` wrote for the same identity.
+
+    Nothing is read before its header says that it is what is expected: a file of some bytes can declare terabytes.
+
+    Parameters
+    ----------
+    path, identity
+        As in `write_checkpoint`.
+    like
+        Arrays of the names, shapes and types that the file must have; momenta may be missing.
+
+    Raises
+    ------
+    ValueError
+        If it is of another training, whose difference is named, or cannot be read.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = _names(archive)
+            found = json.loads(_read_identity(archive))
+            if not isinstance(found, dict):
+                raise ValueError(f"its identity is {type(found).__name__}, not a dictionary")
+            same = found == json.loads(json.dumps(identity))
+            arrays = {name: _read(archive, name, like) for name in names} if same else {}
+    except (
+        *(OSError, EOFError, KeyError, ValueError, TypeError, RuntimeError, RecursionError, MemoryError),
+        *(zipfile.BadZipFile, zlib.error),
+    ) as error:
+        raise ValueError(
+            f"{path} cannot be read as a checkpoint ({error}): delete it, and training begins anew"
+        ) from error
+    _require_same(path, found, identity)
+    missing = [name for name in like if name not in arrays and not name.startswith(_MOMENTUM)]
+    if missing:
+        raise ValueError(
+            f"{path} cannot be read as a checkpoint (it lacks {missing[0]}): delete it, and training begins anew"
+        )
+    return arrays
+
+
+def arrays_of(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, NDArray[np.generic]]:
+    """Weights and buffers of a network, and the momenta that its optimizer has by now."""
+    arrays = {f"weights/{name}": _to_numpy(each) for name, each in module.state_dict().items()}
+    for name, parameter in module.named_parameters():
+        buffer = optimizer.state.get(parameter, {}).get("momentum_buffer")
+        if buffer is not None:
+            arrays[f"{_MOMENTUM}{name}"] = _to_numpy(buffer)
+    return arrays
+
+
+def empty_arrays_of(module: nn.Module) -> dict[str, NDArray[np.generic]]:
+    """What `arrays_of` gives at most, for `read_checkpoint` to compare with."""
+    arrays = {f"weights/{name}": _to_numpy(each) for name, each in module.state_dict().items()}
+    return arrays | {f"{_MOMENTUM}{name}": arrays[f"weights/{name}"] for name, _ in module.named_parameters()}
+
+
+def restore_arrays(
+    module: nn.Module, optimizer: torch.optim.Optimizer, arrays: Mapping[str, NDArray[np.generic]]
+) -> None:
+    """Inverse of `arrays_of`."""
+    for name, tensor in module.state_dict().items():
+        tensor.copy_(torch.from_numpy(arrays[f"weights/{name}"]))
+    for name, parameter in module.named_parameters():
+        if f"{_MOMENTUM}{name}" in arrays:
+            buffer = torch.empty_like(parameter).copy_(torch.from_numpy(arrays[f"{_MOMENTUM}{name}"]))
+            optimizer.state[parameter]["momentum_buffer"] = buffer
+
+
+def _to_numpy(tensor: Tensor) -> NDArray[np.generic]:
+    array: NDArray[np.generic] = tensor.detach().cpu().numpy()
+    return array
+
+
+def _names(archive: zipfile.ZipFile) -> list[str]:
+    """Names of the arrays but the identity; none twice."""
+    members = archive.namelist()
+    names = [member.removesuffix(".npy") for member in members]
+    if len(set(members)) < len(members) or _IDENTITY not in names:
+        raise ValueError("it has a member twice, or says no identity")
+    return [name for name in names if name != _IDENTITY]
+
+
+def _read_identity(archive: zipfile.ZipFile) -> str:
+    shape, dtype = _header(archive, _IDENTITY)
+    if shape != () or dtype.kind != "U" or dtype.itemsize > 4 * _MAX_IDENTITY:
+        raise ValueError(f"its identity is declared as {dtype} of shape {shape}")
+    return str(_load(archive, _IDENTITY))
+
+
+def _read(archive: zipfile.ZipFile, name: str, like: Mapping[str, ArrayLike]) -> NDArray[Any]:
+    if name not in like:
+        raise ValueError(f"it holds {name[:100]!r}, which is no part of this training")
+    shape, dtype = _header(archive, name)
+    expected = np.asarray(like[name])
+    if (shape, dtype) != (expected.shape, expected.dtype):
+        raise ValueError(f"{name} is {dtype} of shape {shape}, expected {expected.dtype} of shape {expected.shape}")
+    return _load(archive, name)
+
+
+def _header(archive: zipfile.ZipFile, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    with archive.open(f"{name}.npy") as file:
+        version = np.lib.format.read_magic(file)
+        if version not in ((1, 0), (2, 0)):
+            raise ValueError(f"{name} is of version {version} of the npy format")
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(file)
+    return tuple(shape), dtype
+
+
+def _load(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
+    with archive.open(f"{name}.npy") as file:
+        array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+    return array
+
+
+def _require_same(path: Path, found: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
+    wanted = json.loads(json.dumps(identity))
+    differing = [key for key in {**wanted, **found} if found.get(key) != wanted.get(key)]
+    if differing:
+        key = differing[0]
+        theirs, ours = (_short(values.get(key)) for values in (found, wanted))
+        raise ValueError(
+            f"{path} is of another training: its {key} is {theirs}, not {ours}. Ask for that training, or keep this one "
+            "elsewhere (--checkpoint, --checkpoints)"
+        )
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}…"

@@ -1,0 +1,107 @@
+"""Cells of NAS-Bench-101 as strings: the upper triangle of an adjacency matrix, and the operations of the inner vertices.
+
+Vertices are numbered in topological order: 0 is the input, the last one the output, the others carry an operation. An edge goes
+from a lower to a higher number, so the upper triangle of the adjacency matrix, row by row, holds them all.
+"""
+
+from itertools import combinations
+
+__all__ = [
+    "GRAPH_OPERATIONS",
+    "MAX_EDGES",
+    "MAX_VERTICES",
+    "Edges",
+    "live_edges",
+    "read_edges",
+    "read_ops",
+    "read_parts",
+]
+
+MAX_VERTICES = 7
+MAX_EDGES = 9
+GRAPH_OPERATIONS = ("conv1x1", "conv3x3", "maxpool3x3")
+
+Edges = tuple[tuple[int, int], ...]
+
+
+def read_parts(arch_id: str) -> tuple[tuple[str, ...], Edges]:
+    """Operations of the inner vertices, and the edges on paths from input to output, of ``upper triangle:op;op;...``.
+
+    Raises
+    ------
+    ValueError
+        If the string is malformed or the graph is outside the space.
+
+    Examples
+    --------
+    >>> read_parts("100101:conv3x3;maxpool3x3")
+    (('conv3x3', 'maxpool3x3'), ((0, 1), (1, 2), (2, 3)))
+    """
+    adjacency, colon, listed = arch_id.partition(":")
+    try:
+        if not colon:
+            raise ValueError("there is no colon")
+        num_vertices, edges = read_edges(adjacency)
+        return read_ops(listed, num_ops=num_vertices - 2), edges
+    except ValueError as error:
+        raise ValueError(
+            f"not a NAS-Bench-101 architecture: {arch_id[:200]!r}: {error}. "
+            "Expected the upper triangle of the adjacency matrix, a colon, and the operations of the inner vertices, "
+            "such as '100101:conv3x3;maxpool3x3'"
+        ) from None
+
+
+def read_edges(adjacency: str) -> tuple[int, Edges]:
+    """Number of vertices, and the edges on paths from input to output, of an upper triangle such as ``100101``.
+
+    Raises
+    ------
+    ValueError
+        If it is no upper triangle, or a graph outside the space. The edges are counted after pruning, as the benchmark does.
+    """
+    if set(adjacency) - {"0", "1"}:
+        raise ValueError(f"the upper triangle may hold only 0 and 1, got {adjacency!r}")
+    by_length = {n * (n - 1) // 2: n for n in range(2, MAX_VERTICES + 1)}
+    if len(adjacency) not in by_length:
+        raise ValueError(
+            f"the upper triangle must have {', '.join(map(str, by_length))} digits for 2 to {MAX_VERTICES} vertices, "
+            f"got {len(adjacency)} digits"
+        )
+    num_vertices = by_length[len(adjacency)]
+    pairs = combinations(range(num_vertices), 2)
+    edges = live_edges([pair for pair, digit in zip(pairs, adjacency, strict=True) if digit == "1"], num_vertices - 1)
+    if not edges:
+        raise ValueError(f"no path leads from the input to the output in {adjacency!r}")
+    if len(edges) > MAX_EDGES:
+        raise ValueError(f"at most {MAX_EDGES} edges may lie on paths from input to output, got {len(edges)}")
+    return num_vertices, edges
+
+
+def read_ops(listed: str, *, num_ops: int) -> tuple[str, ...]:
+    """Operations of a list such as ``conv3x3;maxpool3x3``.
+
+    Raises
+    ------
+    ValueError
+        If there are not ``num_ops`` of them, or one is unknown.
+    """
+    ops = tuple(listed.split(";")) if listed else ()
+    if len(ops) != num_ops:
+        raise ValueError(f"{num_ops + 2} vertices need {num_ops} operations, got {len(ops)} ({listed!r})")
+    for op in ops:
+        if op not in GRAPH_OPERATIONS:
+            raise ValueError(f"operations must be among {', '.join(GRAPH_OPERATIONS)}, got {op!r}")
+    return ops
+
+
+def live_edges(edges: list[tuple[int, int]], output: int) -> Edges:
+    """Edges that lie on a path from vertex 0 to ``output``; they are sorted by source, and lead to higher numbers."""
+    reached = {0}
+    for source, target in edges:  # sorted by source, so one pass is enough
+        if source in reached:
+            reached.add(target)
+    leading = {output}
+    for source, target in reversed(edges):
+        if target in leading:
+            leading.add(source)
+    return tuple((source, target) for source, target in edges if source in reached and target in leading)
