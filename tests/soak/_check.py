@@ -60,8 +60,10 @@ def _differing(ours: xr.Dataset, expected: xr.Dataset) -> list[str]:
 
 
 def _is_leftover(problem: Problem) -> bool:
-    return ".partial was left" in problem.what or ("is claimed by" in problem.what and "has ended" in problem.what)
+    return "was left by an interrupted write" in problem.what or (
+        "is claimed by" in problem.what and "has ended" in problem.what
+    )
 
 
 def _is_passing(path: Path) -> bool:
-    return path.is_file() and (path.suffix in (".partial", ".claim", ".beat") or path.parent.name == "claims")
+    return path.is_file() and (path.suffix in (".partial", ".claim", ".beat", ".next") or path.parent.name == "claims")

@@ -1,13 +1,18 @@
 """Faults of processes: killed, interrupted, stopped for a while, two runs at once."""
 
+import json
 import os
 import signal
 import socket
 import time
+from contextlib import suppress
+from dataclasses import asdict
 
 import psutil
 from _check import require_only_leftovers
 from _runs import BrokenPromiseError, Program, Round, complete, describe, kill, require_error, role
+
+from sweetgrad.store.locks import LEASE_S, Holder
 
 
 def kill_worker(round_: Round) -> None:
@@ -93,12 +98,62 @@ def interrupt(round_: Round) -> None:
             if program.is_running:
                 os.kill(program.pid, signum)
     round_.notes["killed"] = int(running)
-    code = round_.wait(program)
-    round_.notes["ended_with"] = code
-    if code not in (0, 130):
-        raise BrokenPromiseError(f"{how} ended the run with {code} instead of 130: {program.output[-1500:]}")
-    round_.wait_until_gone()
-    require_only_leftovers(round_.store, allowed=how == "SIGINT twice")
+    _require_drained(round_, program, how, leaves_locks=how == "SIGINT twice")
+
+
+def terminate(round_: Round) -> None:
+    """SIGTERM or SIGHUP to the whole group, as a batch system or a lost terminal sends it. The run drains."""
+    round_.begin_store()
+    signum = round_.chance.choice([signal.SIGTERM, signal.SIGHUP])
+    round_.notes["how"] = f"{signum.name} to the group"
+    program = round_.start()
+    running = round_.wait_for_rows(program)
+    if running:
+        os.killpg(program.pid, signum)
+    round_.notes["killed"] = int(running)
+    _require_drained(round_, program, signum.name)
+
+
+def outlive_lease(round_: Round) -> None:
+    """Stop a whole run, or one of its workers, for longer than its lease, while another does its work; then let it go on."""
+    round_.begin_store()
+    first = round_.start()
+    round_.notes["killed"] = 0
+    if not round_.wait_for_rows(first):
+        complete(round_, first)
+        return
+    whole = round_.chance.random() < 0.7
+    chosen = None if whole else _choose(round_, "worker")
+    victims = round_.family() if chosen is None else [chosen]
+    round_.notes |= {"killed": 1, "victim": "the whole run" if whole else "worker", "stopped": len(victims)}
+    for victim in victims:
+        victim.suspend()
+    try:
+        second = round_.start(workers=1)
+        time.sleep(LEASE_S * round_.chance.uniform(1.2, 1.5))
+        complete(round_, second)
+    finally:
+        for victim in victims:
+            with suppress(psutil.NoSuchProcess):
+                victim.resume()
+    complete(round_, first)
+
+
+def dead_lock(round_: Round) -> None:
+    """Three runs at once, on a store that does not even have its profile, beside the lock of a process that died with it."""
+    if round_.chance.random() < 0.5:
+        round_.store.mkdir()
+        holder = Holder(run="of the dead", process="none")
+        (round_.store / "store.claim").write_text(json.dumps(asdict(holder)))
+    else:  # a real one: killed while it held the lock
+        program = round_.start()
+        while program.is_running and not (round_.store / "store.claim").exists():
+            time.sleep(0.001)
+        kill(psutil.Process(program.pid))
+        round_.wait(program)
+    round_.notes |= {"killed": 1, "lock_left": (round_.store / "store.claim").exists()}
+    for program in [round_.start(workers=1) for _ in range(3)]:
+        complete(round_, program)
 
 
 def pause(round_: Round) -> None:
@@ -174,6 +229,16 @@ def _start_workers(round_: Round, url: str) -> None:
     for _ in range(2 - len(round_.family("nanny"))):
         arguments = ["worker", url, "--nthreads", "1", "--host", "127.0.0.1", "--no-dashboard"]
         round_.start_python(["-m", "dask", *arguments, "--local-directory", str(round_.folder)], name="worker")
+
+
+def _require_drained(round_: Round, program: Program, how: str, *, leaves_locks: bool = False) -> None:
+    """A run that a signal ended says so by its status, and leaves a clean store and no process."""
+    code = round_.wait(program)
+    round_.notes["ended_with"] = code
+    if code not in (0, 130):
+        raise BrokenPromiseError(f"{how} ended the run with {code} instead of 130: {program.output[-1500:]}")
+    round_.wait_until_gone()
+    require_only_leftovers(round_.store, allowed=leaves_locks)
 
 
 def _require_gone(round_: Round, *roles: str) -> None:

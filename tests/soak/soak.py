@@ -29,7 +29,19 @@ from typing import Any
 
 from _check import is_done, require_identical
 from _disks import can_mount, delete, flip_bits, full_disk, truncate, unmount
-from _kills import interrupt, kill_flow, kill_random, kill_scheduler, kill_server, kill_worker, pause, two_runs
+from _kills import (
+    dead_lock,
+    interrupt,
+    kill_flow,
+    kill_random,
+    kill_scheduler,
+    kill_server,
+    kill_worker,
+    outlive_lease,
+    pause,
+    terminate,
+    two_runs,
+)
 from _report import commit, line_of, now, tally, write_report
 from _runs import BrokenPromiseError, Fault, Round, Setting, complete, ended_afterwards, row_files
 
@@ -40,12 +52,15 @@ FAULTS: dict[str, Fault] = {
     "kill-scheduler": kill_scheduler,
     "kill-random": kill_random,
     "interrupt": interrupt,
+    "terminate": terminate,
     "full-disk": full_disk,
     "flip-bits": flip_bits,
     "truncate": truncate,
     "delete": delete,
     "two-runs": two_runs,
     "pause": pause,
+    "outlive-lease": outlive_lease,
+    "dead-lock": dead_lock,
 }
 LEAST_LIMIT_S = 300.0
 
