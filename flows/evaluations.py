@@ -13,8 +13,8 @@ from sweetgrad.profiling import Batch, Network, SearchSpace, make_spec, profile_
 from sweetgrad.profiling.architectures import ArchIds
 from sweetgrad.store import (
     STATUS,
-    Claim,
     Location,
+    Lock,
     ProfileSpec,
     claim_shard,
     create_profile,
@@ -24,7 +24,6 @@ from sweetgrad.store import (
     record_run,
     stored_archs,
 )
-from sweetgrad.store.claims import find_expired
 from sweetgrad.store.shards import Shard, read_shard
 
 __all__ = ["Evaluations", "SearchedSpace", "searched_variant"]
@@ -96,7 +95,7 @@ class Evaluations:
         self.num_run = 0
         self._row: dict[str, int] = {}
         self._done: set[int] = set()
-        self._claim: Claim | None = None
+        self._claim: Lock | None = None
 
     @contextmanager
     def writing(self, first: Sequence[str], facts: Mapping[str, Any], *, run: str) -> Iterator[tuple[str, ...]]:
@@ -115,9 +114,8 @@ class Evaluations:
         """
         self._searched.archs[:] = stored_archs(self._location, self.name) or first
         self._create()
-        expired = find_expired(self._location, self.name, {})
         # The first shard's claim stands for the whole profile: to grow, one must be alone, too.
-        with claim_shard(self._location, self.name, 0, run=run, expired=expired) as self._claim:
+        with claim_shard(self._location, self.name, 0, run=run, watch=True) as self._claim:
             self._searched.archs[:] = stored_archs(self._location, self.name)  # another search may have just ended
             self._row = {arch: row for row, arch in enumerate(self._searched.archs)}
             status = self.open()["status"].values

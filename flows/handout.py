@@ -18,7 +18,7 @@ from rich.console import Console
 from sweetgrad.flows.waiting import NoWorkerError, WorkerWatch
 from sweetgrad.flows.work import Work
 from sweetgrad.store import ClaimedError, FencedError, Shard, UnreachableStoreError
-from sweetgrad.store.claims import claims, find_expired
+from sweetgrad.store.locks import LeaseWatch, claims, find_expired
 
 __all__ = ["MAX_SHARDS_IN_FLIGHT", "Others", "Workers"]
 
@@ -37,13 +37,13 @@ class Others:
     def __init__(self, run: Work, console: Console) -> None:
         self._run = run
         self._console = console
-        self._seen: dict[str, tuple[str, float]] = {}
+        self._watch = LeaseWatch()
         self._said = False
 
     def leave_out(self, shards: Sequence[Shard]) -> tuple[list[Shard], frozenset[str]]:
         """Shards that nobody else holds, and attempts that are dead, whose claims may be taken over."""
         store, name = self._run.store, self._run.name
-        expired = find_expired(store, name, self._seen)
+        expired = find_expired(store, name, self._watch)
         held = {
             int(key.rpartition("/")[2].removesuffix(".json")): holder
             for key, holder in claims(store, name).items()

@@ -15,8 +15,8 @@ from sweetgrad.flows.progress import Counter, progress_bar
 from sweetgrad.profiling.supernet import SupernetTraining, accuracy_of
 from sweetgrad.store import (
     STATUS,
-    Claim,
     Location,
+    Lock,
     Shard,
     claim_shard,
     list_estimators,
@@ -78,7 +78,7 @@ def score_archs(
                 break
             inside = tuple(row for row in to_do if row // size == index)
             shard = Shard(index, index * size, min((index + 1) * size, len(arch)), inside)
-            with claim_shard(location, profile, index, run=run) as claim:
+            with claim_shard(location, profile, index, run=run, watch=True) as claim:
                 writer = _Writer(location, profile, name, shard, claim)
                 _score_shard(shard, arch, training, writer, stop=stop, count=count)
     return count.done
@@ -87,7 +87,7 @@ def score_archs(
 class _Writer:
     """Keeps scores of a shard and writes them now and then."""
 
-    def __init__(self, location: Location, profile: str, name: str, shard: Shard, claim: Claim) -> None:
+    def __init__(self, location: Location, profile: str, name: str, shard: Shard, claim: Lock) -> None:
         self._where, self._name, self._claim = (location, profile, shard), name, claim
         self._rows: list[tuple[int, str, float, float]] = []
         self._last = time.monotonic()

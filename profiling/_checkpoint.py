@@ -13,7 +13,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from sweetgrad.profiling._whole_file import whole_file
+from sweetgrad.store.access import atomic_write
 
 __all__ = ["arrays_of", "empty_arrays_of", "read_checkpoint", "restore_arrays", "write_checkpoint"]
 
@@ -28,7 +28,7 @@ def write_checkpoint(path: Path, identity: Mapping[str, Any], arrays: Mapping[st
     # In memory first: where the disk is full, a zip that is closed half written raises once more.
     buffer = io.BytesIO()
     np.savez(buffer, **{_IDENTITY: np.array(json.dumps(identity)), **arrays})  # type: ignore[arg-type]
-    with whole_file(path) as file:
+    with atomic_write(path) as file:
         file.write(buffer.getbuffer())
 
 

@@ -22,8 +22,8 @@ from sweetgrad.profiling.measure import count_network, fill_row, to_device
 from sweetgrad.profiling.spaces.protocol import Network, SearchSpace
 from sweetgrad.store import (
     STATUS,
-    Claim,
     Location,
+    Lock,
     ProfileSpec,
     Shard,
     Variable,
@@ -164,7 +164,7 @@ def profile_shard(
     estimators: Sequence[str] = (),
     on_done: Callable[[int], None] = lambda index: None,
     should_stop: Callable[[], bool] = lambda: False,
-    claim: Claim | None = None,
+    claim: Lock | None = None,
 ) -> int:
     """Profile the rows that a shard still needs and write the shard: the one function that a worker is given.
 
@@ -189,7 +189,7 @@ def profile_shard(
     FencedError
         If the claim was taken over by another attempt; the shard is left to it.
     """
-    shard = recover_shard(location, name, shard)
+    shard = recover_shard(location, name, shard, claim=claim)
     status = read_shard(location, name, shard, variables=["status"])["status"].values
     scored = read_estimator_status(location, name, shard, estimators)
     work = [

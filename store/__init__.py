@@ -19,7 +19,6 @@ from sweetgrad.store.benchmarks import (
 )
 from sweetgrad.store.bins import EDGES, NUM_BINS, bin_bounds, edges_f32
 from sweetgrad.store.checks import Problem, verify
-from sweetgrad.store.claims import Claim, claim_shard
 from sweetgrad.store.errors import (
     ClaimedError,
     CorruptShardError,
@@ -41,6 +40,7 @@ from sweetgrad.store.estimators import (
     open_estimators,
     open_moments,
 )
+from sweetgrad.store.locks import Lock, claim_shard
 from sweetgrad.store.merging import MergedProfile, MergeReport, merge
 from sweetgrad.store.profiles import (
     create_profile,
@@ -93,7 +93,6 @@ __all__ = [
     "TRAINING_VARIABLES",
     "VARIABLES",
     "AccuracyInfo",
-    "Claim",
     "ClaimedError",
     "CorruptShardError",
     "EstimatorStatus",
@@ -102,6 +101,7 @@ __all__ = [
     "Genotype",
     "ImportReport",
     "Location",
+    "Lock",
     "MergeReport",
     "MergedProfile",
     "NotAStoreError",

@@ -1,7 +1,6 @@
 """The accuracy table of a search space as it lies in a store: written whole beside the old one, then put in its place."""
 
 import hashlib
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,10 +9,11 @@ import pandas as pd
 import xarray as xr
 import zarr
 from zarr.codecs import Crc32cCodec
+from zarr.core.sync import sync
 
 from sweetgrad.store._accuracy_merge import DIMS
 from sweetgrad.store._arrays import compressor
-from sweetgrad.store.access import Location, is_remote, local_path
+from sweetgrad.store.access import GuardedStore, Location
 from sweetgrad.store.errors import CorruptShardError
 from sweetgrad.store.redaction import redacted_facts
 from sweetgrad.store.root import consolidate, now
@@ -93,33 +93,47 @@ def source_entry(source: str, table: pd.DataFrame) -> dict[str, Any]:
     )
 
 
-def replace_table(root: zarr.Group, location: Location, space: str, table: xr.Dataset) -> None:
+def replace_table(root: zarr.Group, space: str, table: xr.Dataset) -> None:
     """Write the table under another name, then let it take the place of the old one."""
+    store, (live, new, old) = root.store, _places(space)
     if space not in root:
         root.create_group(space)
-    if is_remote(location):
-        _write(root, f"{space}/accuracy", table)
-    else:
-        _write(root, f"{space}/accuracy.new", table)
-        folder = local_path(location) / space
+    if isinstance(store, GuardedStore) and store.can_rename:
+        _write(root, new, table)
         # Between the two renames the old table is whole under the name accuracy.old, where readers and imports look for it.
-        if (folder / "accuracy").exists():
-            (folder / "accuracy").rename(folder / "accuracy.old")
-        (folder / "accuracy.new").rename(folder / "accuracy")
-        recover_accuracy(location, space)
+        if _is_there(root, live):
+            sync(store.rename(live, old))
+        sync(store.rename(new, live))
+        recover_accuracy(root, space)
+    else:
+        _write(root, live, table)
     consolidate(root)
 
 
-def recover_accuracy(location: Location, space: str) -> None:
+def recover_accuracy(root: zarr.Group, space: str) -> None:
     """Clear up what an interrupted import left: the old table comes back if it was out of its place."""
-    if is_remote(location):
+    store, (live, new, old) = root.store, _places(space)
+    if not (isinstance(store, GuardedStore) and store.can_rename):
         return
-    live, new, old = (local_path(location) / space / name for name in ("accuracy", "accuracy.new", "accuracy.old"))
-    if old.exists() and not live.exists():
-        old.rename(live)
+    if _is_there(root, old) and not _is_there(root, live):
+        sync(store.rename(old, live))
     for leftover in (new, old):
-        if leftover.exists():
-            shutil.rmtree(leftover)
+        if _is_there(root, leftover):
+            sync(store.delete_dir(leftover))
+
+
+def _places(space: str) -> tuple[str, str, str]:
+    return f"{space}/accuracy", f"{space}/accuracy.new", f"{space}/accuracy.old"
+
+
+def _is_there(root: zarr.Group, path: str) -> bool:
+    """Whether there is a folder, whatever is in it."""
+    folder, _, name = path.rpartition("/")
+
+    async def names() -> set[str]:
+        return {name async for name in root.store.list_dir(folder)}
+
+    return name in sync(names())
 
 
 def _write(root: zarr.Group, path: str, table: xr.Dataset) -> None:

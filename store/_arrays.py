@@ -1,17 +1,22 @@
 """How the arrays of a profile lie on disk: chunks, shards, codecs."""
 
 import asyncio
+import json
+import uuid
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
-from zarr.core.buffer import default_buffer_prototype
+from zarr.core.buffer import Buffer, cpu, default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import MemoryStore
 
+from sweetgrad.store._groups import has_rows
+from sweetgrad.store.access import GuardedStore
 from sweetgrad.store.bins import NUM_BINS, bin_bounds
+from sweetgrad.store.errors import FencedError
 from sweetgrad.store.schema import KINDS, VARIABLES, Variable
 
 _ONE_BLOCK = 1 << 25
@@ -21,12 +26,18 @@ _COORDINATE_CHUNK = 25_000
 
 
 def create_group(
-    root: zarr.Group, name: str, arch: Sequence[str], layers: Sequence[str], shard_size: int
-) -> zarr.Group:
-    """Create the group of a profile with all its arrays, the coordinates filled in; what was at the path is replaced."""
-    group = root.create_group(name, overwrite=name in root, attributes={"shard_size": shard_size})
+    root: zarr.Group,
+    name: str,
+    arch: Sequence[str],
+    layers: Sequence[str],
+    shard_size: int,
+    attributes: Mapping[str, Any],
+) -> None:
+    """Create the group of a profile with all its arrays, the coordinates filled in; one that is finished is not touched."""
+    group = stage_group({"shard_size": shard_size, **attributes})
     sizes = {"arch": len(arch), "layer": len(layers), "kind": len(KINDS), "bin": NUM_BINS}
-    _create_arrays(group, sizes=sizes, shard_size=shard_size)
+    for variable in VARIABLES.values():
+        create_array(group, variable, sizes=sizes, shard_size=shard_size)
     lower, upper = bin_bounds()
     coords = {
         "layer": np.array(layers, dtype=object),
@@ -37,7 +48,90 @@ def create_group(
     for key, values in coords.items():
         group[key][:] = values  # type: ignore[index]
     write_archs(group, arch)
-    return group
+    put_group(root, name, group)
+
+
+def stage_group(attributes: Mapping[str, Any]) -> zarr.Group:
+    """A new group in memory, for `put_group`."""
+    return zarr.create_group(MemoryStore(), attributes=dict(attributes))
+
+
+def put_group(root: zarr.Group, path: str, staged: zarr.Group, *, last: str = "zarr.json") -> None:
+    """Write a group that was made in memory where there is none, all files at once and ``last`` when the others are there.
+
+    On an object store zarr would ask for every group above an array before it makes one: more than half of the requests.
+
+    Nothing is ever overwritten. A group is finished when its file ``last`` has the attributes that the staged one has. What is
+    there without that, and without a row, is a creation that was cut off: it is moved aside, looked at, and only then deleted.
+
+    Raises
+    ------
+    FencedError
+        If a finished group is there, which another process made meanwhile.
+    """
+    if "/" in path:
+        root.require_group(path.rpartition("/")[0])
+    files = {key: data.to_bytes() for key, data in sync(_files(staged)).items()}
+    if sync(_names(root, path)):
+        _discard(root, path, last, files[last])
+
+    async def put(key: str) -> None:
+        await root.store.set_if_not_exists(f"{path}/{key}", cpu.Buffer.from_bytes(files[key]))
+
+    async def put_all() -> None:
+        await asyncio.gather(*(put(key) for key in files if key != last))
+        await put(last)
+
+    sync(put_all())
+    if sync(_read(root, f"{path}/{last}")) != files[last]:
+        _refuse(root, path)
+
+
+def _discard(root: zarr.Group, path: str, last: str, staged: bytes) -> None:
+    """Delete a creation that was cut off. On a disk it is renamed first: whoever stands still in between deletes no other."""
+
+    def is_leftover(place: str) -> bool:
+        document = sync(_read(root, f"{place}/{last}"))
+        needed = set(json.loads(staged)["attributes"])
+        try:
+            finished = document is not None and needed <= set(json.loads(document)["attributes"])
+        except (ValueError, KeyError, TypeError):
+            finished = False
+        return not finished and not has_rows(root, place)
+
+    if not is_leftover(path):
+        _refuse(root, path)
+    store = root.store
+    if isinstance(store, GuardedStore) and store.can_rename:
+        aside = f"{path}.{uuid.uuid4().hex}"
+        sync(store.rename(path, aside))
+        if not is_leftover(aside):
+            sync(store.rename(aside, path, undo=True))
+            _refuse(root, path)
+        path = aside
+    sync(store.delete_dir(path))
+
+
+def _refuse(root: zarr.Group, path: str) -> NoReturn:
+    raise FencedError(
+        f"{path} was made by another process meanwhile; expected nothing there. It was left as it is: do the same again."
+    )
+
+
+async def _files(group: zarr.Group) -> dict[str, Buffer]:
+    """Every file of a group in memory."""
+    keys = [key async for key in group.store.list()]
+    found = {key: await group.store.get(key, default_buffer_prototype()) for key in keys}
+    return {key: data for key, data in found.items() if data is not None}
+
+
+async def _names(root: zarr.Group, path: str) -> list[str]:
+    return [name async for name in root.store.list_dir(path)]
+
+
+async def _read(root: zarr.Group, key: str) -> bytes | None:
+    data = await root.store.get(key, default_buffer_prototype())
+    return None if data is None else data.to_bytes()
 
 
 def write_archs(group: zarr.Group, arch: Sequence[str]) -> None:
@@ -46,28 +140,6 @@ def write_archs(group: zarr.Group, arch: Sequence[str]) -> None:
         stop = min(start + _COORDINATE_CHUNK, len(arch))
         group["arch"][start:stop] = np.array(arch[start:stop], dtype=object)  # type: ignore[index]
         group["arch_index"][start:stop] = np.arange(start, stop, dtype="int32")  # type: ignore[index]
-
-
-def _create_arrays(group: zarr.Group, *, sizes: Mapping[str, int], shard_size: int) -> None:
-    """Create the empty array of every variable in a group that is new.
-
-    They are made in memory, and their metadata written from there, all at once: zarr asks for every group above an array before
-    it makes one, which on an object store took more than half of the requests.
-    """
-    memory = MemoryStore()
-    staged = zarr.create_group(memory)
-    for variable in VARIABLES.values():
-        create_array(staged, variable, sizes=sizes, shard_size=shard_size)
-
-    async def write(key: str) -> None:
-        document = await memory.get(key, default_buffer_prototype())
-        assert document is not None
-        await (group.store_path / key).set(document)
-
-    async def write_all() -> None:
-        await asyncio.gather(*(write(f"{name}/zarr.json") for name in VARIABLES))
-
-    sync(write_all())
 
 
 def create_array(

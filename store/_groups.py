@@ -21,6 +21,9 @@ __all__ = [
     "profile_names",
 ]
 
+_OF_ROWS = ("status", "digest", "score", "accuracy")
+"""Arrays that profiles, estimators and trainings have, and of which nothing is written before there are rows."""
+
 
 def profile_group(root: zarr.Group, name: str, location: Location) -> zarr.Group:
     """The group of a profile; `NotAStoreError` names the nearest profiles if there is no such one."""
@@ -74,9 +77,9 @@ def find_group(root: zarr.Group, name: str, location: Location) -> Any:
 
 
 def has_rows(root: zarr.Group, name: str) -> bool:
-    """Whether a status was ever written at a path, whatever became of the metadata: no row is written before the spec is."""
+    """Whether a row was ever written at a path, whatever became of the metadata: none is before its group is finished."""
 
-    async def any_status() -> bool:
-        return any([True async for _ in root.store.list_dir(f"{name}/status/c")])
+    async def any_chunk() -> bool:
+        return any([True for array in _OF_ROWS async for _ in root.store.list_dir(f"{name}/{array}/c")])
 
-    return sync(any_status())
+    return sync(any_chunk())

@@ -22,9 +22,8 @@ from sweetgrad.store._accuracy_table import (
 from sweetgrad.store._groups import archs_by_profile, archs_of_space
 from sweetgrad.store.access import Location, child_groups, command_line, is_zip, open_root, with_options
 from sweetgrad.store.benchmarks import tidy
-from sweetgrad.store.claims import exclusively
 from sweetgrad.store.errors import NotAStoreError
-from sweetgrad.store.root import create_root, refuse_file
+from sweetgrad.store.root import editing, refuse_file
 from sweetgrad.store.spaces import Grammar, grammar_of, is_published_order, registered_spaces, unknown_name
 
 __all__ = [
@@ -149,8 +148,8 @@ def import_accuracy(
     refuse_file(location)
     if arch is None:
         require_space(location, space)
-    with exclusively(location):
-        return _import(location, space, table, arch, source, grammar_of(space) or grammar)
+    with editing(location, create=True) as root:
+        return _import(root, location, space, table, arch, source, grammar_of(space) or grammar)
 
 
 def require_space(location: Location, space: str) -> None:
@@ -167,6 +166,7 @@ def require_space(location: Location, space: str) -> None:
 
 
 def _import(
+    root: zarr.Group,
     location: Location,
     space: str,
     table: pd.DataFrame,
@@ -174,8 +174,7 @@ def _import(
     source: str,
     grammar: Grammar | None,
 ) -> ImportReport:
-    root = create_root(location)
-    recover_accuracy(location, space)
+    recover_accuracy(root, space)
     stored = load_table(root, location, space)
     order = archs_of_space(root, space) or list(arch or ())
     index_order, unplaced = "", list[str]()
@@ -196,7 +195,7 @@ def _import(
     merged, added, unchanged, changed = merge_tables(stored, arrays, axis, space=space, source=source)
     if changed:
         sources = [*(stored.attrs["sources"] if stored else []), source_entry(source, table)]
-        replace_table(root, location, space, merged.assign_attrs(sources=sources))
+        replace_table(root, space, merged.assign_attrs(sources=sources))
     return ImportReport(
         matched=num_matched,
         unmatched=len(unmatched),

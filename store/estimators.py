@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+import zarr
 from xarray.backends import ZarrStore
 
-from sweetgrad.store._arrays import create_array
+from sweetgrad.store._arrays import create_array, put_group, stage_group
 from sweetgrad.store._groups import estimator_groups, profile_group
 from sweetgrad.store.access import Location, command_line, ignore_leftovers, open_root, with_options
 from sweetgrad.store.errors import CorruptShardError, NotAStoreError
@@ -101,10 +102,13 @@ def create_estimators(location: Location, name: str, estimators: Sequence[str]) 
             path = f"estimators/{estimator}"
             # `status` is made last: a group without it is a creation that was cut off.
             is_there = f"{path}/status" in group
-            child = group.require_group(path) if is_there else group.create_group(path, overwrite=path in group)
+            child = group[path] if is_there else stage_group({})
+            assert isinstance(child, zarr.Group)
             for variable in estimator_variables(estimator).values():
                 if not is_there or (variable.name == "message" and "message" not in child):
                     create_array(child, variable, sizes=sizes, shard_size=int(group.attrs["shard_size"]))  # type: ignore[arg-type]
+            if not is_there:
+                put_group(root, f"{name}/{path}", child, last="status/zarr.json")
 
 
 def record_training(location: Location, name: str, estimator: str, training: Mapping[str, Any]) -> None:

@@ -23,9 +23,8 @@ from sweetgrad.store.access import (
     open_root,
     with_options,
 )
-from sweetgrad.store.claims import exclusively
 from sweetgrad.store.errors import NotAStoreError, StoreError
-from sweetgrad.store.root import append_run, consolidate, create_root, editing, now, refuse_file
+from sweetgrad.store.root import append_run, consolidate, editing, now
 from sweetgrad.store.schema import STATUS, VARIABLES
 from sweetgrad.store.spec import ProfileSpec
 
@@ -178,9 +177,8 @@ def create_profile(
     """
     if shard_size is not None and shard_size < 1:
         raise ValueError(f"shard_size must be at least 1, got {shard_size}")
-    refuse_file(location)
-    with exclusively(location):
-        return _create_profile(create_root(location), location, spec, arch, layers, shard_size, may_grow)
+    with editing(location, create=True) as root:
+        return _create_profile(root, location, spec, arch, layers, shard_size, may_grow)
 
 
 def _create_profile(
@@ -204,8 +202,8 @@ def _create_profile(
             "profile's folder and profile again."
         )
     else:
-        group = create_group(root, name, arch, layers, shard_size or DEFAULT_SHARD_SIZE)
-        group.update_attributes({"spec": spec.to_attrs(), "created": now(), "runs": [], "complete": False})
+        attributes = {"spec": spec.to_attrs(), "created": now(), "runs": [], "complete": False}
+        create_group(root, name, arch, layers, shard_size or DEFAULT_SHARD_SIZE, attributes)
     return name
 
 

@@ -12,6 +12,7 @@ import zarr
 from zarr.errors import ZarrUserWarning
 
 from sweetgrad.store.access import (
+    PARTIAL,
     Location,
     ignore_leftovers,
     is_litter,
@@ -21,15 +22,14 @@ from sweetgrad.store.access import (
     require_readable,
     zarr_store,
 )
-from sweetgrad.store.claims import exclusively
 from sweetgrad.store.errors import NotAStoreError
+from sweetgrad.store.locks import Lock, lock_store
 from sweetgrad.store.redaction import redacted_facts
 from sweetgrad.store.schema import FORMAT_VERSION
 
 __all__ = [
     "append_run",
     "consolidate",
-    "create_root",
     "create_store",
     "editing",
     "now",
@@ -46,9 +46,8 @@ def create_store(location: Location) -> None:
     NotAStoreError
         If there is something else.
     """
-    refuse_file(location)
-    with exclusively(location):
-        create_root(location)
+    with editing(location, create=True):
+        pass
 
 
 def refuse_file(location: Location) -> None:
@@ -58,14 +57,14 @@ def refuse_file(location: Location) -> None:
         raise NotAStoreError(f"{location} is a file: expected a folder of a zarr store, or a new path.")
 
 
-def create_root(location: Location) -> zarr.Group:
-    """The root of a store, made if there is none; the caller is alone with it (`exclusively`)."""
+def _create_root(location: Location, lock: Lock) -> zarr.Group:
+    """The root of a store, made if there is none, fenced."""
     folder = None if is_remote(location) else local_path(location)
     if folder is not None and folder.exists() and any(not _is_passing(p) for p in folder.iterdir()):
-        return open_root(location, mode="r+")
+        return open_root(location, mode="r+", fence=lock.fence)
     # The attributes go into the one write that makes the group: a crash leaves no group that is not a store.
     root = zarr.open_group(
-        zarr_store(location, read_only=False),
+        zarr_store(location, read_only=False, fence=lock.fence),
         mode="a",
         zarr_format=3,
         use_consolidated=False,
@@ -83,16 +82,34 @@ def create_root(location: Location) -> zarr.Group:
 
 
 def _is_passing(path: Path) -> bool:
-    """Whether it is our own claim, what a crash during the very first write leaves, or what a desktop does."""
-    return path.suffix in (".claim", ".partial") or is_litter(path.name)
+    """Whether it belongs to a lock, is what a crash during the very first write leaves, or what a desktop does."""
+    return path.suffix in (".claim", ".beat", ".next", PARTIAL) or is_litter(path.name)
 
 
 @contextmanager
-def editing(location: Location) -> Iterator[zarr.Group]:
-    """The root of a store, to change metadata in, while nobody else does."""
-    open_root(location, mode="r+")  # where there is no store, no claim is left either
-    with exclusively(location):
-        yield open_root(location, mode="r+")
+def editing(location: Location, *, create: bool = False) -> Iterator[zarr.Group]:
+    """The root of a store, to change metadata in, while nobody else does; every write through it is fenced.
+
+    Parameters
+    ----------
+    location
+        Of the store.
+    create
+        Whether it is made if there is none.
+
+    Raises
+    ------
+    NotAStoreError
+        If there is no store, or something else.
+    FencedError
+        From a write, if this process was stopped for so long that another took its lock over.
+    """
+    if create:
+        refuse_file(location)
+    else:
+        open_root(location, mode="r+")  # where there is no store, no lock is left either
+    with lock_store(location) as lock:
+        yield _create_root(location, lock) if create else open_root(location, mode="r+", fence=lock.fence)
 
 
 def consolidate(root: zarr.Group, path: str = "") -> None:

@@ -14,10 +14,10 @@ from sweetgrad.store._digest import array_digests, row_digests
 from sweetgrad.store._groups import profile_group
 from sweetgrad.store._planning import Shard, is_done, rows_by_shard
 from sweetgrad.store._reading import read_array
-from sweetgrad.store.access import Location, open_root
-from sweetgrad.store.claims import Claim
+from sweetgrad.store.access import Location, map_in_threads, open_root
 from sweetgrad.store.errors import CorruptShardError
 from sweetgrad.store.estimators import ACTIVATIONS, estimator_variables
+from sweetgrad.store.locks import Lock
 from sweetgrad.store.schema import STATUS, Variable, full, row_variables
 
 __all__ = [
@@ -118,7 +118,7 @@ def read_shard(location: Location, name: str, shard: Shard, *, variables: Collec
     return xr.Dataset(data, coords={"arch": read_array(group, "arch", location, shard=shard)})
 
 
-def write_shard(location: Location, name: str, shard: Shard, rows: xr.Dataset, *, claim: Claim | None = None) -> None:
+def write_shard(location: Location, name: str, shard: Shard, rows: xr.Dataset, *, claim: Lock | None = None) -> None:
     """Merge ``rows`` into their shard and write the shard whole, ``status`` last.
 
     One writer writes one shard at a time: two processes in one shard lose updates (`claim_shard` keeps them apart). A crash
@@ -152,7 +152,8 @@ def write_shard(location: Location, name: str, shard: Shard, rows: xr.Dataset, *
         _require(claim)
         group["status"][shard.start : shard.stop] = status  # type: ignore[index]
     keeps_rows = np.delete(status, position).any()
-    for variable in row_variables():
+
+    def write(variable: Variable) -> None:
         # Where no other row of the shard counts, there is nothing to keep, and so nothing to read.
         block = (
             read_array(group, variable.name, location, shard=shard)
@@ -163,9 +164,14 @@ def write_shard(location: Location, name: str, shard: Shard, rows: xr.Dataset, *
         _require(claim)
         group[variable.name][shard.start : shard.stop] = block  # type: ignore[index]
 
+    *others, last = row_variables()
+    for _ in map_in_threads(write, others):  # a disk forces several files at once in the time of two or three
+        pass
+    write(last)
+
 
 def write_estimators(
-    location: Location, name: str, shard: Shard, scores: xr.Dataset, *, claim: Claim | None = None
+    location: Location, name: str, shard: Shard, scores: xr.Dataset, *, claim: Lock | None = None
 ) -> None:
     """Merge estimator scores into a shard, the counts untouched; each estimator's ``status`` last.
 
@@ -181,17 +187,21 @@ def write_estimators(
     """
     group = _group(location, name, writable=True)
     position = _positions(group, shard, scores, location)
-    for estimator in scores["estimator"].values:
+
+    def write(estimator: str) -> None:
         its_own = scores.sel(estimator=estimator)
         run = its_own["status"].values != STATUS["not run"]
         if estimator == ACTIVATIONS:
             its_own["digest"] = "arch", array_digests(its_own["arch"].values, its_own["activation_count"].values)
-        for key in estimator_variables(str(estimator)):
+        for key in estimator_variables(estimator):
             path = f"estimators/{estimator}/{key}"
             block = read_array(group, path, location, shard=shard)
             block[position[run]] = its_own[key].values[run]
             _require(claim)
             group[path][shard.start : shard.stop] = block  # type: ignore[index]
+
+    for _ in map_in_threads(write, map(str, scores["estimator"].values)):
+        pass
 
 
 def read_estimator_status(
@@ -202,17 +212,23 @@ def read_estimator_status(
     return {each: read_array(group, f"estimators/{each}/status", location, shard=shard) for each in estimators}
 
 
-def reset_shard(location: Location, name: str, shard: Shard) -> None:
-    """Forget a shard: its rows count as not run, ``status`` first, so that the next run makes them again."""
+def reset_shard(location: Location, name: str, shard: Shard, *, claim: Lock | None = None) -> None:
+    """Forget a shard: its rows count as not run, ``status`` first, so that the next run makes them again.
+
+    Arguments as in `write_shard`.
+    """
     group = _group(location, name, writable=True)
     for variable in reversed(row_variables()):
         array: Any = group[variable.name]
         key = array.metadata.encode_chunk_key((shard.index, *[0] * (array.ndim - 1)))
+        _require(claim)
         sync((array.store_path / key).delete())
 
 
-def recover_shard(location: Location, name: str, shard: Shard) -> Shard:
+def recover_shard(location: Location, name: str, shard: Shard, *, claim: Lock | None = None) -> Shard:
     """Make sure that a shard can be merged into: if it is damaged, reset it and ask for its rows again.
+
+    Arguments as in `write_shard`.
 
     Returns
     -------
@@ -230,7 +246,7 @@ def recover_shard(location: Location, name: str, shard: Shard) -> Shard:
     except CorruptShardError:
         pass
     held = _held_rows(group, shard, location)
-    reset_shard(location, name, shard)
+    reset_shard(location, name, shard, claim=claim)
     return replace(shard, rows=tuple(sorted({*shard.rows, *held})))
 
 
@@ -244,7 +260,7 @@ def _held_rows(group: zarr.Group, shard: Shard, location: Location) -> list[int]
     return []
 
 
-def _require(claim: Claim | None) -> None:
+def _require(claim: Lock | None) -> None:
     if claim is not None:
         claim.require()
 

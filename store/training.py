@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from sweetgrad.store._accuracy_merge import to_arrays
 from sweetgrad.store._accuracy_table import load_table, recover_accuracy, replace_table, source_entry
-from sweetgrad.store._arrays import create_array, write_archs
+from sweetgrad.store._arrays import create_array, put_group, stage_group, write_archs
 from sweetgrad.store._groups import archs_of_space
 from sweetgrad.store._planning import Shard, is_done, rows_by_shard
 from sweetgrad.store._reading import read_array
 from sweetgrad.store.access import Location, child_groups, command_line, open_root, with_options
-from sweetgrad.store.claims import Claim, exclusively
 from sweetgrad.store.errors import NotAStoreError, SpecMismatchError
-from sweetgrad.store.root import append_run, create_root, editing, now, refuse_file
+from sweetgrad.store.locks import Lock
+from sweetgrad.store.root import append_run, editing, now
 from sweetgrad.store.schema import STATUS, Variable
 
 __all__ = [
@@ -86,21 +86,18 @@ def create_training(
         If the group is there with other settings or architectures; every difference is named.
     """
     name = f"{space}/{TRAINING}/{label}/seed{seed}"
-    refuse_file(location)
-    with exclusively(location):
-        root = create_root(location)
+    with editing(location, create=True) as root:
         group = root.get(name)
         if isinstance(group, zarr.Group) and "settings" in group.attrs:
             _require_equal(group, settings, arch, where=f"{location}: {name}")
             return name
-        # The settings are written last: a group without them is a creation that was cut off.
-        group = root.create_group(name, overwrite=name in root)
+        staged = stage_group({"settings": dict(settings), "created": now(), "runs": []})
         sizes = {"arch": len(arch), "split": len(splits)}
         for variable in TRAINING_VARIABLES.values():
-            create_array(group, variable, sizes=sizes, shard_size=SHARD_SIZE)
-        write_archs(group, arch)
-        group["split"][:] = np.array(splits, dtype=object)  # type: ignore[index]
-        group.update_attributes({"settings": dict(settings), "created": now(), "runs": []})
+            create_array(staged, variable, sizes=sizes, shard_size=SHARD_SIZE)
+        write_archs(staged, arch)
+        staged["split"][:] = np.array(splits, dtype=object)  # type: ignore[index]
+        put_group(root, name, staged)
     return name
 
 
@@ -149,7 +146,7 @@ def replan_trainings(location: Location, name: str, shard: Shard, *, retry_faile
     return shard.without(is_done(status, retry_failed=retry_failed))
 
 
-def write_training(location: Location, name: str, row: int, values: Mapping[str, Any], *, claim: Claim | None) -> None:
+def write_training(location: Location, name: str, row: int, values: Mapping[str, Any], *, claim: Lock | None) -> None:
     """Write what one training gave, ``status`` last; the caller holds the claim of its shard.
 
     Parameters
@@ -208,7 +205,7 @@ def collect_trainings(location: Location, *, space: str, label: str) -> int:
         table = _tidy(root, location, space, label)
         if table.empty:
             return 0
-        recover_accuracy(location, space)
+        recover_accuracy(root, space)
         stored = load_table(root, location, space)
         source = f"sweetgrad train, label {label}"
         archs = archs_of_space(root, space) or table.attrs["arch"]
@@ -216,7 +213,7 @@ def collect_trainings(location: Location, *, space: str, label: str) -> int:
         new = to_arrays(table, axis, source)
         merged = new if stored is None else new.combine_first(stored).reindex(arch=axis)
         others = [each for each in (stored.attrs["sources"] if stored else []) if each["source"] != source]
-        replace_table(root, location, space, merged.assign_attrs(sources=[*others, source_entry(source, table)]))
+        replace_table(root, space, merged.assign_attrs(sources=[*others, source_entry(source, table)]))
     return int(table["arch"].nunique())
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from sweetgrad.profiling._checkpoint import read_checkpoint, write_checkpoint
-from sweetgrad.profiling._whole_file import PARTIAL
 from sweetgrad.profiling.training.descent import Trainer
+from sweetgrad.store.access import PARTIAL
 
 __all__ = ["load_checkpoint", "save_checkpoint", "settings_digest"]
 

@@ -22,7 +22,7 @@ from sweetgrad.profiling.training.cells import DropPath, WithAuxiliary
 from sweetgrad.profiling.training.descent import Trainer, accuracy_of
 from sweetgrad.profiling.training.images import Augmentation, ReadInBatches
 from sweetgrad.profiling.training.recipe import Recipe
-from sweetgrad.store import STATUS, Claim, Location, Shard
+from sweetgrad.store import STATUS, Location, Lock, Shard
 from sweetgrad.store.training import write_training
 
 __all__ = ["JUDGED", "Course", "check_course", "make_trainer", "parts_of", "train_architecture", "train_shard"]
@@ -145,7 +145,7 @@ def train_shard(
     *,
     on_done: Callable[[int], None] = lambda index: None,
     should_stop: Callable[[], bool] = lambda: False,
-    claim: Claim | None = None,
+    claim: Lock | None = None,
 ) -> int:
     """Train the rows that a shard still needs, each written when it is done: the one function that a worker is given.
 

@@ -8,6 +8,8 @@ from sweetgrad.store.access._archives import check_members
 from sweetgrad.store.access._command_line import command_line
 from sweetgrad.store.access._copy import Progress, copy_groups, map_in_threads, new_folder
 from sweetgrad.store.access._documents import check_num_shards, check_profile
+from sweetgrad.store.access._durable import PARTIAL, atomic_write, force_folder, force_tree, rename_folder
+from sweetgrad.store.access._guard import Fence, GuardedStore
 from sweetgrad.store.access._limits import MAX_SHARDS
 from sweetgrad.store.access._litter import files_in, is_litter
 from sweetgrad.store.access._location import (
@@ -29,12 +31,16 @@ from sweetgrad.store.access._remote import AtMost, PatientStore, RemoteStore, op
 
 __all__ = [
     "MAX_SHARDS",
+    "PARTIAL",
     "AtMost",
+    "Fence",
+    "GuardedStore",
     "Location",
     "PatientStore",
     "Progress",
     "RemoteStore",
     "absolute",
+    "atomic_write",
     "check_members",
     "check_num_shards",
     "check_profile",
@@ -42,6 +48,8 @@ __all__ = [
     "command_line",
     "copy_groups",
     "files_in",
+    "force_folder",
+    "force_tree",
     "ignore_leftovers",
     "is_litter",
     "is_remote",
@@ -52,6 +60,7 @@ __all__ = [
     "new_folder",
     "open_remote",
     "open_root",
+    "rename_folder",
     "require_readable",
     "url_of",
     "with_options",

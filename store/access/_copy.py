@@ -2,7 +2,9 @@
 
 import itertools
 import math
+import re
 import shutil
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -59,10 +61,16 @@ def map_in_threads(function: Callable[[_Item], _Result], items: Iterable[_Item])
 
 @contextmanager
 def new_folder(folder: Path, suffix: str) -> Iterator[Path]:
-    """A new folder beside the one to be written, deleted again if anything goes wrong; a kill leaves it to the next attempt."""
-    work = folder.with_name(folder.name + suffix)
-    if work.exists():
-        shutil.rmtree(work)
+    """A new folder beside the one to be written, deleted again if anything goes wrong; a kill leaves it to the next attempt.
+
+    Its name is new each time, so that a writer that was thought dead and goes on writes nothing into another's.
+    """
+    name = folder.name + suffix
+    left = re.compile(rf"{re.escape(name)}(\.[0-9a-f]{{32}})?")
+    for leftover in folder.parent.iterdir() if folder.parent.exists() else ():
+        if left.fullmatch(leftover.name):
+            shutil.rmtree(leftover)
+    work = folder.with_name(f"{name}.{uuid.uuid4().hex}")
     work.mkdir(parents=True)
     try:
         yield work

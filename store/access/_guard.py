@@ -8,9 +8,9 @@ import asyncio
 import os
 import stat
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 from zipfile import BadZipFile, ZipFile
 
 from zarr.abc.store import ByteRequest, RangeByteRequest, Store
@@ -20,6 +20,7 @@ from zarr.storage import LocalStore, WrapperStore, ZipStore
 from sweetgrad.store.access._archives import check_members, data_offset, header_size, member_ends, store_members
 from sweetgrad.store.access._chunks import ChunkLimits, RefusedChunkError, check_chunk, check_file
 from sweetgrad.store.access._documents import check_document, check_document_size, parse_json
+from sweetgrad.store.access._durable import DurableStore
 from sweetgrad.store.access._limits import ADVICE, MAX_DEPTH, MAX_DOCUMENT_BYTES, MAX_SHARD_BYTES
 from sweetgrad.store.access._litter import is_litter
 from sweetgrad.store.access._remote import AtMost, PatientStore
@@ -30,15 +31,18 @@ __all__ = ["CheckedZipStore", "GuardedStore", "guarded"]
 
 _VERSION_2 = (".zarray", ".zattrs", ".zgroup", ".zmetadata")
 
+Fence: TypeAlias = Callable[[], Awaitable[None]]
+"""Awaited before every write and deletion, which it prevents by raising."""
 
-def guarded(store: Store) -> "GuardedStore":
+
+def guarded(store: Store, *, fence: Fence | None = None) -> "GuardedStore":
     """Wrap a store, after a look at the directory of a zip archive that is read through fsspec."""
     if isinstance(store, PatientStore):
         files = store._store.fs
         archive = getattr(getattr(files, "sync_fs", files), "zip", None)
         if isinstance(archive, ZipFile):
             check_members(archive.infolist(), where=str(store))
-    return GuardedStore(store)
+    return GuardedStore(store, fence=fence)
 
 
 class CheckedZipStore(ZipStore):
@@ -81,7 +85,7 @@ class CheckedZipStore(ZipStore):
 
 
 class GuardedStore(WrapperStore[Store]):
-    """A store that refuses to read what no sweetgrad store holds, and to write outside its folder.
+    """A store that refuses to read what no sweetgrad store holds, and to write outside its folder or past its fence.
 
     Raises
     ------
@@ -91,12 +95,13 @@ class GuardedStore(WrapperStore[Store]):
         From chunks.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, fence: Fence | None = None) -> None:
         super().__init__(store)
+        self._fence = fence
         self._limits: dict[str, ChunkLimits] = {}
 
     def _with_store(self, store: Store) -> "GuardedStore":
-        other = GuardedStore(store)
+        other = GuardedStore(store, fence=self._fence)
         other._limits = self._limits
         return other
 
@@ -204,8 +209,46 @@ class GuardedStore(WrapperStore[Store]):
             yield request[0], await self.get(*request)
 
     async def set(self, key: str, value: Buffer) -> None:
-        self._require_inside(key)
-        if key.rpartition("/")[2] == "zarr.json":
+        await self._before_write(key, value)
+        await self._store.set(key, value)
+
+    async def set_if_not_exists(self, key: str, value: Buffer) -> None:
+        await self._before_write(key, value)
+        await self._store.set_if_not_exists(key, value)
+
+    async def _set_many(self, values: Iterable[tuple[str, Buffer]]) -> None:
+        await asyncio.gather(*(self.set(key, value) for key, value in values))
+
+    async def delete(self, key: str) -> None:
+        await self._before_write(key)
+        await self._store.delete(key)
+
+    async def delete_dir(self, prefix: str) -> None:
+        await self._before_write(prefix, is_folder=True)
+        await self._store.delete_dir(prefix)
+
+    @property
+    def can_rename(self) -> bool:
+        """Whether it is a folder on a disk, in which a group gets another name in one step."""
+        return isinstance(self._store, DurableStore)
+
+    async def rename(self, source: str, target: str, *, undo: bool = False) -> None:
+        """Rename a group, if `can_rename`; `OSError` if there is something of that name. To ``undo`` it, no fence is asked."""
+        assert isinstance(self._store, DurableStore)
+        for key in (source, target):
+            self._require_inside(key, is_folder=True)
+        if self._fence is not None and not undo:
+            await self._fence()
+        try:
+            await asyncio.to_thread(self._store.rename, source, target)
+        except OSError:
+            if self._fence is not None:  # what is there, or is not, may be another's work
+                await self._fence()
+            raise
+
+    async def _before_write(self, key: str, value: Buffer | None = None, *, is_folder: bool = False) -> None:
+        self._require_inside(key, is_folder=is_folder)
+        if value is not None and key.rpartition("/")[2] == "zarr.json":
             try:
                 self._learn(key, value)
             except NotAStoreError as error:
@@ -213,31 +256,28 @@ class GuardedStore(WrapperStore[Store]):
                     f"{str(error).removesuffix(ADVICE)} No reader would open it again, so it was not written. Smaller shards, "
                     "fewer attributes, or fewer profiles in one store stay within the limits."
                 ) from error
-        await self._store.set(key, value)
+        if self._fence is not None:
+            await self._fence()
 
-    async def set_if_not_exists(self, key: str, value: Buffer) -> None:
-        self._require_inside(key)
-        await self._store.set_if_not_exists(key, value)
+    def _require_inside(self, key: str, *, is_folder: bool) -> None:
+        """A link in the folder of a store, or a key with ``..``, must not lead a writer out of it.
 
-    async def delete(self, key: str) -> None:
-        self._require_inside(key)
-        await self._store.delete(key)
-
-    async def delete_dir(self, prefix: str) -> None:
-        self._require_inside(prefix)
-        await self._store.delete_dir(prefix)
-
-    def _require_inside(self, key: str) -> None:
-        """A link in the folder of a store, or a key with ``..``, must not lead a writer out of it."""
+        A file that is a link is replaced, or the link deleted. A folder that is one is neither renamed nor emptied.
+        """
         if not isinstance(self._store, LocalStore):
             return
-        root = os.path.realpath(self._store.root)
-        folder = os.path.realpath(Path(root, key).parent)
-        if os.path.commonpath([root, folder]) != root:
-            raise NotAStoreError(
-                f"{self._name(key)} lies in {folder}, outside the store; expected a folder without links that lead out of it. "
-                "Nothing was written. Replace the link by what it points to."
-            )
+        root, path = os.path.realpath(self._store.root), Path(self._store.root, key)
+        folder = os.path.realpath(path.parent)
+        if is_folder and path.is_symlink():
+            place = f"is a link to {os.path.realpath(path)}"
+        elif os.path.commonpath([root, folder]) != root:
+            place = f"lies in {folder}, outside the store"
+        else:
+            return
+        raise NotAStoreError(
+            f"{self._name(key)} {place}; expected a folder without links that lead out of it. Nothing was written. Replace the "
+            "link by what it points to."
+        )
 
     async def list(self) -> AsyncIterator[str]:
         async for key in self._store.list():

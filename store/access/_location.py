@@ -14,7 +14,8 @@ from zarr.errors import ContainsArrayError, GroupNotFoundError, ZarrUserWarning
 from zarr.storage import LocalStore
 
 from sweetgrad.store.access._command_line import command_line
-from sweetgrad.store.access._guard import CheckedZipStore, guarded
+from sweetgrad.store.access._durable import DurableStore
+from sweetgrad.store.access._guard import CheckedZipStore, Fence, GuardedStore, guarded
 from sweetgrad.store.access._limits import short
 from sweetgrad.store.access._remote import RemoteStore, open_remote
 from sweetgrad.store.access._zip import RemoteZipStore
@@ -66,8 +67,21 @@ def absolute(location: Location) -> Location:
     return location if is_remote(location) else str(local_path(location).resolve())
 
 
-def zarr_store(location: Location, *, read_only: bool = True) -> Store:
+def zarr_store(
+    location: Location, *, read_only: bool = True, fence: Fence | None = None, durable: bool = True
+) -> GuardedStore:
     """The store object of a location, whether or not there is anything in it.
+
+    Parameters
+    ----------
+    location
+        As in `sweetgrad.store.open_store`.
+    read_only
+        Whether it refuses to write.
+    fence
+        Awaited before every write.
+    durable
+        Whether what is written to a disk is forced onto it.
 
     Raises
     ------
@@ -81,9 +95,9 @@ def zarr_store(location: Location, *, read_only: bool = True) -> Store:
     if not is_remote(location):
         path = local_path(location)
         try:
-            return guarded(
-                CheckedZipStore(path, mode="r") if is_zip(location) else LocalStore(path, read_only=read_only)
-            )
+            if is_zip(location):
+                return guarded(CheckedZipStore(path, mode="r"))
+            return guarded((DurableStore if durable else LocalStore)(path, read_only=read_only), fence=fence)
         except BadZipFile as error:
             raise NotAStoreError(
                 f"{location} is not a sweetgrad store: expected a zarr v3 group in a zip, cannot read its directory ({error})."
@@ -97,7 +111,7 @@ def zarr_store(location: Location, *, read_only: bool = True) -> Store:
         folder, _, name = address.rpartition("/")
         name = f"{name}{question}{query}"
         return guarded(RemoteZipStore(open_remote(RemoteStore(folder, file.storage_options), read_only=True), name))
-    return guarded(open_remote(remote, read_only=read_only))
+    return guarded(open_remote(remote, read_only=read_only), fence=fence)
 
 
 def cannot_list(location: Location) -> bool:
@@ -105,7 +119,7 @@ def cannot_list(location: Location) -> bool:
     return str(location).startswith(("http://", "https://")) and not is_zip(location)
 
 
-def open_root(location: Location, *, mode: Literal["r", "r+"] = "r") -> zarr.Group:
+def open_root(location: Location, *, mode: Literal["r", "r+"] = "r", fence: Fence | None = None) -> zarr.Group:
     """Open the root group, or raise `NotAStoreError` or `SchemaVersionError`.
 
     The metadata is read afresh, not from the consolidated copy, which a run in progress leaves behind, wherever there is
@@ -116,7 +130,7 @@ def open_root(location: Location, *, mode: Literal["r", "r+"] = "r") -> zarr.Gro
             f"no store at {location}: the path does not exist. `{command_line('profile', location)}` would make one."
         )
     consolidated = True if cannot_list(location) else None if is_remote(location) and is_zip(location) else False
-    store = zarr_store(location, read_only=mode == "r")
+    store = zarr_store(location, read_only=mode == "r", fence=fence)
     try:
         root = zarr.open_group(store, mode=mode, use_consolidated=consolidated, zarr_format=3)
     except (GroupNotFoundError, NotADirectoryError, FileNotFoundError, ContainsArrayError) as error:
@@ -183,9 +197,9 @@ def making_sense(location: Location) -> Iterator[None]:
 
 @contextmanager
 def ignore_leftovers() -> Iterator[None]:
-    """Keep zarr from warning of files of writers beside a ``zarr.json``: their claim, and ``.partial`` ones that a kill left."""
+    """Keep zarr from warning of files of writers beside a ``zarr.json``: their lock, and ``.partial`` ones that a kill left."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r"Object at .*\.(partial|claim) is not recognized", ZarrUserWarning)
+        warnings.filterwarnings("ignore", r"Object at .*\.(partial|claim|beat|next) is not recognized", ZarrUserWarning)
         yield
 
 

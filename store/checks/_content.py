@@ -1,6 +1,7 @@
 """The content of a profile: coordinates, rows (one shard in memory at a time), stamp and estimators."""
 
 import hashlib
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -17,6 +18,7 @@ from sweetgrad.store.checks._problem import DAMAGE, Problem, ProfileCheck
 from sweetgrad.store.checks._rows import failing_rows
 from sweetgrad.store.checks._tree import children, delete_tree, has_content
 from sweetgrad.store.estimators import ACTIVATIONS
+from sweetgrad.store.locks import claim_shard
 from sweetgrad.store.schema import KINDS, STATUS, VARIABLES, row_variables
 from sweetgrad.store.shards import Shard, reset_shard
 
@@ -147,9 +149,14 @@ def _add_shard(profile: ProfileCheck, shard: Shard, rows: tuple[int, ...], what:
         what,
         shard=shard.index,
         rows=rows,
-        repair=lambda: reset_shard(profile.location, profile.name, shard),
+        repair=lambda: _reset(profile, shard),
         key=f"shard {shard.index}",
     )
+
+
+def _reset(profile: ProfileCheck, shard: Shard) -> None:
+    with claim_shard(profile.location, profile.name, shard.index, run=uuid.uuid4().hex) as claim:
+        reset_shard(profile.location, profile.name, shard, claim=claim)
 
 
 def _key(group: zarr.Group, variable: str, shard: Shard) -> str:

@@ -48,7 +48,7 @@ def walk(root: zarr.Group, path: str = "") -> Iterator[Node]:
             yield Node(child, "accuracy" if name == ACCURACY else "accuracy leftover", attributes, error)
         elif f"/{TRAINING}/" in f"/{child}" and ("settings" in attributes or "status" in inside):
             yield Node(child, "training", attributes, error)
-        elif "spec" in attributes or (error and "status" in inside):
+        elif "spec" in attributes or (error and "status" in inside and exists(root, f"{child}/zarr.json")):
             lone = (
                 "zarr.json is that of an array, expected that of a group"
                 if metadata.get("node_type") == "array"
@@ -56,7 +56,8 @@ def walk(root: zarr.Group, path: str = "") -> Iterator[Node]:
             )
             yield Node(child, "profile", attributes, error or lone)
         elif has_rows(root, child):
-            yield Node(child, "profile", attributes, "zarr.json has no attribute spec, though rows were written")
+            missing = error or "zarr.json has no attribute spec, though rows were written"
+            yield Node(child, "profile", attributes, missing)
         elif "shard_size" in attributes or "status" in inside:
             yield Node(child, "unfinished profile", attributes, error)
         else:

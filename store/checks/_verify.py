@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 import zarr
+from zarr.core.sync import sync
 
 from sweetgrad.store._accuracy_table import recover_accuracy
 from sweetgrad.store.access import (
+    PARTIAL,
     Location,
     Progress,
     command_line,
@@ -24,10 +26,11 @@ from sweetgrad.store.checks._layout import check_layout
 from sweetgrad.store.checks._problem import DAMAGE, Problem, ProfileCheck
 from sweetgrad.store.checks._tree import Node, children, delete_tree, walk, write_metadata
 from sweetgrad.store.checks.sums import SUMS, check_extra, check_sums, find_sums, read_sums
-from sweetgrad.store.claims import claims, delete_claim
-from sweetgrad.store.errors import StoreError
+from sweetgrad.store.errors import ClaimedError, NotAStoreError, StoreError
+from sweetgrad.store.locks import claims, delete_claim, orphans
 from sweetgrad.store.profiles import finalise_profile
 from sweetgrad.store.redaction import redacted
+from sweetgrad.store.root import editing
 
 __all__ = ["require_sound", "verify"]
 
@@ -151,10 +154,13 @@ def _check_store(
     ]
     nodes = [node for node in walk(root) if paths is None or node.path in paths]
     if paths is None:
-        problems += _leftover_files(location, nodes, repair=repair)
+        problems += _leftover_files(root, location, nodes, repair=repair)
         problems += _claims(root, location, nodes, repair=repair)
     for node in nodes:
-        problems += _check_group(root, location, node, repair=repair)
+        try:
+            problems += _check_group(root, location, node, repair=repair)
+        except NotAStoreError as error:  # it is reached through a link that leads out of the store
+            problems.append(Problem(node.path, None, (), f"not repaired: {error}", False))
     profiles = [ProfileCheck(root, location, node) for node in nodes if node.kind == "profile" and not node.error]
     for profile in profiles:
         check_layout(profile, repair=repair)
@@ -173,8 +179,17 @@ def _check_store(
 
 
 def _repair(profile: ProfileCheck) -> list[Problem]:
+    left = []
     for action in profile.repairs.values():
-        action()
+        try:
+            action()
+        except NotAStoreError as error:  # as above
+            left.append(Problem(profile.name, None, (), f"not repaired: {error}", False))
+        except ClaimedError as error:
+            what = f"not repaired: {error}. Repair again when that has ended."
+            left.append(Problem(profile.name, None, (), what, False))
+    if left:
+        return left
     try:
         finalise_profile(profile.location, profile.name)
     except DAMAGE as error:
@@ -182,18 +197,21 @@ def _repair(profile: ProfileCheck) -> list[Problem]:
     return []
 
 
-def _leftover_files(location: Location, nodes: list[Node], *, repair: bool) -> list[Problem]:
-    """Temporary files that zarr's local store renames when they are whole, and a kill leaves behind."""
-    if is_remote(location) or not local_path(location).is_dir():
-        return []
+def _leftover_files(root: zarr.Group, location: Location, nodes: list[Node], *, repair: bool) -> list[Problem]:
+    """Files that a kill leaves behind, and nothing reads: temporary ones, and those of locks that were being released."""
+    left: list[str] = []
+    if not is_remote(location) and (folder := local_path(location)).is_dir():
+        left = [path.relative_to(folder).as_posix() for path in files_in(folder, f"*{PARTIAL}")]
+    if root.metadata.consolidated_metadata is None:  # else files cannot be listed, nor written
+        with_shards = [node.path for node in nodes if node.kind in ("profile", "training")]
+        left += [key for path in ("", *with_shards) for key in orphans(location, path)]
     problems = []
-    for path in files_in(local_path(location), "*.partial"):
-        name = path.relative_to(local_path(location)).as_posix()
+    for name in sorted(left):
         what = f"{name} was left by an interrupted write and is read by nothing; --repair deletes it."
         profile = max((node.path for node in nodes if name.startswith(f"{node.path}/")), key=len, default="")
         problems.append(Problem(profile, None, (), what, True))
         if repair:
-            path.unlink()
+            sync(root.store.delete(name))
     return problems
 
 
@@ -208,7 +226,7 @@ def _claims(root: zarr.Group, location: Location, nodes: list[Node], *, repair: 
             if holder.is_dead:
                 what = f"{what}, which has ended; the next run takes the claim over, --repair deletes it."
                 if repair:
-                    delete_claim(root.store, key, holder)
+                    delete_claim(location, key)
             else:
                 what = f"{what}: a run may be writing to it. Verify again when that has ended."
             problems.append(Problem(node.path, shard, (), what, holder.is_dead))
@@ -221,7 +239,8 @@ def _check_group(root: zarr.Group, location: Location, node: Node, *, repair: bo
 
     if node.kind == "accuracy leftover":
         if repair:
-            recover_accuracy(location, node.path.rpartition("/")[0])
+            with editing(location) as fenced:
+                recover_accuracy(fenced, node.path.rpartition("/")[0])
         return found("was left by an interrupted import of accuracies; --repair clears it up.", repairable=True)
     if node.kind == "accuracy":
         return _check_accuracy(root, location, node)
@@ -229,7 +248,7 @@ def _check_group(root: zarr.Group, location: Location, node: Node, *, repair: bo
         return _check_training(root, location, node)
     if node.kind == "unfinished profile":
         if repair:
-            delete_tree(root, node.path)
+            _delete_unfinished(location, node)
         what = (
             "the creation of this profile was cut off: the next `sweetgrad profile` makes it anew; --repair deletes it."
         )
@@ -242,6 +261,13 @@ def _check_group(root: zarr.Group, location: Location, node: Node, *, repair: bo
             write_metadata(root, node.path, {"attributes": {}, "zarr_format": 3, "node_type": "group"})
         return found(f"{node.error}; it is an empty group, which --repair writes anew.", repairable=True)
     return []
+
+
+def _delete_unfinished(location: Location, node: Node) -> None:
+    """Delete a profile whose creation was cut off, unless it is just being made, or is finished by now."""
+    with editing(location) as root:
+        if node.kind in (each.kind for each in walk(root, node.path.rpartition("/")[0]) if each.path == node.path):
+            delete_tree(root, node.path)
 
 
 def _check_accuracy(root: zarr.Group, location: Location, node: Node) -> list[Problem]:

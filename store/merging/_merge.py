@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from sweetgrad.store._accuracy_merge import merge_tables
 from sweetgrad.store._accuracy_table import load_table, replace_table
-from sweetgrad.store._alone import alone
 from sweetgrad.store._groups import profile_names
 from sweetgrad.store._reading import read_array
 from sweetgrad.store.access import (
@@ -23,15 +22,18 @@ from sweetgrad.store.access import (
     child_groups,
     command_line,
     copy_groups,
+    force_tree,
     is_litter,
     is_remote,
     local_path,
     new_folder,
     open_root,
+    rename_folder,
 )
 from sweetgrad.store.checks import require_sound
 from sweetgrad.store.errors import CorruptShardError, StoreError
 from sweetgrad.store.estimators import DETAILS, ESTIMATOR_VARIABLES, create_estimators, record_training
+from sweetgrad.store.locks import lock_folder
 from sweetgrad.store.merging._plan import MergedProfile, Plan, Source, plan_profile, read_all, scores_of
 from sweetgrad.store.profiles import finalise_profile
 from sweetgrad.store.redaction import redacted, redacted_facts
@@ -107,7 +109,7 @@ def merge(sources: Sequence[Location], dest: str | Path, *, progress: Progress |
     plans = [plan_profile(name, [(source, roots[str(source)]) for source in sources]) for name in names]
     _require_no_conflict([problem for plan in plans for problem in plan.problems])
     tables = {space: _unite_accuracies(space, roots, sources) for space in _spaces(roots)}
-    with alone(folder), new_folder(folder, ".merging") as work:
+    with lock_folder(folder) as lock, new_folder(folder, ".merging") as work:
         for source in sources:  # each group from the first source that has it
             first = [path for path in paths[str(source)] if not (work / path).exists()]
             copy_groups(roots[str(source)], first, work, progress=progress)
@@ -119,10 +121,12 @@ def merge(sources: Sequence[Location], dest: str | Path, *, progress: Progress |
         root = open_root(work, mode="r+")
         for space, (table, changed, _) in tables.items():
             if changed:
-                replace_table(root, work, space, table)
+                replace_table(root, space, table)
+        force_tree(work)
+        lock.require()
         for path in filter(_is_litter_file, folder.glob("*")):
             path.unlink()  # the place of a folder that is not empty cannot be taken
-        work.rename(folder)
+        rename_folder(work, folder)
     return MergeReport(tuple(plan.report for plan in plans), {space: where for space, (_, _, where) in tables.items()})
 
 

@@ -10,20 +10,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sweetgrad.store._alone import alone
 from sweetgrad.store.access import (
     Location,
     Progress,
     copy_groups,
+    force_tree,
     is_remote,
     local_path,
     new_folder,
     open_root,
+    rename_folder,
     with_options,
 )
 from sweetgrad.store.checks import require_sound
 from sweetgrad.store.checks.sums import SUMS, files_below, read_sums, sha256_of, write_sums
 from sweetgrad.store.errors import NotAStoreError, StoreError
+from sweetgrad.store.locks import Lock, lock_folder
 from sweetgrad.store.profiles import finalise_profile
 from sweetgrad.store.redaction import redacted
 from sweetgrad.store.release._changelog import (
@@ -123,7 +125,7 @@ def publish(
     _require_complete(location, chosen, allow_incomplete=allow_incomplete)
     spaces = dict.fromkeys(profile.name.partition("/")[0] for profile in chosen)
     paths = [*(p.name for p in chosen), *(f"{space}/accuracy" for space in spaces if f"{space}/accuracy" in root)]
-    with alone(folder):
+    with lock_folder(folder) as lock:
         _recover(folder)
         _require_release_or_nothing(folder)
         require_sound(location, paths, progress=progress)
@@ -158,7 +160,7 @@ def publish(
             _write_texts(release, work, before=folder / CHANGELOG)
             write_sums(work, progress=(lambda done, total: progress("summing", done, total)) if progress else None)
             release = replace(release, files=_top_files(work))
-            _take_place(work, folder)
+            _take_place(work, folder, lock)
         return release
 
 
@@ -212,7 +214,7 @@ def _recover(folder: Path) -> None:
     """A crash between the two renames of `_take_place` leaves the release before under another name."""
     old = _beside(folder, _REPLACED)
     if old.exists() and not folder.exists():
-        old.rename(folder)
+        rename_folder(old, folder)
     elif old.exists():
         shutil.rmtree(old)
 
@@ -249,10 +251,14 @@ def _require_room(location: Location, paths: Sequence[str], folder: Path) -> Non
         )
 
 
-def _take_place(work: Path, folder: Path) -> None:
+def _take_place(work: Path, folder: Path, lock: Lock) -> None:
+    """Let the new release take the place of the one before, which is deleted when the new one is on the disk."""
+    force_tree(work)
+    lock.require()
     if folder.exists():
-        folder.rename(_beside(folder, _REPLACED))
-    work.rename(folder)
+        rename_folder(folder, _beside(folder, _REPLACED))
+        lock.require()
+    rename_folder(work, folder)
     shutil.rmtree(_beside(folder, _REPLACED), ignore_errors=True)
 
 

@@ -2,6 +2,7 @@
 
 import io
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import SimpleNamespace
@@ -91,6 +92,7 @@ def test_profile__leaves_a_shard_to_the_run_that_holds_it_and_waits_for_it(work,
             run = pool.submit(profile, store, archs=f"0:{2 * SHARD_SIZE}", workers=1, console=console, **SETTINGS)
             while "waiting for them" not in console.file.getvalue():
                 assert not run.done(), run.result()
+                time.sleep(0.05)  # the run needs the interpreter, too
             assert status(store)[0].num_ok == SHARD_SIZE
             profile_shard(store, NAME, shards[0], *work, claim=claim)
         summary = run.result()

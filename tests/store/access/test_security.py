@@ -3,19 +3,21 @@
 import json
 import os
 import pickle
+import shutil
 import stat
 import struct
 import sys
 import tracemalloc
 import warnings
 import zipfile
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import fsspec
 import numcodecs
 import numpy as np
+import pandas as pd
 import pytest
 import zarr
 import zarr.registry
@@ -28,7 +30,9 @@ from sweetgrad.store import (
     CorruptShardError,
     NotAStoreError,
     StoreError,
+    claim_shard,
     create_profile,
+    import_accuracy,
     info,
     list_profiles,
     open_profile,
@@ -580,6 +584,67 @@ def test_writer__is_not_led_out_of_the_store_by_a_link(store, profile, toy, tmp_
         write_shard(store, name, shard, toy.rows([0]))
     assert {path: path.read_bytes() for path in outside.rglob("*") if path.is_file()} == before
     assert len(open_profile(store, name).status) == 10  # reading through a link is the business of whoever made it
+
+
+ACCURACIES = pd.DataFrame({"arch": ["|op0~0|"], "dataset": "d", "split": "test", "epochs": 1, "accuracy": 50.0})
+
+
+def _import(store):
+    import_accuracy(store, space="toy", table=ACCURACIES, arch=["|op0~0|"], source="table")
+
+
+def _repair(store):
+    verify(store, repair=True)
+
+
+@pytest.mark.parametrize("action", [_import, _repair])
+@pytest.mark.parametrize("linked", ["toy", "toy/accuracy", "toy/accuracy.old", "toy/accuracy.new"])
+@pytest.mark.parametrize("inside", ["accuracy", "accuracy.old", "accuracy.new"])
+def test_writer__renames_and_deletes_nothing_that_a_link_leads_to(store, tmp_path, action, linked, inside):
+    outside = tmp_path / "outside"
+    (outside / inside / "c").mkdir(parents=True)
+    for path in (outside / "zarr.json", outside / inside / "zarr.json", outside / inside / "c" / "0.partial"):
+        path.write_text('{"zarr_format": 3, "node_type": "group"}')
+    before = {path: path.read_bytes() for path in outside.rglob("*") if path.is_file()}
+    if linked == "toy":
+        shutil.move(store / "toy", tmp_path / "moved")
+    (store / linked).symlink_to(outside if linked == "toy" else outside / inside)
+    with suppress(StoreError, ValueError) if action is _import else nullcontext():
+        action(store)
+    assert {path: path.read_bytes() for path in outside.rglob("*") if path.is_file()} == before
+    assert sorted(path.name for path in outside.iterdir()) == sorted({"zarr.json", inside})
+
+
+def test_import_accuracy__says_which_link_to_replace(store, tmp_path):
+    _import(store)
+    (store / "toy/accuracy").rename(tmp_path / "outside")
+    (store / "toy/accuracy").symlink_to(tmp_path / "outside")
+    with pytest.raises(
+        NotAStoreError, match=r"toy/accuracy is a link to .*outside; expected a folder.*Replace the link"
+    ):
+        import_accuracy(store, space="toy", table=ACCURACIES.assign(split="valid"), arch=["|op0~0|"], source="more")
+    assert len(list((tmp_path / "outside").iterdir())) > 1
+
+
+def test_lock__is_not_led_out_of_the_store_by_a_link(store, profile, toy, tmp_path):
+    (tmp_path / "outside").mkdir()
+    (profile / "status/claims").symlink_to(tmp_path / "outside")
+    with (
+        pytest.raises(NotAStoreError, match="outside the store"),
+        claim_shard(store, toy.spec().profile_name, 0, run="r"),
+    ):
+        pass
+    assert list((tmp_path / "outside").iterdir()) == []
+
+
+def test_store__deletes_a_link_and_not_what_it_leads_to(tmp_path):
+    from zarr.core.sync import sync
+
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "link").symlink_to(tmp_path / "outside")
+    sync(zarr_store(tmp_path / "s", read_only=False).delete("link"))
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["outside", "s"]
 
 
 @pytest.mark.parametrize("key", ["../outside", "a/../../outside", "a/zarr.json/../../../outside"])

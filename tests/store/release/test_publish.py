@@ -367,7 +367,10 @@ def test_publish__two_at_once_into_one_folder_are_told_apart(store, release):
 
 
 def test_publish__takes_over_from_a_process_that_was_killed(store, release):
-    code = "import os, pathlib, sys; from sweetgrad.store._alone import alone\nwith alone(pathlib.Path(sys.argv[1])): os._exit(9)"
+    code = (
+        "import os, pathlib, sys; from sweetgrad.store.locks import lock_folder\n"
+        "with lock_folder(pathlib.Path(sys.argv[1])): os._exit(9)"
+    )
     subprocess.run([sys.executable, "-c", code, str(release)], check=False)
     assert [path.name for path in release.parent.glob("release.*")] == ["release.claim"]
     assert publish(store, release).number == 2
