@@ -42,7 +42,7 @@ CREATE = "create_profile(store, toy.make_spec(), arch=toy.ARCHS, layers=toy.LAYE
 STAMP = "finalise_profile(store, toy.make_spec().profile_name)"
 IMPORT = (
     "table = pd.DataFrame(dict(arch=toy.ARCHS, dataset='d', split='test', epochs=1, accuracy=50.0))\n"
-    "import_accuracy(store, space='toy', table=table, source='the stopped one')"
+    "import_accuracy(store, space='toy', table=table, arch=toy.ARCHS, source='the stopped one')"
 )
 
 
@@ -141,4 +141,4 @@ def test_import_accuracy__of_a_stopped_process_loses_nothing_that_others_importe
 
 def import_one(store: Path, toy, split: str) -> ImportReport:
     table = pd.DataFrame({"arch": toy.archs, "dataset": "d", "split": split, "epochs": 1, "accuracy": 60.0})
-    return import_accuracy(store, space="toy", table=table, source=split)
+    return import_accuracy(store, space="toy", table=table, arch=toy.archs, source=split)

@@ -246,7 +246,7 @@ def test_import_accuracy__a_power_cut_leaves_the_table_before_or_the_new_one(toy
 
     monkeypatch.setattr(os, "fsync", forcing)
     monkeypatch.setattr(Path, "rename", renaming)
-    import_accuracy(store, space="toy", table=table, source="one")
-    import_accuracy(store, space="toy", table=table.assign(split="valid"), source="two")
+    import_accuracy(store, space="toy", table=table, arch=toy.archs, source="one")
+    import_accuracy(store, space="toy", table=table.assign(split="valid"), arch=toy.archs, source="two")
     assert (store / "toy").stat().st_ino in forced
     assert open_accuracies(store, "toy").sizes["split"] == 2
