@@ -61,7 +61,8 @@ def put_group(root: zarr.Group, path: str, staged: zarr.Group, *, last: str = "z
 
     On an object store zarr would ask for every group above an array before it makes one: more than half of the requests.
 
-    Nothing is ever overwritten. A group is finished when its file ``last`` has the attributes that the staged one has. What is
+    Nothing is ever overwritten (on an object store, where each condition costs two requests, the last file and no other has
+    one). A group is finished when its file ``last`` has the attributes that the staged one has. What is
     there without that, and without a row, is a creation that was cut off: it is moved aside, looked at, and only then deleted.
 
     Raises
@@ -75,8 +76,12 @@ def put_group(root: zarr.Group, path: str, staged: zarr.Group, *, last: str = "z
     if sync(_names(root, path)):
         _discard(root, path, last, files[last])
 
+    store = root.store
+    is_disk = isinstance(store, GuardedStore) and store.can_rename
+
     async def put(key: str) -> None:
-        await root.store.set_if_not_exists(f"{path}/{key}", cpu.Buffer.from_bytes(files[key]))
+        write = store.set_if_not_exists if is_disk or key == last else store.set
+        await write(f"{path}/{key}", cpu.Buffer.from_bytes(files[key]))
 
     async def put_all() -> None:
         await asyncio.gather(*(put(key) for key in files if key != last))

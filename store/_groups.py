@@ -80,6 +80,7 @@ def has_rows(root: zarr.Group, name: str) -> bool:
     """Whether a row was ever written at a path, whatever became of the metadata: none is before its group is finished."""
 
     async def any_chunk() -> bool:
-        return any([True for array in _OF_ROWS async for _ in root.store.list_dir(f"{name}/{array}/c")])
+        arrays = {array async for array in root.store.list_dir(name)} & set(_OF_ROWS)
+        return any([True for array in arrays async for _ in root.store.list_dir(f"{name}/{array}/c")])
 
     return sync(any_chunk())

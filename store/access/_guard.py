@@ -98,6 +98,7 @@ class GuardedStore(WrapperStore[Store]):
     def __init__(self, store: Store, *, fence: Fence | None = None) -> None:
         super().__init__(store)
         self._fence = fence
+        self._looking: asyncio.Future[None] | None = None
         self._limits: dict[str, ChunkLimits] = {}
 
     def _with_store(self, store: Store) -> "GuardedStore":
@@ -237,13 +238,12 @@ class GuardedStore(WrapperStore[Store]):
         assert isinstance(self._store, DurableStore)
         for key in (source, target):
             self._require_inside(key, is_folder=True)
-        if self._fence is not None and not undo:
-            await self._fence()
+        if not undo:
+            await self._require_fence()
         try:
             await asyncio.to_thread(self._store.rename, source, target)
         except OSError:
-            if self._fence is not None:  # what is there, or is not, may be another's work
-                await self._fence()
+            await self._require_fence()  # what is there, or is not, may be another's work
             raise
 
     async def _before_write(self, key: str, value: Buffer | None = None, *, is_folder: bool = False) -> None:
@@ -256,8 +256,15 @@ class GuardedStore(WrapperStore[Store]):
                     f"{str(error).removesuffix(ADVICE)} No reader would open it again, so it was not written. Smaller shards, "
                     "fewer attributes, or fewer profiles in one store stay within the limits."
                 ) from error
-        if self._fence is not None:
-            await self._fence()
+        await self._require_fence()
+
+    async def _require_fence(self) -> None:
+        """Ask the fence, once for all writes that ask at the same time."""
+        if self._fence is None:
+            return
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.ensure_future(self._fence())
+        await asyncio.shield(self._looking)
 
     def _require_inside(self, key: str, *, is_folder: bool) -> None:
         """A link in the folder of a store, or a key with ``..``, must not lead a writer out of it.
