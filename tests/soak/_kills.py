@@ -101,19 +101,6 @@ def interrupt(round_: Round) -> None:
     _require_drained(round_, program, how, leaves_locks=how == "SIGINT twice")
 
 
-def terminate(round_: Round) -> None:
-    """SIGTERM or SIGHUP to the whole group, as a batch system or a lost terminal sends it. The run drains."""
-    round_.begin_store()
-    signum = round_.chance.choice([signal.SIGTERM, signal.SIGHUP])
-    round_.notes["how"] = f"{signum.name} to the group"
-    program = round_.start()
-    running = round_.wait_for_rows(program)
-    if running:
-        os.killpg(program.pid, signum)
-    round_.notes["killed"] = int(running)
-    _require_drained(round_, program, signum.name)
-
-
 def outlive_lease(round_: Round) -> None:
     """Stop a whole run, or one of its workers, for longer than its lease, while another does its work; then let it go on."""
     round_.begin_store()

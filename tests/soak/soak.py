@@ -39,7 +39,6 @@ from _kills import (
     kill_worker,
     outlive_lease,
     pause,
-    terminate,
     two_runs,
 )
 from _report import commit, line_of, now, tally, write_report
@@ -52,7 +51,6 @@ FAULTS: dict[str, Fault] = {
     "kill-scheduler": kill_scheduler,
     "kill-random": kill_random,
     "interrupt": interrupt,
-    "terminate": terminate,
     "full-disk": full_disk,
     "flip-bits": flip_bits,
     "truncate": truncate,
