@@ -31,7 +31,6 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from sweetgrad.flows import cluster
 from sweetgrad.flows.cli import app as cli
 from sweetgrad.flows.selection import select_archs
 from sweetgrad.profiling import load_batch, load_space, make_spec, profile_architectures
@@ -59,7 +58,11 @@ LEFT_OUT: list[tuple[str, str, str]] = [
     ("README", "from sweetgrad.profiling import profile_network", "speaks of a model of the reader"),
     ("tutorial", "python3 -m venv|source |pip install", INSTALLED),
     ("clusters", "pip install|#!/bin/bash", BATCH_SYSTEM),
-    ("clusters", r"sweetgrad profile .*--(cluster|scheduler)|dask |CUDA_VISIBLE_DEVICES=0 dask|kubectl", BATCH_SYSTEM),
+    (
+        "clusters",
+        r"sweetgrad profile .*--(cluster|scheduler)|dask |CUDA_VISIBLE_DEVICES=0 dask|kubectl|export DASK",
+        BATCH_SYSTEM,
+    ),
     ("clusters", "from sweetgrad.flows import profile", BATCH_SYSTEM),
     ("import-accuracies", r"sweetgrad accuracy import .*\.(pth|tfrecord|json|onnx)$|.*NATS-tss", FOREIGN),
     ("object-stores", "pip install", INSTALLED),
@@ -69,7 +72,7 @@ LEFT_OUT: list[tuple[str, str, str]] = [
         "needs a bucket; tests/store/access has one",
     ),
     ("object-stores", r"sweetgrad \w+ (zip::)?https://|import xarray", NETWORK),
-    ("prefect", "export PREFECT_API_URL|prefect |sweetgrad serve", STAYS),
+    ("prefect", "export PREFECT_|prefect |sweetgrad serve", STAYS),
     ("publish", r"sweetgrad verify (https|s3)://|aws |python release/load.py zip::", NETWORK),
     ("publish", "sweetgrad profile .*imagenet16-120", IMAGENET),
     ("score-a-network", "import timm", "needs timm"),
@@ -276,7 +279,14 @@ def run(
         if each.suffix != ".zarr":
             (tmp_path / each.name).symlink_to(each)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cluster, "_local_cluster", lambda workers: contextlib.nullcontext(worker))
+
+    @contextlib.contextmanager
+    def in_this_process(**how: Any) -> Iterator[distributed.Client]:
+        with distributed.Client(worker) as client:
+            yield client
+
+    for flow in ("run", "train_run"):
+        monkeypatch.setattr(f"sweetgrad.flows.{flow}.open_client", in_this_process)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
     modules, threads = set(sys.modules), torch.get_num_threads()
