@@ -200,7 +200,10 @@ def test_score__takes_a_data_set_and_what_is_installed(file: Path, run: Callable
         ),
         (["{file}:resnet", "--input", "28x28"], "--input is CHANNELSxHEIGHTxWIDTH such as 3x32x32, got '28x28'"),
         (["{file}:empty"], "the network has no parameters, all are frozen"),
-        (["{file}:five"], "labels must be in 0..4, as the network has 5 outputs; got 0..9: ask for as many classes"),
+        (
+            ["{file}:five"],
+            "labels must be in 0..4, as the network has 5 outputs; got 0..9: give the network an output for every class",
+        ),
         (["{file}:Overflow"], "the loss is nan, and 30,730 of 30,730 gradients are not finite"),
         (["{file}:resnet", "--interval", "1e-4"], "an interval is LOWER,UPPER"),
         (

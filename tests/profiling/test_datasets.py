@@ -177,7 +177,7 @@ def test_cifar__says_what_it_looked_for_and_where_and_how_to_fetch_it(tmp_path, 
     for place in places:
         assert str(tmp_path / place) in message
     assert ("data_batch_5.bin" if number == "10" else "train.bin") in message
-    assert f"sweetgrad profile … --dataset {name} --data-dir {tmp_path} --download" in message
+    assert f"sweetgrad profile STORE --dataset {name} --data-dir {tmp_path} --download" in message
     with pytest.raises(FileNotFoundError, match="--data-dir DIR"):
         load_images(name, download=True)
 
