@@ -11,6 +11,7 @@ from typing import Any
 import zarr
 from zarr.errors import ZarrUserWarning
 
+from sweetgrad.store._upgrade import format_of, upgrade
 from sweetgrad.store.access import Location, is_litter, is_remote, open_root, require_readable, zarr_store
 from sweetgrad.store.claims import exclusively
 from sweetgrad.store.errors import NotAStoreError
@@ -42,7 +43,7 @@ def create_root(location: Location) -> zarr.Group:
     """The root of a store, made if there is none; the caller is alone with it (`exclusively`)."""
     folder = None if is_remote(location) else Path(str(location))
     if folder is not None and folder.exists() and any(not _is_passing(p) for p in folder.iterdir()):
-        return open_root(location, mode="r+")
+        return _up_to_date(location)
     # The attributes go into the one write that makes the group: a crash leaves no group that is not a store.
     root = zarr.open_group(
         zarr_store(location, read_only=False),
@@ -59,6 +60,15 @@ def create_root(location: Location) -> zarr.Group:
         },
     )
     require_readable(root, location)
+    return _up_to_date(location) if format_of(root) < FORMAT_VERSION else root
+
+
+def _up_to_date(location: Location) -> zarr.Group:
+    """The root of a store that is there, of the present format; the caller is alone with it."""
+    root = open_root(location, mode="r+")
+    if format_of(root) < FORMAT_VERSION:
+        upgrade(root, location)
+        consolidate(root)
     return root
 
 
@@ -72,7 +82,7 @@ def editing(location: Location) -> Iterator[zarr.Group]:
     """The root of a store, to change metadata in, while nobody else does."""
     open_root(location, mode="r+")  # where there is no store, no claim is left either
     with exclusively(location):
-        yield open_root(location, mode="r+")
+        yield _up_to_date(location)
 
 
 def consolidate(root: zarr.Group, path: str = "") -> None:

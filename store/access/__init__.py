@@ -4,6 +4,7 @@ Everything else in `sweetgrad.store` reads and writes through what stands here; 
 """
 
 from sweetgrad.store.access._archives import check_members
+from sweetgrad.store.access._chunks import RefusedChunkError
 from sweetgrad.store.access._copy import Progress, copy_groups, map_in_threads, new_folder
 from sweetgrad.store.access._documents import check_num_shards, check_profile
 from sweetgrad.store.access._limits import MAX_SHARDS
@@ -29,6 +30,7 @@ __all__ = [
     "Location",
     "PatientStore",
     "Progress",
+    "RefusedChunkError",
     "RemoteStore",
     "absolute",
     "check_members",

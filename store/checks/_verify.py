@@ -1,22 +1,23 @@
 """Check everything that a store promises, and make what fails be measured again."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
-import numpy as np
 import zarr
 
 from sweetgrad.store._accuracy_table import recover_accuracy
 from sweetgrad.store.access import Location, Progress, files_in, is_remote, is_zip, open_root
+from sweetgrad.store.checks._blocks import check_accuracy, check_estimators, check_training, training_check
 from sweetgrad.store.checks._consolidated import check_consolidated
-from sweetgrad.store.checks._content import check_estimators, check_shards
+from sweetgrad.store.checks._content import check_shards
 from sweetgrad.store.checks._layout import check_layout
 from sweetgrad.store.checks._problem import DAMAGE, Problem, ProfileCheck
-from sweetgrad.store.checks._tree import Node, children, delete_tree, walk, write_metadata
+from sweetgrad.store.checks._tree import Node, delete_tree, walk, write_metadata
 from sweetgrad.store.checks.sums import SUMS, check_extra, check_sums, find_sums, read_sums
 from sweetgrad.store.claims import claims, delete_claim
 from sweetgrad.store.errors import StoreError
 from sweetgrad.store.profiles import finalise_profile
+from sweetgrad.store.training import stamp_training
 
 __all__ = ["require_sound", "verify"]
 
@@ -146,20 +147,30 @@ def _check_store(
             if progress:
                 progress(done, total)
         check_estimators(profile)
-        problems += profile.problems
-        if repair and profile.repairs:
-            problems += _repair(profile)
+    trainings = [training_check(root, location, node) for node in nodes if node.kind == "training" and not node.error]
+    for training in trainings:
+        check_training(training)
+    checks = [*profiles, *trainings]
+    problems += [problem for check in checks for problem in check.problems]
+    return problems + _repair([check for check in checks if check.repairs], profiles) if repair else problems
+
+
+def _repair(checks: Sequence[ProfileCheck], profiles: Collection[ProfileCheck]) -> list[Problem]:
+    """Repair everything, then stamp it anew: a store of an older format is brought to this one first, which takes all of it."""
+    for check in checks:
+        for action in check.repairs.values():
+            action()
+    problems = []
+    for check in checks:
+        try:
+            if check in profiles:
+                finalise_profile(check.location, check.name)
+            else:
+                stamp_training(check.location, check.name)
+        except DAMAGE as error:
+            what = f"cannot be stamped while other problems remain ({error})"
+            problems.append(Problem(check.name, None, (), what, False))
     return problems
-
-
-def _repair(profile: ProfileCheck) -> list[Problem]:
-    for action in profile.repairs.values():
-        action()
-    try:
-        finalise_profile(profile.location, profile.name)
-    except DAMAGE as error:
-        return [Problem(profile.name, None, (), f"cannot be stamped while other problems remain ({error})", False)]
-    return []
 
 
 def _leftover_files(location: Location, nodes: list[Node], *, repair: bool) -> list[Problem]:
@@ -204,9 +215,7 @@ def _check_group(root: zarr.Group, location: Location, node: Node, *, repair: bo
             recover_accuracy(location, node.path.rpartition("/")[0])
         return found("was left by an interrupted import of accuracies; --repair clears it up.", repairable=True)
     if node.kind == "accuracy":
-        return _check_accuracy(root, location, node)
-    if node.kind == "training":
-        return _check_training(root, location, node)
+        return check_accuracy(root, location, node)
     if node.kind == "unfinished profile":
         if repair:
             delete_tree(root, node.path)
@@ -222,24 +231,3 @@ def _check_group(root: zarr.Group, location: Location, node: Node, *, repair: bo
             write_metadata(root, node.path, {"attributes": {}, "zarr_format": 3, "node_type": "group"})
         return found(f"{node.error}; it is an empty group, which --repair writes anew.", repairable=True)
     return []
-
-
-def _check_accuracy(root: zarr.Group, location: Location, node: Node) -> list[Problem]:
-    advice = (
-        f"Delete {node.path} in the store and import its sources again with `sweetgrad accuracy import {location} …`."
-    )
-    return _check_arrays(root, node, advice)
-
-
-def _check_training(root: zarr.Group, location: Location, node: Node) -> list[Problem]:
-    return _check_arrays(root, node, f"Delete {node.path} in the store and run `sweetgrad train {location} …` again.")
-
-
-def _check_arrays(root: zarr.Group, node: Node, advice: str) -> list[Problem]:
-    problems = [Problem(node.path, None, (), f"{node.error}. {advice}", False)] if node.error else []
-    for name in children(root, node.path):
-        try:
-            np.asarray(root[f"{node.path}/{name}"][...])  # type: ignore[index]
-        except DAMAGE as error:
-            problems.append(Problem(node.path, None, (), f"{name} cannot be decoded ({error}). {advice}", False))
-    return problems

@@ -17,6 +17,7 @@ from sweetgrad.store._accuracy_table import load_table, replace_table
 from sweetgrad.store._alone import alone
 from sweetgrad.store._groups import profile_names
 from sweetgrad.store._reading import read_array
+from sweetgrad.store._upgrade import format_of
 from sweetgrad.store.access import (
     Location,
     Progress,
@@ -32,7 +33,7 @@ from sweetgrad.store.errors import CorruptShardError, StoreError
 from sweetgrad.store.estimators import DETAILS, ESTIMATOR_VARIABLES, create_estimators, record_training
 from sweetgrad.store.merging._plan import MergedProfile, Plan, Source, plan_profile, read_all, scores_of
 from sweetgrad.store.profiles import finalise_profile
-from sweetgrad.store.root import now
+from sweetgrad.store.root import create_store, now
 from sweetgrad.store.shards import Shard, read_shard, write_estimators, write_shard
 
 __all__ = ["MergeReport", "MergedProfile", "merge"]
@@ -107,6 +108,7 @@ def merge(sources: Sequence[Location], dest: str | Path, *, progress: Progress |
             first = [path for path in paths[str(source)] if not (work / path).exists()]
             copy_groups(roots[str(source)], first, work, progress=progress)
         _note_history(work, sources)
+        create_store(work)
         for done, plan in enumerate(plans, start=1):
             _write(plan, work)
             if progress:
@@ -180,6 +182,8 @@ def _unite_accuracies(
 
 def _note_history(work: Path, sources: Sequence[Location]) -> None:
     root = open_root(work, mode="r+")
+    # What was copied may be of several formats; all of it is brought to the present one next.
+    root.attrs["schema_version"] = min(format_of(open_root(source)) for source in sources)
     text = f"merged {now()} from {', '.join(map(str, sources))} by sweetgrad {version('sweetgrad')}"
     root.attrs["history"] = f"{root.attrs.get('history', '')}\n{text}".strip()
 
@@ -212,7 +216,8 @@ def _write_rows(plan: Plan, work: Path, source: Source, rows: NDArray[np.int64])
 
 def _write_scores(plan: Plan, work: Path, source: Source, estimator: str, rows: NDArray[np.int64]) -> None:
     arch = read_all(source, "arch")
-    values = {key: scores_of(source, estimator, key) for key in ESTIMATOR_VARIABLES} if rows.size else {}
+    keys = [key for key in ESTIMATOR_VARIABLES if key != "digest"] if rows.size else []
+    values = {key: scores_of(source, estimator, key) for key in keys}
     for shard, inside in _by_shard(plan, rows):
         data: dict[str, Any] = {key: (("arch", "estimator"), value[inside][:, None]) for key, value in values.items()}
         for key, variable in DETAILS.get(estimator, {}).items():  # as large as counts: never whole in memory
