@@ -12,12 +12,13 @@ from zarr.codecs import Crc32cCodec
 from zarr.core.sync import sync
 
 from sweetgrad.store._accuracy_merge import DIMS
-from sweetgrad.store._arrays import compressor
+from sweetgrad.store._arrays import compressor, write_array
+from sweetgrad.store._blocks import digests_of
 from sweetgrad.store.access import GuardedStore, Location
 from sweetgrad.store.errors import CorruptShardError
 from sweetgrad.store.redaction import redacted_facts
 from sweetgrad.store.root import consolidate, now
-from sweetgrad.store.schema import Variable
+from sweetgrad.store.schema import DIGEST, Variable
 
 __all__ = [
     "ACCURACY_VARIABLES",
@@ -34,6 +35,7 @@ _TABLE = (
         "accuracy", DIMS, "float64", "%", "Accuracy after training, in [0, 100]; NaN where the table has none.", np.nan
     ),
     Variable("train_seconds", DIMS, "float64", "s", "Time that the training took; NaN where unknown.", np.nan),
+    DIGEST,
     Variable("arch", ("arch",), "str", "", "Canonical architecture string of the search space.", "", "coord"),
     Variable("dataset", ("dataset",), "str", "", "Data set that the network was trained and judged on.", "", "coord"),
     Variable("split", ("split",), "str", "", "Part of the data set that the accuracy is of.", "", "coord"),
@@ -41,6 +43,8 @@ _TABLE = (
 )
 ACCURACY_VARIABLES: dict[str, Variable] = {variable.name: variable for variable in _TABLE}
 """Name to `Variable` of the group ``<space>/accuracy``."""
+
+_VALUES = tuple(variable for variable in _TABLE if variable.role == "row" and variable.name != "digest")
 
 
 def load_table(root: zarr.Group, location: Location, space: str) -> xr.Dataset | None:
@@ -50,7 +54,8 @@ def load_table(root: zarr.Group, location: Location, space: str) -> xr.Dataset |
             group = root.get(f"{space}/{name}")
             if not isinstance(group, zarr.Group):
                 continue
-            data = {key: (v.dims, np.asarray(group[key][...])) for key, v in ACCURACY_VARIABLES.items()}  # type: ignore[index]
+            variables = {key: variable for key, variable in ACCURACY_VARIABLES.items() if key != "digest"}
+            data = {key: (v.dims, np.asarray(group[key][...])) for key, v in variables.items()}  # type: ignore[index]
         except (ValueError, TypeError, KeyError, RuntimeError) as error:
             raise CorruptShardError(
                 f"{location}: {space}/{name} cannot be read ({error}). Delete that folder and import its tables again."
@@ -59,7 +64,7 @@ def load_table(root: zarr.Group, location: Location, space: str) -> xr.Dataset |
         # Plain str labels, whatever the version of zarr returns.
         coords["arch"] = ("arch",), coords["arch"][1].astype(object)
         table = xr.Dataset(data, coords=coords, attrs=dict(group.attrs))
-        for key, variable in ACCURACY_VARIABLES.items():
+        for key, variable in variables.items():
             table[key].attrs.update(units=variable.units, doc=variable.doc)
         return table
     return None
@@ -138,10 +143,12 @@ def _is_there(root: zarr.Group, path: str) -> bool:
 
 def _write(root: zarr.Group, path: str, table: xr.Dataset) -> None:
     group = root.create_group(path, overwrite=True, attributes={"space": path.split("/")[0], **table.attrs})
+    values_of = {variable.name: table[variable.name].values for variable in _VALUES}
+    table = table.assign(digest=("arch", digests_of(table["arch"].values, _VALUES, values_of)))
     for name, variable in ACCURACY_VARIABLES.items():
         values = table[name].values
         is_text = variable.dtype == "str"
-        array = group.create_array(
+        group.create_array(
             name,
             shape=values.shape,
             dtype=str if is_text else variable.dtype,
@@ -151,7 +158,7 @@ def _write(root: zarr.Group, path: str, table: xr.Dataset) -> None:
             dimension_names=variable.dims,
             attributes={"units": variable.units, "doc": variable.doc},
         )
-        array[...] = values.astype(object) if is_text else values
+        write_array(group, name, slice(None), values.astype(object) if is_text else values)
 
 
 def _sha256(table: pd.DataFrame) -> str:

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 import zarr
+from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.core.buffer import Buffer, cpu, default_buffer_prototype
 from zarr.core.sync import sync
@@ -38,15 +39,9 @@ def create_group(
     sizes = {"arch": len(arch), "layer": len(layers), "kind": len(KINDS), "bin": NUM_BINS}
     for variable in VARIABLES.values():
         create_array(group, variable, sizes=sizes, shard_size=shard_size)
-    lower, upper = bin_bounds()
-    coords = {
-        "layer": np.array(layers, dtype=object),
-        "kind": np.array(KINDS, dtype=object),
-        "bin_lower": lower,
-        "bin_upper": upper,
-    }
-    for key, values in coords.items():
-        group[key][:] = values  # type: ignore[index]
+    write_array(group, "layer", slice(None), np.array(layers, dtype=object))
+    write_array(group, "kind", slice(None), np.array(KINDS, dtype=object))
+    write_bounds(group)
     write_archs(group, arch)
     put_group(root, name, group)
 
@@ -139,12 +134,24 @@ async def _read(root: zarr.Group, key: str) -> bytes | None:
     return None if data is None else data.to_bytes()
 
 
+def write_bounds(group: zarr.Group) -> None:
+    """Fill in the bounds of the bins."""
+    for name, bounds in zip(("bin_lower", "bin_upper"), bin_bounds(), strict=True):
+        write_array(group, name, slice(None), bounds)
+
+
+def write_array(group: zarr.Group, name: str, rows: slice, values: NDArray[Any]) -> None:
+    """Write rows of an array, those that hold nothing but fill values as well: a file that is absent later was lost."""
+    array: Any = group[name]
+    array.with_config({"write_empty_chunks": True})[rows] = values
+
+
 def write_archs(group: zarr.Group, arch: Sequence[str]) -> None:
     """Fill in the coordinates along ``arch``: the strings, and their positions."""
     for start in range(0, len(arch), _COORDINATE_CHUNK):  # a space may have millions of strings
         stop = min(start + _COORDINATE_CHUNK, len(arch))
-        group["arch"][start:stop] = np.array(arch[start:stop], dtype=object)  # type: ignore[index]
-        group["arch_index"][start:stop] = np.arange(start, stop, dtype="int32")  # type: ignore[index]
+        write_array(group, "arch", slice(start, stop), np.array(arch[start:stop], dtype=object))
+        write_array(group, "arch_index", slice(start, stop), np.arange(start, stop, dtype="int32"))
 
 
 def create_array(

@@ -7,7 +7,7 @@ import zarr
 from numpy.typing import NDArray
 
 from sweetgrad.store._planning import Shard
-from sweetgrad.store.access import Location, command_line
+from sweetgrad.store.access import Location, RefusedChunkError, command_line
 from sweetgrad.store.errors import CorruptShardError
 
 __all__ = ["read_array"]
@@ -32,16 +32,17 @@ def read_array(
     Raises
     ------
     CorruptShardError
-        If it cannot be decoded; the array and the rows are named.
+        If it is lost or cannot be decoded; the array and the rows are named.
     """
     rows = slice(None) if shard is None else slice(shard.start, shard.stop)
+    repair = f"`{command_line('verify', location, '--repair')}` clears it; the next `sweetgrad profile` makes it again."
+    if variable not in group:
+        raise CorruptShardError(f"{location}: {group.path}/{variable} is missing. {advice or repair}")
     try:
         return np.asarray(group[variable][rows]).copy()  # type: ignore[index]
     except (ValueError, RuntimeError) as error:  # what codecs raise on bytes that they cannot decode
         part = "" if shard is None else f", rows {shard.start} to {shard.stop - 1} (shard {shard.index})"
-        repair = (
-            f"`{command_line('verify', location, '--repair')}` clears it; the next `sweetgrad profile` makes it again."
-        )
+        what = error.what if isinstance(error, RefusedChunkError) else str(error).rstrip(".")
         raise CorruptShardError(
-            f"{location}: {group.path}/{variable}{part} cannot be decoded ({str(error).rstrip('.')}). {advice or repair}"
+            f"{location}: {group.path}/{variable}{part} cannot be decoded ({what}). {advice or repair}"
         ) from error

@@ -46,16 +46,17 @@ def edges_f32() -> NDArray[np.float32]:
 def bin_bounds() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Lower (inclusive) and upper (exclusive) bound of every bin; two arrays of shape (345,), NaN for the last bin.
 
-    The bounds are what gradients were really compared with: the float32 edges, written as float64. The first bin holds exact
-    zeros only and has both bounds 0.
+    Each bound is the float64 nearest to its exact edge. Gradients are compared in float32, with the float32 nearest to it
+    (`edges_f32`): whoever compares with these bounds rounds both sides to float32 first. The first bin holds exact zeros only and
+    has both bounds 0.
 
     Examples
     --------
     >>> lower, upper = bin_bounds()
     >>> [(float(lower[i]), float(upper[i])) for i in (0, 1, -2, -1)]
-    [(0.0, 0.0), (0.0, 1.000000013351432e-10), (10.0, inf), (nan, nan)]
+    [(0.0, 0.0), (0.0, 1e-10), (10.0, inf), (nan, nan)]
     """
-    edges = edges_f32().astype(np.float64)
+    edges = np.array([float(edge) for edge in EDGES])
     lower = np.concatenate([[0.0, 0.0], edges, [np.nan]])
     upper = np.concatenate([[0.0], edges, [np.inf, np.nan]])
     return lower, upper

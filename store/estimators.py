@@ -10,12 +10,13 @@ from xarray.backends import ZarrStore
 
 from sweetgrad.store._arrays import create_array, put_group, stage_group
 from sweetgrad.store._groups import estimator_groups, profile_group
+from sweetgrad.store._reading import read_array
 from sweetgrad.store.access import Location, command_line, ignore_leftovers, open_root, with_options
-from sweetgrad.store.errors import CorruptShardError, NotAStoreError
+from sweetgrad.store.errors import NotAStoreError
 from sweetgrad.store.profiles import open_profile
 from sweetgrad.store.redaction import redacted_facts
 from sweetgrad.store.root import editing
-from sweetgrad.store.schema import STATUS, Variable
+from sweetgrad.store.schema import DIGEST, MESSAGE, STATUS, Variable
 
 __all__ = [
     "ACTIVATIONS",
@@ -37,7 +38,8 @@ __all__ = [
 ESTIMATOR_VARIABLES: dict[str, Variable] = {
     "score": Variable("score", ("arch",), "float64", "1", "Score of the estimator; NaN where it was not run.", np.nan),
     "seconds": Variable("seconds", ("arch",), "float32", "s", "Wall time of the estimator alone.", np.nan),
-    "message": Variable("message", ("arch",), "str", "", "Why there is no finite score; empty unless status is 2.", ""),
+    "message": MESSAGE,
+    "digest": DIGEST,
     "status": Variable("status", ("arch",), "uint8", "1", f"{STATUS}; failed: the score is not finite. Written last."),
 }
 """The arrays of one estimator, in the order in which they are written."""
@@ -67,13 +69,6 @@ ACTIVATION_VARIABLES: dict[str, Variable] = {
         "activations",
         "Values with abs(value) in [bin_lower, bin_upper) among all that the layer puts out for the batch in the forward pass; "
         "layers of the types cell and reduction only, 0 in all others and where it was not run.",
-    ),
-    "digest": Variable(
-        "digest",
-        ("arch",),
-        "uint64",
-        "1",
-        "First 8 bytes of the SHA-256 over the row of activation_count, made as the digest of a profile's row is.",
     ),
 }
 """The arrays that `ACTIVATIONS` has besides."""
@@ -158,26 +153,22 @@ def open_estimators(location: Location, name: str, *, storage_options: dict[str,
     NotAStoreError
         If there is no such store or profile.
     CorruptShardError
-        If a file of an estimator cannot be decoded.
+        If a file of an estimator is lost or cannot be decoded.
     """
     location = with_options(location, storage_options)
     group = profile_group(open_root(location), name, location)
     names = [each for each, _ in estimator_groups(group)]
-    arch = np.asarray(group["arch"][:])  # type: ignore[index]
+    arch = read_array(group, "arch", location)
     data = {}
     for key, variable in ESTIMATOR_VARIABLES.items():
+        if key == "digest":
+            continue
         dtype = object if variable.dtype == "str" else variable.dtype
         values = np.full((len(arch), len(names)), variable.fill, dtype=dtype)
         for column, estimator in enumerate(names):
-            if key not in group[f"estimators/{estimator}"]:  # type: ignore[operator]
+            if key == "message" and key not in group[f"estimators/{estimator}"]:  # type: ignore[operator]
                 continue  # written before there were messages
-            try:
-                values[:, column] = group[f"estimators/{estimator}/{key}"][:]  # type: ignore[index]
-            except (ValueError, RuntimeError) as error:  # what codecs raise on bytes that they cannot decode
-                raise CorruptShardError(
-                    f"{location}: {group.path}/estimators/{estimator}/{key} cannot be decoded ({error}). "
-                    f"`{command_line('verify', location, '--repair')}` deletes the estimator; run it again."
-                ) from error
+            values[:, column] = read_array(group, f"estimators/{estimator}/{key}", location)
         data[key] = (("arch", "estimator"), values)
     return xr.Dataset(data, coords={"arch": arch, "estimator": np.array(names, dtype=object)})
 

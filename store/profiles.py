@@ -4,14 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import xarray as xr
 import zarr
 from xarray.backends import ZarrStore
 
 from sweetgrad.store._arrays import create_group
-from sweetgrad.store._digest import profile_digest
-from sweetgrad.store._groups import find_group, has_rows, profile_group, profile_names
+from sweetgrad.store._blocks import stamp
+from sweetgrad.store._groups import estimator_groups, find_group, has_rows, profile_group, profile_names
 from sweetgrad.store._growth import grow, longest, named_archs
 from sweetgrad.store._runs import facts_that_differ
 from sweetgrad.store.access import (
@@ -23,9 +22,10 @@ from sweetgrad.store.access import (
     open_root,
     with_options,
 )
+from sweetgrad.store.bins import NUM_BINS, bin_bounds
 from sweetgrad.store.errors import NotAStoreError, StoreError
 from sweetgrad.store.root import append_run, consolidate, editing, now
-from sweetgrad.store.schema import STATUS, VARIABLES
+from sweetgrad.store.schema import VARIABLES
 from sweetgrad.store.spec import ProfileSpec
 
 __all__ = [
@@ -70,7 +70,8 @@ def open_store(location: Location, *, storage_options: dict[str, Any] | None = N
     # Where the root came with consolidated metadata, they are all there is to go by.
     consolidated = root.metadata.consolidated_metadata is not None
     with ignore_leftovers(), making_sense(location):
-        return xr.open_datatree(root.store, engine="zarr", chunks={}, consolidated=consolidated)  # type: ignore[arg-type]
+        tree = xr.open_datatree(root.store, engine="zarr", chunks={}, consolidated=consolidated)  # type: ignore[arg-type]
+    return tree.map_over_datasets(_with_bounds)
 
 
 def open_profile(
@@ -119,12 +120,21 @@ def open_profile(
             f"`{command_line('verify', location)}` says which."
         ) from error
     check_profile(profile, group.attrs.get("shard_size"), where=f"{location}: {name}")
-    profile = profile[[name for name in VARIABLES if name in profile.data_vars]]  # zarr lists them in no order
+    profile = _with_bounds(
+        profile[[name for name in VARIABLES if name in profile.data_vars]]
+    )  # zarr lists them in no order
     if chunks is None:
         return profile
     coords = {key: coord.load() for key, coord in profile.coords.items()}
     sizes = {"arch": int(group.attrs["shard_size"]), "kind": 1} if chunks == "shard" else chunks  # type: ignore[arg-type]
     return profile.chunk(sizes).assign_coords(coords)
+
+
+def _with_bounds(profile: xr.Dataset) -> xr.Dataset:
+    """The profile with bounds of bins as they are stored since format 2; format 1 has the nearest float32 of them."""
+    named = {name: (("bin",), bounds) for name, bounds in zip(("bin_lower", "bin_upper"), bin_bounds(), strict=True)}
+    there = {name: profile[name] for name in named if name in profile.coords and profile.sizes["bin"] == NUM_BINS}
+    return profile.assign_coords({name: (*named[name], bound.attrs) for name, bound in there.items()})
 
 
 def list_profiles(location: Location, *, storage_options: dict[str, Any] | None = None) -> list[str]:
@@ -254,23 +264,12 @@ def record_run(location: Location, name: str, facts: Mapping[str, Any]) -> tuple
 
 
 def finalise_profile(location: Location, name: str) -> None:
-    """Stamp a profile with its content digest and whether it is complete, and consolidate the metadata of the store.
+    """Stamp a profile and its estimators with their content digest and what is missing; consolidate the metadata of the store.
 
     Call it once at the end of a run, from one process. A profile is complete when no row is left that was not run.
     """
     with editing(location) as root:
-        _stamp(profile_group(root, name, location))
+        group = profile_group(root, name, location)
+        for each in (group, *(estimator for _, estimator in estimator_groups(group))):
+            stamp(each, location, shard_size=int(group.attrs["shard_size"]))  # type: ignore[arg-type]
         consolidate(root)
-
-
-def _stamp(group: zarr.Group) -> None:
-    status = np.asarray(group["status"][:])  # type: ignore[index]
-    digest = np.asarray(group["digest"][:])  # type: ignore[index]
-    group.update_attributes(
-        {
-            "complete": bool((status != STATUS["not run"]).all()),
-            "num_ok": int((status == STATUS["ok"]).sum()),
-            "num_failed": int((status == STATUS["failed"]).sum()),
-            "content_digest": profile_digest(digest, status),
-        }
-    )

@@ -11,6 +11,7 @@ from typing import Any
 import zarr
 from zarr.errors import ZarrUserWarning
 
+from sweetgrad.store._upgrade import format_of, upgrade
 from sweetgrad.store.access import (
     PARTIAL,
     Location,
@@ -61,7 +62,7 @@ def _create_root(location: Location, lock: Lock) -> zarr.Group:
     """The root of a store, made if there is none, fenced."""
     folder = None if is_remote(location) else local_path(location)
     if folder is not None and folder.exists() and any(not _is_passing(p) for p in folder.iterdir()):
-        return open_root(location, mode="r+", fence=lock.fence)
+        return _up_to_date(location, lock)
     # The attributes go into the one write that makes the group: a crash leaves no group that is not a store.
     root = zarr.open_group(
         zarr_store(location, read_only=False, fence=lock.fence),
@@ -78,6 +79,15 @@ def _create_root(location: Location, lock: Lock) -> zarr.Group:
         },
     )
     require_readable(root, location)
+    return _up_to_date(location, lock) if format_of(root) < FORMAT_VERSION else root
+
+
+def _up_to_date(location: Location, lock: Lock) -> zarr.Group:
+    """The root of a store that is there, of the present format, fenced."""
+    root = open_root(location, mode="r+", fence=lock.fence)
+    if format_of(root) < FORMAT_VERSION:
+        upgrade(root, location)
+        consolidate(root)
     return root
 
 
@@ -90,6 +100,8 @@ def _is_passing(path: Path) -> bool:
 def editing(location: Location, *, create: bool = False) -> Iterator[zarr.Group]:
     """The root of a store, to change metadata in, while nobody else does; every write through it is fenced.
 
+    A store of an older format is brought to the present one first.
+
     Parameters
     ----------
     location
@@ -101,6 +113,8 @@ def editing(location: Location, *, create: bool = False) -> Iterator[zarr.Group]
     ------
     NotAStoreError
         If there is no store, or something else.
+    StoreError
+        If the store has an older format, and a run is writing to it.
     FencedError
         From a write, if this process was stopped for so long that another took its lock over.
     """
@@ -109,7 +123,7 @@ def editing(location: Location, *, create: bool = False) -> Iterator[zarr.Group]
     else:
         open_root(location, mode="r+")  # where there is no store, no lock is left either
     with lock_store(location) as lock:
-        yield _create_root(location, lock) if create else open_root(location, mode="r+", fence=lock.fence)
+        yield _create_root(location, lock) if create else _up_to_date(location, lock)
 
 
 def consolidate(root: zarr.Group, path: str = "") -> None:

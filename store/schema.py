@@ -10,9 +10,11 @@ import xarray as xr
 from sweetgrad.store.bins import NUM_BINS
 
 __all__ = [
+    "DIGEST",
     "FORMAT_VERSION",
     "KINDS",
     "LAYER_TYPES",
+    "MESSAGE",
     "STATUS",
     "VARIABLES",
     "Variable",
@@ -21,7 +23,7 @@ __all__ = [
     "row_variables",
 ]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Version of the store format; a reader refuses a store with a greater one."""
 
 KINDS = ("weight", "other")
@@ -57,7 +59,7 @@ _TABLE = (
         ("arch", "layer", "kind", "bin"),
         "uint32",
         "parameters",
-        "Parameters of a layer with abs(dJ/dtheta) in [bin_lower, bin_upper) at initialisation (Eq. 1).",
+        "Parameters of a layer with abs(dJ/dtheta) in [bin_lower, bin_upper), compared in float32, at initialisation (Eq. 1).",
     ),
     Variable(
         "grad_count_network",
@@ -114,12 +116,35 @@ _TABLE = (
     Variable("layer", ("layer",), "str", "", "Layer name, from input to output.", "", "coord"),
     Variable("kind", ("kind",), "str", "", f"Kind of parameter: {', '.join(KINDS)}.", "", "coord"),
     Variable(
-        "bin_lower", ("bin",), "float64", "1", "Inclusive lower bound of the bin; NaN: not finite.", np.nan, "coord"
+        "bin_lower",
+        ("bin",),
+        "float64",
+        "1",
+        "Inclusive lower bound of the bin, nearest to the exact edge; NaN: not finite.",
+        np.nan,
+        "coord",
     ),
     Variable(
-        "bin_upper", ("bin",), "float64", "1", "Exclusive upper bound of the bin; 0: exact zeros only.", np.nan, "coord"
+        "bin_upper",
+        ("bin",),
+        "float64",
+        "1",
+        "Exclusive upper bound of the bin, nearest to the exact edge; 0: exact zeros only.",
+        np.nan,
+        "coord",
     ),
 )
+
+MESSAGE = Variable("message", ("arch",), "str", "", "Why there is no finite score; empty unless status is 2.", "")
+DIGEST = Variable(
+    "digest",
+    ("arch",),
+    "uint64",
+    "1",
+    "First 8 bytes of the SHA-256 over the architecture string and the row's other variables in the order of their names, except "
+    "seconds and status.",
+)
+"""Variables that every group with a ``status`` has; a profile, whose variables have an order of their own, in other words."""
 
 VARIABLES: dict[str, Variable] = {variable.name: variable for variable in _TABLE}
 """Name to `Variable`, in the order in which a shard is written: ``status`` after every other row variable."""

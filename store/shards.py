@@ -8,17 +8,17 @@ import numpy as np
 import xarray as xr
 import zarr
 from numpy.typing import NDArray
-from zarr.core.sync import sync
 
-from sweetgrad.store._digest import array_digests, row_digests
+from sweetgrad.store._blocks import clear_rows, digests_of, write_rows
+from sweetgrad.store._digest import row_digests
 from sweetgrad.store._groups import profile_group
 from sweetgrad.store._planning import Shard, is_done, rows_by_shard
 from sweetgrad.store._reading import read_array
 from sweetgrad.store.access import Location, map_in_threads, open_root
 from sweetgrad.store.errors import CorruptShardError
-from sweetgrad.store.estimators import ACTIVATIONS, estimator_variables
+from sweetgrad.store.estimators import estimator_variables
 from sweetgrad.store.locks import Lock
-from sweetgrad.store.schema import STATUS, Variable, full, row_variables
+from sweetgrad.store.schema import STATUS, row_variables
 
 __all__ = [
     "Shard",
@@ -145,29 +145,8 @@ def write_shard(location: Location, name: str, shard: Shard, rows: xr.Dataset, *
     """
     group = _group(location, name, writable=True)
     position = _positions(group, shard, rows, location)
-    rows = rows.assign(digest=("arch", row_digests(rows)))
-    status = read_array(group, "status", location, shard=shard)
-    if status[position].any():  # a row that is run again must not count while half of it is new
-        status[position] = STATUS["not run"]
-        _require(claim)
-        group["status"][shard.start : shard.stop] = status  # type: ignore[index]
-    keeps_rows = np.delete(status, position).any()
-
-    def write(variable: Variable) -> None:
-        # Where no other row of the shard counts, there is nothing to keep, and so nothing to read.
-        block = (
-            read_array(group, variable.name, location, shard=shard)
-            if keeps_rows
-            else _unwritten(group, variable, shard)
-        )
-        block[position] = rows[variable.name].values
-        _require(claim)
-        group[variable.name][shard.start : shard.stop] = block  # type: ignore[index]
-
-    *others, last = row_variables()
-    for _ in map_in_threads(write, others):  # a disk forces several files at once in the time of two or three
-        pass
-    write(last)
+    values = {v.name: rows[v.name].values for v in row_variables()} | {"digest": row_digests(rows)}
+    write_rows(group, row_variables(), shard, values, position=position, location=location, claim=claim)
 
 
 def write_estimators(
@@ -191,14 +170,13 @@ def write_estimators(
     def write(estimator: str) -> None:
         its_own = scores.sel(estimator=estimator)
         run = its_own["status"].values != STATUS["not run"]
-        if estimator == ACTIVATIONS:
-            its_own["digest"] = "arch", array_digests(its_own["arch"].values, its_own["activation_count"].values)
-        for key in estimator_variables(estimator):
-            path = f"estimators/{estimator}/{key}"
-            block = read_array(group, path, location, shard=shard)
-            block[position[run]] = its_own[key].values[run]
-            _require(claim)
-            group[path][shard.start : shard.stop] = block  # type: ignore[index]
+        if not run.any():
+            return
+        variables = list(estimator_variables(estimator).values())
+        values = {v.name: its_own[v.name].values[run] for v in variables if v.name != "digest"}
+        values["digest"] = digests_of(its_own["arch"].values[run], variables, values)
+        child: Any = group[f"estimators/{estimator}"]
+        write_rows(child, variables, shard, values, position=position[run], location=location, claim=claim)
 
     for _ in map_in_threads(write, map(str, scores["estimator"].values)):
         pass
@@ -217,12 +195,7 @@ def reset_shard(location: Location, name: str, shard: Shard, *, claim: Lock | No
 
     Arguments as in `write_shard`.
     """
-    group = _group(location, name, writable=True)
-    for variable in reversed(row_variables()):
-        array: Any = group[variable.name]
-        key = array.metadata.encode_chunk_key((shard.index, *[0] * (array.ndim - 1)))
-        _require(claim)
-        sync((array.store_path / key).delete())
+    clear_rows(_group(location, name, writable=True), row_variables(), shard, claim=claim)
 
 
 def recover_shard(location: Location, name: str, shard: Shard, *, claim: Lock | None = None) -> Shard:
@@ -240,7 +213,7 @@ def recover_shard(location: Location, name: str, shard: Shard, *, claim: Lock | 
         run = block["status"].values != STATUS["not run"]
         if not run.any():
             return shard
-        # zarr reads a file that is absent or empty as fill values, which only the digests tell from content.
+        # Of a store of format 1, a file that is absent may be taken for fill values, which only the digests tell from content.
         if not (run & (row_digests(block) != block["digest"].values)).any():
             return shard
     except CorruptShardError:
@@ -260,19 +233,8 @@ def _held_rows(group: zarr.Group, shard: Shard, location: Location) -> list[int]
     return []
 
 
-def _require(claim: Lock | None) -> None:
-    if claim is not None:
-        claim.require()
-
-
 def _group(location: Location, name: str, *, writable: bool = False) -> zarr.Group:
     return profile_group(open_root(location, mode="r+" if writable else "r"), name, location)
-
-
-def _unwritten(group: zarr.Group, variable: Variable, shard: Shard) -> NDArray[Any]:
-    """What a shard holds that was never written."""
-    shape = (shard.stop - shard.start, *group[variable.name].shape[1:])  # type: ignore[union-attr]
-    return full(variable, dict(zip(variable.dims, shape, strict=True)))
 
 
 def _positions(group: zarr.Group, shard: Shard, rows: xr.Dataset, location: Location) -> NDArray[np.int64]:

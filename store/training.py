@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from sweetgrad.store._accuracy_merge import to_arrays
 from sweetgrad.store._accuracy_table import load_table, recover_accuracy, replace_table, source_entry
-from sweetgrad.store._arrays import create_array, put_group, stage_group, write_archs
+from sweetgrad.store._arrays import create_array, put_group, stage_group, write_archs, write_array
+from sweetgrad.store._blocks import digests_of, stamp, write_rows
 from sweetgrad.store._groups import archs_of_space
 from sweetgrad.store._planning import Shard, is_done, rows_by_shard
 from sweetgrad.store._reading import read_array
@@ -19,7 +20,7 @@ from sweetgrad.store.access import Location, child_groups, command_line, open_ro
 from sweetgrad.store.errors import NotAStoreError, SpecMismatchError
 from sweetgrad.store.locks import Lock
 from sweetgrad.store.root import append_run, editing, now
-from sweetgrad.store.schema import STATUS, Variable
+from sweetgrad.store.schema import DIGEST, STATUS, Variable
 
 __all__ = [
     "TRAINING",
@@ -30,6 +31,7 @@ __all__ = [
     "plan_trainings",
     "record_training_run",
     "replan_trainings",
+    "stamp_training",
     "write_training",
 ]
 
@@ -44,6 +46,7 @@ _TABLE = (
     Variable("train_seconds", ("arch",), "float64", "s", "Wall time of the training, without judging it.", np.nan),
     Variable("loss", ("arch",), "float32", "nat", "Mean loss over the last epoch.", np.nan),
     Variable("message", ("arch",), "str", "", "Why the training failed; empty unless status is 2.", ""),
+    DIGEST,
     Variable("status", ("arch",), "uint8", "1", f"{STATUS}; failed: the loss was not finite. Written last."),
     Variable("arch", ("arch",), "str", "", "Canonical architecture string of the search space.", "", "coord"),
     Variable("arch_index", ("arch",), "int32", "1", "Position in the search space.", 0, "coord"),
@@ -96,7 +99,7 @@ def create_training(
         for variable in TRAINING_VARIABLES.values():
             create_array(staged, variable, sizes=sizes, shard_size=SHARD_SIZE)
         write_archs(staged, arch)
-        staged["split"][:] = np.array(splits, dtype=object)  # type: ignore[index]
+        write_array(staged, "split", slice(None), np.array(splits, dtype=object))
         put_group(root, name, staged)
     return name
 
@@ -147,7 +150,7 @@ def replan_trainings(location: Location, name: str, shard: Shard, *, retry_faile
 
 
 def write_training(location: Location, name: str, row: int, values: Mapping[str, Any], *, claim: Lock | None) -> None:
-    """Write what one training gave, ``status`` last; the caller holds the claim of its shard.
+    """Write what one training gave, ``status`` last, and its digest; the caller holds the claim of its shard.
 
     Parameters
     ----------
@@ -159,15 +162,18 @@ def write_training(location: Location, name: str, row: int, values: Mapping[str,
         As in `sweetgrad.store.write_shard`.
     """
     group = _group(open_root(location, mode="r+"), name, location)
-    for key, variable in TRAINING_VARIABLES.items():
-        if variable.role == "row":
-            if claim is not None:
-                claim.require()
-            group[key][row] = values[key]  # type: ignore[index]
+    variables = [variable for variable in TRAINING_VARIABLES.values() if variable.role == "row"]
+    start = row // SHARD_SIZE * SHARD_SIZE
+    num_archs: int = group["status"].shape[0]  # type: ignore[union-attr]
+    shard = Shard(row // SHARD_SIZE, start, min(start + SHARD_SIZE, num_archs), (row,))
+    position = np.array([row - start])
+    rows = {key: np.asarray([value]) for key, value in values.items()}
+    rows["digest"] = digests_of(_read(group, "arch", location, shard=shard)[position], variables, rows)
+    write_rows(group, variables, shard, rows, position=position, location=location, claim=claim)
 
 
 def open_training(location: Location, name: str, *, storage_options: dict[str, Any] | None = None) -> xr.Dataset:
-    """A group of trainings, in memory; variables as in `TRAINING_VARIABLES`, attributes as in the store.
+    """A group of trainings, in memory; variables as in `TRAINING_VARIABLES` but for the digest, attributes as in the store.
 
     Parameters
     ----------
@@ -185,10 +191,17 @@ def open_training(location: Location, name: str, *, storage_options: dict[str, A
     """
     location = with_options(location, storage_options)
     group = _group(open_root(location), name, location)
-    data = {key: (variable.dims, _read(group, key, location)) for key, variable in TRAINING_VARIABLES.items()}
-    coords = {key: data.pop(key) for key, variable in TRAINING_VARIABLES.items() if variable.role == "coord"}
+    variables = {key: variable for key, variable in TRAINING_VARIABLES.items() if key != "digest"}
+    data = {key: (variable.dims, _read(group, key, location)) for key, variable in variables.items()}
+    coords = {key: data.pop(key) for key, variable in variables.items() if variable.role == "coord"}
     coords["arch"] = (("arch",), coords["arch"][1].astype(object))
     return xr.Dataset(data, coords=coords, attrs=dict(group.attrs))
+
+
+def stamp_training(location: Location, name: str) -> None:
+    """Stamp a group of trainings as `sweetgrad.store.finalise_profile` does a profile."""
+    with editing(location) as root:
+        stamp(_group(root, name, location), location, shard_size=SHARD_SIZE)
 
 
 def collect_trainings(location: Location, *, space: str, label: str) -> int:
@@ -213,6 +226,8 @@ def collect_trainings(location: Location, *, space: str, label: str) -> int:
         new = to_arrays(table, axis, source)
         merged = new if stored is None else new.combine_first(stored).reindex(arch=axis)
         others = [each for each in (stored.attrs["sources"] if stored else []) if each["source"] != source]
+        for name in _seed_groups(root, space, label):
+            stamp(_group(root, name, location), location, shard_size=SHARD_SIZE)
         replace_table(root, space, merged.assign_attrs(sources=[*others, source_entry(source, table)]))
     return int(table["arch"].nunique())
 
@@ -262,5 +277,6 @@ def _group(root: zarr.Group, name: str, location: Location) -> zarr.Group:
 
 
 def _read(group: zarr.Group, variable: str, location: Location, *, shard: Shard | None = None) -> NDArray[Any]:
-    advice = f"Delete the file that is named, or the folder {group.path}, and train again."
+    repair = command_line("verify", location, "--repair")
+    advice = f"`{repair}` clears it; the next `{command_line('train', location)}` makes it again."
     return read_array(group, variable, location, shard=shard, advice=advice)

@@ -5,6 +5,7 @@ Everything else in `sweetgrad.store` reads and writes through what stands here; 
 
 from sweetgrad.store.access import _unread as _unread  # what it does at exit
 from sweetgrad.store.access._archives import check_members
+from sweetgrad.store.access._chunks import RefusedChunkError
 from sweetgrad.store.access._command_line import command_line
 from sweetgrad.store.access._copy import Progress, copy_groups, map_in_threads, new_folder
 from sweetgrad.store.access._documents import check_num_shards, check_profile
@@ -38,6 +39,7 @@ __all__ = [
     "Location",
     "PatientStore",
     "Progress",
+    "RefusedChunkError",
     "RemoteStore",
     "absolute",
     "atomic_write",

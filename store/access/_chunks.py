@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
+from google_crc32c import value as crc32c
 from numcodecs import Blosc  # type: ignore[import-untyped]
 
 from sweetgrad.store.errors import CorruptShardError
+from sweetgrad.store.redaction import redacted
 
 _BLOSC_HEADER = struct.Struct("<4BIII")
 _BLOSC_EXTRA = 16  # what Blosc adds to bytes that it cannot compress
@@ -16,7 +18,17 @@ _INDEX_ENTRY_BYTES = 16
 
 
 class RefusedChunkError(CorruptShardError, ValueError):
-    """A chunk that was not decoded. Also a ValueError, as codecs raise, so that readers add what they know of the place."""
+    """A chunk that is lost, or was not decoded. Also a ValueError, as codecs raise: readers add what they know of the place.
+
+    Attributes
+    ----------
+    what, advice
+        What is wrong, and what to do about it.
+    """
+
+    def __init__(self, what: str, advice: str = "") -> None:
+        super().__init__(f"{what}. {advice}" if advice else what)
+        self.what, self.advice = redacted(what), redacted(advice)
 
 
 @dataclass(frozen=True)
@@ -33,6 +45,10 @@ class ChunkLimits:
         Chunks in one file; 0 if the array is not sharded and a file is a chunk.
     is_text, is_blosc, is_crc
         Whether values are texts, and which codecs come after the first.
+    first_dim
+        Name of the first dimension; None if it has none.
+    num_rows, rows_per_file
+        Length of the first dimension, and how much of it one file holds; of a scalar, 1.
     """
 
     num_values: int
@@ -41,6 +57,9 @@ class ChunkLimits:
     is_text: bool
     is_blosc: bool
     is_crc: bool
+    first_dim: str | None = None
+    num_rows: int = 1
+    rows_per_file: int = 1
 
     @property
     def encoded_bytes(self) -> int:
@@ -76,7 +95,8 @@ def check_chunk(data: Any, limits: ChunkLimits, *, where: str) -> None:
     CorruptShardError
         If the chunk announces more than the metadata of its array has room for.
     """
-    payload = memoryview(data)[: len(data) - _CRC_BYTES * limits.is_crc]
+    data = memoryview(data)
+    payload = data[: len(data) - _CRC_BYTES * limits.is_crc]
     if limits.is_blosc:
         if len(payload) < _BLOSC_HEADER.size:
             _corrupt(where, f"has {len(payload)} bytes", f"a chunk of at least {_BLOSC_HEADER.size}")
@@ -85,13 +105,13 @@ def check_chunk(data: Any, limits: ChunkLimits, *, where: str) -> None:
             _corrupt(where, f"would decompress to {decoded:,} bytes", f"at most {limits.decoded_bytes:,}")
         if stored != len(payload):
             _corrupt(where, f"says that it has {stored:,} bytes, and has {len(payload):,}", "a whole chunk")
+    if limits.is_crc:
+        _check_crc(data, where=where)
     if limits.is_text:
         try:
             payload = memoryview(Blosc().decode(bytes(payload))) if limits.is_blosc else payload
         except (RuntimeError, ValueError) as error:
-            raise RefusedChunkError(
-                f"{where} cannot be decompressed ({error}). `sweetgrad verify` says what to do."
-            ) from error
+            raise RefusedChunkError(f"{where} cannot be decompressed ({error})") from error
         count = int.from_bytes(payload[:4], "little")
         if count != limits.num_values:
             _corrupt(where, f"announces {count:,} texts", f"{limits.num_values:,}, as its array says")
@@ -102,8 +122,7 @@ def check_file(data: Any, limits: ChunkLimits, *, where: str) -> None:
     if not limits.num_chunks:
         check_chunk(data, limits, where=where)
         return
-    if len(data) < limits.index_bytes:
-        _corrupt(where, f"has {len(data):,} bytes", f"a shard, whose index alone has {limits.index_bytes:,}")
+    check_index(data, limits, where=where)
     index = np.frombuffer(data[len(data) - limits.index_bytes : len(data) - _CRC_BYTES], "<u8").reshape(-1, 2)
     for offset, size in index.tolist():
         if (offset, size) == (2**64 - 1, 2**64 - 1):
@@ -117,7 +136,20 @@ def check_file(data: Any, limits: ChunkLimits, *, where: str) -> None:
         check_chunk(data[offset : offset + size], limits, where=where)
 
 
+def check_index(data: Any, limits: ChunkLimits, *, where: str) -> None:
+    """Check the index of a shard, which is at the end of the bytes given."""
+    if len(data) < limits.index_bytes:
+        _corrupt(where, f"has {len(data):,} bytes", f"a shard, whose index alone has {limits.index_bytes:,}")
+    _check_crc(memoryview(data)[len(data) - limits.index_bytes :], where=f"{where}, its index")
+
+
+def _check_crc(data: memoryview, *, where: str) -> None:
+    """Compare the CRC32C at the end of some bytes. The codec of zarr does, too, and names no file."""
+    content = np.frombuffer(data[:-_CRC_BYTES], np.uint8)
+    stored, computed = int.from_bytes(data[-_CRC_BYTES:], "little"), crc32c(content)
+    if stored != computed:
+        _corrupt(where, f"has the checksum {computed:08x}", f"{stored:08x}, which was stored with it")
+
+
 def _corrupt(where: str, came: str, expected: str) -> NoReturn:
-    raise RefusedChunkError(
-        f"{where} {came}; expected {expected}. It was not decoded. `sweetgrad verify` says what is damaged and what to do."
-    )
+    raise RefusedChunkError(f"{where} {came}; expected {expected}. It was not decoded")

@@ -176,6 +176,9 @@ def check_array(document: dict[str, Any], *, where: str) -> ChunkLimits:
         is_text=is_text,
         is_blosc="blosc" in codecs,
         is_crc="crc32c" in codecs,
+        first_dim=next(iter(names), None),
+        num_rows=next(iter(shape), 1),
+        rows_per_file=next(iter(file_shape), 1),
     )
 
 

@@ -10,15 +10,20 @@ import stat
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, NoReturn, TypeAlias
 from zipfile import BadZipFile, ZipFile
 
-from zarr.abc.store import ByteRequest, RangeByteRequest, Store
-from zarr.core.buffer import Buffer, BufferPrototype
-from zarr.storage import LocalStore, WrapperStore, ZipStore
+import numpy as np
+from numpy.typing import NDArray
+from zarr.abc.store import ByteRequest, RangeByteRequest, Store, SuffixByteRequest
+from zarr.core.array import AsyncArray
+from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
+from zarr.storage import LocalStore, StorePath, WrapperStore, ZipStore
 
+from sweetgrad.store.access._absent import is_lost, is_lost_table, is_row_variable, is_stamped
 from sweetgrad.store.access._archives import check_members, data_offset, header_size, member_ends, store_members
-from sweetgrad.store.access._chunks import ChunkLimits, RefusedChunkError, check_chunk, check_file
+from sweetgrad.store.access._chunks import ChunkLimits, RefusedChunkError, check_chunk, check_file, check_index
+from sweetgrad.store.access._command_line import command_line
 from sweetgrad.store.access._documents import check_document, check_document_size, parse_json
 from sweetgrad.store.access._durable import DurableStore
 from sweetgrad.store.access._limits import ADVICE, MAX_DEPTH, MAX_DOCUMENT_BYTES, MAX_SHARD_BYTES
@@ -92,7 +97,7 @@ class GuardedStore(WrapperStore[Store]):
     NotAStoreError
         From metadata, and from zip archives.
     CorruptShardError
-        From chunks.
+        From chunks that are damaged, and from those that are lost: absent, though a row in them counts as measured.
     """
 
     def __init__(self, store: Store, *, fence: Fence | None = None) -> None:
@@ -100,10 +105,12 @@ class GuardedStore(WrapperStore[Store]):
         self._fence = fence
         self._looking: asyncio.Future[None] | None = None
         self._limits: dict[str, ChunkLimits] = {}
+        self._attributes: dict[str, dict[str, Any]] = {}
+        self._not_run: set[tuple[str, int, int]] = set()
 
     def _with_store(self, store: Store) -> "GuardedStore":
         other = GuardedStore(store, fence=self._fence)
-        other._limits = self._limits
+        other._limits, other._attributes = self._limits, self._attributes
         return other
 
     @property
@@ -121,9 +128,58 @@ class GuardedStore(WrapperStore[Store]):
         data = await self._read(key, prototype, byte_range, limits)
         if data is not None and name == "zarr.json":
             self._learn(key, data)
-        elif data is not None and limits is not None:
-            self._check_data(key, data, byte_range, limits)
+        if limits is None:
+            return data
+        if _is_absent(data, byte_range) and await self._is_lost(key, limits):
+            # A writer that ends between the look at the file and the look at the status has written both.
+            data = await self._read(key, prototype, byte_range, limits)
+            if _is_absent(data, byte_range):
+                self._refuse_lost(key, data, limits)
+        if data is None or _is_absent(data, byte_range):
+            return None  # an empty file is one that a crash left, and counts as not there
+        self._check_data(key, data, byte_range, limits)
         return data
+
+    async def _is_lost(self, key: str, limits: ChunkLimits) -> bool:
+        """Whether a file that is absent must be there."""
+        root = self._attributes.get("") or await self._read_attributes("")
+        version = root.get("schema_version")
+        if type(version) is not int:
+            return False  # no sweetgrad store, or not yet
+        array, (index, start, stop) = _array_of(key), _rows_of(key, limits)
+        group, _, name = array.rpartition("/")
+        run = await self._status(group, start, stop) if is_row_variable(name, limits.first_dim) else None
+        if run is not None:
+            return is_lost(name, index, run, version=version)
+        if name == "status":
+            return is_stamped(await self._read_attributes(group), index)
+        return is_lost_table(name, version=version)
+
+    async def _status(self, group: str, start: int, stop: int) -> NDArray[np.uint8] | None:
+        """Status of some rows of a group, for a reader asked for once as long as none was run; None where it keeps no status."""
+        if (group, start, stop) in self._not_run:
+            return np.zeros(stop - start, np.uint8)
+        if f"{group}/status" not in self._limits and await self._document(f"{group}/status") is None:
+            return None
+        array = await AsyncArray.open(StorePath(self, f"{group}/status"), zarr_format=3)
+        run = np.asarray(await array.getitem(slice(start, stop))).astype(np.uint8)
+        if self.read_only and not run.any():
+            self._not_run.add((group, start, stop))
+        return run
+
+    async def _read_attributes(self, group: str) -> dict[str, Any]:
+        """Attributes of a group; empty if there are none. A reader reads them once, a writer whenever it asks."""
+        if not self.read_only or group not in self._attributes:
+            await self._document(group)
+        return self._attributes.get(group, {})
+
+    async def _document(self, path: str) -> Buffer | None:
+        return await self.get(f"{path}/zarr.json".lstrip("/"), default_buffer_prototype())
+
+    def _refuse_lost(self, key: str, data: Buffer | None, limits: ChunkLimits) -> NoReturn:
+        _, start, stop = _rows_of(key, limits)
+        rows = f", with the rows {start} to {stop - 1}" if limits.first_dim == "arch" else ""
+        self._refuse(f"{self._name(key)} is {'missing' if data is None else 'empty'}{rows}, and was written")
 
     async def _read(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None, limits: ChunkLimits | None
@@ -143,9 +199,7 @@ class GuardedStore(WrapperStore[Store]):
         try:
             data = await self._store.get(key, prototype, byte_range)
         except (BadZipFile, zlib.error, EOFError) as error:
-            raise RefusedChunkError(
-                f"{self._name(key)} cannot be read from the archive ({error}): it is damaged. Get the archive again."
-            ) from error
+            self._refuse(f"{self._name(key)} cannot be read from the archive ({error})", error)
         if data is not None and len(data) > most:
             self._too_large(key, len(data), most)
         return data
@@ -172,31 +226,55 @@ class GuardedStore(WrapperStore[Store]):
     def _too_large(self, key: str, size: int, most: int) -> None:
         if key.rpartition("/")[2] == "zarr.json":
             check_document_size(size, where=self._name(key))
-        raise RefusedChunkError(
+        self._refuse(
             f"{self._name(key)}: {size:,} bytes or more were to be read; expected at most {most:,}, by the metadata of its "
-            "array. It was not read. `sweetgrad verify` says what is damaged and what to do."
+            "array. It was not read"
         )
+
+    def _refuse(self, what: str, cause: Exception | None = None) -> NoReturn:
+        where = self._where
+        can_repair = not where.startswith(("http", "zip")) and not where.endswith(".zip")
+        advice = (
+            f"`{command_line('verify', where, '--repair')}` clears what can be measured again, and says what to do about the "
+            "rest; then run again what made it. Of a release, get this file again."
+            if can_repair
+            else f"Get it again from its source. `{command_line('verify', where)}` says what else is damaged."
+        )
+        raise RefusedChunkError(what, advice) from cause
 
     def _learn(self, key: str, data: Buffer) -> None:
         where = self._name(key)
         path = key.removesuffix("zarr.json").rstrip("/")
-        self._limits |= check_document(parse_json(data.to_bytes(), where=where), path=path, where=where)
+        document = parse_json(data.to_bytes(), where=where)
+        self._limits |= check_document(document, path=path, where=where)
+        if isinstance(document, dict) and isinstance(document.get("attributes"), dict):
+            self._attributes[path] = document["attributes"]
 
     def _check_data(self, key: str, data: Buffer, byte_range: ByteRequest | None, limits: ChunkLimits) -> None:
         # Of a shard, zarr reads all, or the index from the end and then one chunk after the other.
-        if isinstance(byte_range, RangeByteRequest):
-            where = f"{self._name(key)}, from byte {byte_range.start:,},"
-            if len(data) != byte_range.end - byte_range.start:  # zarr would take nothing for fill values
-                raise RefusedChunkError(
-                    f"{where} has {len(data):,} bytes; expected {byte_range.end - byte_range.start:,}, by the shard's index. "
-                    "`sweetgrad verify` says what is damaged and what to do."
-                )
-            check_chunk(data.as_numpy_array(), limits, where=where)
-        elif byte_range is None and len(data):  # an empty file is one that a crash left, and counts as not there
-            check_file(data.as_numpy_array(), limits, where=self._name(key))
+        where, values = self._name(key), data.as_numpy_array()
+        try:
+            if isinstance(byte_range, RangeByteRequest):
+                where = f"{where}, from byte {byte_range.start:,},"
+                expected = byte_range.end - byte_range.start
+                if len(data) != expected:  # zarr would take nothing for fill values
+                    raise RefusedChunkError(
+                        f"{where} has {len(data):,} bytes; expected {expected:,}, by the shard's index"
+                    )
+                check_chunk(values, limits, where=where)
+            elif isinstance(byte_range, SuffixByteRequest):
+                check_index(values, limits, where=where)
+            elif byte_range is None:
+                check_file(values, limits, where=where)
+        except RefusedChunkError as error:
+            self._refuse(error.what, error)
 
     def _name(self, key: str) -> str:
-        return f"{str(self._store).removeprefix('file://')}: {key}"
+        return f"{self._where}: {key}"
+
+    @property
+    def _where(self) -> str:
+        return str(self._store).removeprefix("file://")
 
     async def get_partial_values(
         self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
@@ -300,6 +378,17 @@ class GuardedStore(WrapperStore[Store]):
         async for key in self._store.list_dir(prefix):
             if not is_litter(key):
                 yield key
+
+
+def _is_absent(data: Buffer | None, byte_range: ByteRequest | None) -> bool:
+    return data is None or (len(data) == 0 and not isinstance(byte_range, RangeByteRequest))
+
+
+def _rows_of(key: str, limits: ChunkLimits) -> tuple[int, int, int]:
+    """Index of a chunk's file along the first dimension, and the rows that are in it."""
+    index = int(key.rpartition("/c/")[2].partition("/")[0] or 0) if "/c/" in key else 0
+    start = index * limits.rows_per_file
+    return index, start, min(start + limits.rows_per_file, limits.num_rows)
 
 
 def _array_of(key: str) -> str:

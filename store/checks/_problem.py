@@ -1,12 +1,14 @@
 """What a check finds, and what it would do about it."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import zarr
+from numpy.typing import NDArray
 
-from sweetgrad.store.access import Location, command_line
+from sweetgrad.store._blocks import all_shards
+from sweetgrad.store.access import Location, RefusedChunkError, command_line
 from sweetgrad.store.checks._tree import Node
 from sweetgrad.store.errors import CorruptShardError, NotAStoreError
 from sweetgrad.store.shards import Shard
@@ -46,15 +48,26 @@ class Problem:
         return ": ".join([", ".join(part for part in (self.profile or "store", shard, rows) if part), self.what])
 
 
+def reason(error: BaseException) -> str:
+    """Why something could not be read: what a reader was told first, without its advice."""
+    cause = error.__cause__ or error
+    return cause.what if isinstance(cause, RefusedChunkError) else str(cause)
+
+
 @dataclass
 class ProfileCheck:
-    """What the check of one profile gathers. A repair is done after all checks, in order, each once."""
+    """What the check of a profile, or of a group of trainings, gathers. A repair is done after all checks, in order, each once.
+
+    ``again`` is what makes cleared rows again. ``arch`` are the architecture strings, None where they cannot be read.
+    """
 
     root: zarr.Group
     location: Location
     node: Node
     shard_size: int = 0
     num_archs: int = 0
+    again: str = "sweetgrad profile"
+    arch: NDArray[Any] | None = None
     problems: list[Problem] = field(default_factory=list)
     repairs: dict[str, Callable[[], None]] = field(default_factory=dict)
 
@@ -64,9 +77,7 @@ class ProfileCheck:
 
     @property
     def shards(self) -> list[Shard]:
-        size = self.shard_size
-        count = math.ceil(self.num_archs / size) if size else 0
-        return [Shard(i, i * size, min((i + 1) * size, self.num_archs), ()) for i in range(count)]
+        return list(all_shards(self.num_archs, self.shard_size)) if self.shard_size else []
 
     def add(
         self,
@@ -78,11 +89,7 @@ class ProfileCheck:
         key: str = "",
     ) -> None:
         if repair:
-            does = (
-                "puts it right"
-                if shard is None
-                else "clears the shard, and the next `sweetgrad profile` makes it again"
-            )
+            does = "puts it right" if shard is None else f"clears the shard, and the next `{self.again}` makes it again"
             what = f"{what} `{command_line('verify', self.location, '--repair')}` {does}."
         self.problems.append(Problem(self.name, shard, rows, what, repair is not None))
         if repair:

@@ -1,9 +1,8 @@
 """Check everything that a store promises, and make what fails be measured again."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-import numpy as np
 import zarr
 from zarr.core.sync import sync
 
@@ -20,17 +19,19 @@ from sweetgrad.store.access import (
     open_root,
     with_options,
 )
+from sweetgrad.store.checks._blocks import check_accuracy, check_estimators, check_training, training_check
 from sweetgrad.store.checks._consolidated import check_consolidated
-from sweetgrad.store.checks._content import check_estimators, check_shards
+from sweetgrad.store.checks._content import check_shards
 from sweetgrad.store.checks._layout import check_layout
 from sweetgrad.store.checks._problem import DAMAGE, Problem, ProfileCheck
-from sweetgrad.store.checks._tree import Node, children, delete_tree, walk, write_metadata
+from sweetgrad.store.checks._tree import Node, delete_tree, walk, write_metadata
 from sweetgrad.store.checks.sums import SUMS, check_extra, check_sums, find_sums, read_sums
 from sweetgrad.store.errors import ClaimedError, NotAStoreError, StoreError
 from sweetgrad.store.locks import claims, delete_claim, orphans
 from sweetgrad.store.profiles import finalise_profile
 from sweetgrad.store.redaction import redacted
 from sweetgrad.store.root import editing
+from sweetgrad.store.training import stamp_training
 
 __all__ = ["require_sound", "verify"]
 
@@ -172,29 +173,39 @@ def _check_store(
             if progress:
                 progress(done, total)
         check_estimators(profile)
-        problems += profile.problems
-        if repair and profile.repairs:
-            problems += _repair(profile)
-    return problems
+    trainings = [training_check(root, location, node) for node in nodes if node.kind == "training"]
+    for training in trainings:
+        check_training(training)
+    checks = [*profiles, *trainings]
+    problems += [problem for check in checks for problem in check.problems]
+    return problems + _repair([check for check in checks if check.repairs], profiles) if repair else problems
 
 
-def _repair(profile: ProfileCheck) -> list[Problem]:
-    left = []
-    for action in profile.repairs.values():
+def _repair(checks: Sequence[ProfileCheck], profiles: Collection[ProfileCheck]) -> list[Problem]:
+    """Repair everything, then stamp it anew: a store of an older format is brought to this one first, which takes all of it."""
+    problems: list[Problem] = []
+    for check in checks:
+        for action in check.repairs.values():
+            try:
+                action()
+            except NotAStoreError as error:  # it is reached through a link that leads out of the store
+                problems.append(Problem(check.name, None, (), f"not repaired: {error}", False))
+            except ClaimedError as error:
+                what = f"not repaired: {error}. Repair again when that has ended."
+                problems.append(Problem(check.name, None, (), what, False))
+    unrepaired = {problem.profile for problem in problems}
+    for check in checks:
+        if check.name in unrepaired:
+            continue
         try:
-            action()
-        except NotAStoreError as error:  # as above
-            left.append(Problem(profile.name, None, (), f"not repaired: {error}", False))
-        except ClaimedError as error:
-            what = f"not repaired: {error}. Repair again when that has ended."
-            left.append(Problem(profile.name, None, (), what, False))
-    if left:
-        return left
-    try:
-        finalise_profile(profile.location, profile.name)
-    except DAMAGE as error:
-        return [Problem(profile.name, None, (), f"cannot be stamped while other problems remain ({error})", False)]
-    return []
+            if check in profiles:
+                finalise_profile(check.location, check.name)
+            else:
+                stamp_training(check.location, check.name)
+        except DAMAGE as error:
+            what = f"cannot be stamped while other problems remain ({error})"
+            problems.append(Problem(check.name, None, (), what, False))
+    return problems
 
 
 def _leftover_files(root: zarr.Group, location: Location, nodes: list[Node], *, repair: bool) -> list[Problem]:
@@ -243,9 +254,7 @@ def _check_group(root: zarr.Group, location: Location, node: Node, *, repair: bo
                 recover_accuracy(fenced, node.path.rpartition("/")[0])
         return found("was left by an interrupted import of accuracies; --repair clears it up.", repairable=True)
     if node.kind == "accuracy":
-        return _check_accuracy(root, location, node)
-    if node.kind == "training":
-        return _check_training(root, location, node)
+        return check_accuracy(root, location, node)
     if node.kind == "unfinished profile":
         if repair:
             _delete_unfinished(location, node)
@@ -268,25 +277,3 @@ def _delete_unfinished(location: Location, node: Node) -> None:
     with editing(location) as root:
         if node.kind in (each.kind for each in walk(root, node.path.rpartition("/")[0]) if each.path == node.path):
             delete_tree(root, node.path)
-
-
-def _check_accuracy(root: zarr.Group, location: Location, node: Node) -> list[Problem]:
-    importing = command_line("accuracy", "import", location, "--space", node.path.partition("/")[0], "--from", "FILE")
-    advice = f"Delete {node.path} in the store and import its sources again with `{importing}`."
-    return _check_arrays(root, node, advice)
-
-
-def _check_training(root: zarr.Group, location: Location, node: Node) -> list[Problem]:
-    return _check_arrays(
-        root, node, f"Delete {node.path} in the store and run `{command_line('train', location)}` again."
-    )
-
-
-def _check_arrays(root: zarr.Group, node: Node, advice: str) -> list[Problem]:
-    problems = [Problem(node.path, None, (), f"{node.error}. {advice}", False)] if node.error else []
-    for name in children(root, node.path):
-        try:
-            np.asarray(root[f"{node.path}/{name}"][...])  # type: ignore[index]
-        except DAMAGE as error:
-            problems.append(Problem(node.path, None, (), f"{name} cannot be decoded ({error}). {advice}", False))
-    return problems

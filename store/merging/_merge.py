@@ -16,6 +16,7 @@ from sweetgrad.store._accuracy_merge import merge_tables
 from sweetgrad.store._accuracy_table import load_table, replace_table
 from sweetgrad.store._groups import profile_names
 from sweetgrad.store._reading import read_array
+from sweetgrad.store._upgrade import format_of
 from sweetgrad.store.access import (
     Location,
     Progress,
@@ -37,7 +38,7 @@ from sweetgrad.store.locks import lock_folder
 from sweetgrad.store.merging._plan import MergedProfile, Plan, Source, plan_profile, read_all, scores_of
 from sweetgrad.store.profiles import finalise_profile
 from sweetgrad.store.redaction import redacted, redacted_facts
-from sweetgrad.store.root import now, redact_attributes
+from sweetgrad.store.root import create_store, now, redact_attributes
 from sweetgrad.store.shards import Shard, read_shard, write_estimators, write_shard
 
 __all__ = ["MergeReport", "MergedProfile", "merge"]
@@ -114,6 +115,7 @@ def merge(sources: Sequence[Location], dest: str | Path, *, progress: Progress |
             first = [path for path in paths[str(source)] if not (work / path).exists()]
             copy_groups(roots[str(source)], first, work, progress=progress)
         _note_history(work, sources)
+        create_store(work)
         for done, plan in enumerate(plans, start=1):
             _write(plan, work)
             if progress:
@@ -189,6 +191,8 @@ def _unite_accuracies(
 
 def _note_history(work: Path, sources: Sequence[Location]) -> None:
     root = open_root(work, mode="r+")
+    # What was copied may be of several formats; all of it is brought to the present one next.
+    root.attrs["schema_version"] = min(format_of(open_root(source)) for source in sources)
     text = f"merged {now()} from {', '.join(map(redacted, sources))} by sweetgrad {version('sweetgrad')}"
     root.attrs["history"] = f"{root.attrs.get('history', '')}\n{text}".strip()
     redact_attributes(root)
@@ -222,7 +226,8 @@ def _write_rows(plan: Plan, work: Path, source: Source, rows: NDArray[np.int64])
 
 def _write_scores(plan: Plan, work: Path, source: Source, estimator: str, rows: NDArray[np.int64]) -> None:
     arch = read_all(source, "arch")
-    values = {key: scores_of(source, estimator, key) for key in ESTIMATOR_VARIABLES} if rows.size else {}
+    keys = [key for key in ESTIMATOR_VARIABLES if key != "digest"] if rows.size else []
+    values = {key: scores_of(source, estimator, key) for key in keys}
     for shard, inside in _by_shard(plan, rows):
         data: dict[str, Any] = {key: (("arch", "estimator"), value[inside][:, None]) for key, value in values.items()}
         for key, variable in DETAILS.get(estimator, {}).items():  # as large as counts: never whole in memory

@@ -9,13 +9,16 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from sweetgrad.store._blocks import all_shards, columns_of
+from sweetgrad.store._digest import column_digests
 from sweetgrad.store._groups import estimator_groups, profile_group, profile_names
 from sweetgrad.store._reading import read_array
 from sweetgrad.store._runs import MATTERS, values_of
+from sweetgrad.store._upgrade import format_of
 from sweetgrad.store.access import Location
 from sweetgrad.store.errors import SpecMismatchError, StoreError
-from sweetgrad.store.estimators import ACTIVATIONS, estimator_variables
-from sweetgrad.store.schema import STATUS
+from sweetgrad.store.estimators import estimator_variables
+from sweetgrad.store.schema import STATUS, full
 from sweetgrad.store.spec import ProfileSpec
 
 
@@ -56,6 +59,7 @@ class Source:
     attributes: dict[str, Any]
     status: NDArray[np.uint8]
     digest: NDArray[np.uint64]
+    version: int
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,7 @@ def _require_equal_specs(name: str, a: Source, b: Source) -> None:
 def _source(location: Location, root: zarr.Group, name: str) -> Source:
     group = profile_group(root, name, location)
     status, digest = (read_array(group, key, location) for key in ("status", "digest"))
-    return Source(location, group, dict(group.attrs), status, digest)
+    return Source(location, group, dict(group.attrs), status, digest, format_of(root))
 
 
 def read_all(source: Source, variable: str) -> NDArray[Any]:
@@ -153,19 +157,20 @@ def _plan_estimators(name: str, sources: Sequence[Source]) -> tuple[dict[str, ND
     lines = []
     for estimator in sorted({each for source in sources for each, _ in estimator_groups(source.group)}):
         status = np.stack([scores_of(source, estimator, "status") for source in sources])
-        # The score of activations, their number, is the same for different activations.
-        key = "digest" if estimator == ACTIVATIONS else "score"
-        score = np.stack([scores_of(source, estimator, key) for source in sources])
+        # The score of moments and activations says nothing about them, and equal scores may have other bits.
+        digest = np.stack([_digests(source, estimator) for source in sources])
+        score = np.stack([scores_of(source, estimator, "score") for source in sources])
         found[estimator] = _first_best(status)
         ok = status == STATUS["ok"]
-        best = np.take_along_axis(score, np.maximum(found[estimator], 0)[None], axis=0)
-        # Bits are compared: 0.0 and -0.0 differ, and so does what would round to the same text.
-        differ = ok & (score.view(np.uint64) != best.view(np.uint64))
+        best = np.maximum(found[estimator], 0)
+        differ = ok & (digest != np.take_along_axis(digest, best[None], axis=0))
         for i, row in np.argwhere(differ):
-            a, b = sources[int(found[estimator][row])], sources[i]
+            first = int(best[row])
+            a, b = (repr(score[j, row].item()) for j in (first, i))
+            if a == b:
+                a, b = (f"digest {digest[j, row]:016x}" for j in (first, i))
             lines.append(
-                f"{name}, estimator {estimator}, row {row}: {best[0, row].item()!r} in {a.location}, {score[i, row].item()!r} in "
-                f"{b.location}"
+                f"{name}, estimator {estimator}, row {row}: {a} in {sources[first].location}, {b} in {sources[i].location}"
             )
     return found, lines
 
@@ -187,11 +192,25 @@ def _plan_trainings(name: str, sources: Sequence[Source]) -> tuple[dict[str, dic
     return found, lines
 
 
+def _digests(source: Source, estimator: str) -> NDArray[np.uint64]:
+    """Digests of the rows of an estimator, computed where the source is of format 1, which kept none."""
+    if source.version > 1 or estimator not in dict(estimator_groups(source.group)):
+        return scores_of(source, estimator, "digest")
+    digest = np.zeros(len(source.status), np.uint64)
+    group: Any = source.group[f"estimators/{estimator}"]
+    for shard in all_shards(len(digest), int(source.attributes["shard_size"])):  # moments are as large as counts
+        arch = read_array(source.group, "arch", source.location, shard=shard)
+        columns = columns_of(group, source.location, shard=shard)
+        digest[shard.start : shard.stop] = column_digests(arch, columns)
+    return digest
+
+
 def scores_of(source: Source, estimator: str, key: str) -> NDArray[Any]:
     """One array of an estimator; fill values if the source does not have it."""
-    if estimator not in dict(estimator_groups(source.group)):
+    groups = dict(estimator_groups(source.group))
+    if estimator not in groups or (key == "message" and key not in groups[estimator]):  # of before there were messages
         variable = estimator_variables(estimator)[key]
-        return np.full(len(source.status), variable.fill, variable.dtype)
+        return full(variable, {"arch": len(source.status)})
     return read_all(source, f"estimators/{estimator}/{key}")
 
 

@@ -26,6 +26,7 @@ from sweetgrad.store import (
     import_accuracy,
     plan_shards,
     record_run,
+    write_estimators,
     write_shard,
 )
 
@@ -133,8 +134,11 @@ def make_store(path: Path) -> Path:
         (shard,) = plan_shards(path, name, range(10))
         write_shard(path, name, shard, profile.isel(arch=list(shard.rows)))
         create_estimators(path, name, ["snip"])
-        estimator = zarr.open_group(path, mode="r+", use_consolidated=False)[f"{name}/estimators/snip"]
-        estimator["score"][:10], estimator["seconds"][:10], estimator["status"][:10] = np.arange(10.0), 0.5, 1
+        columns = {"score": np.arange(10.0), "seconds": np.full(10, 0.5, "float32"), "message": np.full(10, "", object)}
+        columns["status"] = np.ones(10, "uint8")
+        scores = xr.Dataset({key: (("arch", "estimator"), value[:, None]) for key, value in columns.items()})
+        coords = {"arch": names[:10], "arch_index": ("arch", np.arange(10)), "estimator": ["snip"]}
+        write_estimators(path, name, shard, scores.assign_coords(coords))
         finalise_profile(path, name)
     accuracy = np.random.RandomState(1).uniform(10, 95, len(names))
     columns = {"arch": names, "dataset": "digits", "split": "test", "epochs": 200, "accuracy": accuracy}

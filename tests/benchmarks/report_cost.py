@@ -42,9 +42,16 @@ def add_estimators(folder: Path, num: int) -> None:
     """The accuracy that belongs to the store, and scores that follow it the less the later they come."""
     import numpy as np
     import pandas as pd
-    import zarr
+    import xarray as xr
 
-    from sweetgrad.store import create_estimators, finalise_profile, import_accuracy, list_profiles
+    from sweetgrad.store import (
+        create_estimators,
+        finalise_profile,
+        import_accuracy,
+        list_profiles,
+        plan_shards,
+        write_estimators,
+    )
 
     store, table = folder / "store.zarr", np.load(folder / "accuracy.npz")
     (name,) = list_profiles(store)
@@ -54,11 +61,17 @@ def add_estimators(folder: Path, num: int) -> None:
     names = [f"estimator{i}" for i in range(num)]
     create_estimators(store, name, names)
     random = np.random.RandomState(0)
-    group = zarr.open_group(store, mode="r+", use_consolidated=False)[f"{name}/estimators"]
-    for number, estimator in enumerate(names):
-        arrays = group[estimator]
-        arrays["score"][:] = accuracy + random.normal(size=len(accuracy)) * (number + 1)
-        arrays["seconds"][:], arrays["status"][:] = 0.1, 1
+    each = (len(accuracy), num)
+    columns = {
+        "score": accuracy[:, None] + random.normal(size=each) * np.arange(1, num + 1),
+        "seconds": np.full(each, 0.1, "float32"),
+        "message": np.full(each, "", object),
+        "status": np.ones(each, "uint8"),
+    }
+    coords = {"arch": table["arch"], "arch_index": ("arch", np.arange(len(accuracy))), "estimator": names}
+    scores = xr.Dataset({key: (("arch", "estimator"), value) for key, value in columns.items()}, coords=coords)
+    for shard in plan_shards(store, name, range(len(accuracy)), estimators=names):
+        write_estimators(store, name, shard, scores.isel(arch=slice(shard.start, shard.stop)))
     finalise_profile(store, name)
 
 

@@ -1,9 +1,10 @@
-"""Make ``format-1.zarr``, the golden store of format version 1. Never run it again once that format is released.
+"""Make ``format-2.zarr``, the golden store of format version 2. Never run it again once that format is released.
 
-    .venv/bin/python tests/data/make_golden_store.py tests/data/format-1.zarr
+    .venv/bin/python tests/data/make_golden_store.py tests/data/format-2.zarr
 
-A test opens the store that lies beside this script, and compares with numbers typed into the test, so that no later version of
-the package can stop reading what this one wrote. The content is random, but seeded by a generator whose stream NumPy promises
+The first version of this script, and of the package, made ``format-1.zarr`` with the same numbers, but without trainings. A test
+opens the stores that lie beside this script, and compares with numbers typed into the test, so that no later version of the
+package can stop reading what an earlier one wrote. The content is random, but seeded by a generator whose stream NumPy promises
 never to change.
 """
 
@@ -18,6 +19,7 @@ from sweetgrad.store import (
     LAYER_TYPES,
     NUM_BINS,
     ProfileSpec,
+    collect_trainings,
     create_profile,
     empty_rows,
     finalise_profile,
@@ -28,6 +30,7 @@ from sweetgrad.store import (
 )
 from sweetgrad.store.estimators import ESTIMATOR_VARIABLES, create_estimators
 from sweetgrad.store.shards import write_estimators
+from sweetgrad.store.training import create_training, write_training
 
 ARCHS = [f"|op_{letter}~0|" for letter in "abcdefghij"]
 LAYERS = {"stem": "stem", "cell1": "cell", "head": "head"}
@@ -35,7 +38,7 @@ FAILED, NOT_RUN = 3, 9
 
 
 def make(location: Path) -> None:
-    """Write the store: ten architectures, of which one failed and one was not run, an estimator, and accuracies."""
+    """Write the store: ten architectures, of which one failed and one was not run, an estimator, accuracies and trainings."""
     spec = ProfileSpec(
         space="toy",
         dataset="synthetic",
@@ -80,6 +83,14 @@ def make(location: Path) -> None:
     table["seconds"] = 60.0
     table = pd.concat([table, table[:2].assign(split="valid", epochs=200, accuracy=[91.25, 92.5])])
     import_accuracy(location, space="toy", table=table, source="golden.csv")
+    settings = {"recipe": {"epochs": 3}}
+    training = create_training(
+        location, space="toy", label="own", seed=0, arch=ARCHS, splits=("valid", "test"), settings=settings
+    )
+    for row in range(3):
+        values = {"accuracy": [60 + row, 61 + row], "train_seconds": 2.5, "loss": 0.5, "message": "", "status": 1}
+        write_training(location, training, row, values, claim=None)
+    collect_trainings(location, space="toy", label="own")
 
 
 if __name__ == "__main__":

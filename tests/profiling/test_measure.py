@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def literal_count(gradients: list[Tensor]) -> np.ndarray:
     """Every gradient, bin by bin, in double precision."""
     values = np.concatenate([np.zeros(0), *[g.detach().double().abs().numpy().ravel() for g in gradients]])
-    lower, upper = bin_bounds()
+    lower, upper = (bounds.astype(np.float32) for bounds in bin_bounds())  # gradients are compared in float32
     counts = [((values >= lo) & (values < up)).sum() for lo, up in zip(lower, upper, strict=True)]
     counts[0], counts[1] = (values == 0).sum(), ((values > 0) & (values < upper[1])).sum()
     counts[-1] = (~np.isfinite(values)).sum()

@@ -5,7 +5,17 @@ from pathlib import Path
 import xarray as xr
 from _runs import BrokenPromiseError, Round
 
-from sweetgrad.store import Problem, info, list_profiles, open_profile, verify
+from sweetgrad.store import (
+    Problem,
+    list_estimators,
+    list_profiles,
+    open_activations,
+    open_estimators,
+    open_moments,
+    open_profile,
+    verify,
+)
+from sweetgrad.store.access import open_root
 
 
 def require_only_leftovers(store: Path, *, repair: bool = False, allowed: bool = True) -> list[str]:
@@ -31,7 +41,7 @@ def require_identical(round_: Round) -> None:
     require_only_leftovers(round_.store, allowed=False)
     ours, expected = _digest(round_.store), _digest(round_.setting.undisturbed)
     if ours != expected:
-        raise BrokenPromiseError(f"content_digest is {ours}, of the undisturbed store {expected}")
+        raise BrokenPromiseError(f"the digests are {ours}, of the undisturbed store {expected}")
     differing = _differing(measured(round_.store), measured(round_.setting.undisturbed))
     if differing:
         raise BrokenPromiseError(f"not identical to the undisturbed store: {', '.join(differing)}")
@@ -41,12 +51,23 @@ def measured(store: Path) -> xr.Dataset:
     """Every row that was measured, and all that was measured of it but the time that it took."""
     (name,) = list_profiles(store)
     profile = open_profile(store, name, chunks=None).drop_vars("profile_seconds")
-    return profile.isel(arch=(profile["status"].values != 0)).load().drop_attrs()
+    scores = open_estimators(store, name)[["score", "message", "status"]]
+    parts = [
+        profile,
+        open_moments(store, name),
+        open_activations(store, name)[["activation_count"]],
+        scores.rename({each: f"estimator_{each}" for each in scores}),
+    ]
+    run = profile["status"].values != 0
+    return xr.merge([part.isel(arch=run).load().drop_attrs() for part in parts], join="exact", compat="equals")
 
 
-def _digest(store: Path) -> str | None:
-    (profile,) = info(store).profiles
-    return profile.content_digest
+def _digest(store: Path) -> dict[str, str | None]:
+    """What the profile and each of its estimators were stamped with."""
+    (name,) = list_profiles(store)
+    root = open_root(store)
+    groups = [root[name], *(root[f"{name}/estimators/{each}"] for each in list_estimators(store, name))]
+    return {group.path: group.attrs.get("content_digest") for group in groups}
 
 
 def _differing(ours: xr.Dataset, expected: xr.Dataset) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from _runs import BrokenPromiseError, Round, complete, require_error
+from _tables import add_tables, same_trainings
 
 from sweetgrad.store import VARIABLES, Problem, StoreError, verify
 from sweetgrad.store.checks._tree import parse_metadata
@@ -17,9 +18,6 @@ _PASSES = 3
 
 _MEANING = ("spec", "shard_size", "complete", "num_ok", "num_failed", "content_digest", "schema_version")
 """Attributes that say something to a program. All others are words for people, about which no check can know better."""
-
-_UNCOVERED = ("profile_seconds",)
-"""No digest covers how long a network took: an empty or missing file of it reads as NaN, and verify says nothing."""
 
 
 def full_disk(round_: Round) -> None:
@@ -43,7 +41,7 @@ def flip_bits(round_: Round) -> None:
     """Flip bits in files of finished shards, or in metadata."""
     shutil.copytree(round_.setting.undisturbed, round_.store)
     if round_.chance.random() < 0.5:
-        paths = _chunk_files(round_, round_.chance.randint(1, 3), kinds=("row", "coord"))
+        paths = _chunk_files(round_, round_.chance.randint(1, 3))
     else:
         paths = [round_.chance.choice(sorted(round_.store.rglob("zarr.json")))]
     for path in paths:
@@ -55,9 +53,9 @@ def flip_bits(round_: Round) -> None:
 
 
 def truncate(round_: Round) -> None:
-    """Cut files of finished shards short, some to nothing."""
+    """Cut files of any kind of column short, some to nothing."""
     shutil.copytree(round_.setting.undisturbed, round_.store)
-    paths = _chunk_files(round_, round_.chance.randint(1, 3), without=_UNCOVERED)
+    paths = _chunk_files(round_, round_.chance.randint(2, 6))
     for path in paths:
         data = path.read_bytes()
         path.write_bytes(data[: round_.chance.choice([0, round_.chance.randrange(len(data))])])
@@ -65,9 +63,9 @@ def truncate(round_: Round) -> None:
 
 
 def delete(round_: Round) -> None:
-    """Delete files of finished shards."""
+    """Delete files of any kind of column."""
     shutil.copytree(round_.setting.undisturbed, round_.store)
-    paths = _chunk_files(round_, round_.chance.randint(1, 3), without=_UNCOVERED)
+    paths = _chunk_files(round_, round_.chance.randint(2, 6))
     for path in paths:
         path.unlink()
     _repair(round_, paths)
@@ -121,6 +119,9 @@ def _repair(round_: Round, damaged: list[Path]) -> None:
     if left := [str(problem) for problem in _verify(round_) if "rows were lost" not in problem.what]:
         raise BrokenPromiseError(f"still wrong after {_PASSES} repairs: {'; '.join(left)[:1500]}")
     complete(round_, round_.start())
+    add_tables(round_.store)
+    if not same_trainings(round_.store, round_.setting.undisturbed):
+        raise BrokenPromiseError("trainings or accuracies are not those of the undisturbed store")
 
 
 def _verify(round_: Round) -> list[Problem]:
@@ -137,15 +138,14 @@ def _names(round_: Round, problem: Problem, path: Path) -> bool:
         group = "/".join(parts[:-1])
         variable = parts[-2] if len(parts) == 5 else ""
         return problem.profile in (group, "/".join(parts[:3]) if variable else group) and variable in problem.what
-    variable, shard = parts[3], int(parts[5])
-    if problem.profile != "/".join(parts[:3]) or variable not in problem.what:
+    place = parts.index("c")
+    if not "/".join(parts).startswith(f"{problem.profile}/") or parts[place - 1] not in problem.what:
         return False
-    rows = range(shard * round_.setting.shard_size, (shard + 1) * round_.setting.shard_size)
-    return problem.shard in (None, shard) or any(row in rows for row in problem.rows)
+    return problem.shard in (None, int(parts[place + 1])) or parts[place - 1] in ("arch", "arch_index")
 
 
 def _restore(round_: Round, problem: Problem, damaged: list[Path]) -> int:
-    if not any(word in problem.what for word in ("backup", "by hand")):
+    if not any(word in problem.what for word in ("backup", "by hand", "import its sources again")):
         raise BrokenPromiseError(f"cannot be repaired, and no advice how to go on: {problem}")
     for path in damaged:
         shutil.copy2(round_.setting.undisturbed / path.relative_to(round_.store), path)
@@ -177,15 +177,22 @@ def _copied(metadata: dict[str, Any]) -> dict[str, Any]:
     return {**_meaning(metadata), "attributes": {key: metadata["attributes"].get(key) for key in _MEANING}}
 
 
-def _chunk_files(
-    round_: Round, count: int, *, kinds: tuple[str, ...] = ("row",), without: tuple[str, ...] = ()
-) -> list[Path]:
-    """Chunk files of the profile, by chance: those of rows, or of any variable."""
-    names = {name for name, variable in VARIABLES.items() if variable.role in kinds and name not in without}
-    paths = sorted(path for path in round_.store.glob("*/*/*/*/c/**/*") if path.is_file())
-    return sorted(
-        round_.chance.sample([path for path in paths if path.relative_to(round_.store).parts[3] in names], count)
-    )
+def _chunk_files(round_: Round, count: int) -> list[Path]:
+    """Files that hold values: first a kind of column by chance, then one of its files, so that every kind is hit."""
+    kinds: dict[str, list[Path]] = {}
+    for path in sorted(path for path in round_.store.rglob("c/**/*") if path.is_file()):
+        parts = path.relative_to(round_.store).parts
+        kinds.setdefault(_kind(parts[: parts.index("c")]), []).append(path)
+    chosen = [round_.chance.choice(kinds[round_.chance.choice(sorted(kinds))]) for _ in range(count)]
+    return sorted(set(chosen))
+
+
+def _kind(array: tuple[str, ...]) -> str:
+    """The kind of column that an array is."""
+    name = array[-1]
+    if name in VARIABLES and len(array) == 4:
+        return name if name.startswith("grad_count") else f"{VARIABLES[name].role} variable of a profile"
+    return f"{array[1]} {name}" if "estimators" not in array else f"estimator {array[4]}"
 
 
 def _used(store: Path) -> int:

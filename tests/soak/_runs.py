@@ -70,7 +70,8 @@ class Setting:
     def arguments(self, archs: str | None = None) -> list[str]:
         """Options of ``sweetgrad profile``."""
         numbers = ["--batch-size", str(self.batch_size), "--shard-size", str(self.shard_size)]
-        return ["--dataset", "digits", "--device", "cpu", "--archs", archs or self.archs, *numbers]
+        columns = ["--estimators", "grad_norm", "--moments", "--activations"]
+        return ["--dataset", "digits", "--device", "cpu", "--archs", archs or self.archs, *numbers, *columns]
 
 
 @dataclass

@@ -43,6 +43,7 @@ from _kills import (
 )
 from _report import commit, line_of, now, tally, write_report
 from _runs import BrokenPromiseError, Fault, Round, Setting, complete, ended_afterwards, row_files
+from _tables import add_tables
 
 FAULTS: dict[str, Fault] = {
     "kill-worker": kill_worker,
@@ -119,6 +120,7 @@ def _make_undisturbed(setting: Setting) -> float:
     round_.store = setting.undisturbed
     with ended_afterwards(round_):
         complete(round_, round_.start())
+    add_tables(setting.undisturbed)
     written = [nanoseconds for _, nanoseconds in row_files(setting.undisturbed)]
     return (max(written) - min(written)) / 1e9
 

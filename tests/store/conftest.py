@@ -14,12 +14,17 @@ from sweetgrad.store import (
     NUM_BINS,
     ProfileSpec,
     Shard,
+    collect_trainings,
+    create_estimators,
     create_profile,
     empty_rows,
     finalise_profile,
     plan_shards,
+    write_estimators,
     write_shard,
 )
+from sweetgrad.store.estimators import DETAILS
+from sweetgrad.store.training import create_training, write_training
 
 ARCHS = [f"|op{i}~0|" for i in range(10)]
 LAYERS = ["stem", "cell1", "head"]
@@ -86,6 +91,49 @@ def make_store(store: Path, rows: Sequence[int] = range(10), **options: Any) -> 
     return name
 
 
+def make_full_store(store: Path) -> str:
+    """`make_store` with every kind of column: estimators, moments, activations, an accuracy table and trainings."""
+    key = "full"
+    name = make_store(store)
+    if key in _MADE:
+        for relative, content in _MADE[key].items():
+            (store / relative).parent.mkdir(parents=True, exist_ok=True)
+            (store / relative).write_bytes(content)
+        return name
+    create_estimators(store, name, ["snip", *DETAILS])
+    for shard in plan_shards(store, name, range(10), estimators=["snip", *DETAILS]):
+        write_estimators(store, name, shard, make_scores(list(shard.rows), ["snip", *DETAILS]))
+    finalise_profile(store, name)
+    training = create_training(
+        store, space="toy", label="digits", seed=0, arch=ARCHS, splits=("test",), settings={"recipe": {"epochs": 3}}
+    )
+    for row in range(10):
+        values = {"accuracy": [50 + row], "train_seconds": 2.0, "loss": 0.5 + row, "message": "", "status": 1}
+        write_training(store, training, row, values, claim=None)
+    collect_trainings(store, space="toy", label="digits")
+    _MADE[key] = {str(path.relative_to(store)): path.read_bytes() for path in store.rglob("*") if path.is_file()}
+    return name
+
+
+def make_scores(rows: Sequence[int], estimators: Sequence[str]) -> xr.Dataset:
+    """Scores of estimators, all ok, with the arrays of `DETAILS`; they depend on the row alone."""
+    sizes = {"arch": len(rows), "layer": len(LAYERS), "kind": 2, "bin": NUM_BINS}
+    each = (len(rows), len(estimators))
+    data: dict[str, Any] = {
+        "score": (("arch", "estimator"), np.outer(1.0 + np.array(rows), np.ones(len(estimators)))),
+        "seconds": (("arch", "estimator"), np.full(each, 0.5, "float32")),
+        "message": (("arch", "estimator"), np.full(each, "", dtype=object)),
+        "status": (("arch", "estimator"), np.ones(each, "uint8")),
+    }
+    for estimator in DETAILS.keys() & set(estimators):
+        for variable in DETAILS[estimator].values():
+            shape = [sizes[dim] for dim in variable.dims]
+            values = [np.random.default_rng(row).poisson(3.0, shape[1:]) + 1 for row in rows]
+            data[variable.name] = variable.dims, np.array(values).astype(variable.dtype)
+    coords = {"arch": [ARCHS[i] for i in rows], "arch_index": ("arch", list(rows)), "estimator": list(estimators)}
+    return xr.Dataset(data, coords=coords)
+
+
 def contents(store: Path) -> dict[str, bytes]:
     """Every data file of a store (not the metadata, which holds dates), by relative path."""
     return {
@@ -105,6 +153,8 @@ def toy() -> Any:
         rows: Callable[..., xr.Dataset] = staticmethod(make_rows)
         run: Callable[..., list[Shard]] = staticmethod(run_rows)
         store: Callable[..., str] = staticmethod(make_store)
+        full_store: Callable[..., str] = staticmethod(make_full_store)
+        scores: Callable[..., xr.Dataset] = staticmethod(make_scores)
         contents: Callable[[Path], dict[str, bytes]] = staticmethod(contents)
 
     return Toy

@@ -66,7 +66,8 @@ def test_bin_bounds__leave_no_gap():
 def test_threshold_bin__is_the_bin_that_starts_at_the_edge(edge):
     index = threshold_bin(edge)
     assert index is not None
-    assert bin_bounds()[0][index] == np.float64(edges_f32()[EDGES.index(edge)])
+    assert bin_bounds()[0][index] == float(edge)
+    assert bin_bounds()[0][index].astype(np.float32) == edges_f32()[EDGES.index(edge)]
     assert threshold_bin(edge + Fraction(1, 10**12)) is None
 
 

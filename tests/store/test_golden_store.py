@@ -1,14 +1,20 @@
-"""Format version 1 as it was written: what later versions of the package must still be able to read."""
+"""Every format version as it was written: what later versions of the package must still be able to read."""
 
 import json
+import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from sweetgrad.analysis import Interval, interval_counts
 from sweetgrad.store import (
+    EDGES,
     FORMAT_VERSION,
+    bin_bounds,
+    empty_rows,
     info,
     list_profiles,
     open_accuracy,
@@ -17,28 +23,37 @@ from sweetgrad.store import (
     plan_shards,
     status,
     verify,
+    write_shard,
 )
 from sweetgrad.store.estimators import open_estimators
 
-GOLDEN = Path(__file__).resolve().parents[1] / "data" / "format-1.zarr"
+FORMAT_PAGE = (Path(__file__).resolve().parents[2] / "docs" / "store-format.md").read_text(encoding="utf-8")
+DATA = Path(__file__).resolve().parents[1] / "data"
 NAME = "toy/synthetic/bs4-seed42"
 
 
-def test_golden_store__is_small_and_of_its_format_version():
-    files = [path for path in GOLDEN.rglob("*") if path.is_file()]
+@pytest.fixture(params=[1, 2], ids=lambda version: f"format-{version}")
+def golden(request):
+    return DATA / f"format-{request.param}.zarr"
+
+
+def test_golden_store__is_small_and_of_its_format_version(golden):
+    files = [path for path in golden.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) < 150_000
-    assert len(files) < 80
-    assert json.loads((GOLDEN / "zarr.json").read_text())["attributes"]["schema_version"] == 1
-    assert FORMAT_VERSION >= 1
+    assert len(files) < 90
+    version = json.loads((golden / "zarr.json").read_text())["attributes"]["schema_version"]
+    assert golden.name == f"format-{version}.zarr"
+    assert version <= FORMAT_VERSION
+    assert (DATA / f"format-{FORMAT_VERSION}.zarr").is_dir()
 
 
-def test_golden_store__verifies_clean():
-    assert verify(GOLDEN) == []
+def test_golden_store__verifies_clean(golden):
+    assert verify(golden) == []
 
 
-def test_golden_store__holds_the_numbers_that_were_written():
-    assert list_profiles(GOLDEN) == [NAME]
-    profile = open_profile(GOLDEN, NAME)
+def test_golden_store__holds_the_numbers_that_were_written(golden):
+    assert list_profiles(golden) == [NAME]
+    profile = open_profile(golden, NAME)
     assert dict(profile.sizes) == {"arch": 10, "layer": 3, "kind": 2, "bin": 345}
     assert profile["arch"].values[[0, 9]].tolist() == ["|op_a~0|", "|op_j~0|"]
     assert profile["layer"].values.tolist() == ["stem", "cell1", "head"]
@@ -55,9 +70,9 @@ def test_golden_store__holds_the_numbers_that_were_written():
     assert profile["digest"].values[[0, 9]].tolist() == [8891040349369932920, 0]
 
 
-def test_golden_store__holds_the_seeded_counts():
+def test_golden_store__holds_the_seeded_counts(golden):
     """The twin: the same generator, drawn here, gives every count that is stored."""
-    profile = open_profile(GOLDEN, NAME, chunks=None)
+    profile = open_profile(golden, NAME, chunks=None)
     random = np.random.RandomState(20231)
     for i in (0, 1, 2, 4, 5, 6, 7, 8):
         counts = random.poisson(0.2, size=(3, 2, 345))
@@ -67,30 +82,59 @@ def test_golden_store__holds_the_seeded_counts():
     assert not profile["grad_count"].values[[3, 9]].any()
 
 
-def test_golden_store__status_and_info():
-    (found,) = status(GOLDEN)
+def test_golden_store__has_the_bounds_of_bins_nearest_to_their_edges_whatever_its_format(golden):
+    for profile in (open_profile(golden, NAME), open_profile(golden, NAME, chunks=None), open_store(golden)[NAME]):
+        for name, bounds in zip(("bin_lower", "bin_upper"), bin_bounds(), strict=True):
+            np.testing.assert_array_equal(profile[name].values, bounds)
+            assert profile[name].attrs["doc"]
+    assert open_profile(golden, NAME)["bin_lower"].values[2:-1].tolist() == [float(edge) for edge in EDGES]
+
+
+RECIPE = re.search(r"<!-- recipe -->\n```python\n(.*?)^```", FORMAT_PAGE, re.MULTILINE | re.DOTALL)[1]  # type: ignore[index]
+
+
+def test_recipe__of_the_page_with_plain_xarray_counts_what_interval_counts_does(golden, monkeypatch):
+    """For every edge as the lower and as the upper bound, on the files as they are."""
+    here = f'"{golden}", group="{NAME}"'
+    code = RECIPE.replace('"nb201.zarr", group="nas-bench-201/digits/bs64-seed42"', here)
+    assert here in code
+    head, found, rest = code.partition("low, high = ")
+    assert found
+    opened: dict[str, Any] = {}
+    exec(head, opened)
+    opened["measured"].load()
+    select = compile(rest.partition("\n")[2], "recipe", "exec")
+    intervals = [*((edge, EDGES[-1]) for edge in EDGES[:-1]), *((0, edge) for edge in EDGES), (EDGES[40], EDGES[41])]
+    expected = interval_counts(open_profile(golden, NAME, chunks=None), [Interval(*pair) for pair in intervals])
+    expected = expected.values[opened["profile"]["status"].values == 1].astype(np.int64)
+    for number, (low, high) in enumerate(intervals):
+        names = {**opened, "low": float(low), "high": float(high)}
+        exec(select, names)
+        np.testing.assert_array_equal(names["counts"].values, expected[..., number])
+
+
+def test_golden_store__status_and_info(golden):
+    (found,) = status(golden)
     assert (found.num_ok, found.num_failed, found.num_not_run, found.num_shards_started) == (8, 1, 1, 1)
-    profile = info(GOLDEN, NAME).profiles[0]
+    profile = info(golden, NAME).profiles[0]
     assert profile.content_digest == "87eaefda2624a9b04d4ee0442d72a9a097e948ad10735c8eba031c9ca6d8061c"
     assert (profile.spec.batch_size, profile.spec.seed, profile.spec.input_shape) == (4, 42, (3, 8, 8))
     assert profile.runs[0]["script"] == "make_golden_store.py"
-    assert [row.rows for row in plan_shards(GOLDEN, NAME, range(10), retry_failed=True)] == [(3, 9)]
+    assert [row.rows for row in plan_shards(golden, NAME, range(10), retry_failed=True)] == [(3, 9)]
 
 
-def test_golden_store__accuracies_and_estimators():
-    test = open_accuracy(GOLDEN, "toy", "cifar10/test")
+def test_golden_store__accuracies_and_estimators(golden):
+    test = open_accuracy(golden, "toy", "cifar10/test")
     assert test.values[:8].tolist() == [50.0, 51.5, 53.0, 54.5, 56.0, 57.5, 59.0, 60.5]
     assert np.isnan(test.values[8:]).all()
-    assert open_accuracy(GOLDEN, "toy", "cifar10/valid/200").values[:2].tolist() == [91.25, 92.5]
-    assert open_estimators(GOLDEN, NAME)["score"].values[:9, 0].tolist() == [i / 4 for i in range(9)]
-    assert {NAME, "toy/accuracy"} <= {node.path.strip("/") for node in open_store(GOLDEN).subtree}
+    assert open_accuracy(golden, "toy", "cifar10/valid/200").values[:2].tolist() == [91.25, 92.5]
+    assert open_estimators(golden, NAME)["score"].values[:9, 0].tolist() == [i / 4 for i in range(9)]
+    assert {NAME, "toy/accuracy"} <= {node.path.strip("/") for node in open_store(golden).subtree}
 
 
 @pytest.mark.parametrize("row", [3, 9])
-def test_golden_store__can_be_continued(tmp_path, row):
-    shutil.copytree(GOLDEN, tmp_path / "s.zarr")
-    from sweetgrad.store import empty_rows, write_shard
-
+def test_golden_store__can_be_continued(golden, tmp_path, row):
+    shutil.copytree(golden, tmp_path / "s.zarr")
     (shard,) = plan_shards(tmp_path / "s.zarr", NAME, [row], retry_failed=True)
     rows = empty_rows([f"|op_{'abcdefghij'[row]}~0|"], [row], layers=["stem", "cell1", "head"])
     rows["status"][0] = 1

@@ -3,7 +3,6 @@ import json
 import shutil
 import zipfile
 
-import numpy as np
 import pytest
 import xarray as xr
 import zarr
@@ -58,7 +57,7 @@ def test_create_profile__has_a_row_for_every_architecture(tmp_path, toy):
     assert profile["arch"].values.tolist() == toy.archs
     assert not profile["status"].values.any()
     assert profile["grad_count"].dims == ("arch", "layer", "kind", "bin")
-    assert profile["bin_lower"].values[2] == np.float32(1e-10)
+    assert profile["bin_lower"].values[2] == 1e-10
 
 
 def test_create_profile__again_changes_nothing_but_the_runs(tmp_path, toy):
@@ -118,7 +117,7 @@ def test_create_profile__starts_over_after_a_kill_in_the_very_first_write(tmp_pa
     (path / f"zarr.{'0' * 32}.partial").write_bytes(b"{")
     name = create(path, toy)
     assert list_profiles(path) == [name]
-    assert attributes(path)["schema_version"] == 1
+    assert attributes(path)["schema_version"] == 2
 
 
 def test_list_profiles__says_nothing_of_an_array_that_is_being_made(tmp_path, toy):
@@ -192,8 +191,8 @@ def test_open__says_what_it_found_instead_of_a_store(tmp_path, call):
 def test_open__refuses_a_newer_format(tmp_path, toy, call):
     create(tmp_path / "s.zarr", toy)
     path = tmp_path / "s.zarr" / "zarr.json"
-    path.write_text(path.read_text().replace('"schema_version": 1', '"schema_version": 2'))
-    with pytest.raises(SchemaVersionError, match=r"has format version 2.*reads up to 1\. Install a newer sweetgrad"):
+    path.write_text(path.read_text().replace('"schema_version": 2', '"schema_version": 3'))
+    with pytest.raises(SchemaVersionError, match=r"has format version 3.*reads up to 2\. Install a newer sweetgrad"):
         call(tmp_path / "s.zarr")
     with pytest.raises(SchemaVersionError):
         create(tmp_path / "s.zarr", toy)

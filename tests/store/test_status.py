@@ -53,7 +53,7 @@ def test_info__says_what_the_store_and_its_profiles_say(tmp_path, toy):
     create_estimators(path, name, ["snip"])
     found = info(path)
     (profile,) = found.profiles
-    assert found.attributes["schema_version"] == 1
+    assert found.attributes["schema_version"] == 2
     assert profile.spec == toy.spec()
     assert profile.layers == ("stem", "cell1", "head")
     assert profile.shard_size == 4

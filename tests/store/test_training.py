@@ -129,7 +129,7 @@ def test_verify__finds_a_damaged_training(tmp_path):
     chunk = store / name / "accuracy" / "c" / "0" / "0"
     chunk.write_bytes(b"\x00" + chunk.read_bytes()[1:])
     (problem,) = verify(store)
-    assert "accuracy cannot be decoded" in str(problem)
+    assert "shard 0, rows 0-24: accuracy: cannot be decoded" in str(problem)
     assert "sweetgrad train" in str(problem)
 
 

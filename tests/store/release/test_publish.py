@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+from sweetgrad.analysis import Interval, interval_counts
 from sweetgrad.store import (
     ClaimedError,
     NotAStoreError,
@@ -186,15 +187,19 @@ def test_publish__data_card_says_what_a_stranger_asks(store, tmp_path, toy):
 
 
 @pytest.mark.parametrize("zip_only", [False, True])
-def test_publish__code_of_the_data_card_runs(zip_only, store, tmp_path, monkeypatch):
+def test_publish__code_of_the_data_card_runs(zip_only, store, toy, tmp_path, monkeypatch):
     publish(store, tmp_path / "release", zip_only=zip_only)
     monkeypatch.chdir(tmp_path / "release")
-    blocks = re.findall(r"```python\n(.*?)```", Path("README.md").read_text(), re.DOTALL)
+    *blocks, recipe = re.findall(r"```python\n(.*?)```", Path("README.md").read_text(), re.DOTALL)
     assert len(blocks) == 2
+    expected = interval_counts(open_profile(store, toy.name), Interval("1e-4", "5e-4")).values[..., 0]
+    assert expected.any()
     for block in blocks:
         names = {}
         exec(block, names)
         assert names["profile"].sizes["arch"] == 10
+        exec(recipe, names)
+        assert (names["counts"].values == expected).all()
 
 
 def test_load__is_five_lines_and_needs_neither_torch_nor_prefect(release):
