@@ -77,7 +77,12 @@ def find_group(root: zarr.Group, name: str, location: Location) -> Any:
 
 
 def has_rows(root: zarr.Group, name: str) -> bool:
-    """Whether a row was ever written at a path, whatever became of the metadata: none is before its group is finished."""
+    """Whether a row was ever written at a path, whatever became of the metadata: none is before its group is finished.
+
+    False where files cannot be listed, as over https; nothing can be written there either.
+    """
+    if root.metadata.consolidated_metadata is not None:
+        return False
 
     async def any_chunk() -> bool:
         arrays = {array async for array in root.store.list_dir(name)} & set(_OF_ROWS)
