@@ -99,6 +99,8 @@ LEFT_OUT: list[tuple[str, str, str]] = [
 SMALLER: list[tuple[str, str]] = [
     (r"^CUDA_VISIBLE_DEVICES=0,2 ", ""),
     (r"--archs 8000:15625", "--archs 2:4"),
+    (r"^(sweetgrad (?:profile|evolve) .*--space darts .*)", r"\1 --batch-size 8"),
+    (r"bootstrap=200", "bootstrap=5"),
     (r"(--space darts .*)--archs \S+", r"\1--archs 0:1"),
     (r"--archs (all|0:\d+)", "--archs 0:3"),
     (r"--archs sample:\d+", "--archs sample:2"),
