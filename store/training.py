@@ -272,5 +272,5 @@ def _group(root: zarr.Group, name: str, location: Location) -> zarr.Group:
 
 
 def _read(group: zarr.Group, variable: str, location: Location, *, shard: Shard | None = None) -> NDArray[Any]:
-    advice = f"Delete the file that is named, or the folder {group.path}, and train again."
+    advice = f"`sweetgrad verify {location} --repair` clears it; the next `sweetgrad train` makes it again."
     return read_array(group, variable, location, shard=shard, advice=advice)

@@ -45,7 +45,8 @@ def check_estimators(profile: ProfileCheck) -> None:
 def check_training(check: ProfileCheck) -> None:
     """Check the rows of a group of trainings."""
     wrong = _wrong_arrays(check, check.name, TRAINING_VARIABLES)
-    advice = f"Delete {check.name} in the store and run `{check.again} {check.location} …` again."
+    again = f"delete {check.name} in the store and run `{check.again} {check.location} …` again"
+    advice = f"Copy that file from a backup, or {again}."
     for name, what in wrong.items():
         check.problems.append(Problem(check.name, None, (), f"{name}: {what}. {advice}", False))
     if wrong:
@@ -98,7 +99,8 @@ def check_accuracy(root: zarr.Group, location: object, node: Node) -> list[Probl
 
 def _wrong_arrays(check: ProfileCheck, path: str, table: Mapping[str, Variable]) -> dict[str, str]:
     """Arrays of a group that are missing or have another shape than the group needs, and what is wrong."""
-    wrong = {}
+    _, broken = read_metadata(check.root, path)
+    wrong = {"group": broken} if broken else {}
     for name, variable in table.items():
         metadata, error = read_metadata(check.root, f"{path}/{name}")
         if error and format_of(check.root) < 2 and name in _SINCE_FORMAT_2 and "missing" in error:

@@ -147,7 +147,7 @@ def _check_store(
             if progress:
                 progress(done, total)
         check_estimators(profile)
-    trainings = [training_check(root, location, node) for node in nodes if node.kind == "training" and not node.error]
+    trainings = [training_check(root, location, node) for node in nodes if node.kind == "training"]
     for training in trainings:
         check_training(training)
     checks = [*profiles, *trainings]
@@ -223,6 +223,8 @@ def _check_group(root: zarr.Group, location: Location, node: Node, *, repair: bo
             "the creation of this profile was cut off: the next `sweetgrad profile` makes it anew; --repair deletes it."
         )
         return found(what, repairable=True)
+    if node.kind == "training":
+        return []  # `check_training` tells
     if node.error and node.kind == "profile":
         what = f"{node.error}, and with it the spec: copy it from a backup, or delete the folder and profile again."
         return found(what, repairable=False)
