@@ -5,6 +5,7 @@ The checks stand where all of that comes by.
 """
 
 import asyncio
+import json
 import os
 import stat
 import zlib
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from zarr.abc.store import ByteRequest, RangeByteRequest, Store, SuffixByteRequest
 from zarr.core.array import AsyncArray
 from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
+from zarr.core.metadata.v3 import ArrayV3Metadata
 from zarr.storage import LocalStore, StorePath, WrapperStore, ZipStore
 
 from sweetgrad.store.access._absent import is_lost, is_lost_table, is_row_variable, is_stamped
@@ -106,6 +108,7 @@ class GuardedStore(WrapperStore[Store]):
         self._looking: asyncio.Future[None] | None = None
         self._limits: dict[str, ChunkLimits] = {}
         self._attributes: dict[str, dict[str, Any]] = {}
+        self._statuses: dict[str, ArrayV3Metadata] = {}
         self._not_run: set[tuple[str, int, int]] = set()
 
     def _with_store(self, store: Store) -> "GuardedStore":
@@ -142,8 +145,7 @@ class GuardedStore(WrapperStore[Store]):
 
     async def _is_lost(self, key: str, limits: ChunkLimits) -> bool:
         """Whether a file that is absent must be there."""
-        root = self._attributes.get("") or await self._read_attributes("")
-        version = root.get("schema_version")
+        version = (await self._read_attributes("")).get("schema_version")
         if type(version) is not int:
             return False  # no sweetgrad store, or not yet
         array, (index, start, stop) = _array_of(key), _rows_of(key, limits)
@@ -156,22 +158,25 @@ class GuardedStore(WrapperStore[Store]):
         return is_lost_table(name, version=version)
 
     async def _status(self, group: str, start: int, stop: int) -> NDArray[np.uint8] | None:
-        """Status of some rows of a group, for a reader asked for once as long as none was run; None where it keeps no status."""
+        """Status of some rows of a group, read once as long as none was run; None where it keeps no status."""
         if (group, start, stop) in self._not_run:
             return np.zeros(stop - start, np.uint8)
-        if f"{group}/status" not in self._limits and await self._document(f"{group}/status") is None:
-            return None
-        array = await AsyncArray.open(StorePath(self, f"{group}/status"), zarr_format=3)
+        if group not in self._statuses:
+            document = await self._document(f"{group}/status")
+            if document is None:
+                return None
+            self._statuses[group] = ArrayV3Metadata.from_dict(json.loads(document.to_bytes()))
+        array = AsyncArray(self._statuses[group], StorePath(self, f"{group}/status"))
         run = np.asarray(await array.getitem(slice(start, stop))).astype(np.uint8)
-        if self.read_only and not run.any():
+        if not run.any():
             self._not_run.add((group, start, stop))
         return run
 
     async def _read_attributes(self, group: str) -> dict[str, Any]:
-        """Attributes of a group; empty if there are none. A reader reads them once, a writer whenever it asks."""
-        if not self.read_only or group not in self._attributes:
+        """Attributes of a group, as they were read last: stamps only grow. Empty if there are none."""
+        if group not in self._attributes:
             await self._document(group)
-        return self._attributes.get(group, {})
+        return self._attributes.setdefault(group, {})
 
     async def _document(self, path: str) -> Buffer | None:
         return await self.get(f"{path}/zarr.json".lstrip("/"), default_buffer_prototype())
@@ -326,6 +331,9 @@ class GuardedStore(WrapperStore[Store]):
 
     async def _before_write(self, key: str, value: Buffer | None = None, *, is_folder: bool = False) -> None:
         self._require_inside(key, is_folder=is_folder)
+        if "/status/" in key:
+            self._not_run.clear()
+            self._statuses.clear()
         if value is not None and key.rpartition("/")[2] == "zarr.json":
             try:
                 self._learn(key, value)

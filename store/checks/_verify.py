@@ -262,6 +262,8 @@ def _check_group(root: zarr.Group, location: Location, node: Node, *, repair: bo
             "the creation of this profile was cut off: the next `sweetgrad profile` makes it anew; --repair deletes it."
         )
         return found(what, repairable=True)
+    if node.kind == "training":
+        return []  # `check_training` tells
     if node.error and node.kind == "profile":
         what = f"{node.error}, and with it the spec: copy it from a backup, or delete the folder and profile again."
         return found(what, repairable=False)

@@ -16,7 +16,17 @@ from sweetgrad.flows.cli.app import app
 from sweetgrad.flows.train_one import train_one
 from sweetgrad.profiling import load_images, load_space
 from sweetgrad.profiling.training import RECIPES, Course, make_trainer, save_checkpoint, train_architecture
-from sweetgrad.store import NotAStoreError, SpecMismatchError, open_accuracies, open_accuracy, open_training, verify
+from sweetgrad.store import (
+    CorruptShardError,
+    NotAStoreError,
+    SpecMismatchError,
+    open_accuracies,
+    open_accuracy,
+    open_training,
+    verify,
+)
+from sweetgrad.store._arrays import write_array
+from sweetgrad.store.access import open_root
 
 RECIPE = RECIPES["digits-201"].changed(epochs=1)
 ROWS = [0, 1]
@@ -61,7 +71,15 @@ def test_train__continues_where_a_row_is_missing(trained, tmp_path):
     name = "nas-bench-201/training/digits/seed0"
     before = open_training(store, name)["accuracy"].values
     chunk = store / name / "status" / "c" / "0"
-    chunk.unlink()  # as if the run had been killed before its first training was whole
+    good = chunk.read_bytes()
+    chunk.unlink()
+    with pytest.raises(CorruptShardError, match=r"status/c/0 is missing.*--repair"):  # a run that ended has seen it
+        train(store, recipe=RECIPE, archs="0:2", seeds=[0, 1], workers=1, device="cpu", console=quiet())
+    chunk.write_bytes(good)
+    group = open_root(store, mode="r+")[name]
+    write_array(
+        group, "status", slice(0, 2), np.zeros(2, "uint8")
+    )  # as if the run had been killed while it trained them again
     summary = train(store, recipe=RECIPE, archs="0:2", seeds=[0, 1], workers=1, device="cpu", console=quiet())
     assert summary.num_done == 2
     np.testing.assert_array_equal(open_training(store, name)["accuracy"].values, before)

@@ -316,3 +316,23 @@ def test_digests__of_an_estimator_do_not_depend_on_shards_and_order(tmp_path, to
         digests.append([root[f"{name}/estimators/{each}/digest"][:].tolist() for each in ESTIMATORS])
     assert digests[0] == digests[1]
     assert all(all(each) for each in digests[0])
+
+
+@pytest.mark.parametrize(
+    ("file", "repairable"),
+    [
+        (f"{TRAINING}/split/c/0", False),
+        (f"{TRAINING}/zarr.json", False),
+        (f"{TRAINING}/loss/zarr.json", False),
+        (f"{NAME}/estimators/snip/zarr.json", True),
+        (f"{NAME}/estimators/snip/score/zarr.json", True),
+    ],
+)
+def test_verify__names_lost_metadata_and_coordinates_of_groups_and_says_what_to_do(store, file, repairable):
+    (store / file).unlink()
+    owner = NAME if repairable else TRAINING
+    (problem,) = (each for each in verify(store) if each.profile == owner)  # the copy in the root differs as well
+    assert problem.repairable == repairable
+    assert ("from a backup" in problem.what) != repairable
+    verify(store, repair=True)
+    assert (verify(store, repair=True) == []) == repairable
