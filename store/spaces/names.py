@@ -19,7 +19,7 @@ def registered_spaces() -> list[str]:
 def unknown_name(what: str, name: str, known: Iterable[str], *, held: Iterable[str] = ()) -> ValueError:
     """The error for a name that is none of those that are registered, nor of those that the store holds; the nearest first."""
     known, held = list(known), list(held)
-    near = difflib.get_close_matches(name, [*known, *held], n=2)
+    near = difflib.get_close_matches(name, dict.fromkeys([*known, *held]), n=2)
     hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
     in_store = f". In the store: {', '.join(held)}" if held else ""
     return ValueError(f"no {what} named {name!r}.{hint} Registered: {', '.join(known)}{in_store}")

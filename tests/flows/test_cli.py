@@ -221,9 +221,10 @@ def test_correlate__takes_the_test_accuracy_on_the_data_set_of_the_profile(store
 
 def test_accuracy_import__asks_about_a_space_without_a_profile(store, run, tmp_path):
     shutil.copytree(store, tmp_path / "s.zarr")
-    table = store.parent / "accuracy.csv"
-    out = run("accuracy", "import", tmp_path / "s.zarr", "--space", "nas-bench-210", "--from", table)[1]
-    assert "no profile of nas-bench-210 to compare them with, only of nas-bench-201" in out
+    table = tmp_path / "darts.csv"
+    table.write_text(f"arch,dataset,split,epochs,accuracy\n"{load_space('darts').arch_id(0)}",cifar10,test,600,97\n")
+    out = run("accuracy", "import", tmp_path / "s.zarr", "--space", "darts", "--from", table)[1]
+    assert "no profile of darts to compare them with, only of nas-bench-201" in out
 
 
 def test_intervals__of_a_split_beyond_the_bins_says_that_they_are_estimated(store, run):
@@ -239,7 +240,14 @@ def test_intervals__of_a_split_beyond_the_bins_says_that_they_are_estimated(stor
         (["correlate", "{store}", "--accuracy", "cifar10/test", "--interval", "1e-4"], "an interval is LOWER,UPPER"),
         (["intervals", "{store}", "--max", "3"], "max / min must be 10, 100"),
         (["accuracy", "import", "{store}", "--space", "nas-bench-201", "--from", "none.csv"], "none.csv"),
-        (["accuracy", "import", "{store}", "--space", "x", "--from", "digits201"], "did you mean digits-201"),
+        (
+            ["accuracy", "import", "{store}", "--space", "nas-bench-201", "--from", "digits201"],
+            "did you mean digits-201",
+        ),
+        (
+            ["accuracy", "import", "{store}", "--space", "nas-bench-210", "--from", "x"],
+            "mean 'nas-bench-201' or 'nas-bench-101'",
+        ),
         (["intervals", "{store}", "--plot", "{store}/none/x.png"], "/none/x.png. Make its folder first: mkdir -p"),
         (["profile", "{store}", "--dataset", "cifar10"], "--download"),
         (["profile", "{store}", "--space", "nas-bench-20"], "Did you mean 'nas-bench-201'"),
