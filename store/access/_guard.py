@@ -130,7 +130,9 @@ class GuardedStore(WrapperStore[Store]):
         limits = None if name == "zarr.json" else self._limits.get(_array_of(key))
         data = await self._read(key, prototype, byte_range, limits)
         if data is not None and name == "zarr.json":
-            self._learn(key, data)
+            document = self._learn(key, data)
+            if isinstance(document, dict) and isinstance(document.get("attributes"), dict):
+                self._attributes[_node_of(key)] = document["attributes"]
         if limits is None:
             return data
         if _is_absent(data, byte_range) and await self._is_lost(key, limits):
@@ -247,13 +249,12 @@ class GuardedStore(WrapperStore[Store]):
         )
         raise RefusedChunkError(what, advice) from cause
 
-    def _learn(self, key: str, data: Buffer) -> None:
+    def _learn(self, key: str, data: Buffer) -> Any:
         where = self._name(key)
-        path = key.removesuffix("zarr.json").rstrip("/")
+        path = _node_of(key)
         document = parse_json(data.to_bytes(), where=where)
         self._limits |= check_document(document, path=path, where=where)
-        if isinstance(document, dict) and isinstance(document.get("attributes"), dict):
-            self._attributes[path] = document["attributes"]
+        return document
 
     def _check_data(self, key: str, data: Buffer, byte_range: ByteRequest | None, limits: ChunkLimits) -> None:
         # Of a shard, zarr reads all, or the index from the end and then one chunk after the other.
@@ -295,10 +296,11 @@ class GuardedStore(WrapperStore[Store]):
     async def set(self, key: str, value: Buffer) -> None:
         await self._before_write(key, value)
         await self._store.set(key, value)
+        self._attributes.pop(_node_of(key), None)
 
     async def set_if_not_exists(self, key: str, value: Buffer) -> None:
         await self._before_write(key, value)
-        await self._store.set_if_not_exists(key, value)
+        await self._store.set_if_not_exists(key, value)  # what is there has attributes of its own
 
     async def _set_many(self, values: Iterable[tuple[str, Buffer]]) -> None:
         await asyncio.gather(*(self.set(key, value) for key, value in values))
@@ -397,6 +399,11 @@ def _rows_of(key: str, limits: ChunkLimits) -> tuple[int, int, int]:
     index = int(key.rpartition("/c/")[2].partition("/")[0] or 0) if "/c/" in key else 0
     start = index * limits.rows_per_file
     return index, start, min(start + limits.rows_per_file, limits.num_rows)
+
+
+def _node_of(key: str) -> str:
+    """Path of the group or array that a ``zarr.json`` describes."""
+    return key.removesuffix("zarr.json").rstrip("/")
 
 
 def _array_of(key: str) -> str:
