@@ -59,7 +59,7 @@ ProfileArgument = Annotated[
 StorageOption = Annotated[
     list[str] | None,
     typer.Option(
-        help="KEY=VALUE for a store at a URL, e.g. endpoint_url=http://127.0.0.1:9000; VALUE may be JSON. Again for more.",
+        help="KEY=VALUE for a store at a URL, e.g. anon=true; VALUE may be JSON. Again for more.",
         metavar="KEY=VALUE",
         show_default=False,
     ),

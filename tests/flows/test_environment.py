@@ -22,7 +22,7 @@ HOSTILE = {
     "WEB_CONCURRENCY": "4",
     "http_proxy": "http://127.0.0.1:9",
     "HTTPS_PROXY": "http://127.0.0.1:9",
-    "all_proxy": "http://127.0.0.1:9",
+    "all_proxy": "socks5://127.0.0.1:9",
 }
 MODULES = ("platform", "prefect", "queue", "random", "signal", "socket", "uvicorn")
 
