@@ -368,5 +368,5 @@ def _no_match(source: str, space: str, order: list[str], unmatched: list[str], m
     shown = ", ".join(dict.fromkeys(name[:_SHOWN] for name in unmatched[:2])) or "no accuracy at all"
     why = f"which has e.g. {', '.join(order[:2])}; the table has e.g. {shown}"
     if not order and malformed:
-        why = f"the first is {next(iter(malformed.values()))}"
+        why = f"the first is none ({next(iter(malformed.values()))})"
     return f"{source}: no row matches an architecture of {space}: {why}"

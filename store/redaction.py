@@ -24,8 +24,8 @@ _USER_INFO = re.compile(rf"(://)(?:[^{_END}/?#@:\[]*:(?!\d*(?:[/?#{_END}]|$))[^{
 _QUERY = re.compile(rf"(://[^{_END}?#]*[?#])[^{_END}]+?(?=[.,;:)\]}}]*(?:[{_END}]|$))")
 # The same without the start of the URL, and headers.
 _PAIR = re.compile(
-    r"\b(X-(?:Amz|Goog)-(?:Signature|Credential|Security-Token)|AWSAccessKeyId|Signature|sig|(?:access_|auth_|sas_)?token|"
-    rf"password|secret(?:_access_key)?|account_key)=(?!\*\*\*)[^&,;){_END}]+",
+    r"(?<![A-Za-z0-9])(X-(?:Amz|Goog)-(?:Signature|Credential|Security-Token)|AWSAccessKeyId|Signature|sig|"
+    rf"(?:access_|auth_|sas_|session_)?token|api_?key|password|secret(?:_access_key)?|account_key)=(?!\*\*\*)[^&,;){_END}]+",
     re.IGNORECASE,
 )
 _HEADER = re.compile(r"\b(Bearer|Basic) +[\w.~+/=-]{8,}")

@@ -49,6 +49,8 @@ def tidy(table: pd.DataFrame, *, where: str) -> pd.DataFrame:
         result[column] = result[column].astype("int64")
     for column in ("dataset", "split", *([key] if key == "arch" else [])):
         result[column] = result[column].astype(str)
+    for column in ("dataset", "split"):  # else two columns would look alike
+        result[column] = result[column].str.strip()
     _require_names(result, where)
     _require_percent(result, where)
     return result

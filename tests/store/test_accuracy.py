@@ -155,6 +155,11 @@ def test_read__refuses_a_dataset_with_an_empty_part(tmp_path, dataset):
         read(tmp_path, HEADER + f"a,{dataset},test,12,90,\n")
 
 
+def test_read__a_name_has_no_white_space_around_it(tmp_path):
+    table = read(tmp_path, HEADER + "a, cifar10 , test ,12,90,\n")
+    assert table[["dataset", "split"]].to_numpy().tolist() == [["cifar10", "test"]]
+
+
 names = st.text(st.sampled_from("ab1"), min_size=1, max_size=3)
 
 

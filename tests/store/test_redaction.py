@@ -45,6 +45,10 @@ IMPATIENT = {"tries": 1, "pause": 0, "connect_timeout": 1, "read_timeout": 1}
         ("GET /x?X-Amz-Signature=0a1b&X-Amz-Date=1", "GET /x?X-Amz-Signature=***&X-Amz-Date=1"),
         ("Authorization: Bearer 0a1b2c3d4e5f", "Authorization: Bearer ***"),
         ("https://host/x#access_token=0a1b", "https://host/x#***"),
+        (
+            "AWS_SECRET_ACCESS_KEY=0a1b AWS_SESSION_TOKEN=2c api_key=3d",
+            "AWS_SECRET_ACCESS_KEY=*** AWS_SESSION_TOKEN=*** api_key=***",
+        ),
     ],
 )
 def test_redacted__leaves_no_credentials(text, expected):
