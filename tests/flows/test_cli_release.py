@@ -31,7 +31,8 @@ def test_publish__shows_files_changes_and_what_to_do_next(run, tmp_path):
     dest = tmp_path / "release"
     code, out = run("publish", GOLDEN, dest, "--name", "golden", "--profiles", f"{NAME},", "--allow-incomplete")
     assert code == 0
-    assert re.search(r"golden\.zarr\.zip +0\.11 MB", out)
+    size = f"{(dest / 'golden.zarr.zip').stat().st_size / 1e6:.2f}"
+    assert re.search(rf"golden\.zarr\.zip +{re.escape(size)} MB", out)
     assert f"`{NAME}`: new" in out
     assert f"cd {dest} && sha256sum --check --quiet SHA256SUMS" in out
     assert f"python {dest / 'load.py'}" in out

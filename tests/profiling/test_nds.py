@@ -197,9 +197,9 @@ def test_nds__a_bad_entry_is_named_and_refused_or_left_out(bad: Any, message: st
         (None, "no such file"),
         ("{", "cannot be read as JSON"),
         ("[" * 100_000, "cannot be read as JSON"),
-        ("{}", "is something else"),
-        ('{"top": []}', "is something else"),
-        ("[]", "is something else"),
+        ("{}", "is a dictionary with nothing: expected a list of entries"),
+        ('{"top": []}', "is a dictionary with 'top': expected a list of entries"),
+        ("[]", "is an empty list: expected a list of entries"),
     ],
 )
 def test_nds__another_file_is_refused(content: str | None, message: str, tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def test_page__one_profile_in_two_stores_counts_once(path, tmp_path):
 def test_page__without_any_accuracy_says_what_to_do(tmp_path):
     empty = tmp_path / "empty.zarr"
     create_profile(empty, SPEC, arch=[f"a{i}" for i in range(NUM_ARCHS)], layers=["layer"])
-    with pytest.raises(ValueError, match=r"none in .*empty\.zarr: run `sweetgrad accuracy import` first"):
+    with pytest.raises(ValueError, match=r"none in .*empty\.zarr: `sweetgrad accuracy import STORE --space"):
         findings_page([empty])
 
 
