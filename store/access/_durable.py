@@ -50,26 +50,27 @@ def atomic_write(path: Path, *, exclusive: bool = False) -> Iterator[BinaryIO]:
 
 def force_folder(folder: Path) -> None:
     """Force the names in a folder onto the disk: of files that were created, renamed or deleted in it."""
-    handle = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        _force(folder)
     except OSError as error:
         if error.errno not in _NO_FOLDERS:  # some network file systems force names by themselves, and say so
             raise
-    finally:
-        os.close(handle)
 
 
 def force_tree(folder: Path) -> None:
     """Force a folder that was written by other means onto the disk, with everything in it."""
     for place, _, names in os.walk(folder, topdown=False):
         for name in names:
-            handle = os.open(Path(place, name), os.O_RDONLY)
-            try:
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+            _force(Path(place, name))
         force_folder(Path(place))
+
+
+def _force(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def rename_folder(source: Path, target: Path) -> None:
