@@ -1,8 +1,8 @@
 """Signals that ask a run to stop: it finishes what is in hand, then leaves; processes that it started take no notice of them."""
 
 import os
-import queue
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -51,18 +51,15 @@ def draining(
         What happens between the first signal and the end, for the person who waits.
     """
 
-    def handle(signum: int, frame: FrameType | None) -> None:
-        if not _is_again(signum, seen):
-            heard.put(
-                True
-            )  # the only thing that is safe in a handler: whatever it interrupts may hold the lock of anything else
-
     def listen() -> None:
-        while heard.get():
-            _leave_what_is_gone(terminals)
-            if not stop.is_set():
-                stop.set()
-                console.print(f"\nStopping: {stopping}. Press Ctrl-C again to leave at once.", markup=False)
+        with receiver:
+            while numbers := receiver.recv(64):
+                if all([_is_again(signum, seen) for signum in numbers if signum in _STOPPING]):
+                    continue
+                _leave_what_is_gone(terminals)
+                if not stop.is_set():
+                    stop.set()
+                    console.print(f"\nStopping: {stopping}. Press Ctrl-C again to leave at once.", markup=False)
 
     def watch() -> None:
         stop.wait()
@@ -71,21 +68,22 @@ def draining(
 
     seen: dict[int, float] = {}
     terminals = [number for number in (1, 2) if os.isatty(number)]
-    heard: queue.SimpleQueue[bool] = queue.SimpleQueue()
+    receiver, sender = socket.socketpair()
     over = threading.Event()
     threads = [threading.Thread(target=each, daemon=True) for each in (listen, watch)]
     for thread in threads:
         thread.start()
     try:
-        with _handling(_STOPPING, handle):
+        with _written_to(sender), _handling(_STOPPING, _nothing):
             yield
     finally:
-        heard.put(False)
+        sender.shutdown(socket.SHUT_WR)
         threads[0].join(timeout=_PRINT_S)  # a terminal may have been stopped by Ctrl-S
         over.set()
         was_set = stop.is_set()
         stop.set()
         threads[1].join()
+        sender.close()
         if not was_set:
             stop.clear()
 
@@ -141,6 +139,28 @@ def _handling(signals: tuple[signal.Signals, ...], handler: Callable[[int, Frame
     finally:
         for signum, previous in before.items():
             signal.signal(signum, previous)
+
+
+@contextmanager
+def _written_to(sender: socket.socket) -> Iterator[None]:
+    """Write the number of every signal to a socket, at once.
+
+    A handler in Python waits for the main thread, which may have begun to wait for something else the moment before; and it may
+    not touch what it interrupts, such as a lock. A thread that reads the socket is free of both.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    sender.setblocking(False)
+    before = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+
+
+def _nothing(signum: int, frame: FrameType | None) -> None:
+    """Handle a signal so that it ends nothing by itself."""
 
 
 def _is_again(signum: int, seen: dict[int, float]) -> bool:

@@ -4,6 +4,7 @@ import fcntl
 import io
 import os
 import pty
+import queue
 import signal
 import subprocess
 import sys
@@ -133,16 +134,25 @@ def quiet() -> Console:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_draining__leaves_at_a_second_signal_but_not_at_the_echo_of_the_first(number, monkeypatch):
-    left, stop, console = [], threading.Event(), quiet()
-    monkeypatch.setattr(interrupt.os, "_exit", left.append)
+    left, heard, stop, console = queue.SimpleQueue(), queue.SimpleQueue(), threading.Event(), quiet()
+    is_again = interrupt._is_again
+
+    def is_again_and_heard(signum, seen):
+        result = is_again(signum, seen)
+        heard.put(signum)
+        return result
+
+    monkeypatch.setattr(interrupt.os, "_exit", left.put)
+    monkeypatch.setattr(interrupt, "_is_again", is_again_and_heard)
     with draining(stop, console=console):
-        os.kill(os.getpid(), number)
-        os.kill(os.getpid(), number)
+        for _ in range(2):
+            os.kill(os.getpid(), number)
+            assert heard.get(timeout=60) == number
         assert stop.wait(60)
-        assert left == []
+        assert left.empty()
         monkeypatch.setitem(interrupt._ECHO_S, number, 0)
         os.kill(os.getpid(), number)
-        assert left == [128 + number]
+        assert left.get(timeout=60) == 128 + number
     assert console.file.getvalue().count("Stopping") == 1
 
 
@@ -153,6 +163,14 @@ def test_draining__a_run_under_nohup_stays_so():
             assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_draining__hears_a_signal_that_does_not_wake_the_main_thread():
+    """As one that comes just before the main thread begins to wait, or that the system gives to another thread."""
+    stop = threading.Event()
+    with draining(stop, console=quiet()):
+        threading.Timer(0.2, lambda: signal.pthread_kill(threading.get_ident(), signal.SIGTERM)).start()
+        assert stop.wait(10)
 
 
 def test_draining__may_interrupt_whoever_holds_the_lock_of_its_event():

@@ -148,25 +148,38 @@ FAULTS = ("reset", "lost", "503", "slow", "truncated")
 
 @dataclass
 class Proxy:
-    """A proxy that fails on purpose: the fault of request number n is ``plan(n)`` (None: none)."""
+    """A proxy that fails on purpose: the fault of a request (method, path and range) is ``plan(request)`` (None: none)."""
 
     url: str
     injected: Counter
 
 
-def seeded_plan(seed: int, share: float) -> Callable[[int], str | None]:
-    """A fault for about this share of all requests, each as often as the others, never two in a row."""
+def seeded_plan(seed: int, share: float) -> Callable[[str], str | None]:
+    """A fault for about this share of all requests, each as often as the others; the same request never fails twice in a row.
+
+    Threads decide which request comes when, so without that rule a request could fail as often as a client tries it.
+    """
     drawn = random.Random(seed)
-    faults = [drawn.choice(FAULTS) if drawn.random() < share else None for _ in range(20_000)]
-    return lambda number: None if number and faults[number - 1] else faults[number % len(faults)]
+    failed: set[str] = set()
+
+    def plan(request: str) -> str | None:
+        if request in failed:
+            failed.remove(request)
+            return None
+        fault = drawn.choice(FAULTS) if drawn.random() < share else None
+        if fault:
+            failed.add(request)
+        return fault
+
+    return plan
 
 
 @contextmanager
-def fault_proxy(target: str, plan: Callable[[int], str | None], *, slow_s: float = 2.0) -> Iterator[Proxy]:
+def fault_proxy(target: str, plan: Callable[[str], str | None], *, slow_s: float = 2.0) -> Iterator[Proxy]:
     """A proxy in front of ``target`` (``http://host:port``)."""
     host = target.removeprefix("http://")
     injected: Counter = Counter()
-    lock, over, number = threading.Lock(), threading.Event(), [0]
+    lock, over = threading.Lock(), threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -175,8 +188,7 @@ def fault_proxy(target: str, plan: Callable[[int], str | None], *, slow_s: float
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             assert "Transfer-Encoding" not in self.headers, "bodies in pieces are not passed on"
             with lock:
-                fault = plan(number[0])
-                number[0] += 1
+                fault = plan(f"{self.command} {self.path} {self.headers.get('Range')}")
                 injected[fault or "none"] += 1
             if fault == "reset":
                 return self.reset()
