@@ -54,7 +54,8 @@ def draining(
     def listen() -> None:
         with receiver:
             while numbers := receiver.recv(64):
-                if all([_is_again(signum, seen) for signum in numbers if signum in _STOPPING]):
+                is_again = [_is_again(signum, seen) for signum in numbers if signum in _STOPPING]
+                if all(is_again):
                     continue
                 _leave_what_is_gone(terminals)
                 if not stop.is_set():
