@@ -9,7 +9,7 @@ from sweetgrad.analysis.counts import total_counts
 from sweetgrad.analysis.intervals import Interval
 from sweetgrad.analysis.rows import measured_rows
 from sweetgrad.analysis.scores import score
-from sweetgrad.store.schema import STATUS
+from sweetgrad.store.format.schema import STATUS
 
 __all__ = ["LossSummary", "loss_summary", "params", "params_live", "params_weights"]
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from sweetgrad.analysis.cuts import Cut, are_estimated, cuts_of, interval_coords
 from sweetgrad.analysis.intervals import Interval, Intervals, as_intervals
 from sweetgrad.analysis.rows import as_slice
-from sweetgrad.store.bins import NUM_BINS
-from sweetgrad.store.schema import KINDS
+from sweetgrad.store.format.bins import NUM_BINS
+from sweetgrad.store.format.schema import KINDS
 
 __all__ = [
     "Kind",

@@ -17,7 +17,7 @@ from sweetgrad.analysis.intervals import (
     as_intervals,
     format_threshold,
 )
-from sweetgrad.store.bins import EDGES, NUM_BINS, threshold_bin
+from sweetgrad.store.format.bins import EDGES, NUM_BINS, threshold_bin
 
 __all__ = ["Cut", "are_estimated", "bins_of", "cut_at", "cuts_of", "interval_coords", "is_estimated"]
 

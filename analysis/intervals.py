@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Protocol, Self, TypeAlias, TypeGuard
 
-from sweetgrad.store.bins import EDGES
+from sweetgrad.store.format.bins import EDGES
 
 __all__ = [
     "SMALLEST_GRADIENT",

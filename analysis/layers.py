@@ -7,7 +7,7 @@ from sweetgrad.analysis.counts import Kind, interval_counts, select_kind, total_
 from sweetgrad.analysis.intervals import Interval, IntervalGrid, Intervals, as_intervals
 from sweetgrad.analysis.scores import DEPTH_LAYERS, proportion, score
 from sweetgrad.analysis.sweetness import sweetness
-from sweetgrad.store.schema import KINDS, LAYER_TYPES
+from sweetgrad.store.format.schema import KINDS, LAYER_TYPES
 
 __all__ = ["SWEET_INTERVAL", "layer_profile"]
 

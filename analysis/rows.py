@@ -4,7 +4,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from sweetgrad.store.schema import STATUS
+from sweetgrad.store.format.schema import STATUS
 
 __all__ = ["as_slice", "measured_rows"]
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sweetgrad.analysis.counts import Kind, interval_counts, total_counts
 from sweetgrad.analysis.intervals import Intervals, is_single
 from sweetgrad.analysis.rows import as_slice
-from sweetgrad.store.schema import LAYER_TYPES, STATUS
+from sweetgrad.store.format.schema import LAYER_TYPES, STATUS
 
 __all__ = ["DEPTH_LAYERS", "chosen_layers", "proportion", "proportion_of", "score"]
 

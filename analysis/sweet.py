@@ -6,7 +6,7 @@ import xarray as xr
 from sweetgrad.analysis.counts import Kind
 from sweetgrad.analysis.cuts import bins_of, interval_coords
 from sweetgrad.analysis.intervals import Intervals, as_intervals, is_single
-from sweetgrad.store.schema import KINDS
+from sweetgrad.store.format.schema import KINDS
 
 __all__ = ["sweet_grad_abs", "sweet_grad_norm", "sweet_grad_sq", "sweet_snip"]
 

@@ -16,15 +16,16 @@ from sweetgrad.store import (
     Location,
     Lock,
     ProfileSpec,
-    claim_shard,
     create_profile,
     finalise_profile,
+    lock_shard,
     open_profile,
     plan_shards,
     record_run,
     stored_archs,
 )
-from sweetgrad.store.shards import Shard, read_shard
+from sweetgrad.store._planning import Shard
+from sweetgrad.store.shards import read_shard
 
 __all__ = ["Evaluations", "SearchedSpace", "searched_variant"]
 
@@ -95,7 +96,7 @@ class Evaluations:
         self.num_run = 0
         self._row: dict[str, int] = {}
         self._done: set[int] = set()
-        self._claim: Lock | None = None
+        self._lock: Lock | None = None
 
     @contextmanager
     def writing(self, first: Sequence[str], facts: Mapping[str, Any], *, run: str) -> Iterator[tuple[str, ...]]:
@@ -107,15 +108,15 @@ class Evaluations:
 
         Raises
         ------
-        ClaimedError
+        LockedError
             If another search writes to it.
         SpecMismatchError
             If it was measured with other settings.
         """
         self._searched.archs[:] = stored_archs(self._location, self.name) or first
         self._create()
-        # The first shard's claim stands for the whole profile: to grow, one must be alone, too.
-        with claim_shard(self._location, self.name, 0, run=run, watch=True) as self._claim:
+        # The first shard's lock stands for the whole profile: to grow, one must be alone, too.
+        with lock_shard(self._location, self.name, 0, run=run, watch=True) as self._lock:
             self._searched.archs[:] = stored_archs(self._location, self.name)  # another search may have just ended
             self._row = {arch: row for row, arch in enumerate(self._searched.archs)}
             status = self.open()["status"].values
@@ -136,7 +137,7 @@ class Evaluations:
         if row not in self._done:
             for shard in plan_shards(self._location, self.name, [row]):
                 profile_shard(
-                    self._location, self.name, shard, self._searched, self._batch, self._spec(), claim=self._claim
+                    self._location, self.name, shard, self._searched, self._batch, self._spec(), lock=self._lock
                 )
             self._done.add(row)
             self.num_run += 1

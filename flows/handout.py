@@ -17,8 +17,8 @@ from rich.console import Console
 
 from sweetgrad.flows.waiting import NoWorkerError, WorkerWatch
 from sweetgrad.flows.work import Work
-from sweetgrad.store import ClaimedError, FencedError, Shard, UnreachableStoreError
-from sweetgrad.store.locks import LeaseWatch, claims, find_expired
+from sweetgrad.store import FencedError, LockedError, Shard, UnreachableStoreError
+from sweetgrad.store.locks import LeaseWatch, find_expired, list_locks
 
 __all__ = ["MAX_SHARDS_IN_FLIGHT", "Others", "Workers"]
 
@@ -41,12 +41,12 @@ class Others:
         self._said = False
 
     def leave_out(self, shards: Sequence[Shard]) -> tuple[list[Shard], frozenset[str]]:
-        """Shards that nobody else holds, and attempts that are dead, whose claims may be taken over."""
+        """Shards that nobody else holds, and attempts that are dead, whose locks may be taken over."""
         store, name = self._run.store, self._run.name
         expired = find_expired(store, name, self._watch)
         held = {
             int(key.rpartition("/")[2].removesuffix(".json")): holder
-            for key, holder in claims(store, name).items()
+            for key, holder in list_locks(store, name).items()
             if holder.attempt not in expired
         }
         free = [shard for shard in shards if shard.index not in held]
@@ -165,7 +165,7 @@ class Workers:
             )
             self._flying[shard.index] = future
             num_done = int(future.result())
-        except (ClaimedError, FencedError):
+        except (LockedError, FencedError):
             return 0  # another run has it
         except (distributed.scheduler.NoWorkerError, distributed.scheduler.NoValidWorkerError) as error:
             raise self._watch.error() from error  # Dask has the same setting, and may be the first to find out

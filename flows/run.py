@@ -54,7 +54,7 @@ class ProfileSummary:
     num_left
         Architectures asked for that still have to run; 0 unless the run was interrupted.
     num_failed
-        Architectures of the profile whose network raised; `sweetgrad.store.status` says why.
+        Architectures of the profile whose network raised; `sweetgrad.store.overview` says why.
     seconds
         Wall time of the run.
     """

@@ -18,8 +18,8 @@ from sweetgrad.store import (
     Location,
     Lock,
     Shard,
-    claim_shard,
     list_estimators,
+    lock_shard,
     open_estimators,
     open_profile,
     write_estimators,
@@ -78,8 +78,8 @@ def score_archs(
                 break
             inside = tuple(row for row in to_do if row // size == index)
             shard = Shard(index, index * size, min((index + 1) * size, len(arch)), inside)
-            with claim_shard(location, profile, index, run=run, watch=True) as claim:
-                writer = _Writer(location, profile, name, shard, claim)
+            with lock_shard(location, profile, index, run=run, watch=True) as lock:
+                writer = _Writer(location, profile, name, shard, lock)
                 _score_shard(shard, arch, training, writer, stop=stop, count=count)
     return count.done
 
@@ -87,8 +87,8 @@ def score_archs(
 class _Writer:
     """Keeps scores of a shard and writes them now and then."""
 
-    def __init__(self, location: Location, profile: str, name: str, shard: Shard, claim: Lock) -> None:
-        self._where, self._name, self._claim = (location, profile, shard), name, claim
+    def __init__(self, location: Location, profile: str, name: str, shard: Shard, lock: Lock) -> None:
+        self._where, self._name, self._lock = (location, profile, shard), name, lock
         self._rows: list[tuple[int, str, float, float]] = []
         self._last = time.monotonic()
 
@@ -113,7 +113,7 @@ class _Writer:
         }
         coords = {"arch": list(arch), "arch_index": ("arch", list(index)), "estimator": [self._name]}
         block = xr.Dataset({key: (("arch", "estimator"), value) for key, value in data.items()}, coords)
-        write_estimators(*self._where, block, claim=self._claim)
+        write_estimators(*self._where, block, lock=self._lock)
         self._rows = []
 
 

@@ -12,7 +12,7 @@ import distributed
 from sweetgrad.flows.worker_check import threads_problem
 from sweetgrad.profiling import Batch, SearchSpace, profile_shard
 from sweetgrad.profiling.training import Course, train_shard
-from sweetgrad.store import Location, ProfileSpec, Shard, claim_shard, replan_shard
+from sweetgrad.store import Location, ProfileSpec, Shard, lock_shard, replan_shard
 from sweetgrad.store.training import replan_trainings
 
 __all__ = ["run_shard", "run_trainings"]
@@ -39,11 +39,11 @@ def run_shard(
     run_id: str,
     expired: frozenset[str],
 ) -> int:
-    """Claim a shard and profile it; progress goes to the topic ``run_id``, and the event of that name ends it early.
+    """Lock a shard and profile it; progress goes to the topic ``run_id``, and the event of that name ends it early.
 
     Raises
     ------
-    ClaimedError, FencedError
+    LockedError, FencedError
         If another run holds the shard, or took it over.
     ValueError
         If the worker runs several shards at once in one process.
@@ -69,11 +69,11 @@ def run_trainings(
     run_id: str,
     expired: frozenset[str],
 ) -> int:
-    """Claim a shard and train its architectures; otherwise as `run_shard`.
+    """Lock a shard and train its architectures; otherwise as `run_shard`.
 
     Raises
     ------
-    ClaimedError, FencedError, ValueError
+    LockedError, FencedError, ValueError
         As `run_shard`.
     """
     return _run_claimed(
@@ -97,16 +97,16 @@ def _run_claimed(
     run_id: str,
     expired: frozenset[str],
 ) -> int:
-    """Claim a shard, see what is left of it, and do that; returns how many architectures this run has done of it."""
+    """Lock a shard, see what is left of it, and do that; returns how many architectures this run has done of it."""
     _prepare()
     report = _Reporter(run_id)
-    with claim_shard(store, name, shard.index, run=run_id, expired=expired) as claim:
+    with lock_shard(store, name, shard.index, run=run_id, expired=expired) as lock:
         # Since the shard was planned, whoever held it before may have written it.
         left = replan()
         # What an earlier attempt of this run wrote before it died, nobody has counted.
-        num_before = len(shard.rows) - len(left.rows) if claim.is_again else 0
+        num_before = len(shard.rows) - len(left.rows) if lock.is_again else 0
         try:
-            return num_before + work(left, on_done=report, should_stop=_stop_asked(run_id), claim=claim)
+            return num_before + work(left, on_done=report, should_stop=_stop_asked(run_id), lock=lock)
         finally:
             report.flush()
 

@@ -35,7 +35,7 @@ from sweetgrad.store import (
     write_shard,
 )
 from sweetgrad.store.estimators import DETAILS
-from sweetgrad.store.schema import full
+from sweetgrad.store.format.schema import full
 
 __all__ = ["ArchIds", "deterministic", "make_spec", "profile_architectures", "profile_shard"]
 
@@ -164,7 +164,7 @@ def profile_shard(
     estimators: Sequence[str] = (),
     on_done: Callable[[int], None] = lambda index: None,
     should_stop: Callable[[], bool] = lambda: False,
-    claim: Lock | None = None,
+    lock: Lock | None = None,
 ) -> int:
     """Profile the rows that a shard still needs and write the shard: the one function that a worker is given.
 
@@ -177,7 +177,7 @@ def profile_shard(
         Store, profile and shard (`plan_shards`).
     space, batch, spec, estimators, on_done, should_stop
         As in `profile_architectures`.
-    claim
+    lock
         As in `write_shard`.
 
     Returns
@@ -187,9 +187,9 @@ def profile_shard(
     Raises
     ------
     FencedError
-        If the claim was taken over by another attempt; the shard is left to it.
+        If the lock was taken over by another attempt; the shard is left to it.
     """
-    shard = recover_shard(location, name, shard, claim=claim)
+    shard = recover_shard(location, name, shard, lock=lock)
     status = read_shard(location, name, shard, variables=["status"])["status"].values
     scored = read_estimator_status(location, name, shard, estimators)
     work = [
@@ -201,12 +201,12 @@ def profile_shard(
     # A measured row never changes: where only estimators were missing, the counts stay as they were written.
     measured = np.flatnonzero([each.counts for each in work[:num_done]])
     if measured.size:
-        write_shard(location, name, shard, rows.isel(arch=measured), claim=claim)
+        write_shard(location, name, shard, rows.isel(arch=measured), lock=lock)
     if estimators:
         arrays = [key for name in estimators for key in _details(name) if key in rows]
         scores = rows[["score", "seconds", *arrays]]
         scores = scores.assign(status=rows["estimator_status"], message=rows["estimator_message"])
-        write_estimators(location, name, shard, scores, claim=claim)
+        write_estimators(location, name, shard, scores, lock=lock)
     return num_done
 
 

@@ -1,9 +1,10 @@
 """The published format: create a store, write its shards, open it, verify it. Needs neither torch nor Prefect."""
 
 import sweetgrad.store._assertions  # noqa: F401  (first: it refuses to go on without them)
+from sweetgrad.store._accuracy_table import ACCURACY_VARIABLES
+from sweetgrad.store._planning import Shard
 from sweetgrad.store.access import Location, RemoteStore
 from sweetgrad.store.accuracy import (
-    ACCURACY_VARIABLES,
     ImportReport,
     import_accuracy,
     list_archs,
@@ -17,12 +18,11 @@ from sweetgrad.store.benchmarks import (
     predict_accuracies,
     read_accuracy_file,
 )
-from sweetgrad.store.bins import EDGES, NUM_BINS, bin_bounds, edges_f32
 from sweetgrad.store.checks import Problem, verify
 from sweetgrad.store.errors import (
-    ClaimedError,
     CorruptShardError,
     FencedError,
+    LockedError,
     NotAStoreError,
     SchemaVersionError,
     SpecMismatchError,
@@ -40,8 +40,21 @@ from sweetgrad.store.estimators import (
     open_estimators,
     open_moments,
 )
-from sweetgrad.store.locks import Lock, claim_shard
+from sweetgrad.store.format.bins import EDGES, NUM_BINS, bin_bounds, edges_f32
+from sweetgrad.store.format.schema import FORMAT_VERSION, KINDS, LAYER_TYPES, STATUS, VARIABLES, Variable, empty_rows
+from sweetgrad.store.format.spec import ProfileSpec
+from sweetgrad.store.locks import Lock, lock_shard
 from sweetgrad.store.merging import MergedProfile, MergeReport, merge
+from sweetgrad.store.overview import (
+    AccuracyInfo,
+    EstimatorStatus,
+    Failure,
+    ProfileInfo,
+    ProfileStatus,
+    StoreInfo,
+    info,
+    status,
+)
 from sweetgrad.store.profiles import (
     create_profile,
     finalise_profile,
@@ -52,9 +65,7 @@ from sweetgrad.store.profiles import (
     stored_archs,
 )
 from sweetgrad.store.release import Release, ReleaseFile, publish
-from sweetgrad.store.schema import FORMAT_VERSION, KINDS, LAYER_TYPES, STATUS, VARIABLES, Variable, empty_rows
 from sweetgrad.store.shards import (
-    Shard,
     plan_shards,
     read_estimator_status,
     read_shard,
@@ -65,17 +76,6 @@ from sweetgrad.store.shards import (
     write_shard,
 )
 from sweetgrad.store.spaces import Genotype, parse_genotype
-from sweetgrad.store.spec import ProfileSpec
-from sweetgrad.store.status import (
-    AccuracyInfo,
-    EstimatorStatus,
-    Failure,
-    ProfileInfo,
-    ProfileStatus,
-    StoreInfo,
-    info,
-    status,
-)
 from sweetgrad.store.training import TRAINING_VARIABLES, collect_trainings, open_training
 
 __all__ = [
@@ -93,7 +93,6 @@ __all__ = [
     "TRAINING_VARIABLES",
     "VARIABLES",
     "AccuracyInfo",
-    "ClaimedError",
     "CorruptShardError",
     "EstimatorStatus",
     "Failure",
@@ -102,6 +101,7 @@ __all__ = [
     "ImportReport",
     "Location",
     "Lock",
+    "LockedError",
     "MergeReport",
     "MergedProfile",
     "NotAStoreError",
@@ -122,7 +122,6 @@ __all__ = [
     "UnreachableStoreError",
     "Variable",
     "bin_bounds",
-    "claim_shard",
     "collect_trainings",
     "create_estimators",
     "create_profile",
@@ -135,6 +134,7 @@ __all__ = [
     "list_archs",
     "list_estimators",
     "list_profiles",
+    "lock_shard",
     "merge",
     "open_accuracies",
     "open_accuracy",

@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 
 from sweetgrad.store.errors import StoreError
 
-__all__ = ["DIMS", "merge_tables", "to_arrays"]
-
 DIMS = ("arch", "dataset", "split", "epochs")
 
 _VALUES = {"accuracy": "accuracy", "seconds": "train_seconds"}

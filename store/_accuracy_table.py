@@ -9,26 +9,16 @@ import pandas as pd
 import xarray as xr
 import zarr
 from zarr.codecs import Crc32cCodec
-from zarr.core.sync import sync
 
 from sweetgrad.store._accuracy_merge import DIMS
-from sweetgrad.store._arrays import compressor, write_array
 from sweetgrad.store._blocks import digests_of
 from sweetgrad.store.access import GuardedStore, Location
+from sweetgrad.store.access._zarr import sync
 from sweetgrad.store.errors import CorruptShardError
+from sweetgrad.store.format.arrays import compressor, write_array
+from sweetgrad.store.format.schema import DIGEST, Variable
 from sweetgrad.store.redaction import redacted_facts
 from sweetgrad.store.root import consolidate, now
-from sweetgrad.store.schema import DIGEST, Variable
-
-__all__ = [
-    "ACCURACY_VARIABLES",
-    "columns",
-    "load_table",
-    "recover_accuracy",
-    "replace_table",
-    "selectors",
-    "source_entry",
-]
 
 _TABLE = (
     Variable(

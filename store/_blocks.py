@@ -7,17 +7,15 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.core.sync import sync
 
-from sweetgrad.store._arrays import write_array
-from sweetgrad.store._digest import column_digests, content_digest
 from sweetgrad.store._planning import Shard
 from sweetgrad.store._reading import read_array
 from sweetgrad.store.access import Location, ignore_leftovers, map_in_threads
+from sweetgrad.store.access._zarr import sync
+from sweetgrad.store.format.arrays import write_array
+from sweetgrad.store.format.digests import column_digests, content_digest
+from sweetgrad.store.format.schema import STATUS, Variable, full
 from sweetgrad.store.locks import Lock
-from sweetgrad.store.schema import STATUS, Variable, full
-
-__all__ = ["all_shards", "clear_rows", "columns_of", "digests_of", "has_file", "stamp", "write_rows"]
 
 _NO_COLUMNS = ("arch", "arch_index", "digest", "status")
 
@@ -30,7 +28,7 @@ def write_rows(
     *,
     position: NDArray[np.int64],
     location: Location,
-    claim: Lock | None,
+    lock: Lock | None,
 ) -> None:
     """Merge rows into their shard and write the shard whole, ``status`` last.
 
@@ -46,14 +44,14 @@ def write_rows(
         Values of every variable, by name, along ``arch``.
     position
         Of each row in the shard.
-    location, claim
+    location, lock
         As in `sweetgrad.store.write_shard`.
     """
     here = slice(shard.start, shard.stop)
     status = read_array(group, "status", location, shard=shard)
     if status[position].any():  # a row that is run again must not count while half of it is new
         status[position] = STATUS["not run"]
-        _require(claim)
+        _require(lock)
         write_array(group, "status", here, status)
     keeps_rows = np.delete(status, position).any()
 
@@ -65,7 +63,7 @@ def write_rows(
             else _unwritten(group, variable, shard)
         )
         block[position] = rows[variable.name]
-        _require(claim)
+        _require(lock)
         write_array(group, variable.name, here, block)
 
     *others, last = variables
@@ -74,14 +72,14 @@ def write_rows(
     write(last)
 
 
-def clear_rows(group: zarr.Group, variables: Sequence[Variable], shard: Shard, *, claim: Lock | None = None) -> None:
+def clear_rows(group: zarr.Group, variables: Sequence[Variable], shard: Shard, *, lock: Lock | None = None) -> None:
     """Forget the rows of a shard: ``status`` first, which is 0 from then on, then the files of everything else."""
-    _require(claim)
+    _require(lock)
     write_array(group, "status", slice(shard.start, shard.stop), np.zeros(shard.stop - shard.start, np.uint8))
     for variable in variables:
         array: Any = group[variable.name]
         if variable.name != "status":
-            _require(claim)
+            _require(lock)
             sync((array.store_path / _first_key(array, shard)).delete())
 
 
@@ -169,9 +167,9 @@ def _first_key(array: zarr.Array[Any], shard: Shard | None) -> str:
     return array.metadata.encode_chunk_key((shard.index if shard else 0, *[0] * (array.ndim - 1)))
 
 
-def _require(claim: Lock | None) -> None:
-    if claim is not None:
-        claim.require()
+def _require(lock: Lock | None) -> None:
+    if lock is not None:
+        lock.require()
 
 
 def _unwritten(group: zarr.Group, variable: Variable, shard: Shard) -> NDArray[Any]:

@@ -6,11 +6,9 @@ from typing import Any
 import numpy as np
 import zarr
 
-from sweetgrad.store._arrays import write_archs
-from sweetgrad.store.schema import VARIABLES
-from sweetgrad.store.spec import ProfileSpec
-
-__all__ = ["grow", "longest", "named_archs"]
+from sweetgrad.store.format.arrays import write_archs
+from sweetgrad.store.format.schema import VARIABLES
+from sweetgrad.store.format.spec import ProfileSpec
 
 
 def named_archs(group: zarr.Group) -> list[str]:

@@ -7,9 +7,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from sweetgrad.store.schema import STATUS
-
-__all__ = ["Shard", "is_done", "rows_by_shard"]
+from sweetgrad.store.format.schema import STATUS
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,6 @@ from sweetgrad.store._planning import Shard
 from sweetgrad.store.access import Location, RefusedChunkError, command_line
 from sweetgrad.store.errors import CorruptShardError
 
-__all__ = ["read_array"]
-
 
 def read_array(
     group: zarr.Group, variable: str, location: Location, *, shard: Shard | None = None, advice: str = ""

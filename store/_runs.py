@@ -3,8 +3,6 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-__all__ = ["MATTERS", "facts_that_differ", "values_of"]
-
 MATTERS = ("sweetgrad", "torch", "device_name", "cpu_capability")
 """Facts about a run that may move the last bit of a gradient, as the attribute ``runs`` of a profile names them."""
 

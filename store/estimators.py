@@ -8,32 +8,15 @@ import xarray as xr
 import zarr
 from xarray.backends import ZarrStore
 
-from sweetgrad.store._arrays import create_array, put_group, stage_group
-from sweetgrad.store._groups import estimator_groups, profile_group
 from sweetgrad.store._reading import read_array
 from sweetgrad.store.access import Location, command_line, ignore_leftovers, open_root, with_options
 from sweetgrad.store.errors import NotAStoreError
+from sweetgrad.store.format.arrays import create_array
+from sweetgrad.store.format.schema import DIGEST, MESSAGE, STATUS, Variable
+from sweetgrad.store.groups import estimator_groups, profile_group, put_group, stage_group
 from sweetgrad.store.profiles import open_profile
 from sweetgrad.store.redaction import redacted_facts
 from sweetgrad.store.root import editing
-from sweetgrad.store.schema import DIGEST, MESSAGE, STATUS, Variable
-
-__all__ = [
-    "ACTIVATIONS",
-    "ACTIVATION_VARIABLES",
-    "DETAILS",
-    "ESTIMATOR_VARIABLES",
-    "MOMENTS",
-    "MOMENT_VARIABLES",
-    "create_estimators",
-    "estimator_variables",
-    "list_estimators",
-    "open_activations",
-    "open_estimators",
-    "open_moments",
-    "open_trainings",
-    "record_training",
-]
 
 ESTIMATOR_VARIABLES: dict[str, Variable] = {
     "score": Variable("score", ("arch",), "float64", "1", "Score of the estimator; NaN where it was not run.", np.nan),

@@ -8,9 +8,7 @@ import xarray as xr
 import zarr
 from xarray.backends import ZarrStore
 
-from sweetgrad.store._arrays import create_group
 from sweetgrad.store._blocks import stamp
-from sweetgrad.store._groups import estimator_groups, find_group, has_rows, profile_group, profile_names
 from sweetgrad.store._growth import grow, longest, named_archs
 from sweetgrad.store._runs import facts_that_differ
 from sweetgrad.store.access import (
@@ -22,22 +20,12 @@ from sweetgrad.store.access import (
     open_root,
     with_options,
 )
-from sweetgrad.store.bins import NUM_BINS, bin_bounds
 from sweetgrad.store.errors import NotAStoreError, StoreError
+from sweetgrad.store.format.bins import NUM_BINS, bin_bounds
+from sweetgrad.store.format.schema import VARIABLES
+from sweetgrad.store.format.spec import ProfileSpec
+from sweetgrad.store.groups import create_group, estimator_groups, find_group, has_rows, profile_group, profile_names
 from sweetgrad.store.root import append_run, consolidate, editing, now
-from sweetgrad.store.schema import VARIABLES
-from sweetgrad.store.spec import ProfileSpec
-
-__all__ = [
-    "DEFAULT_SHARD_SIZE",
-    "create_profile",
-    "finalise_profile",
-    "list_profiles",
-    "open_profile",
-    "open_store",
-    "record_run",
-    "stored_archs",
-]
 
 DEFAULT_SHARD_SIZE = 625
 """Architectures in one shard: the unit of work, of writing and of what a crash can lose."""

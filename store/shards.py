@@ -10,28 +10,15 @@ import zarr
 from numpy.typing import NDArray
 
 from sweetgrad.store._blocks import clear_rows, digests_of, write_rows
-from sweetgrad.store._digest import row_digests
-from sweetgrad.store._groups import profile_group
 from sweetgrad.store._planning import Shard, is_done, rows_by_shard
 from sweetgrad.store._reading import read_array
 from sweetgrad.store.access import Location, map_in_threads, open_root
 from sweetgrad.store.errors import CorruptShardError
 from sweetgrad.store.estimators import estimator_variables
+from sweetgrad.store.format.digests import row_digests
+from sweetgrad.store.format.schema import STATUS, row_variables
+from sweetgrad.store.groups import profile_group
 from sweetgrad.store.locks import Lock
-from sweetgrad.store.schema import STATUS, row_variables
-
-__all__ = [
-    "Shard",
-    "count_rows",
-    "plan_shards",
-    "read_estimator_status",
-    "read_shard",
-    "recover_shard",
-    "replan_shard",
-    "reset_shard",
-    "write_estimators",
-    "write_shard",
-]
 
 
 def plan_shards(
@@ -118,10 +105,10 @@ def read_shard(location: Location, name: str, shard: Shard, *, variables: Collec
     return xr.Dataset(data, coords={"arch": read_array(group, "arch", location, shard=shard)})
 
 
-def write_shard(location: Location, name: str, shard: Shard, rows: xr.Dataset, *, claim: Lock | None = None) -> None:
+def write_shard(location: Location, name: str, shard: Shard, rows: xr.Dataset, *, lock: Lock | None = None) -> None:
     """Merge ``rows`` into their shard and write the shard whole, ``status`` last.
 
-    One writer writes one shard at a time: two processes in one shard lose updates (`claim_shard` keeps them apart). A crash
+    One writer writes one shard at a time: two processes in one shard lose updates (`lock_shard` keeps them apart). A crash
     before the last write leaves the old status, so the new rows count as not run; rows that were there before are rewritten with
     the same content.
 
@@ -131,13 +118,13 @@ def write_shard(location: Location, name: str, shard: Shard, rows: xr.Dataset, *
         Where to write.
     rows
         Measured rows as from `empty_rows`; ``arch_index`` says which. ``digest`` is filled in here.
-    claim
-        Claim of the shard, asked for before every write, ``status`` above all; None: the caller knows that nobody else writes.
+    lock
+        Lock of the shard, checked before every write, ``status`` above all; None: the caller knows that nobody else writes.
 
     Raises
     ------
     FencedError
-        If the claim was taken over by another attempt; the shard is left to it.
+        If the lock was taken over by another attempt; the shard is left to it.
     ValueError
         If a row lies outside the shard or its architecture string is not the one stored there.
     CorruptShardError
@@ -146,11 +133,11 @@ def write_shard(location: Location, name: str, shard: Shard, rows: xr.Dataset, *
     group = _group(location, name, writable=True)
     position = _positions(group, shard, rows, location)
     values = {v.name: rows[v.name].values for v in row_variables()} | {"digest": row_digests(rows)}
-    write_rows(group, row_variables(), shard, values, position=position, location=location, claim=claim)
+    write_rows(group, row_variables(), shard, values, position=position, location=location, lock=lock)
 
 
 def write_estimators(
-    location: Location, name: str, shard: Shard, scores: xr.Dataset, *, claim: Lock | None = None
+    location: Location, name: str, shard: Shard, scores: xr.Dataset, *, lock: Lock | None = None
 ) -> None:
     """Merge estimator scores into a shard, the counts untouched; each estimator's ``status`` last.
 
@@ -161,7 +148,7 @@ def write_estimators(
     scores
         ``score``, ``seconds``, ``message``, ``status``, dims (arch, estimator), with ``arch_index``. Where ``status`` is 0, what
         is stored stays. For the estimators ``moments`` and ``activations`` their arrays as well; ``digest`` is filled in here.
-    claim
+    lock
         As in `write_shard`.
     """
     group = _group(location, name, writable=True)
@@ -176,7 +163,7 @@ def write_estimators(
         values = {v.name: its_own[v.name].values[run] for v in variables if v.name != "digest"}
         values["digest"] = digests_of(its_own["arch"].values[run], variables, values)
         child: Any = group[f"estimators/{estimator}"]
-        write_rows(child, variables, shard, values, position=position[run], location=location, claim=claim)
+        write_rows(child, variables, shard, values, position=position[run], location=location, lock=lock)
 
     for _ in map_in_threads(write, map(str, scores["estimator"].values)):
         pass
@@ -190,15 +177,15 @@ def read_estimator_status(
     return {each: read_array(group, f"estimators/{each}/status", location, shard=shard) for each in estimators}
 
 
-def reset_shard(location: Location, name: str, shard: Shard, *, claim: Lock | None = None) -> None:
+def reset_shard(location: Location, name: str, shard: Shard, *, lock: Lock | None = None) -> None:
     """Forget a shard: its rows count as not run, ``status`` first, so that the next run makes them again.
 
     Arguments as in `write_shard`.
     """
-    clear_rows(_group(location, name, writable=True), row_variables(), shard, claim=claim)
+    clear_rows(_group(location, name, writable=True), row_variables(), shard, lock=lock)
 
 
-def recover_shard(location: Location, name: str, shard: Shard, *, claim: Lock | None = None) -> Shard:
+def recover_shard(location: Location, name: str, shard: Shard, *, lock: Lock | None = None) -> Shard:
     """Make sure that a shard can be merged into: if it is damaged, reset it and ask for its rows again.
 
     Arguments as in `write_shard`.
@@ -219,7 +206,7 @@ def recover_shard(location: Location, name: str, shard: Shard, *, claim: Lock | 
     except CorruptShardError:
         pass
     held = _held_rows(group, shard, location)
-    reset_shard(location, name, shard, claim=claim)
+    reset_shard(location, name, shard, lock=lock)
     return replace(shard, rows=tuple(sorted({*shard.rows, *held})))
 
 

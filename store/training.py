@@ -11,29 +11,16 @@ from numpy.typing import NDArray
 
 from sweetgrad.store._accuracy_merge import to_arrays
 from sweetgrad.store._accuracy_table import load_table, recover_accuracy, replace_table, source_entry
-from sweetgrad.store._arrays import create_array, put_group, stage_group, write_archs, write_array
 from sweetgrad.store._blocks import digests_of, stamp, write_rows
-from sweetgrad.store._groups import archs_of_space
 from sweetgrad.store._planning import Shard, is_done, rows_by_shard
 from sweetgrad.store._reading import read_array
 from sweetgrad.store.access import Location, child_groups, command_line, open_root, with_options
 from sweetgrad.store.errors import NotAStoreError, SpecMismatchError
+from sweetgrad.store.format.arrays import create_array, write_archs, write_array
+from sweetgrad.store.format.schema import DIGEST, STATUS, Variable
+from sweetgrad.store.groups import archs_of_space, put_group, stage_group
 from sweetgrad.store.locks import Lock
 from sweetgrad.store.root import append_run, editing, now
-from sweetgrad.store.schema import DIGEST, STATUS, Variable
-
-__all__ = [
-    "TRAINING",
-    "TRAINING_VARIABLES",
-    "collect_trainings",
-    "create_training",
-    "open_training",
-    "plan_trainings",
-    "record_training_run",
-    "replan_trainings",
-    "stamp_training",
-    "write_training",
-]
 
 TRAINING = "training"
 """Name of the group of a search space that holds its trainings."""
@@ -149,8 +136,8 @@ def replan_trainings(location: Location, name: str, shard: Shard, *, retry_faile
     return shard.without(is_done(status, retry_failed=retry_failed))
 
 
-def write_training(location: Location, name: str, row: int, values: Mapping[str, Any], *, claim: Lock | None) -> None:
-    """Write what one training gave, ``status`` last, and its digest; the caller holds the claim of its shard.
+def write_training(location: Location, name: str, row: int, values: Mapping[str, Any], *, lock: Lock | None) -> None:
+    """Write what one training gave, ``status`` last, and its digest; the caller holds the lock of its shard.
 
     Parameters
     ----------
@@ -158,7 +145,7 @@ def write_training(location: Location, name: str, row: int, values: Mapping[str,
         Group of trainings, and position of the architecture in it.
     values
         ``accuracy`` (one for each split), ``train_seconds``, ``loss``, ``message``, ``status``.
-    claim
+    lock
         As in `sweetgrad.store.write_shard`.
     """
     group = _group(open_root(location, mode="r+"), name, location)
@@ -169,7 +156,7 @@ def write_training(location: Location, name: str, row: int, values: Mapping[str,
     position = np.array([row - start])
     rows = {key: np.asarray([value]) for key, value in values.items()}
     rows["digest"] = digests_of(_read(group, "arch", location, shard=shard)[position], variables, rows)
-    write_rows(group, variables, shard, rows, position=position, location=location, claim=claim)
+    write_rows(group, variables, shard, rows, position=position, location=location, lock=lock)
 
 
 def open_training(location: Location, name: str, *, storage_options: dict[str, Any] | None = None) -> xr.Dataset:

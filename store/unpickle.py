@@ -21,18 +21,6 @@ from typing import Any, BinaryIO, ClassVar, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = [
-    "DtypeStub",
-    "UnsafePickleError",
-    "check_key",
-    "encode_text",
-    "load_pickle",
-    "make_scalar",
-    "refused_name",
-    "short",
-    "words_of",
-]
-
 _MAX_DEPTH = 100
 _MAX_KEY_PARTS = 64
 _MAX_KEY_INT = 1 << 64

@@ -18,8 +18,8 @@ from sweetgrad.store import (
     Variable,
     bin_bounds,
 )
-from sweetgrad.store._arrays import chunking
 from sweetgrad.store.estimators import ACTIVATION_VARIABLES, ESTIMATOR_VARIABLES, MOMENT_VARIABLES
+from sweetgrad.store.format.arrays import chunking
 from sweetgrad.store.profiles import DEFAULT_SHARD_SIZE
 
 _NB201 = {"arch": 15625, "layer": 19, "kind": len(KINDS), "bin": NUM_BINS}

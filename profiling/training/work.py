@@ -145,7 +145,7 @@ def train_shard(
     *,
     on_done: Callable[[int], None] = lambda index: None,
     should_stop: Callable[[], bool] = lambda: False,
-    claim: Lock | None = None,
+    lock: Lock | None = None,
 ) -> int:
     """Train the rows that a shard still needs, each written when it is done: the one function that a worker is given.
 
@@ -160,7 +160,7 @@ def train_shard(
         )
         if result is None:
             break
-        write_training(location, name, row, result, claim=claim)
+        write_training(location, name, row, result, lock=lock)
         num_done += 1
         on_done(row)
     return num_done

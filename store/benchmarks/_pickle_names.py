@@ -5,8 +5,6 @@ from typing import Any
 
 from sweetgrad.store.unpickle import DtypeStub, UnsafePickleError, encode_text, make_scalar, refused_name
 
-__all__ = ["DROPPED", "MAX_NUMBER", "find", "make"]
-
 MAX_NUMBER = 64
 """Bytes of one number."""
 

@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
-__all__ = ["Progress", "is_archive", "open_pickle"]
-
 Progress = Callable[[int, int], None]
 """Called with what is done and what there is, in bytes or files."""
 

@@ -5,8 +5,6 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-__all__ = ["escaped", "unescaped"]
-
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
 _ESCAPED = re.compile(r"'+[=+\-@\t\r\n]")
 

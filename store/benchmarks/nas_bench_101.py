@@ -27,8 +27,6 @@ import pandas as pd
 from sweetgrad.store.benchmarks.archives import Progress
 from sweetgrad.store.spaces.graphs import live_edges
 
-__all__ = ["is_records", "read_records"]
-
 _MAX_RECORD = 1 << 20
 _HEADER = struct.Struct("<QI")
 _MASK = 0xA282EAD8

@@ -26,8 +26,6 @@ from sweetgrad.store.benchmarks.opening import DAMAGED, open_table
 from sweetgrad.store.benchmarks.tidy import COLUMNS, mean_of_known
 from sweetgrad.store.spaces.genotypes import parse_genotype
 
-__all__ = ["is_result", "is_results_folder", "read_results"]
-
 _CONFIG = "optimized_hyperparamater_config"  # the publishers' spelling
 _DARTS = "NetworkSelectorDatasetInfo:darts:"
 _CELLS, _CHANNELS = 8, 32

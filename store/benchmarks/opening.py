@@ -8,8 +8,6 @@ import zlib
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-__all__ = ["DAMAGED", "MAX_TABLE_BYTES", "check_parquet", "open_table"]
-
 MAX_TABLE_BYTES = 1 << 30
 """A table, decompressed; that of all 423,624 graphs of NAS-Bench-101 has some 60 MB."""
 MAX_TABLE_CELLS = 200_000_000

@@ -20,8 +20,6 @@ import numpy as np
 from sweetgrad.store.benchmarks._pickle_names import DROPPED, MAX_NUMBER, find, make
 from sweetgrad.store.unpickle import DtypeStub, UnsafePickleError, check_key, words_of
 
-__all__ = ["DROPPED", "PickleStream"]
-
 _CHUNK = 1 << 20
 _MAX_TEXT = 1 << 16
 _MAX_TEXTS = 1 << 28

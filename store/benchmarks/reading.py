@@ -14,8 +14,6 @@ from sweetgrad.store.benchmarks.surrogates import read_surrogate
 from sweetgrad.store.benchmarks.tables import WIDE, read_table, widen
 from sweetgrad.store.benchmarks.tidy import tidy
 
-__all__ = ["Format", "detect_format", "read_accuracy_file"]
-
 Format = Literal[
     "auto",
     "tidy",

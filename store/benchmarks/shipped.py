@@ -14,8 +14,6 @@ import xarray as xr
 from sweetgrad.store.benchmarks.formulas import escaped
 from sweetgrad.store.benchmarks.tidy import COLUMNS
 
-__all__ = ["SHIPPED", "settings_of", "shipped_table", "write_table"]
-
 SHIPPED = ("digits-201",)
 """``digits-201``: NAS-Bench-201 architectures trained on scikit-learn's digits; see docs/how-to/train.md."""
 

@@ -13,8 +13,6 @@ from sweetgrad.store.benchmarks.tidy import require_columns, require_unique
 from sweetgrad.store.packages import how_to_install
 from sweetgrad.store.spaces.genotypes import parse_genotype
 
-__all__ = ["WIDE", "read_table", "widen"]
-
 _TEXTS = ["arch", "arch_str", "adj_upper", "ops", "hash", "genotype", "dataset", "split"]
 WIDE: dict[str, list[str]] = {
     "nas-bench-201": ["arch_str"],

@@ -6,8 +6,6 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-__all__ = ["COLUMNS", "mean_of_known", "require_columns", "require_unique", "tidy"]
-
 COLUMNS = ["arch", "dataset", "split", "epochs", "accuracy", "seconds"]
 _EXAMPLE = "arch,dataset,split,epochs,accuracy,seconds"
 _CLASSES = {

@@ -9,20 +9,20 @@ import zarr
 from numpy.typing import NDArray
 
 from sweetgrad.store._blocks import clear_rows, columns_of
-from sweetgrad.store._digest import accepted_digests, column_digests
-from sweetgrad.store._groups import has_rows
+from sweetgrad.store._planning import Shard
 from sweetgrad.store._reading import read_array
-from sweetgrad.store._upgrade import format_of
 from sweetgrad.store.access import Location, command_line
 from sweetgrad.store.checks._content import rows_run
 from sweetgrad.store.checks._problem import DAMAGE, Problem, ProfileCheck, reason
 from sweetgrad.store.checks._stamp import check_stamp
 from sweetgrad.store.checks._tree import Node, children, delete_tree, read_metadata
 from sweetgrad.store.estimators import ACTIVATION_VARIABLES, estimator_variables
-from sweetgrad.store.locks import claim_shard
-from sweetgrad.store.schema import STATUS, Variable
-from sweetgrad.store.shards import Shard
+from sweetgrad.store.format.digests import accepted_digests, column_digests
+from sweetgrad.store.format.schema import STATUS, Variable
+from sweetgrad.store.groups import has_rows
+from sweetgrad.store.locks import lock_shard
 from sweetgrad.store.training import SHARD_SIZE, TRAINING_VARIABLES
+from sweetgrad.store.upgrade import format_of
 
 _SINCE_FORMAT_2 = ("message", "digest")
 """Variables that groups of format 1 may lack."""
@@ -187,5 +187,5 @@ def _add(
 
 
 def _clear(check: ProfileCheck, group: zarr.Group, variables: Sequence[Variable], shard: Shard) -> None:
-    with claim_shard(check.location, check.name, shard.index, run=uuid.uuid4().hex) as claim:
-        clear_rows(group, variables, shard, claim=claim)
+    with lock_shard(check.location, check.name, shard.index, run=uuid.uuid4().hex) as lock:
+        clear_rows(group, variables, shard, lock=lock)

@@ -11,16 +11,17 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
-from sweetgrad.store._arrays import write_array
+from sweetgrad.store._planning import Shard
 from sweetgrad.store._reading import read_array
-from sweetgrad.store._upgrade import format_of
-from sweetgrad.store.bins import bin_bounds
 from sweetgrad.store.checks._problem import DAMAGE, ProfileCheck, reason
 from sweetgrad.store.checks._rows import failing_rows
 from sweetgrad.store.checks._stamp import check_stamp
-from sweetgrad.store.locks import claim_shard
-from sweetgrad.store.schema import KINDS, STATUS, VARIABLES, row_variables
-from sweetgrad.store.shards import Shard, reset_shard
+from sweetgrad.store.format.arrays import write_array
+from sweetgrad.store.format.bins import bin_bounds
+from sweetgrad.store.format.schema import KINDS, STATUS, VARIABLES, row_variables
+from sweetgrad.store.locks import lock_shard
+from sweetgrad.store.shards import reset_shard
+from sweetgrad.store.upgrade import format_of
 
 
 def check_shards(profile: ProfileCheck) -> Iterator[None]:
@@ -137,8 +138,8 @@ def _add_shard(profile: ProfileCheck, shard: Shard, rows: tuple[int, ...], what:
 
 
 def _reset(profile: ProfileCheck, shard: Shard) -> None:
-    with claim_shard(profile.location, profile.name, shard.index, run=uuid.uuid4().hex) as claim:
-        reset_shard(profile.location, profile.name, shard, claim=claim)
+    with lock_shard(profile.location, profile.name, shard.index, run=uuid.uuid4().hex) as lock:
+        reset_shard(profile.location, profile.name, shard, lock=lock)
 
 
 def _key(group: zarr.Group, variable: str, shard: Shard) -> str:

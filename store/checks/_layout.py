@@ -5,10 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 from sweetgrad.store.access import MAX_SHARDS
-from sweetgrad.store.bins import NUM_BINS
 from sweetgrad.store.checks._problem import ProfileCheck
 from sweetgrad.store.checks._tree import differences, expected_metadata, read_metadata, write_metadata
-from sweetgrad.store.schema import KINDS, VARIABLES, row_variables
+from sweetgrad.store.format.bins import NUM_BINS
+from sweetgrad.store.format.schema import KINDS, VARIABLES, row_variables
 
 
 def check_layout(profile: ProfileCheck, *, repair: bool) -> None:

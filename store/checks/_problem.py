@@ -8,10 +8,10 @@ import zarr
 from numpy.typing import NDArray
 
 from sweetgrad.store._blocks import all_shards
+from sweetgrad.store._planning import Shard
 from sweetgrad.store.access import Location, RefusedChunkError, command_line
 from sweetgrad.store.checks._tree import Node
 from sweetgrad.store.errors import CorruptShardError, NotAStoreError
-from sweetgrad.store.shards import Shard
 
 DAMAGE = (CorruptShardError, NotAStoreError, ValueError, TypeError, LookupError, AttributeError, RuntimeError)
 """What zarr raises on metadata or bytes that make no sense; a full disk or a lost network (OSError) is no damage."""

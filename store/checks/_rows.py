@@ -6,8 +6,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from sweetgrad.store._digest import row_digests
-from sweetgrad.store.schema import STATUS
+from sweetgrad.store.format.digests import row_digests
+from sweetgrad.store.format.schema import STATUS
 
 
 def failing_rows(block: xr.Dataset) -> Iterator[tuple[NDArray[np.int64], str]]:

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sweetgrad.store._digest import content_digest
 from sweetgrad.store.checks._problem import ProfileCheck
-from sweetgrad.store.schema import STATUS
+from sweetgrad.store.format.digests import content_digest
+from sweetgrad.store.format.schema import STATUS
 
 
 def check_stamp(

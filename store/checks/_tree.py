@@ -7,16 +7,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import zarr
-from zarr.core.buffer import cpu, default_buffer_prototype
-from zarr.core.group import GroupMetadata
-from zarr.core.metadata.v3 import ArrayV3Metadata
-from zarr.core.sync import sync
+from zarr.buffer import cpu, default_buffer_prototype
 from zarr.storage import MemoryStore
 
-from sweetgrad.store._arrays import chunking, create_array
-from sweetgrad.store._groups import has_rows
+from sweetgrad.store.access._zarr import ArrayV3Metadata, GroupMetadata, sync
 from sweetgrad.store.errors import NotAStoreError
-from sweetgrad.store.schema import VARIABLES
+from sweetgrad.store.format.arrays import chunking, create_array
+from sweetgrad.store.format.schema import VARIABLES
+from sweetgrad.store.groups import has_rows
 from sweetgrad.store.training import TRAINING
 
 ACCURACY = "accuracy"

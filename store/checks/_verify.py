@@ -4,7 +4,6 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import zarr
-from zarr.core.sync import sync
 
 from sweetgrad.store._accuracy_table import recover_accuracy
 from sweetgrad.store.access import (
@@ -19,6 +18,7 @@ from sweetgrad.store.access import (
     open_root,
     with_options,
 )
+from sweetgrad.store.access._zarr import sync
 from sweetgrad.store.checks._blocks import check_accuracy, check_estimators, check_training, training_check
 from sweetgrad.store.checks._consolidated import check_consolidated
 from sweetgrad.store.checks._content import check_shards
@@ -26,14 +26,12 @@ from sweetgrad.store.checks._layout import check_layout
 from sweetgrad.store.checks._problem import DAMAGE, Problem, ProfileCheck
 from sweetgrad.store.checks._tree import Node, delete_tree, walk, write_metadata
 from sweetgrad.store.checks.sums import SUMS, check_extra, check_sums, find_sums, read_sums
-from sweetgrad.store.errors import ClaimedError, NotAStoreError, StoreError
-from sweetgrad.store.locks import claims, delete_claim, orphans
+from sweetgrad.store.errors import LockedError, NotAStoreError, StoreError
+from sweetgrad.store.locks import delete_lock, list_locks, orphans
 from sweetgrad.store.profiles import finalise_profile
 from sweetgrad.store.redaction import redacted
 from sweetgrad.store.root import editing
 from sweetgrad.store.training import stamp_training
-
-__all__ = ["require_sound", "verify"]
 
 _ROOT_ATTRIBUTES = ("schema_version", "title", "licence", "citation", "creator", "history")
 
@@ -99,7 +97,7 @@ def verify(
 def require_sound(location: Location, paths: Collection[str], *, progress: Progress | None = None) -> None:
     """Raise unless the store is in order, as far as it is about these profiles and accuracy tables.
 
-    Files that interrupted writes left, and claims, are no reason: nothing reads them, and they are not copied.
+    Files that interrupted writes left, and locks, are no reason: nothing reads them, and they are not copied.
 
     Raises
     ------
@@ -190,7 +188,7 @@ def _repair(checks: Sequence[ProfileCheck], profiles: Collection[ProfileCheck]) 
                 action()
             except NotAStoreError as error:  # it is reached through a link that leads out of the store
                 problems.append(Problem(check.name, None, (), f"not repaired: {error}", False))
-            except ClaimedError as error:
+            except LockedError as error:
                 what = f"not repaired: {error}. Repair again when that has ended."
                 problems.append(Problem(check.name, None, (), what, False))
     unrepaired = {problem.profile for problem in problems}
@@ -230,14 +228,14 @@ def _claims(root: zarr.Group, location: Location, nodes: list[Node], *, repair: 
     """Claims that ended processes left behind, and those of runs that may be writing right now."""
     problems = []
     for node in nodes:
-        held = claims(location, node.path) if node.kind in ("profile", "training") else {}
+        held = list_locks(location, node.path) if node.kind in ("profile", "training") else {}
         for key, holder in held.items():
             shard = int(key.rpartition("/")[2].removesuffix(".json"))
             what = f"is claimed by {holder}"
             if holder.is_dead:
-                what = f"{what}, which has ended; the next run takes the claim over, --repair deletes it."
+                what = f"{what}, which has ended; the next run takes the lock over, --repair deletes it."
                 if repair:
-                    delete_claim(location, key)
+                    delete_lock(location, key)
             else:
                 what = f"{what}: a run may be writing to it. Verify again when that has ended."
             problems.append(Problem(node.path, shard, (), what, holder.is_dead))

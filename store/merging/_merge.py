@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from sweetgrad.store._accuracy_merge import merge_tables
 from sweetgrad.store._accuracy_table import load_table, replace_table
-from sweetgrad.store._groups import profile_names
+from sweetgrad.store._planning import Shard
 from sweetgrad.store._reading import read_array
-from sweetgrad.store._upgrade import format_of
 from sweetgrad.store.access import (
     Location,
     Progress,
@@ -34,14 +33,14 @@ from sweetgrad.store.access import (
 from sweetgrad.store.checks import require_sound
 from sweetgrad.store.errors import CorruptShardError, StoreError
 from sweetgrad.store.estimators import DETAILS, ESTIMATOR_VARIABLES, create_estimators, record_training
+from sweetgrad.store.groups import profile_names
 from sweetgrad.store.locks import lock_folder
 from sweetgrad.store.merging._plan import MergedProfile, Plan, Source, plan_profile, read_all, scores_of
 from sweetgrad.store.profiles import finalise_profile
 from sweetgrad.store.redaction import redacted, redacted_facts
 from sweetgrad.store.root import create_store, now, redact_attributes
-from sweetgrad.store.shards import Shard, read_shard, write_estimators, write_shard
-
-__all__ = ["MergeReport", "MergedProfile", "merge"]
+from sweetgrad.store.shards import read_shard, write_estimators, write_shard
+from sweetgrad.store.upgrade import format_of
 
 _MAX_SHOWN = 10
 
@@ -94,7 +93,7 @@ def merge(sources: Sequence[Location], dest: str | Path, *, progress: Progress |
     ------
     SpecMismatchError
         If a profile was measured with different settings; every differing field is named.
-    ClaimedError
+    LockedError
         If another program is writing ``dest``.
     StoreError
         If rows, scores or accuracies contradict each other, a source has problems, or ``dest`` exists. Nothing is written.

@@ -10,16 +10,16 @@ import zarr
 from numpy.typing import NDArray
 
 from sweetgrad.store._blocks import all_shards, columns_of
-from sweetgrad.store._digest import column_digests
-from sweetgrad.store._groups import estimator_groups, profile_group, profile_names
 from sweetgrad.store._reading import read_array
 from sweetgrad.store._runs import MATTERS, values_of
-from sweetgrad.store._upgrade import format_of
 from sweetgrad.store.access import Location
 from sweetgrad.store.errors import SpecMismatchError, StoreError
 from sweetgrad.store.estimators import estimator_variables
-from sweetgrad.store.schema import STATUS, full
-from sweetgrad.store.spec import ProfileSpec
+from sweetgrad.store.format.digests import column_digests
+from sweetgrad.store.format.schema import STATUS, full
+from sweetgrad.store.format.spec import ProfileSpec
+from sweetgrad.store.groups import estimator_groups, profile_group, profile_names
+from sweetgrad.store.upgrade import format_of
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from sweetgrad.store.format.schema import VARIABLES
 from sweetgrad.store.release._data_card import licence_url
 from sweetgrad.store.release._release import PAPER, Release
-from sweetgrad.store.schema import VARIABLES
 
 _CR = "http://mlcommons.org/croissant/"
 _CONTEXT: dict[str, Any] = {

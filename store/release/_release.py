@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sweetgrad.store.status import AccuracyInfo, ProfileInfo
-
-__all__ = ["PAPER", "PAPER_DOI", "Release", "ReleaseFile"]
+from sweetgrad.store.overview import AccuracyInfo, ProfileInfo
 
 PAPER_DOI = "10.1016/j.neunet.2023.09.012"
 PAPER = f"Yang et al., Sweet Gradient Matters, Neural Networks 168 (2023), https://doi.org/{PAPER_DOI}"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sweetgrad.analysis import Interval, IntervalGrid, best_interval, proportion, sweetness
 from sweetgrad.store import NUM_BINS
-from sweetgrad.store.bins import threshold_bin
+from sweetgrad.store.format.bins import threshold_bin
 
 Make = Callable[..., xr.Dataset]
 DIMS = ("arch", "layer", "interval")

@@ -30,8 +30,8 @@ from sweetgrad.store import (
     plan_shards,
     write_shard,
 )
-from sweetgrad.store._digest import row_digests
-from sweetgrad.store.schema import row_variables
+from sweetgrad.store.format.digests import row_digests
+from sweetgrad.store.format.schema import row_variables
 
 NUM_ARCHS = 15_625
 SHARD = 625

@@ -1,4 +1,4 @@
-"""What it costs to force a shard onto the disk before its rows count (`sweetgrad.store.access._durable`); prints one JSON line.
+"""What it costs to force a shard onto the disk before its rows count (`sweetgrad.store.access._files`); prints one JSON line.
 
     python tests/benchmarks/durable_writes.py [--shards 20] [--folder DIR]
 

@@ -89,7 +89,7 @@ def make(location: Path) -> None:
     )
     for row in range(3):
         values = {"accuracy": [60 + row, 61 + row], "train_seconds": 2.5, "loss": 0.5, "message": "", "status": 1}
-        write_training(location, training, row, values, claim=None)
+        write_training(location, training, row, values, lock=None)
     collect_trainings(location, space="toy", label="own")
 
 

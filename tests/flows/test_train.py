@@ -25,8 +25,8 @@ from sweetgrad.store import (
     open_training,
     verify,
 )
-from sweetgrad.store._arrays import write_array
 from sweetgrad.store.access import open_root
+from sweetgrad.store.format.arrays import write_array
 
 RECIPE = RECIPES["digits-201"].changed(epochs=1)
 ROWS = [0, 1]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from sweetgrad.profiling.counting import _count_by_bucketize, _count_by_table, count_gradients
-from sweetgrad.store.bins import EDGES, NUM_BINS
+from sweetgrad.store.format.bins import EDGES, NUM_BINS
 
 F32_EDGES = np.array([np.float32(float(edge)) for edge in EDGES])
 SMALLEST_DENORMAL = np.nextafter(np.float32(0), np.float32(1))

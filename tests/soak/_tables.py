@@ -23,7 +23,7 @@ def add_tables(store: Path) -> None:
     for shard in plan_trainings(store, training, range(len(archs))):
         for row in shard.rows:
             values = {"accuracy": [50 + row / 8, 51 + row / 8], "train_seconds": 2.0, "loss": 0.5 + row}
-            write_training(store, training, row, {**values, "message": "", "status": 1}, claim=None)
+            write_training(store, training, row, {**values, "message": "", "status": 1}, lock=None)
     stamp_training(store, training)
     table = pd.DataFrame({"arch": archs, "dataset": "soak", "split": "test", "epochs": 3})
     table["accuracy"] = [50 + row / 8 for row in range(len(archs))]

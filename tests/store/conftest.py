@@ -109,7 +109,7 @@ def make_full_store(store: Path) -> str:
     )
     for row in range(10):
         values = {"accuracy": [50 + row], "train_seconds": 2.0, "loss": 0.5 + row, "message": "", "status": 1}
-        write_training(store, training, row, values, claim=None)
+        write_training(store, training, row, values, lock=None)
     collect_trainings(store, space="toy", label="digits")
     _MADE[key] = {str(path.relative_to(store)): path.read_bytes() for path in store.rglob("*") if path.is_file()}
     return name

@@ -19,7 +19,7 @@ sys.path.insert(0, {folder!r})
 import conftest as toy
 import pandas as pd
 from sweetgrad.store import create_profile, finalise_profile, import_accuracy, locks
-from sweetgrad.store.access._durable import DurableStore
+from sweetgrad.store.access._files import DurableStore
 from sweetgrad.store.access._guard import GuardedStore
 
 locks.LEASE_S = {lease_s}

@@ -33,10 +33,11 @@ from sweetgrad.store import (
     verify,
     write_shard,
 )
+from sweetgrad.store._planning import Shard
 from sweetgrad.store.access import open_root
 from sweetgrad.store.access._guard import GuardedStore
 from sweetgrad.store.estimators import ACTIVATION_VARIABLES, MOMENT_VARIABLES, estimator_variables
-from sweetgrad.store.shards import Shard, reset_shard, write_estimators
+from sweetgrad.store.shards import reset_shard, write_estimators
 
 NAME, TRAINING = "toy/synthetic/bs2-seed0", "toy/training/digits/seed0"
 ESTIMATORS = ("snip", "moments", "activations")

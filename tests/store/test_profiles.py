@@ -41,7 +41,7 @@ def test_create_profile__never_asks_for_all_architectures_at_once(tmp_path, toy,
         def __iter__(self):
             raise AssertionError("all strings at once")
 
-    monkeypatch.setattr("sweetgrad.store._arrays._COORDINATE_CHUNK", 4)
+    monkeypatch.setattr("sweetgrad.store.format.arrays._COORDINATE_CHUNK", 4)
     path = tmp_path / "s.zarr"
     name = create_profile(path, toy.spec(), arch=Strings(toy.archs), layers=toy.layers, shard_size=toy.shard_size)
     profile = open_profile(path, name, chunks=None)

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sweetgrad.store import (
-    ClaimedError,
+    LockedError,
     NotAStoreError,
     RemoteStore,
     StoreError,
@@ -104,7 +104,7 @@ def test_remote_store__shows_itself_without_credentials_and_keeps_them():
 
 
 def test_store_error__has_no_credentials_and_travels():
-    error = pickle.loads(pickle.dumps(ClaimedError("s3://a:b@c/x is held", {"host": "h"})))  # noqa: S301
+    error = pickle.loads(pickle.dumps(LockedError("s3://a:b@c/x is held", {"host": "h"})))  # noqa: S301
     assert str(error) == "s3://***@c/x is held"
     assert error.holder == {"host": "h"}
 

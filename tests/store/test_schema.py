@@ -1,8 +1,8 @@
 import numpy as np
 
 from sweetgrad.store import KINDS, NUM_BINS, STATUS, VARIABLES, empty_rows
-from sweetgrad.store._arrays import chunking
-from sweetgrad.store.schema import row_variables
+from sweetgrad.store.format.arrays import chunking
+from sweetgrad.store.format.schema import row_variables
 
 SIZES = {"arch": 15625, "layer": 19, "kind": 2, "bin": NUM_BINS}
 

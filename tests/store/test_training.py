@@ -41,7 +41,7 @@ def make(store, seed: int = 0, **changes) -> str:
 def write(store, name: str, row: int, *, test: float = math.nan, message: str = "") -> None:
     status = 2 if message else 1
     values = {"accuracy": [test - 1, test], "train_seconds": 2.0, "loss": 0.5, "message": message, "status": status}
-    write_training(store, name, row, values, claim=None)
+    write_training(store, name, row, values, lock=None)
 
 
 def test_plan_trainings__leaves_out_what_is_written(tmp_path):

@@ -14,11 +14,11 @@ from sweetgrad.store import (
     CorruptShardError,
     StoreError,
     bin_bounds,
-    claim_shard,
     create_estimators,
     finalise_profile,
     import_accuracy,
     info,
+    lock_shard,
     merge,
     open_accuracies,
     open_activations,
@@ -31,9 +31,9 @@ from sweetgrad.store import (
     record_run,
     verify,
 )
-from sweetgrad.store import _upgrade as upgrading
-from sweetgrad.store._digest import column_digests
+from sweetgrad.store import upgrade as upgrading
 from sweetgrad.store.access import open_root
+from sweetgrad.store.format.digests import column_digests
 from sweetgrad.store.root import consolidate
 from sweetgrad.store.shards import write_estimators
 
@@ -226,7 +226,7 @@ def test_upgrade__refuses_a_value_that_has_not_the_digest_of_format_1(old):
 
 def test_upgrade__waits_for_nobody_and_says_who_writes(old):
     with (
-        claim_shard(old, NAME, 0, run="of an older version"),
+        lock_shard(old, NAME, 0, run="of an older version"),
         pytest.raises(StoreError, match=r"is writing to toy/.*Wait"),
     ):
         record_run(old, NAME, {})

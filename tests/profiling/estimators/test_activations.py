@@ -37,7 +37,7 @@ from sweetgrad.store import (
     status,
     verify,
 )
-from sweetgrad.store._digest import column_digests
+from sweetgrad.store.format.digests import column_digests
 
 EVERY_DEAD = "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|"
 

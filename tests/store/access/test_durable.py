@@ -27,8 +27,8 @@ from sweetgrad.store import (
     write_estimators,
     write_shard,
 )
-from sweetgrad.store._digest import row_digests
-from sweetgrad.store.access import _durable, atomic_write
+from sweetgrad.store.access import _files, atomic_write
+from sweetgrad.store.format.digests import row_digests
 from sweetgrad.store.training import create_training, write_training
 
 WHOLE = Shard(0, 0, 4, range(4))
@@ -175,7 +175,7 @@ def test_write_training__a_power_cut_leaves_no_accuracy_that_counts_and_is_not_t
         store, space="toy", label="ours", seed=0, arch=toy.archs, splits=["test"], settings={"recipe": {}}
     )
     result = {"accuracy": [50.0], "train_seconds": 1.0, "loss": 0.5, "message": "", "status": 1}
-    write_training(store, name, 0, result, claim=None)
+    write_training(store, name, 0, result, lock=None)
 
     def check(left: Path) -> None:
         stored = open_training(left, name)
@@ -183,7 +183,7 @@ def test_write_training__a_power_cut_leaves_no_accuracy_that_counts_and_is_not_t
         assert done[0]
         assert (stored["accuracy"].values[done] == 50.0).all()
 
-    assert after_each_cut(store, lambda: write_training(store, name, 1, result, claim=None), check) >= 5
+    assert after_each_cut(store, lambda: write_training(store, name, 1, result, lock=None), check) >= 5
 
 
 def test_finalise_profile__a_power_cut_leaves_a_stamp_or_the_one_before(toy, tmp_path, after_each_cut):
@@ -221,7 +221,7 @@ def test_atomic_write__leaves_what_was_there_if_it_cannot_be_forced(tmp_path, mo
     def refuse(handle: int) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(_durable.os, "fsync", refuse)
+    monkeypatch.setattr(_files.os, "fsync", refuse)
     with pytest.raises(OSError, match="Input/output"), atomic_write(tmp_path / "file") as file:
         file.write(b"after")
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"before"]

@@ -30,11 +30,11 @@ from sweetgrad.store import (
     CorruptShardError,
     NotAStoreError,
     StoreError,
-    claim_shard,
     create_profile,
     import_accuracy,
     info,
     list_profiles,
+    lock_shard,
     open_profile,
     open_store,
     plan_shards,
@@ -43,12 +43,12 @@ from sweetgrad.store import (
     verify,
     write_shard,
 )
+from sweetgrad.store._planning import Shard
 from sweetgrad.store.access import open_root, zarr_store
-from sweetgrad.store.access._archives import check_members
 from sweetgrad.store.access._documents import check_document, parse_json
 from sweetgrad.store.access._guard import GuardedStore
 from sweetgrad.store.access._limits import MAX_DOCUMENT_BYTES
-from sweetgrad.store.shards import Shard
+from sweetgrad.store.access._zip import check_members
 
 
 @pytest.fixture
@@ -631,14 +631,14 @@ def test_lock__is_not_led_out_of_the_store_by_a_link(store, profile, toy, tmp_pa
     (profile / "status/claims").symlink_to(tmp_path / "outside")
     with (
         pytest.raises(NotAStoreError, match="outside the store"),
-        claim_shard(store, toy.spec().profile_name, 0, run="r"),
+        lock_shard(store, toy.spec().profile_name, 0, run="r"),
     ):
         pass
     assert list((tmp_path / "outside").iterdir()) == []
 
 
 def test_store__deletes_a_link_and_not_what_it_leads_to(tmp_path):
-    from zarr.core.sync import sync
+    from sweetgrad.store.access._zarr import sync
 
     (tmp_path / "outside").mkdir()
     (tmp_path / "s").mkdir()
@@ -649,8 +649,9 @@ def test_store__deletes_a_link_and_not_what_it_leads_to(tmp_path):
 
 @pytest.mark.parametrize("key", ["../outside", "a/../../outside", "a/zarr.json/../../../outside"])
 def test_store__writes_and_deletes_no_key_that_leads_out(tmp_path, key):
-    from zarr.core.buffer import cpu
-    from zarr.core.sync import sync
+    from zarr.buffer import cpu
+
+    from sweetgrad.store.access._zarr import sync
 
     (tmp_path / "outside").write_bytes(b"mine")
     (tmp_path / "s").mkdir()

@@ -19,9 +19,10 @@ from sweetgrad.store import (
     verify,
     write_shard,
 )
+from sweetgrad.store._planning import Shard
 from sweetgrad.store.access import open_root
-from sweetgrad.store.schema import row_variables
-from sweetgrad.store.shards import Shard, recover_shard
+from sweetgrad.store.format.schema import row_variables
+from sweetgrad.store.shards import recover_shard
 
 THREES = {"name": "regular", "configuration": {"chunk_shape": [3]}}
 ROW_ARRAYS = [v.name for v in row_variables()]
@@ -186,8 +187,9 @@ def test_verify__finds_holes_in_a_complete_profile(store, toy):
 
 
 def test_verify__finds_rows_replaced_after_the_stamp(store, toy):
-    from sweetgrad.store._digest import row_digests
-    from sweetgrad.store.shards import Shard, read_shard
+    from sweetgrad.store._planning import Shard
+    from sweetgrad.store.format.digests import row_digests
+    from sweetgrad.store.shards import read_shard
 
     tamper(store, toy, "loss", 0, 1.5)
     digest = row_digests(read_shard(store, toy.name, Shard(0, 0, 4, ())))

@@ -13,7 +13,7 @@ import xarray as xr
 
 from sweetgrad.analysis import Interval, interval_counts
 from sweetgrad.store import (
-    ClaimedError,
+    LockedError,
     NotAStoreError,
     StoreError,
     create_estimators,
@@ -360,7 +360,7 @@ def test_publish__two_at_once_into_one_folder_are_told_apart(store, release):
     def second(what, done, total):
         if what == "copying" and not said:
             with pytest.raises(
-                ClaimedError, match=rf"is being written by process {os.getpid()} on .*wait for that process"
+                LockedError, match=rf"is being written by process {os.getpid()} on .*wait for that process"
             ):
                 publish(store, release)
             said.append(what)

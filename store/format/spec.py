@@ -7,9 +7,6 @@ from typing import Any, Self
 
 from sweetgrad.store.errors import SpecMismatchError
 
-__all__ = ["ProfileSpec"]
-
-
 _LATER: dict[str, object] = {"space_options": {}, "space_version": 1}
 """Fields that the first specs did not have, and what their absence stands for."""
 

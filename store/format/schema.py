@@ -7,21 +7,7 @@ from typing import Literal
 import numpy as np
 import xarray as xr
 
-from sweetgrad.store.bins import NUM_BINS
-
-__all__ = [
-    "DIGEST",
-    "FORMAT_VERSION",
-    "KINDS",
-    "LAYER_TYPES",
-    "MESSAGE",
-    "STATUS",
-    "VARIABLES",
-    "Variable",
-    "empty_rows",
-    "full",
-    "row_variables",
-]
+from sweetgrad.store.format.bins import NUM_BINS
 
 FORMAT_VERSION = 2
 """Version of the store format; a reader refuses a store with a greater one."""

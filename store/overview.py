@@ -9,7 +9,6 @@ import zarr
 from numpy.typing import NDArray
 
 from sweetgrad.store._accuracy_table import load_table, selectors
-from sweetgrad.store._groups import estimator_groups, profile_group, profile_names
 from sweetgrad.store._reading import read_array
 from sweetgrad.store.access import (
     Location,
@@ -21,20 +20,10 @@ from sweetgrad.store.access import (
     open_root,
     with_options,
 )
+from sweetgrad.store.format.schema import STATUS
+from sweetgrad.store.format.spec import ProfileSpec
+from sweetgrad.store.groups import estimator_groups, profile_group, profile_names
 from sweetgrad.store.redaction import redacted
-from sweetgrad.store.schema import STATUS
-from sweetgrad.store.spec import ProfileSpec
-
-__all__ = [
-    "AccuracyInfo",
-    "EstimatorStatus",
-    "Failure",
-    "ProfileInfo",
-    "ProfileStatus",
-    "StoreInfo",
-    "info",
-    "status",
-]
 
 
 @dataclass(frozen=True)

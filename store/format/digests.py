@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from sweetgrad.store.schema import FORMAT_VERSION, STATUS, row_variables
+from sweetgrad.store.format.schema import FORMAT_VERSION, STATUS, row_variables
 
 _UNDIGESTED = {"digest", "profile_seconds", "seconds", "status"}
 """Columns that two measurements of one architecture may differ in, or that speak of the others."""

@@ -14,8 +14,6 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["EDGES", "NUM_BINS", "bin_bounds", "edges_f32", "threshold_bin"]
-
 _FRACTIONS = sorted({Fraction(j, s) for s in range(1, 11) for j in range(1, s + 1) if Fraction(j, s) > Fraction(1, 10)})
 
 EDGES: tuple[Fraction, ...] = (

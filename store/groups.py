@@ -1,29 +1,93 @@
-"""How the arrays of a profile lie on disk: chunks, shards, codecs."""
+"""The groups of a store: found, or told what is wrong with them; made where there is none, and never over another."""
 
 import asyncio
+import difflib
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
 import zarr
-from numpy.typing import NDArray
-from zarr.codecs import BloscCodec, Crc32cCodec
-from zarr.core.buffer import Buffer, cpu, default_buffer_prototype
-from zarr.core.sync import sync
+from zarr.abc.buffer import Buffer
+from zarr.buffer import cpu, default_buffer_prototype
 from zarr.storage import MemoryStore
 
-from sweetgrad.store._groups import has_rows
-from sweetgrad.store.access import GuardedStore
-from sweetgrad.store.bins import NUM_BINS, bin_bounds
-from sweetgrad.store.errors import FencedError
-from sweetgrad.store.schema import KINDS, VARIABLES, Variable
+from sweetgrad.store.access import GuardedStore, Location, child_groups
+from sweetgrad.store.access._zarr import sync
+from sweetgrad.store.errors import FencedError, NotAStoreError
+from sweetgrad.store.format.arrays import create_array, write_archs, write_array, write_bounds
+from sweetgrad.store.format.bins import NUM_BINS
+from sweetgrad.store.format.schema import KINDS, VARIABLES
 
-_ONE_BLOCK = 1 << 25
+_OF_ROWS = ("status", "digest", "score", "accuracy")
+"""Arrays that profiles, estimators and trainings have, and of which nothing is written before there are rows."""
 
-_COORDINATE_CHUNK = 25_000
-"""Architectures in a chunk of ``arch`` and ``arch_index``: whoever writes a shard reads the strings of that shard."""
+
+def profile_group(root: zarr.Group, name: str, location: Location) -> zarr.Group:
+    """The group of a profile; `NotAStoreError` names the nearest profiles if there is no such one."""
+    group = find_group(root, name, location)
+    if isinstance(group, zarr.Group) and "spec" in group.attrs:
+        return group
+    names = sorted(profile_names(root))
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.3) or names
+    raise NotAStoreError(f"{location} has no profile {name!r}; it holds {', '.join(near) or 'none yet'}.")
+
+
+def profile_names(group: zarr.Group) -> Iterator[str]:
+    """Paths of all profiles in a group, the group itself included."""
+    if "spec" in group.attrs:
+        yield group.path
+        return
+    for _, child in child_groups(group):
+        yield from profile_names(child)
+
+
+def archs_by_profile(root: zarr.Group, space: str) -> dict[str, list[str]]:
+    """Architectures of each profile of a space, in the order of its rows."""
+    group = root.get(space)
+    names = profile_names(group) if isinstance(group, zarr.Group) else ()
+    return {name: np.asarray(root[f"{name}/arch"][:]).tolist() for name in names}  # type: ignore[index]
+
+
+def archs_of_space(root: zarr.Group, space: str) -> list[str]:
+    """Architectures of all profiles of a space, those of the largest profile first."""
+    profiles = sorted(archs_by_profile(root, space).values(), key=len, reverse=True)
+    return list(dict.fromkeys(arch for profile in profiles for arch in profile))
+
+
+def estimator_groups(group: zarr.Group) -> list[tuple[str, zarr.Group]]:
+    """Names and groups of the estimators of a profile, sorted; one without ``status`` is a creation that was cut off."""
+    parent = group.get("estimators")
+    if not isinstance(parent, zarr.Group):
+        return []
+    return [(name, child) for name, child in child_groups(parent) if "status" in child]
+
+
+def find_group(root: zarr.Group, name: str, location: Location) -> Any:
+    """What is at the path of a profile, None if nothing is; `NotAStoreError` if its metadata cannot be read."""
+    try:
+        return root.get(name)
+    except (ValueError, TypeError) as error:  # what zarr raises on a zarr.json that it cannot read
+        raise NotAStoreError(
+            f"{location}: the metadata of profile {name} ({name}/zarr.json) cannot be read ({error}). "
+            "Copy that file from a backup, or delete the profile's folder and profile again."
+        ) from error
+
+
+def has_rows(root: zarr.Group, name: str) -> bool:
+    """Whether a row was ever written at a path, whatever became of the metadata: none is before its group is finished.
+
+    False where files cannot be listed, as over https; nothing can be written there either.
+    """
+    if root.metadata.consolidated_metadata is not None:
+        return False
+
+    async def any_chunk() -> bool:
+        arrays = {array async for array in root.store.list_dir(name)} & set(_OF_ROWS)
+        return any([True for array in arrays async for _ in root.store.list_dir(f"{name}/{array}/c")])
+
+    return sync(any_chunk())
 
 
 def create_group(
@@ -132,68 +196,3 @@ async def _names(root: zarr.Group, path: str) -> list[str]:
 async def _read(root: zarr.Group, key: str) -> bytes | None:
     data = await root.store.get(key, default_buffer_prototype())
     return None if data is None else data.to_bytes()
-
-
-def write_bounds(group: zarr.Group) -> None:
-    """Fill in the bounds of the bins."""
-    for name, bounds in zip(("bin_lower", "bin_upper"), bin_bounds(), strict=True):
-        write_array(group, name, slice(None), bounds)
-
-
-def write_array(group: zarr.Group, name: str, rows: slice, values: NDArray[Any]) -> None:
-    """Write rows of an array, those that hold nothing but fill values as well: a file that is absent later was lost."""
-    array: Any = group[name]
-    array.with_config({"write_empty_chunks": True})[rows] = values
-
-
-def write_archs(group: zarr.Group, arch: Sequence[str]) -> None:
-    """Fill in the coordinates along ``arch``: the strings, and their positions."""
-    for start in range(0, len(arch), _COORDINATE_CHUNK):  # a space may have millions of strings
-        stop = min(start + _COORDINATE_CHUNK, len(arch))
-        write_array(group, "arch", slice(start, stop), np.array(arch[start:stop], dtype=object))
-        write_array(group, "arch_index", slice(start, stop), np.arange(start, stop, dtype="int32"))
-
-
-def create_array(
-    group: zarr.Group, variable: Variable, *, sizes: Mapping[str, int], shard_size: int
-) -> zarr.Array[Any]:
-    """Create the empty array of one variable, chunked as `chunking` says."""
-    shape = tuple(sizes[dim] for dim in variable.dims)
-    chunks, shards = chunking(variable, sizes=sizes, shard_size=shard_size)
-    is_text = variable.dtype == "str"
-    attributes: dict[str, Any] = {"units": variable.units, "doc": variable.doc}
-    if variable.role == "row" and variable.dims[-1] == "bin":
-        attributes["coordinates"] = "arch_index bin_lower bin_upper"
-    return group.create_array(
-        variable.name,
-        shape=shape,
-        dtype=str if is_text else variable.dtype,
-        chunks=chunks,
-        shards=shards,
-        # A flipped bit is found by every read of the chunk, not only by `verify`.
-        compressors=[compressor(is_text=is_text), Crc32cCodec()],
-        fill_value=variable.fill,
-        dimension_names=variable.dims,
-        attributes=attributes,
-    )
-
-
-def compressor(*, is_text: bool = False) -> BloscCodec:
-    """Zstandard over the shuffled bytes of a whole chunk: with Blosc's usual small blocks, counts take a tenth more."""
-    return BloscCodec(cname="zstd", clevel=5, shuffle="noshuffle" if is_text else "shuffle", blocksize=_ONE_BLOCK)
-
-
-def chunking(
-    variable: Variable, *, sizes: Mapping[str, int], shard_size: int
-) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
-    """Chunk shape and shard shape of a variable; a shard holds one chunk for each kind, None: the chunks are files themselves.
-
-    Most questions are about weights alone. Chunks of fewer architectures would compress worse.
-    """
-    if variable.role == "coord":
-        most = {"arch": _COORDINATE_CHUNK}
-        return tuple(max(1, min(sizes[dim], most.get(dim, sizes[dim]))) for dim in variable.dims), None
-    shard = tuple(shard_size if dim == "arch" else sizes[dim] for dim in variable.dims)
-    if "kind" not in variable.dims:
-        return shard, None
-    return tuple(1 if dim == "kind" else size for dim, size in zip(variable.dims, shard, strict=True)), shard

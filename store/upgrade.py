@@ -12,18 +12,16 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from sweetgrad.store._arrays import create_array, write_array, write_bounds
 from sweetgrad.store._blocks import all_shards, columns_of, has_file, stamp
-from sweetgrad.store._digest import accepted_digests, column_digests
-from sweetgrad.store._groups import estimator_groups, profile_names
 from sweetgrad.store._planning import Shard
 from sweetgrad.store._reading import read_array
 from sweetgrad.store.access import Location, child_groups, command_line
 from sweetgrad.store.errors import CorruptShardError, StoreError
-from sweetgrad.store.locks import claims
-from sweetgrad.store.schema import DIGEST, FORMAT_VERSION, MESSAGE, STATUS
-
-__all__ = ["format_of", "upgrade"]
+from sweetgrad.store.format.arrays import create_array, write_array, write_bounds
+from sweetgrad.store.format.digests import accepted_digests, column_digests
+from sweetgrad.store.format.schema import DIGEST, FORMAT_VERSION, MESSAGE, STATUS
+from sweetgrad.store.groups import estimator_groups, profile_names
+from sweetgrad.store.locks import list_locks
 
 _logger = logging.getLogger(__name__)
 
@@ -45,7 +43,7 @@ def upgrade(root: zarr.Group, location: Location) -> None:
     """
     profiles, trainings = list(profile_names(root)), list(_trainings(root))
     for name in (*profiles, *(group.path for group in trainings)):
-        for holder in claims(location, name).values():
+        for holder in list_locks(location, name).values():
             if not holder.is_dead:
                 raise StoreError(
                     f"{location} has format {format_of(root)} and must be brought to format {FORMAT_VERSION} before it is "
