@@ -14,8 +14,7 @@ from sweetgrad.analysis.cuts import is_estimated
 from sweetgrad.analysis.intervals import Intervals
 from sweetgrad.analysis.scores import score
 from sweetgrad.analysis.sweet import sweet_grad_norm, sweet_snip
-from sweetgrad.store import Location
-from sweetgrad.store.estimators import DETAILS, MOMENTS, open_estimators, open_moments, open_trainings
+from sweetgrad.store import MOMENTS, Location, Profile, open_estimators, open_moments, profile_block
 
 __all__ = ["compare_estimators", "estimator_scores", "is_trained", "open_estimator_scores", "te_nas", "te_nas_nobn"]
 
@@ -111,7 +110,7 @@ def estimator_scores(
     scores = dict(held)
     whole_pass = profile["profile_seconds"].astype(np.float64)
     seconds = {name: xr.full_like(whole_pass, np.nan) if name in WITHOUT_PASS else whole_pass for name in held}
-    for name in (str(each) for each in stored["estimator"].values if each not in DETAILS):
+    for name in (str(each) for each in stored["estimator"].values if not profile_block(str(each)).arrays):
         scores[name] = stored["score"].sel(estimator=name, drop=True)
         seconds[name] = stored["seconds"].sel(estimator=name, drop=True)
     for name, (combine, parts) in _COMBINED.items():
@@ -148,10 +147,10 @@ def open_estimator_scores(
     """
     stored = open_estimators(location, name).isel(arch=rows)
     # A threshold inside a bin leaves no sum of a part of it.
-    has_moments = MOMENTS in stored["estimator"].values and not is_estimated(interval)
+    has_moments = MOMENTS.name in stored["estimator"].values and not is_estimated(interval)
     moments = open_moments(location, name).isel(arch=rows) if has_moments else None
     scores = estimator_scores(profile, stored, interval, moments=moments)
-    trained = open_trainings(location, name)
+    trained = Profile.open(location, name).trained_estimators()
     shown = [f"{each}{_TRAINED}" if each in trained else each for each in scores["estimator"].values]
     return scores.assign_coords(estimator=np.array(shown, dtype=object))
 

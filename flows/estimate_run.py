@@ -15,9 +15,14 @@ from sweetgrad.flows.run import ProfileSummary, check_details, run_on_workers, w
 from sweetgrad.flows.selection import select_archs
 from sweetgrad.flows.work import ProfileWork
 from sweetgrad.profiling import SearchSpace, load_batch, load_space, make_spec, registry
-from sweetgrad.store import STATUS, Location, ProfileSpec, create_estimators, open_estimators, open_profile, record_run
+from sweetgrad.store import (
+    STATUS,
+    Location,
+    Profile,
+    ProfileSpec,
+    profile_block,
+)
 from sweetgrad.store.access import absolute
-from sweetgrad.store.estimators import DETAILS
 
 __all__ = ["estimate"]
 
@@ -77,7 +82,7 @@ def estimate(
     """
     start = time.monotonic()
     console = console or Console(stderr=True)
-    every = [name for name in registry.names("estimators") if name not in DETAILS]
+    every = [name for name in registry.names("estimators") if not profile_block(name).arrays]
     names = every if list(estimators) == ["all"] else list(dict.fromkeys(estimators))
     names = with_details(names, moments=moments, activations=activations)
     if not names:
@@ -87,8 +92,8 @@ def estimate(
     check_workers(workers=workers, scheduler=scheduler, cluster=cluster)
     config = None if cluster is None else read_cluster_config(cluster, num_workers=workers)
     location = absolute(store)
-    data = open_profile(location, profile, chunks=None)
-    spec = ProfileSpec.from_attrs(data.attrs["spec"])
+    stored = Profile.open(location, profile)
+    spec, data = stored.spec, stored.dataset(chunks=None)
     resolve_device(spec.device, remote=scheduler is not None or cluster is not None)
     table = space_file or find_table(spec.space, data_dir, download=download)
     space = _space_of(spec, data["arch"].values.tolist(), table)
@@ -107,18 +112,18 @@ def estimate(
     if not rows:
         raise ValueError(f"none of the architectures asked for ({archs}) is measured in {profile}: profile them first")
     check_details(space, rows, spec, names)
-    create_estimators(location, profile, names)
-    run = ProfileWork(location, profile, tuple(rows), space, batch, spec, tuple(names), retry_failed)
+    stored.add_blocks(map(profile_block, names))
+    run = ProfileWork(stored, tuple(rows), space, batch, spec, tuple(names), retry_failed)
     shards = run.shards_to_do()
     num_done = num_left = 0
     if shards:
         order = f"file {Path(table).name}" if table else "the space's own"
         facts = provenance(device=spec.device, data_source=batch.source, arch_order=order)
-        say_what_differs(record_run(location, profile, {**facts, "estimators": names}), console=console)
+        say_what_differs(stored.record_run({**facts, "estimators": names}), console=console)
         num_done, num_left = run_on_workers(
             run, shards, workers=workers, scheduler=scheduler, cluster=config, console=console
         )
-    status = open_estimators(location, profile)["status"].sel(estimator=names).values[rows]
+    status = stored.scores()["status"].sel(estimator=names).values[rows]
     num_failed = int((status == STATUS["failed"]).any(axis=1).sum())
     return ProfileSummary(profile, len(rows), num_done, num_left, num_failed, time.monotonic() - start)
 

@@ -12,20 +12,15 @@ from sweetgrad.analysis.intervals import Interval
 from sweetgrad.profiling import Batch, Network, SearchSpace, make_spec, profile_shard
 from sweetgrad.profiling.architectures import ArchIds
 from sweetgrad.store import (
+    COUNTS,
     STATUS,
     Location,
     Lock,
+    Profile,
     ProfileSpec,
     create_profile,
-    finalise_profile,
-    lock_shard,
-    open_profile,
-    plan_shards,
-    record_run,
     stored_archs,
 )
-from sweetgrad.store._planning import Shard
-from sweetgrad.store.shards import read_shard
 
 __all__ = ["Evaluations", "SearchedSpace", "searched_variant"]
 
@@ -104,7 +99,7 @@ class Evaluations:
 
         Yields
         ------
-        What earlier runs had otherwise, as `sweetgrad.store.record_run` returns it.
+        What earlier runs had otherwise, as `Profile.record_run` returns it.
 
         Raises
         ------
@@ -114,18 +109,18 @@ class Evaluations:
             If it was measured with other settings.
         """
         self._searched.archs[:] = stored_archs(self._location, self.name) or first
-        self._create()
+        self._profile = self._create()
         # The first shard's lock stands for the whole profile: to grow, one must be alone, too.
-        with lock_shard(self._location, self.name, 0, run=run, watch=True) as self._lock:
+        with self._profile.lock(0, run=run, watch=True) as self._lock:
             self._searched.archs[:] = stored_archs(self._location, self.name)  # another search may have just ended
             self._row = {arch: row for row, arch in enumerate(self._searched.archs)}
-            status = self.open()["status"].values
-            self._done = set(np.flatnonzero(status != STATUS["not run"]).tolist())
-            differences = record_run(self._location, self.name, facts)
+            self._profile = self._create()
+            self._done = set(np.flatnonzero(self._profile.status() != STATUS["not run"]).tolist())
+            differences = self._profile.record_run(facts)
             try:
                 yield differences
             finally:
-                finalise_profile(self._location, self.name)
+                self._profile.finalise()
 
     def run(self, arch: str) -> int:
         """Row of an architecture, whose network is run if it was not before."""
@@ -133,30 +128,28 @@ class Evaluations:
         if row is None:
             row = self._row[arch] = len(self._row)
             self._searched.archs.append(arch)
-            self._create()
+            self._profile = self._create()
         if row not in self._done:
-            for shard in plan_shards(self._location, self.name, [row]):
-                profile_shard(
-                    self._location, self.name, shard, self._searched, self._batch, self._spec(), lock=self._lock
-                )
+            for shard in self._profile.plan([row]):
+                profile_shard(self._profile, shard, self._searched, self._batch, self._spec(), lock=self._lock)
             self._done.add(row)
             self.num_run += 1
         return row
 
     def score(self, row: int, interval: Interval) -> float:
         """Score of a row that was run; minus infinity if its network failed, so that it is nobody's parent."""
-        start = row - row % _SHARD_SIZE
-        shard = Shard(row // _SHARD_SIZE, start, min(start + _SHARD_SIZE, len(self._searched)), [row])
-        rows = read_shard(self._location, self.name, shard, variables=["grad_count_network", "status"])
-        found = float(score(rows.isel(arch=[row - start]), interval)[0])
-        return -np.inf if np.isnan(found) else found
+        (shard,) = self._profile.shards_of([row])
+        rows = self._profile.read(COUNTS, shard, variables=["grad_count_network", "status"])
+        value = float(score(rows.isel(arch=[row - shard.start]), interval)[0])
+        return -np.inf if np.isnan(value) else value
 
     def open(self) -> xr.Dataset:
         """The profile as it is now."""
-        return open_profile(self._location, self.name, chunks=None)
+        return self._profile.dataset(chunks=None)
 
-    def _create(self) -> None:
-        create_profile(
+    def _create(self) -> Profile:
+        """The profile, made or lengthened if it has not all architectures."""
+        return create_profile(
             self._location,
             self._spec(),
             arch=ArchIds(self._searched),

@@ -42,7 +42,7 @@ class Others:
 
     def leave_out(self, shards: Sequence[Shard]) -> tuple[list[Shard], frozenset[str]]:
         """Shards that nobody else holds, and attempts that are dead, whose locks may be taken over."""
-        store, name = self._run.store, self._run.name
+        store, name = self._run.table.location, self._run.table.name
         expired = find_expired(store, name, self._watch)
         held = {
             int(key.rpartition("/")[2].removesuffix(".json")): holder

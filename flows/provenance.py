@@ -41,7 +41,7 @@ def provenance(*, device: str, data_source: str, arch_order: str) -> dict[str, A
 
 
 def say_what_differs(differences: Sequence[str], *, console: Console) -> None:
-    """Say what `sweetgrad.store.record_run` or `check_workers` found: rows of the two may differ in last bits."""
+    """Say what `Profile.record_run` or `check_workers` found: rows of the two may differ in last bits."""
     if differences:
         console.print(
             f"Note: {'; '.join(differences)}. Gradients may differ in their last bits between the two, "

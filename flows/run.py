@@ -29,13 +29,10 @@ from sweetgrad.store import (
     Location,
     ProfileSpec,
     Shard,
-    create_estimators,
     create_profile,
-    finalise_profile,
-    record_run,
+    profile_block,
 )
 from sweetgrad.store.access import absolute
-from sweetgrad.store.shards import count_rows
 from sweetgrad.store.spaces import arch_order
 
 __all__ = ["ProfileSummary", "check_details", "profile", "run_on_workers", "with_details"]
@@ -157,34 +154,34 @@ def profile(
     location = absolute(store)
     arch, layers = ArchIds(search_space), search_space.layer_names
     may_grow = getattr(search_space, "open_ended", False)
-    name = create_profile(location, spec, arch=arch, layers=layers, shard_size=shard_size, may_grow=may_grow)
-    create_estimators(location, name, estimators)
-    run = ProfileWork(location, name, rows, search_space, batch, spec, tuple(estimators), retry_failed, _command(asked))
+    stored = create_profile(location, spec, arch=arch, layers=layers, shard_size=shard_size, may_grow=may_grow)
+    stored.add_blocks(map(profile_block, estimators))
+    run = ProfileWork(stored, rows, search_space, batch, spec, tuple(estimators), retry_failed, _command(asked))
     shards = run.shards_to_do()
     num_done = num_left = 0
     if shards:
         order = arch_order(search_space, table)
         facts = provenance(device=device, data_source=batch.source, arch_order=order)
-        say_what_differs(record_run(location, name, facts), console=console)
+        say_what_differs(stored.record_run(facts), console=console)
         console.print(f"Space {space}, order of architectures: {order}. Data: {batch.source or dataset}.", markup=False)
         num_done, num_left = run_on_workers(
             run, shards, workers=workers, scheduler=scheduler, cluster=config, console=console
         )
     else:
-        finalise_profile(location, name)  # the run that wrote the last row may have been killed before it did
-    num_failed = count_rows(location, name)["failed"]
-    return ProfileSummary(name, len(rows), num_done, num_left, num_failed, time.monotonic() - start)
+        stored.finalise()  # the run that wrote the last row may have been killed before it did
+    num_failed = stored.count_rows()["failed"]
+    return ProfileSummary(stored.name, len(rows), num_done, num_left, num_failed, time.monotonic() - start)
 
 
 def with_details(estimators: Sequence[str], *, moments: bool, activations: bool) -> list[str]:
     """Estimators, and what is computed and stored as one of them: sums of gradients, histograms of activations."""
-    asked = [name for name, wanted in ((MOMENTS, moments), (ACTIVATIONS, activations)) if wanted]
+    asked = [name for name, wanted in ((MOMENTS.name, moments), (ACTIVATIONS.name, activations)) if wanted]
     return list(dict.fromkeys([*estimators, *asked]))
 
 
 def check_details(space: SearchSpace, rows: Sequence[int], spec: ProfileSpec, estimators: Sequence[str]) -> None:
     """Refuse activations of a space whose networks do not say what their cells are, before anything is written."""
-    if ACTIVATIONS in estimators and len(rows):
+    if ACTIVATIONS.name in estimators and len(rows):
         shape = {"in_channels": spec.input_shape[0], "num_classes": spec.num_classes}
         cells_of(space.build(space.arch_id(rows[0]), **shape))
 
@@ -200,14 +197,14 @@ def run_on_workers(
 ) -> tuple[int, int]:
     """Run shards on workers that are started for them."""
     console.print(
-        f"{run.name}: {num_rows(shards)} of {len(run.rows)} architectures to profile, in {len(shards)} shards.",
+        f"{run.table.name}: {num_rows(shards)} of {len(run.rows)} architectures to profile, in {len(shards)} shards.",
         markup=False,
     )
     watched = PREFECT_API_URL.value() is not None  # nobody looks at the server that we start for the run
     opening = open_client(
         scheduler=scheduler,
         cluster=cluster,
-        store=run.store,
+        store=run.table.location,
         device=run.spec.device,
         num_workers=workers,
         num_shards=len(shards),

@@ -19,9 +19,8 @@ from sweetgrad.flows.selection import select_archs
 from sweetgrad.flows.supernet_scores import is_scored, score_archs
 from sweetgrad.profiling import load_images, registry
 from sweetgrad.profiling.supernet import SupernetSettings, SupernetTraining
-from sweetgrad.store import Location, ProfileSpec, SpecMismatchError, open_profile
+from sweetgrad.store import Location, Profile, ProfileSpec, SpecMismatchError
 from sweetgrad.store.access import absolute, is_remote, local_path
-from sweetgrad.store.estimators import open_trainings, record_training
 from sweetgrad.store.redaction import redacted
 
 __all__ = ["SupernetSummary", "supernet"]
@@ -123,7 +122,8 @@ def supernet(
             f"the scores need a name of their own, of small letters, digits, - and _, such as spos-2; got {name!r}"
         )
     location = absolute(store)
-    data = open_profile(location, profile, chunks=None)
+    stored = Profile.open(location, profile)
+    data = stored.dataset(chunks=None)
     spec = ProfileSpec.from_attrs(data.attrs["spec"])
     if spec.space != "nas-bench-201":
         raise ValueError(f"a supernet can be built of nas-bench-201, and {profile} is of {spec.space}")
@@ -140,11 +140,11 @@ def supernet(
             num_done = 0
             if is_complete:
                 facts = _facts(training, images.source, device=device, threads=threads)
-                _record(location, profile, name, facts)
-                num_done = score_archs(location, profile, name, rows, training, stop=stop, console=console)
+                _record(stored, name, facts)
+                num_done = score_archs(stored, name, rows, training, stop=stop, console=console)
     finally:
         torch.set_num_threads(threads_before)
-    scored = is_scored(location, profile, name)
+    scored = is_scored(stored, name)
     return SupernetSummary(
         name=profile,
         estimator=name,
@@ -213,15 +213,15 @@ def _facts(training: SupernetTraining, source: str, *, device: str, threads: int
     }
 
 
-def _record(location: Location, profile: str, name: str, facts: dict[str, Any]) -> None:
-    before = open_trainings(location, profile).get(name)
+def _record(profile: Profile, name: str, facts: dict[str, Any]) -> None:
+    before = profile.trained_estimators().get(name)
     if before is None:
-        record_training(location, profile, name, facts)
+        profile.record_training(name, facts)
         return
     differing = [key for key in _SAME if before.get(key) != facts[key]]
     if differing:
         lines = "\n".join(f"  {key}: stored {before.get(key)}, here {facts[key]}" for key in differing)
         raise SpecMismatchError(
-            f"the scores {name} of {profile} in {location} come from another training:\n{lines}\n"
+            f"the scores {name} of {profile.name} in {profile.location} come from another training:\n{lines}\n"
             "Ask for that training to continue it, or give these scores another name with --name."
         )

@@ -13,34 +13,22 @@ from rich.console import Console
 
 from sweetgrad.flows.progress import Counter, progress_bar
 from sweetgrad.profiling.supernet import SupernetTraining, accuracy_of
-from sweetgrad.store import (
-    STATUS,
-    Location,
-    Lock,
-    Shard,
-    list_estimators,
-    lock_shard,
-    open_estimators,
-    open_profile,
-    write_estimators,
-)
+from sweetgrad.store import STATUS, Block, Lock, Profile, Shard, profile_block
 
 __all__ = ["is_scored", "score_archs"]
 
 _WRITE_EVERY_S = 30.0
 
 
-def is_scored(location: Location, profile: str, name: str) -> NDArray[np.bool_]:
+def is_scored(profile: Profile, name: str) -> NDArray[np.bool_]:
     """Whether each architecture of a profile has a score of this name; shape (arch,)."""
-    stored = open_estimators(location, profile)["status"]
-    if name not in list_estimators(location, profile):
-        return np.zeros(stored.sizes["arch"], dtype=bool)
-    return stored.sel(estimator=name).values == STATUS["ok"]  # type: ignore[no-any-return]
+    if name not in profile.estimators():
+        return np.zeros(profile.num_archs, dtype=bool)
+    return np.asarray(profile.status(profile_block(name)) == STATUS["ok"])
 
 
 def score_archs(
-    location: Location,
-    profile: str,
+    profile: Profile,
     name: str,
     rows: Sequence[int],
     training: SupernetTraining,
@@ -52,8 +40,8 @@ def score_archs(
 
     Parameters
     ----------
-    location, profile, name
-        Store, profile in it, and the estimator that the scores are stored as.
+    profile, name
+        Where to write, and the estimator that the scores are stored as.
     rows
         Positions of the architectures asked for.
     training
@@ -67,19 +55,16 @@ def score_archs(
     -------
     How many were scored.
     """
-    data = open_profile(location, profile, chunks=None)
-    size, arch = int(data.attrs["shard_size"]), data["arch"].values
-    scored = is_scored(location, profile, name)
+    scored = is_scored(profile, name)
     to_do = [row for row in rows if not scored[row]]
+    block, arch = profile_block(name), profile.arch()
     run = uuid.uuid4().hex
     with progress_bar(len(to_do), console=console, doing="scoring") as count:
-        for index in sorted({row // size for row in to_do}):
+        for shard in profile.shards_of(to_do):
             if stop.is_set():
                 break
-            inside = tuple(row for row in to_do if row // size == index)
-            shard = Shard(index, index * size, min((index + 1) * size, len(arch)), inside)
-            with lock_shard(location, profile, index, run=run, watch=True) as lock:
-                writer = _Writer(location, profile, name, shard, lock)
+            with profile.lock(shard.index, run=run, watch=True) as lock:
+                writer = _Writer(profile, block, shard, lock)
                 _score_shard(shard, arch, training, writer, stop=stop, count=count)
     return count.done
 
@@ -87,8 +72,8 @@ def score_archs(
 class _Writer:
     """Keeps scores of a shard and writes them now and then."""
 
-    def __init__(self, location: Location, profile: str, name: str, shard: Shard, lock: Lock) -> None:
-        self._where, self._name, self._lock = (location, profile, shard), name, lock
+    def __init__(self, profile: Profile, block: Block, shard: Shard, lock: Lock) -> None:
+        self._profile, self._block, self._shard, self._lock = profile, block, shard, lock
         self._rows: list[tuple[int, str, float, float]] = []
         self._last = time.monotonic()
 
@@ -104,16 +89,15 @@ class _Writer:
         if not self._rows:
             return
         index, arch, score, seconds = zip(*self._rows, strict=True)
-        shape = (len(index), 1)
         data = {
-            "score": np.reshape(score, shape),
-            "seconds": np.reshape(seconds, shape).astype(np.float32),
-            "message": np.full(shape, "", dtype=object),
-            "status": np.full(shape, STATUS["ok"], dtype=np.uint8),
+            "score": score,
+            "seconds": np.asarray(seconds, np.float32),
+            "message": np.full(len(index), "", dtype=object),
+            "status": np.full(len(index), STATUS["ok"], dtype=np.uint8),
         }
-        coords = {"arch": list(arch), "arch_index": ("arch", list(index)), "estimator": [self._name]}
-        block = xr.Dataset({key: (("arch", "estimator"), value) for key, value in data.items()}, coords)
-        write_estimators(*self._where, block, lock=self._lock)
+        coords = {"arch": list(arch), "arch_index": ("arch", list(index))}
+        rows = xr.Dataset({key: ("arch", values) for key, values in data.items()}, coords)
+        self._profile.write(self._shard, {self._block: rows}, lock=self._lock)
         self._rows = []
 
 

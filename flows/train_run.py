@@ -21,14 +21,9 @@ from sweetgrad.flows.worker import run_trainings
 from sweetgrad.profiling import load_space, registry
 from sweetgrad.profiling.architectures import ArchIds
 from sweetgrad.profiling.training import JUDGED, Course, Recipe, check_course
-from sweetgrad.store import STATUS, Location, Shard, open_training
+from sweetgrad.store import STATUS, Location, Shard, Trainings
 from sweetgrad.store.access import absolute, command_line
-from sweetgrad.store.training import (
-    collect_trainings,
-    create_training,
-    plan_trainings,
-    record_training_run,
-)
+from sweetgrad.store.training import collect_trainings, create_training
 
 __all__ = ["TrainSummary", "train"]
 
@@ -68,8 +63,7 @@ class TrainSummary:
 class _Trainings:
     """The trainings with one seed; see `sweetgrad.flows.work.Work`."""
 
-    store: Location
-    name: str
+    table: Trainings
     rows: Sequence[int]
     course: Course
     label: str
@@ -89,13 +83,13 @@ class _Trainings:
         return (self.course.space.name, self.course.dataset, f"seed-{self.course.seed}", self.course.device)
 
     def shards_to_do(self) -> list[Shard]:
-        return plan_trainings(self.store, self.name, self.rows, retry_failed=self.retry_failed)
+        return self.table.plan(self.rows, retry_failed=self.retry_failed)
 
     def call(self, shard: Shard) -> tuple[Callable[..., int], tuple[Any, ...]]:
-        return run_trainings, (self.store, self.name, shard, self.course, self.retry_failed)
+        return run_trainings, (self.table, shard, self.course, self.retry_failed)
 
     def finish(self) -> None:
-        collect_trainings(self.store, space=self.course.space.name, label=self.label)
+        collect_trainings(self.table.location, space=self.course.space.name, label=self.label)
 
 
 def train(
@@ -164,7 +158,7 @@ def train(
     location = absolute(store)
     runs = []
     for course, each in zip(courses, settings, strict=True):
-        name = create_training(
+        trainings = create_training(
             location,
             space=search_space.name,
             label=label,
@@ -174,13 +168,13 @@ def train(
             settings=each,
         )
         command = f"{command_line('train', store)} …"  # a recipe need not be one that the program knows
-        runs.append(_Trainings(location, name, rows, course, label, retry_failed, command))
+        runs.append(_Trainings(trainings, rows, course, label, retry_failed, command))
     todo = [(run, shards) for run in runs if (shards := run.shards_to_do())]
     num_done = num_left = 0
     if todo:
         facts = provenance(device=device, data_source=dataset, arch_order=getattr(search_space, "order", "built in"))
         for run, _ in todo:
-            record_training_run(location, run.name, facts)
+            run.table.record_run(facts)
         opening = open_client(
             scheduler=scheduler,
             cluster=config,
@@ -195,11 +189,13 @@ def train(
                 if num_left:
                     num_left += num_rows(shards)
                     continue
-                console.print(f"{run.name}: {num_rows(shards)} of {len(rows)} architectures to train.", markup=False)
+                console.print(
+                    f"{run.table.name}: {num_rows(shards)} of {len(rows)} architectures to train.", markup=False
+                )
                 done, num_left = shard_flow(run, shards, client=client, console=console, watched=False)
                 num_done += done
     num_archs = collect_trainings(location, space=search_space.name, label=label)
-    asked = [open_training(location, run.name).isel(arch=list(rows)) for run in runs]
+    asked = [run.table.dataset().isel(arch=list(rows)) for run in runs]
     failures = [text for each in asked for text in each["message"].values[each["status"].values == STATUS["failed"]]]
     return TrainSummary(
         space=search_space.name,

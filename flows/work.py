@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from sweetgrad.flows.worker import run_shard
 from sweetgrad.profiling import Batch, SearchSpace
-from sweetgrad.store import Location, ProfileSpec, Shard, finalise_profile, plan_shards
+from sweetgrad.store import Profile, ProfileSpec, Shard, Table, profile_block
 
 __all__ = ["ProfileWork", "Work", "num_rows"]
 
@@ -16,13 +16,8 @@ class Work(Protocol):
     """What can be handed out shard by shard, whatever is done to the architectures of a shard."""
 
     @property
-    def store(self) -> Location:
-        """Store."""
-        ...
-
-    @property
-    def name(self) -> str:
-        """Group in it, whose shards are claimed."""
+    def table(self) -> Table:
+        """Whose shards are run."""
         ...
 
     @property
@@ -82,8 +77,7 @@ class Work(Protocol):
 class ProfileWork:
     """The work of a run that profiles, loaded and checked."""
 
-    store: Location
-    name: str
+    table: Profile
     rows: Sequence[int]
     space: SearchSpace
     batch: Batch
@@ -108,16 +102,17 @@ class ProfileWork:
 
     def shards_to_do(self) -> list[Shard]:
         """Shards with rows that still have to run."""
-        return plan_shards(self.store, self.name, self.rows, estimators=self.estimators, retry_failed=self.retry_failed)
+        blocks = [*map(profile_block, self.estimators)]
+        return self.table.plan(self.rows, blocks, retry_failed=self.retry_failed)
 
     def call(self, shard: Shard) -> tuple[Callable[..., int], tuple[Any, ...]]:
         """As in `Work`."""
         settings = (self.space, self.batch, self.spec, self.estimators, self.retry_failed)
-        return run_shard, (self.store, self.name, shard, *settings)
+        return run_shard, (self.table, shard, *settings)
 
     def finish(self) -> None:
         """Stamp the profile."""
-        finalise_profile(self.store, self.name)
+        self.table.finalise()
 
 
 def num_rows(shards: Sequence[Shard]) -> int:

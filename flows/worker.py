@@ -12,8 +12,7 @@ import distributed
 from sweetgrad.flows.worker_check import threads_problem
 from sweetgrad.profiling import Batch, SearchSpace, profile_shard
 from sweetgrad.profiling.training import Course, train_shard
-from sweetgrad.store import Location, ProfileSpec, Shard, lock_shard, replan_shard
-from sweetgrad.store.training import replan_trainings
+from sweetgrad.store import Profile, ProfileSpec, Shard, Table, Trainings, profile_block
 
 __all__ = ["run_shard", "run_trainings"]
 
@@ -27,8 +26,7 @@ def dask_setup(worker: distributed.Worker) -> None:
 
 
 def run_shard(
-    store: Location,
-    name: str,
+    profile: Profile,
     shard: Shard,
     space: SearchSpace,
     batch: Batch,
@@ -48,20 +46,19 @@ def run_shard(
     ValueError
         If the worker runs several shards at once in one process.
     """
-    return _run_claimed(
-        store,
-        name,
+    blocks = [*map(profile_block, estimators)]
+    return _run_locked(
+        profile,
         shard,
-        replan=lambda: replan_shard(store, name, shard, estimators=estimators, retry_failed=retry_failed),
-        work=lambda left, **hooks: profile_shard(store, name, left, space, batch, spec, estimators=estimators, **hooks),
+        replan=lambda: profile.replan(shard, blocks, retry_failed=retry_failed),
+        work=lambda left, **hooks: profile_shard(profile, left, space, batch, spec, estimators=estimators, **hooks),
         run_id=run_id,
         expired=expired,
     )
 
 
 def run_trainings(
-    store: Location,
-    name: str,
+    trainings: Trainings,
     shard: Shard,
     course: Course,
     retry_failed: bool,
@@ -76,20 +73,18 @@ def run_trainings(
     LockedError, FencedError, ValueError
         As `run_shard`.
     """
-    return _run_claimed(
-        store,
-        name,
+    return _run_locked(
+        trainings,
         shard,
-        replan=lambda: replan_trainings(store, name, shard, retry_failed=retry_failed),
-        work=lambda left, **hooks: train_shard(store, name, left, course, **hooks),
+        replan=lambda: trainings.replan(shard, retry_failed=retry_failed),
+        work=lambda left, **hooks: train_shard(trainings, left, course, **hooks),
         run_id=run_id,
         expired=expired,
     )
 
 
-def _run_claimed(
-    store: Location,
-    name: str,
+def _run_locked(
+    table: Table,
     shard: Shard,
     *,
     replan: Callable[[], Shard],
@@ -100,7 +95,7 @@ def _run_claimed(
     """Lock a shard, see what is left of it, and do that; returns how many architectures this run has done of it."""
     _prepare()
     report = _Reporter(run_id)
-    with lock_shard(store, name, shard.index, run=run_id, expired=expired) as lock:
+    with table.lock(shard.index, run=run_id, expired=expired) as lock:
         # Since the shard was planned, whoever held it before may have written it.
         left = replan()
         # What an earlier attempt of this run wrote before it died, nobody has counted.

@@ -21,20 +21,17 @@ from sweetgrad.profiling.estimators.running import Score, run_estimators
 from sweetgrad.profiling.measure import count_network, fill_row, to_device
 from sweetgrad.profiling.spaces.protocol import Network, SearchSpace
 from sweetgrad.store import (
+    COUNTS,
     STATUS,
-    Location,
     Lock,
+    Profile,
     ProfileSpec,
     Shard,
     Variable,
     empty_rows,
-    read_estimator_status,
-    read_shard,
-    recover_shard,
-    write_estimators,
-    write_shard,
+    profile_block,
+    split_scores,
 )
-from sweetgrad.store.estimators import DETAILS
 from sweetgrad.store.format.schema import full
 
 __all__ = ["ArchIds", "deterministic", "make_spec", "profile_architectures", "profile_shard"]
@@ -133,7 +130,7 @@ def profile_architectures(
     -------
     Dataset with the row variables of a profile, one row for each architecture done, and with ``score``, ``seconds``,
     ``estimator_status`` and ``estimator_message``, dims (arch, estimator); and, if ``moments`` or ``activations`` are among the
-    estimators, `MOMENT_VARIABLES` or ``activation_count``. An architecture that raised (or ran out of memory) has
+    estimators, their arrays (`MOMENTS`, `ACTIVATIONS`). An architecture that raised (or ran out of memory) has
     ``status`` 2 and its ``message``; the others go on.
 
     Raises
@@ -154,8 +151,7 @@ def profile_architectures(
 
 
 def profile_shard(
-    location: Location,
-    name: str,
+    profile: Profile,
     shard: Shard,
     space: SearchSpace,
     batch: Batch,
@@ -173,12 +169,12 @@ def profile_shard(
 
     Parameters
     ----------
-    location, name, shard
-        Store, profile and shard (`plan_shards`).
+    profile, shard
+        Where to write, and what is left to run of it (`Table.plan`).
     space, batch, spec, estimators, on_done, should_stop
         As in `profile_architectures`.
     lock
-        As in `write_shard`.
+        As in `Table.write`.
 
     Returns
     -------
@@ -189,9 +185,9 @@ def profile_shard(
     FencedError
         If the lock was taken over by another attempt; the shard is left to it.
     """
-    shard = recover_shard(location, name, shard, lock=lock)
-    status = read_shard(location, name, shard, variables=["status"])["status"].values
-    scored = read_estimator_status(location, name, shard, estimators)
+    shard = profile.recover(shard, lock=lock)
+    status = profile.status(shard=shard)
+    scored = {name: profile.status(profile_block(name), shard) for name in estimators}
     work = [
         _Work(row, status[place] != STATUS["ok"], tuple(e for e in estimators if scored[e][place] != STATUS["ok"]))
         for row, place in zip(shard.rows, np.array(shard.rows, dtype=np.int64) - shard.start, strict=True)
@@ -201,12 +197,12 @@ def profile_shard(
     # A measured row never changes: where only estimators were missing, the counts stay as they were written.
     measured = np.flatnonzero([each.counts for each in work[:num_done]])
     if measured.size:
-        write_shard(location, name, shard, rows.isel(arch=measured), lock=lock)
+        profile.write(shard, {COUNTS: rows.isel(arch=measured)}, lock=lock)
     if estimators:
         arrays = [key for name in estimators for key in _details(name) if key in rows]
         scores = rows[["score", "seconds", *arrays]]
         scores = scores.assign(status=rows["estimator_status"], message=rows["estimator_message"])
-        write_estimators(location, name, shard, scores, lock=lock)
+        profile.write(shard, split_scores(scores), lock=lock)
     return num_done
 
 
@@ -277,8 +273,8 @@ def _functions(estimators: Sequence[str] | Mapping[str, Estimator]) -> Mapping[s
 
 
 def _details(estimator: str) -> dict[str, Variable]:
-    """Arrays that an estimator fills beside its score; its digests are filled in where they are written."""
-    return {key: variable for key, variable in DETAILS.get(estimator, {}).items() if key != "digest"}
+    """Arrays that an estimator fills beside its score."""
+    return {variable.name: variable for variable in profile_block(estimator).arrays}
 
 
 def _empty_scores(num_archs: int, estimators: Sequence[str]) -> xr.Dataset:

@@ -1,8 +1,6 @@
 """The published format: create a store, write its shards, open it, verify it. Needs neither torch nor Prefect."""
 
 import sweetgrad.store._assertions  # noqa: F401  (first: it refuses to go on without them)
-from sweetgrad.store._accuracy_table import ACCURACY_VARIABLES
-from sweetgrad.store._planning import Shard
 from sweetgrad.store.access import Location, RemoteStore
 from sweetgrad.store.accuracy import (
     ImportReport,
@@ -11,6 +9,7 @@ from sweetgrad.store.accuracy import (
     open_accuracies,
     open_accuracy,
 )
+from sweetgrad.store.accuracy_table import ACCURACY_VARIABLES
 from sweetgrad.store.benchmarks import (
     OnnxSurrogate,
     Surrogate,
@@ -19,6 +18,7 @@ from sweetgrad.store.benchmarks import (
     read_accuracy_file,
 )
 from sweetgrad.store.checks import Problem, verify
+from sweetgrad.store.creation import create_profile, stored_archs
 from sweetgrad.store.errors import (
     CorruptShardError,
     FencedError,
@@ -29,19 +29,18 @@ from sweetgrad.store.errors import (
     StoreError,
     UnreachableStoreError,
 )
-from sweetgrad.store.estimators import (
-    ACTIVATION_VARIABLES,
-    ACTIVATIONS,
-    MOMENT_VARIABLES,
-    MOMENTS,
-    create_estimators,
-    list_estimators,
-    open_activations,
-    open_estimators,
-    open_moments,
-)
 from sweetgrad.store.format.bins import EDGES, NUM_BINS, bin_bounds, edges_f32
-from sweetgrad.store.format.schema import FORMAT_VERSION, KINDS, LAYER_TYPES, STATUS, VARIABLES, Variable, empty_rows
+from sweetgrad.store.format.blocks import (
+    ACTIVATIONS,
+    COUNTS,
+    MOMENTS,
+    TRAINING,
+    VARIABLES,
+    Block,
+    empty_rows,
+    profile_block,
+)
+from sweetgrad.store.format.schema import FORMAT_VERSION, KINDS, LAYER_TYPES, STATUS, Variable
 from sweetgrad.store.format.spec import ProfileSpec
 from sweetgrad.store.locks import Lock, lock_shard
 from sweetgrad.store.merging import MergedProfile, MergeReport, merge
@@ -55,44 +54,38 @@ from sweetgrad.store.overview import (
     info,
     status,
 )
-from sweetgrad.store.profiles import (
-    create_profile,
-    finalise_profile,
+from sweetgrad.store.profile import (
+    Profile,
+    list_estimators,
     list_profiles,
+    open_activations,
+    open_estimators,
+    open_moments,
     open_profile,
     open_store,
-    record_run,
-    stored_archs,
+    split_scores,
 )
 from sweetgrad.store.release import Release, ReleaseFile, publish
-from sweetgrad.store.shards import (
-    plan_shards,
-    read_estimator_status,
-    read_shard,
-    recover_shard,
-    replan_shard,
-    reset_shard,
-    write_estimators,
-    write_shard,
-)
 from sweetgrad.store.spaces import Genotype, parse_genotype
-from sweetgrad.store.training import TRAINING_VARIABLES, collect_trainings, open_training
+from sweetgrad.store.table import Shard, Table
+from sweetgrad.store.training import TRAINING_VARIABLES, Trainings, collect_trainings, create_training, open_training
 
 __all__ = [
     "ACCURACY_VARIABLES",
     "ACTIVATIONS",
-    "ACTIVATION_VARIABLES",
+    "COUNTS",
     "EDGES",
     "FORMAT_VERSION",
     "KINDS",
     "LAYER_TYPES",
     "MOMENTS",
-    "MOMENT_VARIABLES",
     "NUM_BINS",
     "STATUS",
+    "TRAINING",
     "TRAINING_VARIABLES",
     "VARIABLES",
     "AccuracyInfo",
+    "Block",
     "CorruptShardError",
     "EstimatorStatus",
     "Failure",
@@ -107,6 +100,7 @@ __all__ = [
     "NotAStoreError",
     "OnnxSurrogate",
     "Problem",
+    "Profile",
     "ProfileInfo",
     "ProfileSpec",
     "ProfileStatus",
@@ -119,16 +113,17 @@ __all__ = [
     "StoreError",
     "StoreInfo",
     "Surrogate",
+    "Table",
+    "Trainings",
     "UnreachableStoreError",
     "Variable",
     "bin_bounds",
     "collect_trainings",
-    "create_estimators",
     "create_profile",
+    "create_training",
     "detect_format",
     "edges_f32",
     "empty_rows",
-    "finalise_profile",
     "import_accuracy",
     "info",
     "list_archs",
@@ -145,19 +140,12 @@ __all__ = [
     "open_store",
     "open_training",
     "parse_genotype",
-    "plan_shards",
     "predict_accuracies",
+    "profile_block",
     "publish",
     "read_accuracy_file",
-    "read_estimator_status",
-    "read_shard",
-    "record_run",
-    "recover_shard",
-    "replan_shard",
-    "reset_shard",
+    "split_scores",
     "status",
     "stored_archs",
     "verify",
-    "write_estimators",
-    "write_shard",
 ]

@@ -9,16 +9,17 @@ import pandas as pd
 import xarray as xr
 import zarr
 
-from sweetgrad.store._accuracy_merge import merge_tables, to_arrays
-from sweetgrad.store._accuracy_table import (
+from sweetgrad.store.access import Location, child_groups, command_line, is_zip, open_root, with_options
+from sweetgrad.store.accuracy_table import (
     columns,
     load_table,
+    merge_tables,
     recover_accuracy,
     replace_table,
     selectors,
     source_entry,
+    to_arrays,
 )
-from sweetgrad.store.access import Location, child_groups, command_line, is_zip, open_root, with_options
 from sweetgrad.store.benchmarks import tidy
 from sweetgrad.store.errors import NotAStoreError
 from sweetgrad.store.groups import archs_by_profile, archs_of_space

@@ -18,7 +18,8 @@ from sweetgrad.store.access._zarr import sync
 from sweetgrad.store.errors import FencedError, NotAStoreError
 from sweetgrad.store.format.arrays import create_array, write_archs, write_array, write_bounds
 from sweetgrad.store.format.bins import NUM_BINS
-from sweetgrad.store.format.schema import KINDS, VARIABLES
+from sweetgrad.store.format.blocks import VARIABLES
+from sweetgrad.store.format.schema import KINDS
 
 _OF_ROWS = ("status", "digest", "score", "accuracy")
 """Arrays that profiles, estimators and trainings have, and of which nothing is written before there are rows."""

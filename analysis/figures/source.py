@@ -94,7 +94,7 @@ class Source:
     def activations(self) -> xr.Dataset | None:
         """Histograms of activations, lazily; None where there are none of any architecture."""
         estimators = self.store.profile(self.name).estimators
-        if not any(each.name == ACTIVATIONS and each.num_ok for each in estimators):
+        if not any(each.name == ACTIVATIONS.name and each.num_ok for each in estimators):
             return None
         return open_activations(self.location, self.name)
 

@@ -15,8 +15,7 @@ from sweetgrad.analysis.reproduction.published import INITIAL_LOSS, TABLE_1
 from sweetgrad.analysis.reproduction.search import search_section
 from sweetgrad.analysis.reproduction.tables import SEED, Rankings, beside_paper, default_profile
 from sweetgrad.analysis.reproduction.trained import PAPER_BATCH_SIZE, Trained, table_6
-from sweetgrad.store import Location, open_accuracies, open_estimators
-from sweetgrad.store.estimators import open_trainings
+from sweetgrad.store import Location, Profile, open_accuracies, open_estimators
 from sweetgrad.store.redaction import redacted
 
 __all__ = ["reproduction_page"]
@@ -120,7 +119,7 @@ def _table_6(measured: list[Labelled], *, bootstrap: int) -> Iterator[str]:
 
 
 def _trained(measured: Labelled) -> Iterator[Trained]:
-    trainings = open_trainings(measured.store, measured.name)
+    trainings = Profile.open(measured.store, measured.name).trained_estimators()
     stored = open_estimators(measured.store, measured.name)["score"] if trainings else None
     for name, training in trainings.items():
         assert stored is not None

@@ -28,7 +28,7 @@ _RECIPE_IMAGES = 250 * 25_000
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """Scores of an estimator that trains, dims (arch,), NaN where there is none; and its training, as from `open_trainings`."""
+    """Scores of an estimator that trains, dims (arch,), NaN where there is none; and what its training was."""
 
     name: str
     score: xr.DataArray

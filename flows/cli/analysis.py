@@ -48,9 +48,8 @@ from sweetgrad.flows.cli.options import (
 )
 from sweetgrad.flows.cli.tables import plain_table
 from sweetgrad.flows.cli.terminal import Terminal
-from sweetgrad.store import Location, info
+from sweetgrad.store import Location, Profile, info
 from sweetgrad.store.accuracy import open_accuracies, open_accuracy
-from sweetgrad.store.estimators import open_trainings
 
 __all__ = ["correlate", "intervals"]
 
@@ -156,7 +155,7 @@ def correlate(
         published = TABLE_1.get(space, {}).get(accuracy.partition("/")[0], {})
         everything = open_estimator_scores(location, name, data, chosen)
         compared = compare_estimators(everything, labels, published=published, bootstrap=bootstrap)
-        _show_estimators(compared, open_trainings(location, name), console)
+        _show_estimators(compared, Profile.open(location, name).trained_estimators(), console)
         if plot is not None:
             plot_comparison(compared, path=plot)
             console.print(f"Picture in {plot}")

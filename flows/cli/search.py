@@ -37,8 +37,7 @@ from sweetgrad.flows.cli.options import (
 from sweetgrad.flows.cli.paths import new_folder
 from sweetgrad.flows.cli.tables import plain_table
 from sweetgrad.flows.cli.terminal import Terminal
-from sweetgrad.store import open_accuracies
-from sweetgrad.store.estimators import open_estimators
+from sweetgrad.store import open_accuracies, open_estimators
 
 __all__ = ["search"]
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from sweetgrad.profiling.counting import find_bins
 from sweetgrad.profiling.estimators.protocol import Detailed, Probe
 from sweetgrad.profiling.spaces.protocol import kind_of
-from sweetgrad.store import KINDS, MOMENT_VARIABLES, NUM_BINS
+from sweetgrad.store import KINDS, MOMENTS, NUM_BINS
 
 __all__ = ["moments"]
 
@@ -21,7 +21,7 @@ def moments(probe: Probe) -> Detailed:
     single; in the bin of gradients that are not finite, they are not either.
     """
     layers = probe.network.layer_parameters()
-    arrays = {name: np.zeros((len(layers), len(KINDS), NUM_BINS)) for name in MOMENT_VARIABLES}
+    arrays = {variable.name: np.zeros((len(layers), len(KINDS), NUM_BINS)) for variable in MOMENTS.arrays}
     for row, parameters in enumerate(layers):
         for parameter in parameters:
             if parameter.grad is not None:

@@ -76,7 +76,7 @@ class Probe:
 
 @dataclass(frozen=True)
 class Detailed:
-    """A score, and arrays of `MOMENT_VARIABLES` or `ACTIVATION_VARIABLES` beside it, without their dimension ``arch``."""
+    """A score, and the arrays of its block (`MOMENTS`, `ACTIVATIONS`) beside it, without their dimension ``arch``."""
 
     score: float
     arrays: Mapping[str, NDArray[Any]]

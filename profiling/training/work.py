@@ -22,8 +22,7 @@ from sweetgrad.profiling.training.cells import DropPath, WithAuxiliary
 from sweetgrad.profiling.training.descent import Trainer, accuracy_of
 from sweetgrad.profiling.training.images import Augmentation, ReadInBatches
 from sweetgrad.profiling.training.recipe import Recipe
-from sweetgrad.store import STATUS, Location, Lock, Shard
-from sweetgrad.store.training import write_training
+from sweetgrad.store import STATUS, Lock, Shard, Trainings
 
 __all__ = ["JUDGED", "Course", "check_course", "make_trainer", "parts_of", "train_architecture", "train_shard"]
 
@@ -138,8 +137,7 @@ def train_architecture(
 
 
 def train_shard(
-    location: Location,
-    name: str,
+    trainings: Trainings,
     shard: Shard,
     course: Course,
     *,
@@ -160,7 +158,7 @@ def train_shard(
         )
         if result is None:
             break
-        write_training(location, name, row, result, lock=lock)
+        trainings.write_row(row, result, lock=lock)
         num_done += 1
         on_done(row)
     return num_done

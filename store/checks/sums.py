@@ -20,7 +20,7 @@ from sweetgrad.store.access import (
     url_of,
 )
 from sweetgrad.store.access._zarr import sync
-from sweetgrad.store.checks._problem import Problem
+from sweetgrad.store.checks.problem import Problem
 from sweetgrad.store.errors import StoreError, UnreachableStoreError
 
 SUMS = "SHA256SUMS"

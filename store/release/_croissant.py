@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sweetgrad.store.format.schema import VARIABLES
+from sweetgrad.store.format.blocks import VARIABLES
 from sweetgrad.store.release._data_card import licence_url
 from sweetgrad.store.release._release import PAPER, Release
 

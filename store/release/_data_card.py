@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sweetgrad.store.estimators import DETAILS, ESTIMATOR_VARIABLES
 from sweetgrad.store.format.bins import EDGES, NUM_BINS
-from sweetgrad.store.format.schema import KINDS, LAYER_TYPES, STATUS, VARIABLES, Variable
+from sweetgrad.store.format.blocks import ACTIVATIONS, MOMENTS, VARIABLES, profile_block
+from sweetgrad.store.format.schema import KINDS, LAYER_TYPES, STATUS, Variable
 from sweetgrad.store.overview import ProfileInfo
 from sweetgrad.store.release._release import PAPER, Release
 
@@ -160,15 +160,17 @@ Written by {runs}:
 
 def _layout(release: Release) -> str:
     version = release.attributes.get("schema_version")
-    rows = _variables(VARIABLES)
+    rows = _variables(VARIABLES.values())
+    score_variables = profile_block("grad_norm").variables  # those of every estimator of one number
     estimators = (
-        f"\n\nEstimators, one group for each under `estimators/`:\n\n{_variables(ESTIMATOR_VARIABLES)}"
+        f"\n\nEstimators, one group for each under `estimators/`:\n\n{_variables(score_variables)}"
         if any(profile.estimators for profile in release.profiles)
         else ""
     )
     held = {each.name for profile in release.profiles for each in profile.estimators}
-    for name in sorted(DETAILS.keys() & held):
-        estimators += f"\n\n`estimators/{name}` also has\n\n{_variables(DETAILS[name])}"
+    for block in (ACTIVATIONS, MOMENTS):
+        if block.name in held:
+            estimators += f"\n\n`{block.path}` also has\n\n{_variables(block.arrays)}"
     return f"""Format version {version} of sweetgrad's store. Every profile has these variables:
 
 {rows}
@@ -230,8 +232,8 @@ And the method that it serves:
 > {PAPER}."""
 
 
-def _variables(table: Mapping[str, Variable]) -> str:
-    rows = [(f"`{v.name}`", ", ".join(v.dims), v.dtype, v.units, v.doc) for v in table.values()]
+def _variables(variables: Iterable[Variable]) -> str:
+    rows = [(f"`{v.name}`", ", ".join(v.dims), v.dtype, v.units, v.doc) for v in variables]
     return _table(("variable", "dims", "dtype", "units", "meaning"), rows)
 
 

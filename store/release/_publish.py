@@ -27,7 +27,7 @@ from sweetgrad.store.checks.sums import SUMS, files_below, read_sums, sha256_of,
 from sweetgrad.store.errors import NotAStoreError, StoreError
 from sweetgrad.store.locks import Lock, lock_folder
 from sweetgrad.store.overview import ProfileStatus, info, status
-from sweetgrad.store.profiles import finalise_profile
+from sweetgrad.store.profile import Profile
 from sweetgrad.store.redaction import redacted
 from sweetgrad.store.release._changelog import (
     CHANGELOG,
@@ -267,7 +267,7 @@ def _beside(folder: Path, suffix: str) -> Path:
 def _consolidate(store: Path, profiles: Sequence[str]) -> None:
     """Stamp each profile with what the copy holds, then gather the metadata in the root and in each profile."""
     for name in profiles:
-        finalise_profile(store, name)
+        Profile.open(store, name).finalise()
     root = open_root(store, mode="r+")
     redact_attributes(root)
     for name in [*profiles, ""]:

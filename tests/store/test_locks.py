@@ -14,7 +14,7 @@ from contextlib import suppress
 import pytest
 from zarr.storage import LocalStore, WrapperStore
 
-from sweetgrad.store import FencedError, LockedError, StoreError, lock_shard, locks, plan_shards, verify, write_shard
+from sweetgrad.store import COUNTS, FencedError, LockedError, Profile, StoreError, lock_shard, locks, verify
 from sweetgrad.store.locks import LEASE_S, Holder, LeaseWatch, find_expired, list_locks, lock_store
 
 KEY = "toy/synthetic/bs2-seed0/status/claims/1.json"
@@ -81,17 +81,17 @@ def test_claim_shard__refuses_another_run_and_says_who_holds_it(store, toy):
 
 def test_claim_shard__a_new_attempt_of_the_same_run_fences_the_old_one_off(store, toy):
     name = toy.spec().profile_name
-    (shard,) = [shard for shard in plan_shards(store, name, range(10)) if shard.index == 1]
+    (shard,) = [shard for shard in Profile.open(store, name).plan(range(10)) if shard.index == 1]
     with lock_shard(store, name, 1, run="ours") as old:
         with lock_shard(store, name, 1, run="ours") as new:
             with pytest.raises(FencedError, match=r"this attempt .* was thought dead and writes nothing more"):
-                write_shard(store, name, shard, toy.rows(shard.rows[:1]), lock=old)
-            write_shard(store, name, shard, toy.rows(shard.rows), lock=new)
+                Profile.open(store, name).write(shard, {COUNTS: toy.rows(shard.rows[:1])}, lock=old)
+            Profile.open(store, name).write(shard, {COUNTS: toy.rows(shard.rows)}, lock=new)
         assert list_locks(store, name) == {}
         with pytest.raises(FencedError, match="nobody any more"):
             old.require()
     assert [problem.what for problem in verify(store)] == []
-    assert plan_shards(store, name, shard.rows) == []
+    assert Profile.open(store, name).plan(shard.rows) == []
 
 
 class FencedAfter:
@@ -109,10 +109,10 @@ class FencedAfter:
 @pytest.mark.parametrize("num_writes", range(11))
 def test_write_shard__rows_of_a_fenced_attempt_do_not_count_wherever_it_was_stopped(store, toy, num_writes):
     name = toy.spec().profile_name
-    (shard,) = [shard for shard in plan_shards(store, name, range(10)) if shard.index == 1]
+    (shard,) = [shard for shard in Profile.open(store, name).plan(range(10)) if shard.index == 1]
     with pytest.raises(FencedError):
-        write_shard(store, name, shard, toy.rows(shard.rows), lock=FencedAfter(num_writes))
-    assert [shard.index for shard in plan_shards(store, name, range(10))] == [1, 2]
+        Profile.open(store, name).write(shard, {COUNTS: toy.rows(shard.rows)}, lock=FencedAfter(num_writes))
+    assert [shard.index for shard in Profile.open(store, name).plan(range(10))] == [1, 2]
     assert verify(store) == []
 
 

@@ -12,16 +12,16 @@ from sweetgrad.analysis.figures import (
     plot_gradients,
 )
 from sweetgrad.store import (
+    COUNTS,
     EDGES,
     NUM_BINS,
+    Profile,
     ProfileSpec,
     Shard,
-    create_estimators,
     create_profile,
     empty_rows,
-    finalise_profile,
-    write_estimators,
-    write_shard,
+    profile_block,
+    split_scores,
 )
 
 LAYERS = ("stem", "cell0", "reduction0", "cell1", "head")
@@ -122,7 +122,7 @@ def store_with(path, *, activations):
         batch_sha256="0" * 64,
         arch_sha256="0" * 64,
     )
-    name = create_profile(path, spec, arch=arch, layers=LAYERS)
+    name = create_profile(path, spec, arch=arch, layers=LAYERS).name
     rows = empty_rows(arch, range(4), layers=LAYERS)
     rows.grad_count[:] = 1
     rows.grad_count_network[:] = len(LAYERS)
@@ -130,9 +130,9 @@ def store_with(path, *, activations):
     rows.layer_type[:] = [1, 2, 3, 2, 4]
     rows.status[:] = 1
     shard = Shard(0, 0, 4, range(4))
-    write_shard(path, name, shard, rows)
+    Profile.open(path, name).write(shard, {COUNTS: rows})
     if activations:
-        create_estimators(path, name, ["activations"])
+        Profile.open(path, name).add_blocks([profile_block("activations")])
         one = ("arch", "estimator")
         values = {"score": 1.0, "seconds": 1.0, "message": "", "status": 1}
         scores = xr.Dataset(
@@ -143,8 +143,8 @@ def store_with(path, *, activations):
             coords={"arch": arch[:3], "arch_index": ("arch", range(3)), "estimator": ["activations"]},
         )
         scores["activation_count"] = found.activation_count.isel(arch=slice(3)).drop_vars(["layer"])
-        write_estimators(path, name, shard, scores)
-    finalise_profile(path, name)
+        Profile.open(path, name).write(shard, split_scores(scores))
+    Profile.open(path, name).finalise()
     return name
 
 

@@ -11,13 +11,7 @@ from scipy.stats import spearmanr
 from sweetgrad.analysis import params_weights, score
 from sweetgrad.analysis.findings import GRIDS, findings_page
 from sweetgrad.analysis.findings.page import _live_verdict
-from sweetgrad.store import (
-    ProfileSpec,
-    create_profile,
-    import_accuracy,
-    open_accuracy,
-    open_profile,
-)
+from sweetgrad.store import ProfileSpec, create_profile, import_accuracy, open_accuracy, open_profile
 
 NUM_ARCHS = 210
 SPEC = ProfileSpec(

@@ -13,15 +13,15 @@ from sweetgrad.analysis import best_interval, loss_summary, params, rank_correla
 from sweetgrad.analysis.reproduction import rank_sweet_gradient, reproduction_page
 from sweetgrad.analysis.reproduction.tables import choice_remark, difference
 from sweetgrad.store import (
+    Profile,
     ProfileSpec,
     Shard,
     create_profile,
     import_accuracy,
     open_accuracy,
     open_profile,
-    write_estimators,
+    split_scores,
 )
-from sweetgrad.store.estimators import record_training
 
 NUM_ARCHS = 120
 SPEC = ProfileSpec(
@@ -142,13 +142,13 @@ def test_page__table_6_has_estimators_that_train_and_says_which_batch_is_missing
     shutil.rmtree(store / replace(SPEC, batch_size=128).profile_name)
     name, archs, num = SPEC.profile_name, open_profile(path, SPEC.profile_name)["arch"].values, 40
     facts = {"method": "SPOS", "settings": {"epochs": 7}, "num_train": 3200, "num_valid": 800, "train_seconds": 12.3}
-    record_training(store, name, "spos", facts)
+    Profile.open(store, name).record_training("spos", facts)
     accuracy = open_accuracy(store, SPEC.space, "cifar10/test").reindex(arch=archs).values[:num]
     shape, rows = ("arch", "estimator"), np.ones((num, 1))
     values = {"score": accuracy[:, None], "seconds": rows, "message": rows.astype(str), "status": rows.astype("uint8")}
     coords = {"arch": archs[:num], "arch_index": ("arch", range(num)), "estimator": ["spos"]}
     scores = xr.Dataset({key: (shape, value) for key, value in values.items()}, coords)
-    write_estimators(store, name, Shard(0, 0, NUM_ARCHS, range(num)), scores)
+    Profile.open(store, name).write(Shard(0, 0, NUM_ARCHS, range(num)), split_scores(scores))
     page = reproduction_page([store], bootstrap=20)
     sweet, spos, same = section(page, TABLE_6)
     assert (sweet[2].split(",")[0], sweet[4:]) == ("batch 64", ["0.736", "120"])

@@ -20,24 +20,23 @@ from sweetgrad.profiling.measure import to_device
 from sweetgrad.profiling.spaces.nas_bench_201_network import Cell, ResidualBlock
 from sweetgrad.profiling.spaces.protocol import Layer, Network
 from sweetgrad.store import (
+    ACTIVATIONS,
     NUM_BINS,
     VARIABLES,
     NotAStoreError,
+    Profile,
     StoreError,
     bin_bounds,
-    create_estimators,
     create_profile,
-    finalise_profile,
     merge,
     open_activations,
     open_estimators,
     open_moments,
     open_profile,
-    plan_shards,
+    profile_block,
     status,
     verify,
 )
-from sweetgrad.store.format.digests import column_digests
 
 EVERY_DEAD = "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|"
 
@@ -277,11 +276,11 @@ def toy_counts(toy):
 def profiled(path, toy, rows, estimators):
     space, batch, spec = toy
     archs = [space.arch_id(i) for i in range(len(space))]
-    name = create_profile(path, spec, arch=archs, layers=space.layer_names, shard_size=3)
-    create_estimators(path, name, estimators)
-    for shard in plan_shards(path, name, rows, estimators=estimators):
-        profile_shard(path, name, shard, space, batch, spec, estimators=estimators)
-    finalise_profile(path, name)
+    name = create_profile(path, spec, arch=archs, layers=space.layer_names, shard_size=3).name
+    Profile.open(path, name).add_blocks(map(profile_block, estimators))
+    for shard in Profile.open(path, name).plan(rows, [*map(profile_block, estimators)]):
+        profile_shard(Profile.open(path, name), shard, space, batch, spec, estimators=estimators)
+    Profile.open(path, name).finalise()
     return name
 
 
@@ -329,7 +328,7 @@ def test_activations__leave_the_digest_of_the_profile_as_it_is(store, toy, tmp_p
 def test_activations__of_more_rows_are_added_and_those_there_stay(store, toy, toy_counts):
     name = status(store)[0].name
     before = open_estimators(store, name)["seconds"].values[:2, 0]
-    assert plan_shards(store, name, [0, 1], estimators=["activations"]) == []
+    assert Profile.open(store, name).plan([0, 1], [profile_block("activations")]) == []
     profiled(store, toy, range(4), ["activations"])
     np.testing.assert_array_equal(counts_of(store), toy_counts)
     np.testing.assert_array_equal(open_estimators(store, name)["seconds"].values[:2, 0], before)
@@ -386,8 +385,8 @@ def test_merge__names_activations_that_differ(store, toy, tmp_path):
     group = zarr.open_group(other, mode="r+", use_consolidated=False)[f"{name}/estimators/activations"]
     changed = np.roll(group["activation_count"][1], 1, axis=-1)  # as many values, other ones
     group["activation_count"][1] = changed
-    columns = {key: group[key][1:2] for key in ("activation_count", "message", "score")}
-    group["digest"][1] = column_digests([toy[0].arch_id(1)], columns)[0]
-    finalise_profile(other, name)
+    columns = {key: group[key][1:2] for key in ACTIVATIONS.digest_order}
+    group["digest"][1] = ACTIVATIONS.digests([toy[0].arch_id(1)], columns)[0]
+    Profile.open(other, name).finalise()
     with pytest.raises(StoreError, match="estimator activations, row 1: "):
         merge([store, other], tmp_path / "merged.zarr")

@@ -2,19 +2,30 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import zarr
 from numpy.typing import NDArray
 
-from sweetgrad.store._blocks import all_shards
-from sweetgrad.store._planning import Shard
 from sweetgrad.store.access import Location, RefusedChunkError, command_line
-from sweetgrad.store.checks._tree import Node
 from sweetgrad.store.errors import CorruptShardError, NotAStoreError
+from sweetgrad.store.table import Shard, all_shards
 
 DAMAGE = (CorruptShardError, NotAStoreError, ValueError, TypeError, LookupError, AttributeError, RuntimeError)
 """What zarr raises on metadata or bytes that make no sense; a full disk or a lost network (OSError) is no damage."""
+
+
+NodeKind = Literal["profile", "unfinished profile", "accuracy", "accuracy leftover", "training", "group"]
+
+
+@dataclass(frozen=True)
+class Node:
+    """One group below the root. ``error`` says why its ``zarr.json`` cannot be used; empty if it can."""
+
+    path: str
+    kind: NodeKind
+    attributes: dict[str, Any]
+    error: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,10 +66,10 @@ def reason(error: BaseException) -> str:
 
 
 @dataclass
-class ProfileCheck:
-    """What the check of a profile, or of a group of trainings, gathers. A repair is done after all checks, in order, each once.
+class TableCheck:
+    """What the check of a profile, or of a table of trainings, gathers. A repair is done after all checks, in order, each once.
 
-    ``again`` is what makes cleared rows again. ``arch`` are the architecture strings, None where they cannot be read.
+    ``arch`` are the architecture strings, None where they cannot be read.
     """
 
     root: zarr.Group
@@ -66,18 +77,26 @@ class ProfileCheck:
     node: Node
     shard_size: int = 0
     num_archs: int = 0
-    again: str = "sweetgrad profile"
     arch: NDArray[Any] | None = None
     problems: list[Problem] = field(default_factory=list)
     repairs: dict[str, Callable[[], None]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
+        """Path of the table in the store."""
         return self.node.path
 
     @property
+    def group(self) -> zarr.Group:
+        """The table's group, opened anew: a repair may have changed it."""
+        group = self.root[self.name]
+        assert isinstance(group, zarr.Group)
+        return group
+
+    @property
     def shards(self) -> list[Shard]:
-        return list(all_shards(self.num_archs, self.shard_size)) if self.shard_size else []
+        """Every shard; none where its size cannot be read."""
+        return all_shards(self.num_archs, self.shard_size) if self.shard_size else []
 
     def add(
         self,
@@ -87,9 +106,15 @@ class ProfileCheck:
         rows: tuple[int, ...] = (),
         repair: Callable[[], None] | None = None,
         key: str = "",
+        command: str = "profile",
     ) -> None:
+        """Note a problem and, if it can be repaired, how; ``command`` makes the rows of a cleared shard again."""
         if repair:
-            does = "puts it right" if shard is None else f"clears the shard, and the next `{self.again}` makes it again"
+            does = (
+                "puts it right"
+                if shard is None
+                else f"clears the shard, and the next `sweetgrad {command}` makes it again"
+            )
             what = f"{what} `{command_line('verify', self.location, '--repair')}` {does}."
         self.problems.append(Problem(self.name, shard, rows, what, repair is not None))
         if repair:

@@ -1,36 +1,29 @@
-"""The groups and arrays of a store read as plain JSON, so that a damaged one can be named instead of raised."""
+"""The metadata of a store: read without trust in them, compared with the schema and with the copy in the root, written anew."""
 
 import copy
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import zarr
 from zarr.buffer import cpu, default_buffer_prototype
 from zarr.storage import MemoryStore
 
+from sweetgrad.store.access import MAX_SHARDS
 from sweetgrad.store.access._zarr import ArrayV3Metadata, GroupMetadata, sync
+from sweetgrad.store.checks.problem import DAMAGE, Node, Problem, TableCheck
 from sweetgrad.store.errors import NotAStoreError
 from sweetgrad.store.format.arrays import chunking, create_array
-from sweetgrad.store.format.schema import VARIABLES
+from sweetgrad.store.format.bins import NUM_BINS
+from sweetgrad.store.format.blocks import COUNTS, VARIABLES
+from sweetgrad.store.format.schema import KINDS
 from sweetgrad.store.groups import has_rows
-from sweetgrad.store.training import TRAINING
+from sweetgrad.store.root import consolidate
+from sweetgrad.store.training import TRAINING_FOLDER
 
 ACCURACY = "accuracy"
 """Name of the group of a search space that holds its accuracy table."""
-
-NodeKind = Literal["profile", "unfinished profile", "accuracy", "accuracy leftover", "training", "group"]
-
-
-@dataclass(frozen=True)
-class Node:
-    """One group below the root. ``error`` says why its ``zarr.json`` cannot be used; empty if it can."""
-
-    path: str
-    kind: NodeKind
-    attributes: dict[str, Any]
-    error: str = ""
 
 
 def walk(root: zarr.Group, path: str = "") -> Iterator[Node]:
@@ -44,7 +37,7 @@ def walk(root: zarr.Group, path: str = "") -> Iterator[Node]:
         attributes = metadata.get("attributes", {})
         if name.startswith(ACCURACY) and "/" in child:
             yield Node(child, "accuracy" if name == ACCURACY else "accuracy leftover", attributes, error)
-        elif f"/{TRAINING}/" in f"/{child}" and ("settings" in attributes or "status" in inside):
+        elif f"/{TRAINING_FOLDER}/" in f"/{child}" and ("settings" in attributes or "status" in inside):
             yield Node(child, "training", attributes, error)
         elif "spec" in attributes or (error and "status" in inside and exists(root, f"{child}/zarr.json")):
             lone = (
@@ -174,3 +167,131 @@ def has_content(root: zarr.Group, key: str) -> bool:
 def delete_tree(root: zarr.Group, path: str) -> None:
     """Delete everything below a path."""
     sync((root.store_path / path).delete_dir())
+
+
+def check_layout(profile: TableCheck, *, repair: bool) -> None:
+    """Compare every array's metadata with the schema. Sizes are what most arrays say, so that a damaged one is outvoted."""
+    for key in ("created", "runs", "complete"):
+        if key not in profile.node.attributes:
+            profile.add(f"attribute {key} is missing. Copy {profile.name}/zarr.json from a backup.")
+    found = {name: read_metadata(profile.root, f"{profile.name}/{name}") for name in VARIABLES}
+    shard_size = _shard_size(profile, [found[variable.name][0] for variable in COUNTS.variables])
+    votes = [
+        pair
+        for metadata, _ in found.values()
+        for pair in zip(metadata.get("dimension_names") or (), metadata.get("shape") or (), strict=False)
+    ]
+    sizes = {dim: size for (dim, size), _ in reversed(Counter(votes).most_common())}
+    known = {"arch", "layer"} <= set(sizes)
+    if not known or not isinstance(shard_size, int) or not 1 <= sizes["arch"] // MAX_SHARDS + 1 <= shard_size:
+        profile.add("shard_size or the sizes of the arrays cannot be read: delete the folder and profile again.")
+        return
+    expected = expected_metadata({**sizes, "kind": len(KINDS), "bin": NUM_BINS}, shard_size)
+    damaged = False
+    for name, (metadata, error) in found.items():
+        wrong = [error] if error else differences(name, metadata, expected[name])
+        if wrong:
+            damaged = True
+            rewrite = _metadata_writer(profile, name, expected[name])
+            profile.add(f"{name}: {'; '.join(wrong)}; rows were not checked.", repair=rewrite)
+            if repair:
+                # At once, and not with the other repairs: the rows cannot be checked before.
+                rewrite()
+    if damaged and not repair:
+        return
+    profile.num_archs, profile.shard_size = sizes["arch"], shard_size
+
+
+def _shard_size(profile: TableCheck, arrays: list[dict[str, Any]]) -> int | None:
+    """Architectures in a shard, as most arrays have it, or else the attribute, which is compared with it."""
+    attribute = profile.node.attributes.get("shard_size")
+    votes = [
+        array["chunk_grid"]["configuration"]["chunk_shape"][0]
+        for array in arrays
+        if array.get("chunk_grid", {}).get("name") == "regular"
+    ]
+    if not votes:
+        return attribute
+    size = int(Counter(votes).most_common(1)[0][0])
+    if attribute != size:
+
+        def write() -> None:
+            metadata, _ = read_metadata(profile.root, profile.name)
+            metadata["attributes"]["shard_size"] = size
+            write_metadata(profile.root, profile.name, metadata)
+
+        profile.add(f"shard_size: the attribute is {attribute!r}, the arrays have {size}.", repair=write)
+    return size
+
+
+def _metadata_writer(profile: TableCheck, name: str, metadata: dict[str, Any]) -> Callable[[], None]:
+    return lambda: write_metadata(profile.root, f"{profile.name}/{name}", metadata)
+
+
+_STAMP = ("shard_size", "complete", "num_ok", "num_failed", "content_digest")
+
+
+def check_consolidated(root: zarr.Group, profiles: list[TableCheck], *, repair: bool) -> list[Problem]:
+    """Compare what never changes, the arrays of a profile and its spec, and what is copied when it does, its stamp.
+
+    A copy that lags behind is no problem: nodes of a run that has not ended, or was killed, are missing there. Profiles with
+    problems of their own are passed over.
+    """
+    copied = read_root(root).get("consolidated_metadata")
+    if copied is None:
+        return []  # no run has ended yet
+    wrong, specs = _differing(root, copied, {profile.name: profile for profile in profiles})
+    problems = []
+    if wrong:
+        what = f"the copy of all metadata in the root's zarr.json is wrong about {', '.join(wrong[:5])}; --repair makes it anew."
+        problems.append(Problem("", None, (), what, True))
+        if repair and not specs:
+            problems += _make_anew(root)
+    for name in specs:
+        what = (
+            "spec: is not what the copy in the root's zarr.json says, so one of the two is damaged. The next `sweetgrad profile` "
+            f"of this profile makes the copy anew, or names what differs; then copy {name}/zarr.json from a backup."
+        )
+        problems.append(Problem(name, None, (), what, False))
+    return problems
+
+
+def _make_anew(root: zarr.Group) -> list[Problem]:
+    try:
+        consolidate(root)
+    except DAMAGE as error:
+        what = f"the copy of all metadata cannot be made anew while other problems remain ({error})"
+        return [Problem("", None, (), what, False)]
+    return []
+
+
+def _differing(root: zarr.Group, copied: Any, profiles: dict[str, TableCheck]) -> tuple[list[str], list[str]]:
+    """Nodes that the copy is wrong about, and profiles of which it has another spec."""
+    if not isinstance(copied, dict) or not isinstance(copied.get("metadata"), dict):
+        return ["everything"], []
+    wrong, specs = [], []
+    for path, metadata in copied["metadata"].items():
+        profile = next((each for name, each in profiles.items() if f"{path}/".startswith(f"{name}/")), None)
+        if profile and profile.problems:
+            continue
+        replaced = path.split("/")[1:2] == [ACCURACY]  # an import that was cut off leaves none there for a while
+        if _lasting(metadata) is None or not (replaced or exists(root, f"{path}/zarr.json")):
+            wrong.append(path)
+        elif profile and path == profile.name:
+            theirs, ours = metadata.get("attributes") or {}, profile.node.attributes
+            if theirs.get("spec") != ours["spec"]:
+                specs.append(path)
+            if any(theirs.get(key) != ours.get(key) for key in _STAMP):
+                wrong.append(path)
+        elif profile and _lasting(metadata) != _lasting(read_metadata(root, path)[0]):
+            wrong.append(path)
+    return wrong, specs
+
+
+def _lasting(metadata: Any) -> dict[str, Any] | None:
+    """What never changes of an array, as zarr understands it; None if it does not."""
+    try:
+        read = parse_metadata(metadata).to_dict()
+    except Exception:  # each codec has errors of its own
+        return None
+    return {key: value for key, value in read.items() if key not in ("attributes", "consolidated_metadata")}

@@ -5,7 +5,6 @@ from typing import Any
 
 import zarr
 
-from sweetgrad.store._accuracy_table import recover_accuracy
 from sweetgrad.store.access import (
     PARTIAL,
     Location,
@@ -19,19 +18,17 @@ from sweetgrad.store.access import (
     with_options,
 )
 from sweetgrad.store.access._zarr import sync
-from sweetgrad.store.checks._blocks import check_accuracy, check_estimators, check_training, training_check
-from sweetgrad.store.checks._consolidated import check_consolidated
-from sweetgrad.store.checks._content import check_shards
-from sweetgrad.store.checks._layout import check_layout
-from sweetgrad.store.checks._problem import DAMAGE, Problem, ProfileCheck
-from sweetgrad.store.checks._tree import Node, delete_tree, walk, write_metadata
+from sweetgrad.store.accuracy_table import recover_accuracy
+from sweetgrad.store.checks.metadata import check_consolidated, check_layout, delete_tree, walk, write_metadata
+from sweetgrad.store.checks.problem import DAMAGE, Node, Problem, TableCheck
+from sweetgrad.store.checks.rows import check_accuracy, check_profile_rows, check_training_rows, training_check
 from sweetgrad.store.checks.sums import SUMS, check_extra, check_sums, find_sums, read_sums
 from sweetgrad.store.errors import LockedError, NotAStoreError, StoreError
 from sweetgrad.store.locks import delete_lock, list_locks, orphans
-from sweetgrad.store.profiles import finalise_profile
+from sweetgrad.store.profile import Profile
 from sweetgrad.store.redaction import redacted
 from sweetgrad.store.root import editing
-from sweetgrad.store.training import stamp_training
+from sweetgrad.store.training import Trainings
 
 _ROOT_ATTRIBUTES = ("schema_version", "title", "licence", "citation", "creator", "history")
 
@@ -160,26 +157,25 @@ def _check_store(
             problems += _check_group(root, location, node, repair=repair)
         except NotAStoreError as error:  # it is reached through a link that leads out of the store
             problems.append(Problem(node.path, None, (), f"not repaired: {error}", False))
-    profiles = [ProfileCheck(root, location, node) for node in nodes if node.kind == "profile" and not node.error]
+    profiles = [TableCheck(root, location, node) for node in nodes if node.kind == "profile" and not node.error]
     for profile in profiles:
         check_layout(profile, repair=repair)
     problems += check_consolidated(root, profiles, repair=repair)
     total, done = sum(len(profile.shards) for profile in profiles), 0
     for profile in profiles:
-        for _ in check_shards(profile):
+        for _ in check_profile_rows(profile):
             done += 1
             if progress:
                 progress(done, total)
-        check_estimators(profile)
     trainings = [training_check(root, location, node) for node in nodes if node.kind == "training"]
     for training in trainings:
-        check_training(training)
+        check_training_rows(training)
     checks = [*profiles, *trainings]
     problems += [problem for check in checks for problem in check.problems]
     return problems + _repair([check for check in checks if check.repairs], profiles) if repair else problems
 
 
-def _repair(checks: Sequence[ProfileCheck], profiles: Collection[ProfileCheck]) -> list[Problem]:
+def _repair(checks: Sequence[TableCheck], profiles: Collection[TableCheck]) -> list[Problem]:
     """Repair everything, then stamp it anew: a store of an older format is brought to this one first, which takes all of it."""
     problems: list[Problem] = []
     for check in checks:
@@ -196,10 +192,8 @@ def _repair(checks: Sequence[ProfileCheck], profiles: Collection[ProfileCheck]) 
         if check.name in unrepaired:
             continue
         try:
-            if check in profiles:
-                finalise_profile(check.location, check.name)
-            else:
-                stamp_training(check.location, check.name)
+            table = Profile if check in profiles else Trainings
+            table.open(check.location, check.name).finalise()
         except DAMAGE as error:
             what = f"cannot be stamped while other problems remain ({error})"
             problems.append(Problem(check.name, None, (), what, False))
@@ -261,7 +255,7 @@ def _check_group(root: zarr.Group, location: Location, node: Node, *, repair: bo
         )
         return found(what, repairable=True)
     if node.kind == "training":
-        return []  # `check_training` tells
+        return []  # `check_training_rows` tells
     if node.error and node.kind == "profile":
         what = f"{node.error}, and with it the spec: copy it from a backup, or delete the folder and profile again."
         return found(what, repairable=False)
