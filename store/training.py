@@ -76,7 +76,7 @@ class Trainings(Table):
 
     def dataset(self) -> xr.Dataset:
         """All of it but the digests, in memory; see `open_training`."""
-        data = self.read(TRAINING).drop_vars(["digest", "arch"])
+        data = self.read(TRAINING, variables=TRAINING.measured).drop_vars("arch")
         stored = {v.name: read_array(self.group, v.name, self.location, command="train") for v in TRAINING_COORDINATES}
         coords: dict[str, Any] = {v.name: (v.dims, stored[v.name]) for v in TRAINING_COORDINATES}
         coords["arch"] = (("arch",), stored["arch"].astype(object))

@@ -24,7 +24,6 @@ from sweetgrad.store import (
     Profile,
     Shard,
     create_profile,
-    estimator_variables,
     info,
     open_accuracies,
     open_activations,
@@ -44,7 +43,7 @@ NAME, TRAINING = "toy/synthetic/bs2-seed0", "toy/training/digits/seed0"
 ESTIMATORS = ("snip", "moments", "activations")
 ARRAYS = [
     *(f"{NAME}/{variable}" for variable in VARIABLES),
-    *(f"{NAME}/estimators/{each}/{v}" for each in ESTIMATORS for v in estimator_variables(each)),
+    *(f"{NAME}/estimators/{each}/{v}" for each in ESTIMATORS for v in [*profile_block(each).measured, "digest"]),
     *(f"toy/accuracy/{variable}" for variable in ACCURACY_VARIABLES),
     *(f"{TRAINING}/{variable}" for variable in TRAINING_VARIABLES),
 ]
