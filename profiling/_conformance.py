@@ -18,8 +18,6 @@ from sweetgrad.profiling.measure import Measurement, fill_row, measure_network
 from sweetgrad.profiling.spaces import Network, SearchSpace
 from sweetgrad.store import ProfileSpec, empty_rows
 
-__all__ = ["NETWORK_CHECKS", "Case", "SpaceCheckError", "describe"]
-
 
 class SpaceCheckError(AssertionError):
     """A search space breaks a rule; the message names the space, the architecture and what to do."""

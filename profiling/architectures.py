@@ -37,8 +37,6 @@ from sweetgrad.store import (
 from sweetgrad.store.estimators import DETAILS
 from sweetgrad.store.format.schema import full
 
-__all__ = ["ArchIds", "deterministic", "make_spec", "profile_architectures", "profile_shard"]
-
 
 @dataclass(frozen=True)
 class ArchIds(Sequence[str]):

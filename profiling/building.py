@@ -10,8 +10,6 @@ from sweetgrad.profiling.estimators.protocol import EstimatorError
 from sweetgrad.profiling.spaces.protocol import Network, SearchSpace
 from sweetgrad.store import ProfileSpec
 
-__all__ = ["Builder"]
-
 
 @dataclass(frozen=True)
 class Builder:

@@ -12,8 +12,6 @@ from torch import Tensor
 
 from sweetgrad.store import NUM_BINS, edges_f32
 
-__all__ = ["count_gradients", "find_bins", "in_memory_order"]
-
 
 def count_gradients(magnitude_P: Tensor, segments_S: NDArray[np.int64]) -> NDArray[np.int64]:
     """Count magnitudes in every bin, segment by segment.

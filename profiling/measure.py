@@ -16,8 +16,6 @@ from sweetgrad.profiling.counting import count_gradients, in_memory_order
 from sweetgrad.profiling.spaces.protocol import Network, kind_of
 from sweetgrad.store import KINDS, LAYER_TYPES, STATUS
 
-__all__ = ["Measurement", "count_network", "fill_row", "forward_backward", "measure_network", "to_device"]
-
 
 @dataclass(frozen=True)
 class Measurement:

@@ -11,8 +11,6 @@ from types import ModuleType
 
 from torch import nn
 
-__all__ = ["load_model"]
-
 _MAX_CAUSES = 4
 
 

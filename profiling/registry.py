@@ -6,8 +6,6 @@ from typing import Any, Literal
 
 from sweetgrad.store.spaces import unknown_name
 
-__all__ = ["load", "names"]
-
 Group = Literal["spaces", "datasets", "estimators"]
 
 

@@ -10,8 +10,6 @@ from sweetgrad.profiling.architectures import deterministic
 from sweetgrad.profiling.spaces import SearchSpace, load_space
 from sweetgrad.store import ProfileSpec
 
-__all__ = ["SpaceCheckError", "check_space"]
-
 _NUM_SAMPLED = 3
 _MAX_IDS = 20_000
 

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 from sweetgrad.store.unpickle import load_pickle
 
-__all__ = ["Part", "check_labels", "normalise", "present", "read_batch", "source_of"]
-
 
 @dataclass(frozen=True)
 class Part:

@@ -10,8 +10,6 @@ import numpy as np
 from sweetgrad.profiling.batches import Images
 from sweetgrad.profiling.datasets._files import Part, check_labels, normalise, present, read_batch, source_of
 
-__all__ = ["load_cifar10", "load_cifar100"]
-
 _PIXELS = 3 * 32 * 32
 _NUM_TRAIN, _NUM_TEST = 50_000, 10_000
 

@@ -13,8 +13,6 @@ from sweetgrad.profiling.datasets._files import Part, check_labels, normalise, p
 from sweetgrad.store.access import check_members
 from sweetgrad.store.errors import StoreError
 
-__all__ = ["load_imagenet16_120"]
-
 _NUM_CLASSES = 120
 _NUM_TRAIN = 151_700
 # In pixel values 0..255.

@@ -1,10 +1,18 @@
 """Jacobian covariance: how differently the images of a batch move the output."""
 
+import math
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
 import torch
+from torch import Tensor, nn
 
+from sweetgrad.profiling.estimators._layers import forward_hooks
 from sweetgrad.profiling.estimators.protocol import EstimatorError, Probe, estimator
-
-__all__ = ["jacob_cov"]
+from sweetgrad.profiling.spaces.protocol import Network
 
 _K = 1e-5
 
@@ -31,3 +39,110 @@ def jacob_cov(probe: Probe) -> float:
         raise EstimatorError("jacob_cov: the output has a constant or no finite gradient with respect to some image")
     eigenvalues = torch.linalg.eigvalsh(correlation)
     return -float((torch.log(eigenvalues + _K) + 1 / (eigenvalues + _K)).sum())
+
+
+_MIN_UNITS = 32
+"""Of the product of small whole numbers, which with one unit is wrong (torch 2.13)."""
+
+_SHOWN = "shown"
+"""In place of a node in the graph: a ReLU that the network does not need, and runs only to show it."""
+
+
+@dataclass
+class _Patterns:
+    """Agreements of every ReLU that ran, with its node in the graph."""
+
+    calls: list[tuple[Any, Tensor]] = field(default_factory=list)
+    called: set[nn.Module] = field(default_factory=set)
+    recent: deque[tuple[Tensor, Tensor]] = field(default_factory=lambda: deque(maxlen=4))
+
+    def add(self, relu: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        self.called.add(relu)
+        given = inputs[0]
+        # Edges of a cell that leave the same node have ReLUs with the same input: their agreements are computed once.
+        known = next((kernel for tensor, kernel in self.recent if tensor is given), None)
+        if known is None:
+            known = _agreements(output.detach())
+            if output is not given:  # a ReLU in place changes what stands in its input
+                self.recent.append((given, known))
+        self.calls.append((output.grad_fn if torch.is_grad_enabled() else _SHOWN, known))
+
+
+def relus_of(module: nn.Module) -> Iterator[nn.Module]:
+    """Modules that cut off at 0."""
+    return (m for m in module.modules() if isinstance(m, nn.ReLU | nn.ReLU6))
+
+
+@contextmanager
+def _watch_patterns(network: Network) -> Iterator[_Patterns]:
+    patterns = _Patterns()
+    # Cells that skip work can show the ReLUs that they skip.
+    cells = [m for m in network.module.modules() if hasattr(m, "run_every_relu")]
+    try:
+        for cell in cells:
+            cell.run_every_relu = True  # type: ignore[assignment]
+        with forward_hooks(relus_of(network.module), patterns.add):
+            yield patterns
+    finally:
+        for cell in cells:
+            cell.run_every_relu = False  # type: ignore[assignment]
+        patterns.recent.clear()
+
+
+@estimator(watch=_watch_patterns)
+def naswot(probe: Probe) -> float:
+    r"""``log abs det K``, where K counts for each pair of images the ReLU units that both switch on or both switch off.
+
+    .. math:: K = \sum_r x_r x_r^T + (1 - x_r) (1 - x_r)^T
+
+    with :math:`x_r` (N, units) = 1 where the input of ReLU r is greater than 0, over every ReLU that the backward pass reaches:
+    Mellor et al., "Neural Architecture Search without Training", ICML 2021. (The code released with the
+    Sweet Gradient paper has no such kernel; its NASWOT is `jacob_cov`.) A ReLU that the space's networks skip, since it cannot
+    change a gradient, counts as well; where the network cannot show it, one forward pass of the whole network is run.
+    """
+    patterns, logits = probe.seen, probe.logits
+    if patterns.called != set(relus_of(probe.network.module)):
+        whole = probe.build()
+        with _watch_patterns(whole) as patterns:
+            logits = whole.module(probe.x)
+    assert logits is not None
+    reached = _reached(logits)
+    kernels = [kernel for node, kernel in patterns.calls if node in reached or node is _SHOWN]
+    if not kernels:
+        raise EstimatorError("naswot: no nn.ReLU module of this network is reached by the backward pass")
+    sign, log_det = torch.linalg.slogdet(torch.stack(kernels).double().sum(0))
+    if sign == 0:
+        raise EstimatorError(
+            "naswot: the kernel is singular: some images switch every ReLU alike, and log(0) is -inf", score=-math.inf
+        )
+    return float(log_det)
+
+
+def _agreements(output: Tensor) -> Tensor:
+    """ReLU units in which each pair of images agrees, shape (N, N), exactly."""
+    on = output > 0
+    if on.ndim == 4 and on.is_contiguous(memory_format=torch.channels_last):
+        on = on.permute(0, 2, 3, 1)  # memory order, which spares a transposition; a sum over units does not care
+    on = on.reshape(len(on), -1)
+    both_on = _num_both(on)
+    num_on = both_on.diagonal()
+    return on.shape[1] - num_on[:, None] - num_on[None, :] + 2 * both_on
+
+
+def _num_both(on: Tensor) -> Tensor:
+    if on.device.type == "cpu" and "AVX512" in torch.backends.cpu.get_cpu_capability() and on.shape[1] >= _MIN_UNITS:
+        # Whole numbers of 8 bits, which such processors multiply four times as fast.
+        return torch._int_mm(on.view(torch.int8), on.view(torch.int8).T)
+    exact = on.to(torch.float32 if on.shape[1] < 2**24 else torch.float64)
+    return exact @ exact.T
+
+
+def _reached(logits: Tensor) -> set[Any]:
+    """Nodes of the graph that the backward pass from ``logits`` comes to."""
+    found, waiting = set(), [logits.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        if node is not None and node not in found:
+            found.add(node)
+            waiting.extend(next_node for next_node, _ in node.next_functions)
+    return found

@@ -11,18 +11,6 @@ from torch import Tensor, nn
 
 from sweetgrad.profiling.spaces.protocol import Network, kind_of
 
-__all__ = [
-    "Detailed",
-    "Estimator",
-    "EstimatorError",
-    "Need",
-    "Probe",
-    "Watch",
-    "estimator",
-    "require_real",
-    "weights_of",
-]
-
 Need = Literal["network", "graph", "gradients"]
 """When an estimator is called: see `estimator`."""
 

@@ -16,8 +16,6 @@ from sweetgrad.profiling.measure import forward_backward
 from sweetgrad.profiling.spaces.protocol import Network
 from sweetgrad.store import STATUS
 
-__all__ = ["Score", "run_estimators"]
-
 
 @dataclass(frozen=True)
 class Score:

@@ -7,12 +7,10 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor, nn
 
-from sweetgrad.profiling.estimators._patches import forward_hooks, without_batch_norm
+from sweetgrad.profiling.estimators._layers import forward_hooks, without_batch_norm
+from sweetgrad.profiling.estimators.jacobian import relus_of
 from sweetgrad.profiling.estimators.per_sample import UnsupportedLayerError, each_gradient
 from sweetgrad.profiling.estimators.protocol import EstimatorError, Probe, estimator, require_real, weights_of
-from sweetgrad.profiling.estimators.relu_patterns import relus_of
-
-__all__ = ["te_nas_condition", "te_nas_condition_nobn", "te_nas_regions", "te_nas_regions_nobn"]
 
 _MAX_VALUES = 1 << 27
 """Gradients of all images held at a time: 512 MiB of single precision."""

@@ -5,10 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from sweetgrad.profiling.estimators._patches import BatchNorm, forward_hooks, without_batch_norm
+from sweetgrad.profiling.estimators._layers import BatchNorm, forward_hooks, without_batch_norm
 from sweetgrad.profiling.estimators.protocol import EstimatorError, Probe, estimator, require_real
-
-__all__ = ["zen_score", "zen_score_nobn"]
 
 _BATCH, _REPEATS, _STEP = 16, 32, 0.01
 

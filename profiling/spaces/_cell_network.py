@@ -9,12 +9,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from sweetgrad.profiling.spaces._operations import FactorizedReduction, operation, relu_conv_bn
+from sweetgrad.profiling.spaces._operations import CONVOLUTIONS, FactorizedReduction, operation, relu_conv_bn
 from sweetgrad.profiling.spaces.protocol import Layer, Network
 from sweetgrad.store import Genotype
 from sweetgrad.store.spaces.genotypes import CellEdges
-
-__all__ = ["STEM_CHANNELS", "CellPlan", "Form", "build_cell_network", "plan_cells"]
 
 Form = Literal["cifar", "imagenet"]
 """``cifar``: a 3x3 convolution before the cells; ``imagenet``: three with stride 2."""
@@ -159,3 +157,80 @@ def _conv(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
 
 def _cell(genotype: Genotype, *, reduces: bool) -> tuple[CellEdges, tuple[int, ...]]:
     return (genotype.reduce, genotype.reduce_concat) if reduces else (genotype.normal, genotype.normal_concat)
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What a network costs.
+
+    Attributes
+    ----------
+    params
+        Trainable parameters.
+    multiply_adds
+        Those of the convolutions and the linear layer, for one image.
+    """
+
+    params: int = 0
+    multiply_adds: int = 0
+
+    def __add__(self, other: "Costs") -> "Costs":
+        """Sum of both."""
+        return Costs(self.params + other.params, self.multiply_adds + other.multiply_adds)
+
+
+def count_costs(
+    genotype: Genotype, *, form: Form, channels: int, num_cells: int, in_channels: int, num_classes: int, size: int
+) -> Costs:
+    """Count for images of ``size`` x ``size`` pixels; other arguments as in `build_cell_network`."""
+    if form == "cifar":
+        total = _conv_costs(9 * in_channels, STEM_CHANNELS * channels, size)
+        before = last = size
+    else:
+        half = channels // 2
+        size = _halved(size)
+        total = _conv_costs(9 * in_channels, half, size)
+        before = _halved(size)
+        total += _conv_costs(9 * half, channels, before)
+        last = _halved(before)
+        total += _conv_costs(9 * channels, channels, last)
+    plans = plan_cells(genotype, form=form, channels=channels, num_cells=num_cells)
+    concat = 0
+    for plan in plans:
+        edges, joined = (
+            (genotype.reduce, genotype.reduce_concat) if plan.reduces else (genotype.normal, genotype.normal_concat)
+        )
+        total += _input_costs(plan, last)
+        inner = _halved(last) if plan.reduces else last
+        for name, source in edges:
+            total += _operation_costs(name, plan.channels, 2 if plan.reduces and source < 2 else 1, inner)
+        before, last, concat = last, inner, plan.channels * len(joined)
+    return total + Costs((concat + 1) * num_classes, concat * num_classes)
+
+
+def _input_costs(plan: CellPlan, size: int) -> Costs:
+    # A factorised reduction has two convolutions to half of the channels each: together, as many weights as one.
+    return _conv_costs(plan.before, plan.channels, size) + _conv_costs(plan.last, plan.channels, size)
+
+
+def _operation_costs(name: str, channels: int, stride: int, size: int) -> Costs:
+    if name == "skip_connect" and stride == 2:
+        return _conv_costs(channels, channels, size)
+    total = Costs()
+    for place, block in enumerate(CONVOLUTIONS.get(name, ())):
+        for number, (kernel, depthwise, _) in enumerate(block):
+            weights = kernel[0] * kernel[1] * channels * (1 if depthwise else channels)
+            # The first of a pair such as 1x7 and 7x1 strides along its own kernel alone: it puts out twice the rows.
+            rows = stride if place == 0 and number == 0 and kernel[0] != kernel[1] else 1
+            total += Costs(weights, weights * size * size * rows)
+        total += Costs(2 * channels)
+    return total
+
+
+def _conv_costs(inputs: int, outputs: int, size: int) -> Costs:
+    """A convolution of ``inputs`` weights for each output channel, and its BatchNorm."""
+    return Costs(inputs * outputs + 2 * outputs, inputs * outputs * size * size)
+
+
+def _halved(size: int) -> int:
+    return (size + 1) // 2

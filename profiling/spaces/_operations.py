@@ -9,8 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["CONVOLUTIONS", "OPERATIONS", "Conv", "FactorizedReduction", "operation", "relu_conv_bn"]
-
 
 class Conv(NamedTuple):
     """A convolution without bias that keeps channels and, at stride 1, the size of the image."""

@@ -8,8 +8,6 @@ import pandas as pd
 
 from sweetgrad.store.benchmarks.opening import DAMAGED, open_table
 
-__all__ = ["read_space_table"]
-
 
 def read_space_table(path: Path, columns: Sequence[str], *, expected: str, **options: Any) -> pd.DataFrame:
     """Read a csv, compressed or not, that has these columns; others stay.

@@ -9,20 +9,18 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from sweetgrad.profiling.spaces._nb201_live import ReachingCell, build_live_network
 from sweetgrad.profiling.spaces._space_table import read_space_table
 from sweetgrad.profiling.spaces.nas_bench_201_network import (
     CELLS_PER_STAGE,
     CHANNELS,
     OPERATIONS,
-    Cell,
     NasBench201Network,
+    ReachingCell,
     block_names,
+    build_live_network,
 )
 from sweetgrad.profiling.spaces.protocol import Network, check_index
 from sweetgrad.store.spaces.cells import EDGES, arch_string, parse_arch
-
-__all__ = ["EDGES", "OPERATIONS", "Cell", "NasBench201", "NasBench201Network", "num_params", "parse_arch"]
 
 
 class NasBench201:

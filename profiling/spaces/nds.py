@@ -9,14 +9,11 @@ from typing import Any, ClassVar, Literal, get_args
 
 from torch import nn
 
-from sweetgrad.profiling.spaces._cell_costs import Costs, count_costs
-from sweetgrad.profiling.spaces._cell_network import Form, build_cell_network
+from sweetgrad.profiling.spaces._cell_network import Costs, Form, build_cell_network, count_costs
 from sweetgrad.profiling.spaces.protocol import Network, check_index
 from sweetgrad.store import Genotype
 from sweetgrad.store.benchmarks.nds import entry_id, load_entries
 from sweetgrad.store.spaces.grammar import read_nds
-
-__all__ = ["URL", "Nds", "NdsAmoeba", "NdsDarts", "NdsEnas", "NdsNasnet", "NdsPnas"]
 
 URL = "https://dl.fbaipublicfiles.com/nds/data.zip"
 """The official archive; its folder ``nds_data`` holds one JSON file for each space."""

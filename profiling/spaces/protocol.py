@@ -8,8 +8,6 @@ from torch import Tensor, nn
 
 from sweetgrad.store import KINDS, LAYER_TYPES
 
-__all__ = ["Layer", "Network", "SearchSpace", "check_index", "keep_input", "kind_of"]
-
 
 @dataclass(frozen=True)
 class Layer:

@@ -1,11 +1,6 @@
 """Train networks for real: recipes, one descent that can be laid down and taken up, many architectures on one data set."""
 
-from sweetgrad.profiling.training.cells import DropPath, WithAuxiliary
-from sweetgrad.profiling.training.checkpoints import load_checkpoint, save_checkpoint, settings_digest
-from sweetgrad.profiling.training.descent import DivergedError, Epoch, Trainer, accuracy_of
-from sweetgrad.profiling.training.images import Augmentation, ReadInBatches
-from sweetgrad.profiling.training.recipe import RECIPES, Recipe, find_recipe
-from sweetgrad.profiling.training.work import (
+from sweetgrad.profiling.training.architectures import (
     JUDGED,
     Course,
     check_course,
@@ -13,6 +8,17 @@ from sweetgrad.profiling.training.work import (
     parts_of,
     train_architecture,
     train_shard,
+)
+from sweetgrad.profiling.training.recipe import RECIPES, Recipe, find_recipe
+from sweetgrad.profiling.training.regularisation import Augmentation, DropPath, ReadInBatches, WithAuxiliary
+from sweetgrad.profiling.training.trainer import (
+    DivergedError,
+    Epoch,
+    Trainer,
+    accuracy_of,
+    load_checkpoint,
+    save_checkpoint,
+    settings_digest,
 )
 
 __all__ = [

@@ -14,7 +14,7 @@ from sweetgrad.profiling import load_batch, load_space, make_spec, profile_archi
 from sweetgrad.profiling.architectures import deterministic, profile_shard
 from sweetgrad.profiling.building import Builder
 from sweetgrad.profiling.estimators import activations, estimator
-from sweetgrad.profiling.estimators.activations import cells_of
+from sweetgrad.profiling.estimators.histograms import cells_of
 from sweetgrad.profiling.estimators.running import run_estimators
 from sweetgrad.profiling.measure import to_device
 from sweetgrad.profiling.spaces.nas_bench_201_network import Cell, ResidualBlock

@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from sweetgrad.profiling import Images
-from sweetgrad.profiling.spaces.nas_bench_201 import EDGES, OPERATIONS, NasBench201, NasBench201Network, parse_arch
+from sweetgrad.profiling.spaces.nas_bench_201 import NasBench201
+from sweetgrad.profiling.spaces.nas_bench_201_network import OPERATIONS, NasBench201Network
 from sweetgrad.profiling.supernet import SupernetSettings, SupernetTraining, accuracy_of
+from sweetgrad.store.spaces.cells import EDGES, parse_arch
 
 SETTINGS = SupernetSettings(
     epochs=3,

@@ -11,7 +11,7 @@ from sweetgrad.profiling import load_images, load_space
 from sweetgrad.profiling.architectures import deterministic
 from sweetgrad.profiling.spaces._operations import FactorizedReduction, operation
 from sweetgrad.profiling.training import RECIPES, Course, ReadInBatches, make_trainer, parts_of, train_architecture
-from sweetgrad.profiling.training.work import _digest
+from sweetgrad.profiling.training.architectures import _digest
 
 Image = pytest.importorskip("PIL.Image", reason="needs pillow: pip install '.[images]'")
 

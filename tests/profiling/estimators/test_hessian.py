@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
-from sweetgrad.profiling.estimators import curvature, grasp
-from sweetgrad.profiling.estimators.curvature import _by_autograd, _by_own_layers
+from sweetgrad.profiling.estimators import grasp, hessian
+from sweetgrad.profiling.estimators.hessian import _by_autograd, _by_own_layers
 
 
 class Varied(nn.Module):
@@ -125,6 +125,6 @@ def test_grasp__leaves_to_autograd_what_our_layers_do_not_do(build, run_one, pro
 @pytest.mark.parametrize("build", [lambda: nn.Linear(3, 3), Outside])
 def test_grasp__of_a_loss_without_curvature_is_zero(build, run_one, monkeypatch):
     """The loss is linear in the logits here, and those in the weights of a linear layer."""
-    monkeypatch.setattr(curvature.F, "cross_entropy", lambda logits, y: 0 * logits.sum())
+    monkeypatch.setattr(hessian.F, "cross_entropy", lambda logits, y: 0 * logits.sum())
     result = run_one(grasp, build(), torch.randn(3, 3), torch.tensor([0, 1, 0]))
     assert (result.status, result.value) == (1, 0)

@@ -15,8 +15,6 @@ from torch import Tensor, nn
 
 from sweetgrad.store.access import atomic_write
 
-__all__ = ["arrays_of", "empty_arrays_of", "read_checkpoint", "restore_arrays", "write_checkpoint"]
-
 _IDENTITY = "identity"
 _MAX_IDENTITY = 1 << 20
 """Characters; that of a training has some thousand."""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweetgrad.profiling.spaces._darts_genotype import NUM_GENOTYPES, drawn_genotype, genotype_at, mutated_genotype
+from sweetgrad.profiling.spaces.darts import NUM_GENOTYPES, drawn_genotype, genotype_at, mutated_genotype
 from sweetgrad.store import Genotype, parse_genotype
 from sweetgrad.store.spaces.genotypes import DARTS_OPERATIONS, check_genotype
 

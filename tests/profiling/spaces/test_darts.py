@@ -14,11 +14,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sweetgrad.profiling import Batch, make_spec, profile_architectures
 from sweetgrad.profiling.datasets import load_batch
-from sweetgrad.profiling.spaces._cell_costs import count_costs
-from sweetgrad.profiling.spaces._cell_network import build_cell_network
-from sweetgrad.profiling.spaces._darts_genotype import drawn_genotype, genotype_at
+from sweetgrad.profiling.spaces._cell_network import build_cell_network, count_costs
 from sweetgrad.profiling.spaces._operations import OPERATIONS, operation
-from sweetgrad.profiling.spaces.darts import Darts, DartsImageNet, NasBench301
+from sweetgrad.profiling.spaces.darts import Darts, DartsImageNet, NasBench301, drawn_genotype, genotype_at
 from sweetgrad.profiling.spaces.protocol import SearchSpace
 from sweetgrad.store import Genotype, read_accuracy_file
 

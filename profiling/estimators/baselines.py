@@ -5,10 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from sweetgrad.profiling.estimators._patches import forward_hooks
+from sweetgrad.profiling.estimators._layers import forward_hooks
 from sweetgrad.profiling.estimators.protocol import EstimatorError, Probe, estimator, weights_of
-
-__all__ = ["flops", "params", "params_live", "params_weights"]
 
 
 @estimator(needs="network")

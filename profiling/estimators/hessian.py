@@ -18,11 +18,14 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everyone knows it by
 from torch import Tensor, nn
 
-from sweetgrad.profiling.estimators._layers import convolution_backward, is_plain_layer
-from sweetgrad.profiling.estimators._patches import BatchNorm, keeping_buffers, patched_forward
+from sweetgrad.profiling.estimators._layers import (
+    BatchNorm,
+    convolution_backward,
+    is_plain_layer,
+    keeping_buffers,
+    patched_forward,
+)
 from sweetgrad.profiling.estimators.protocol import Probe, estimator, require_real, weights_of
-
-__all__ = ["grasp"]
 
 
 @estimator(needs="network")

@@ -14,18 +14,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sweetgrad.profiling.architectures import deterministic
-from sweetgrad.profiling.batches import Images
+from sweetgrad.profiling.batches import Images, stratified_split
 from sweetgrad.profiling.datasets import load_images
-from sweetgrad.profiling.datasets.splits import stratified_split
 from sweetgrad.profiling.spaces.protocol import Network, SearchSpace
-from sweetgrad.profiling.training.cells import DropPath, WithAuxiliary
-from sweetgrad.profiling.training.descent import Trainer, accuracy_of
-from sweetgrad.profiling.training.images import Augmentation, ReadInBatches
 from sweetgrad.profiling.training.recipe import Recipe
+from sweetgrad.profiling.training.regularisation import Augmentation, DropPath, ReadInBatches, WithAuxiliary
+from sweetgrad.profiling.training.trainer import Trainer, accuracy_of
 from sweetgrad.store import STATUS, Location, Lock, Shard
 from sweetgrad.store.training import write_training
-
-__all__ = ["JUDGED", "Course", "check_course", "make_trainer", "parts_of", "train_architecture", "train_shard"]
 
 JUDGED = ("valid", "test")
 """Parts of a data set that a trained network is judged on."""

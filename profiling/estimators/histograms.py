@@ -10,13 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sweetgrad.profiling.counting import count_gradients, in_memory_order
-from sweetgrad.profiling.estimators._patches import forward_hooks
+from sweetgrad.profiling.counting import count_gradients, find_bins, in_memory_order
+from sweetgrad.profiling.estimators._layers import forward_hooks
 from sweetgrad.profiling.estimators.protocol import Detailed, EstimatorError, Probe, estimator
-from sweetgrad.profiling.spaces.protocol import Network
-from sweetgrad.store import NUM_BINS
-
-__all__ = ["activations", "cells_of"]
+from sweetgrad.profiling.spaces.protocol import Network, kind_of
+from sweetgrad.store import KINDS, MOMENT_VARIABLES, NUM_BINS
 
 _COUNTED_TYPES = ("cell", "reduction")
 """Layers whose output is counted: those whose proportion the released method follows with depth."""
@@ -126,3 +124,42 @@ def activations(probe: Probe) -> Detailed:
     if counts.max() > _MOST:
         raise EstimatorError(f"activations: {counts.max()} values lie in one bin, and the store counts to {_MOST}")
     return Detailed(float(counts.sum()), {"activation_count": counts.astype(np.uint32)})
+
+
+def moments(probe: Probe) -> Detailed:
+    """Sums of abs(g), g^2 and abs(w g) over the parameters of every layer, kind and bin, the bins those of the histogram.
+
+    Not a score, but what scores are made of, by `sweet_snip` and its like, for any interval without running a network.
+    In the place of the score stands the squared norm of the gradient of the weights. The sums are in double precision, rounded to
+    single; in the bin of gradients that are not finite, they are not either.
+    """
+    layers = probe.network.layer_parameters()
+    arrays = {name: np.zeros((len(layers), len(KINDS), NUM_BINS)) for name in MOMENT_VARIABLES}
+    for row, parameters in enumerate(layers):
+        for parameter in parameters:
+            if parameter.grad is not None:
+                _add(arrays, (row, KINDS.index(kind_of(parameter))), parameter.detach(), parameter.grad)
+    squares = arrays["grad_sq_bin_sum"][:, KINDS.index("weight")].sum()
+    with np.errstate(over="ignore"):
+        return Detailed(float(squares), {name: array.astype(np.float32) for name, array in arrays.items()})
+
+
+def _add(arrays: dict[str, NDArray[np.float64]], place: tuple[int, int], value: Tensor, grad: Tensor) -> None:
+    # A magnitude is binned in single precision, as the histogram does it.
+    magnitude = _flat(grad.abs())
+    bins = find_bins(magnitude.astype(np.float32))
+    with np.errstate(invalid="ignore", over="ignore"):
+        terms = {
+            "grad_abs_bin_sum": magnitude,
+            "grad_sq_bin_sum": magnitude.astype(np.float64) ** 2,
+            "weight_grad_bin_sum": _flat(value.abs()).astype(np.float64) * magnitude,
+        }
+        for name, term in terms.items():
+            arrays[name][place] += np.bincount(bins, weights=term, minlength=NUM_BINS)
+
+
+def _flat(tensor: Tensor) -> NDArray[np.floating]:
+    values: NDArray[np.floating] = (
+        tensor.to("cpu", torch.promote_types(tensor.dtype, torch.float32)).reshape(-1).numpy()
+    )
+    return values
