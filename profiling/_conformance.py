@@ -13,8 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sweetgrad.profiling.building import Builder
-from sweetgrad.profiling.measure import Measurement, fill_row, measure_network
+from sweetgrad.profiling.measure import Builder, Measurement, fill_row, measure_network
 from sweetgrad.profiling.spaces import Network, SearchSpace
 from sweetgrad.store import ProfileSpec, empty_rows
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from sweetgrad.profiling.architectures import deterministic
-from sweetgrad.profiling.measure import count_network, fill_row, forward_backward
+from sweetgrad.profiling.measure import count_layers, fill_row, forward_backward
 from sweetgrad.profiling.spaces.protocol import Layer, Network, keep_input, kind_of
 from sweetgrad.store import KINDS, bin_bounds, empty_rows
 
@@ -101,7 +101,7 @@ def profile_network(
         with noting_calls(module, images) as called:
             _, loss = forward_backward(module, images, labels)
         network = named or Network(module, layers_in_forward_order(module, called))
-        measured = count_network(network, loss)
+        measured = count_layers(network, loss)
     rows = empty_rows([name or type(module).__name__], [0], layers=[layer.name for layer in network.layers])
     fill_row(rows, 0, network, measured)
     lower, upper = bin_bounds()

@@ -15,11 +15,10 @@ from torch import Tensor
 
 from sweetgrad.profiling import registry
 from sweetgrad.profiling.batches import Batch
-from sweetgrad.profiling.building import Builder
-from sweetgrad.profiling.estimators import Estimator, Probe
-from sweetgrad.profiling.estimators.running import Score, run_estimators
-from sweetgrad.profiling.measure import count_network, fill_row, to_device
-from sweetgrad.profiling.spaces.protocol import Network, SearchSpace
+from sweetgrad.profiling.estimators import Estimator
+from sweetgrad.profiling.estimators.running import Score, measure_with_estimators
+from sweetgrad.profiling.measure import Builder, fill_row, to_device
+from sweetgrad.profiling.spaces.protocol import SearchSpace
 from sweetgrad.store import (
     STATUS,
     Location,
@@ -244,19 +243,14 @@ def _do(
 def _profile_one(
     rows: xr.Dataset, row: int, work: _Work, builder: Builder, x: Tensor, y: Tensor, functions: Mapping[str, Estimator]
 ) -> dict[str, Score]:
-    def make() -> Probe:
-        return Probe(builder.network(), x, y, build=builder.whole, build_thin=builder.thin)
-
-    def count(network: Network, loss: float, seconds: float) -> None:
-        counting = time.perf_counter()
-        fill_row(rows, row, network, count_network(network, loss))
-        # Not what estimators took: each has seconds of its own.
-        rows["profile_seconds"].values[row] = seconds + time.perf_counter() - counting
-
     start = time.perf_counter()
     try:
         chosen = {name: functions[name] for name in work.estimators}
-        return run_estimators(make, chosen, seed=builder.spec.seed, on_gradients=count if work.counts else None)
+        measured, scores = measure_with_estimators(builder, x, y, chosen, seed=builder.spec.seed, count=work.counts)
+        if measured is not None and measured.counts is not None:
+            fill_row(rows, row, measured.network, measured.counts)
+            rows["profile_seconds"].values[row] = measured.seconds
+        return scores
     except Exception as error:  # one network must not end the others; what it raised is kept
         message = f"{type(error).__name__}: {error}"
         if work.counts:

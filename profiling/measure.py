@@ -1,6 +1,12 @@
-"""One network, one batch, one backward pass: its histogram, layer by layer."""
+"""One network, one batch: seed, build, forward pass, loss, backward pass, and the gradients of every layer counted.
 
-from collections.abc import Callable, Iterable
+Every number of a profile begins here. Whoever needs more of the pass than its counts, such as an estimator, joins `measure` as a
+guest, and leaves the network as it is.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +19,52 @@ from torch.nn.parameter import is_lazy
 
 from sweetgrad.profiling.batches import Batch
 from sweetgrad.profiling.counting import count_gradients, in_memory_order
-from sweetgrad.profiling.spaces.protocol import Network, kind_of
-from sweetgrad.store import KINDS, LAYER_TYPES, STATUS
+from sweetgrad.profiling.estimators.protocol import EstimatorError
+from sweetgrad.profiling.spaces.protocol import Network, SearchSpace, kind_of
+from sweetgrad.store import KINDS, LAYER_TYPES, STATUS, ProfileSpec
+
+
+@dataclass(frozen=True)
+class Builder:
+    """Builds networks of one architecture, each from the seed of the spec, on its device and in channels-last memory format."""
+
+    space: SearchSpace
+    arch: str
+    spec: ProfileSpec
+
+    def network(self) -> Network:
+        """The network that is profiled; the generator stays where its initialisation left it."""
+        torch.manual_seed(self.spec.seed)
+        return self._place(self.space.build)
+
+    def whole(self) -> Network:
+        """The same network with the same weights, dead paths included; torch's generator is left as it was."""
+        build = getattr(self.space, "build_literal", self.space.build)
+        with torch.random.fork_rng([]):
+            torch.manual_seed(self.spec.seed)
+            return self._place(build)
+
+    def thin(self) -> nn.Module:
+        """The narrow and shallow variant, if the space offers one; torch's generator is left as it was."""
+        build = getattr(self.space, "build_thin", None)
+        if build is None:
+            raise EstimatorError(
+                f"{self.space.name} offers no thin network: "
+                "its space has no method build_thin(arch_id, *, in_channels, num_classes)"
+            )
+        with torch.random.fork_rng([]):
+            torch.manual_seed(self.spec.seed)
+            module: nn.Module = build(self.arch, **self._shape)
+        return module.train().to(self.spec.device)
+
+    def _place(self, build: Callable[..., Network]) -> Network:
+        network = build(self.arch, **self._shape)
+        network.module.train().to(self.spec.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return network
+
+    @property
+    def _shape(self) -> dict[str, int]:
+        return {"in_channels": self.spec.input_shape[0], "num_classes": self.spec.num_classes}
 
 
 @dataclass(frozen=True)
@@ -40,25 +90,63 @@ class Measurement:
     loss: float
 
 
-def measure_network(network: Network, x: Tensor, y: Tensor) -> Measurement:
-    """Run one forward and backward pass in train mode and count the gradients of every layer.
+@dataclass(frozen=True)
+class Measured:
+    """A network after its pass, with the gradients on its parameters.
 
-    The gradients stay on the network's parameters. A parameter without gradient has gradient 0.
+    Attributes
+    ----------
+    network
+        The network.
+    logits
+        What it returned, shape (N, classes); nothing can be differentiated through its graph any more.
+    counts
+        Its gradients, counted; None if nobody asked for them.
+    seconds
+        Wall time of building it, of the pass and of counting.
+    """
+
+    network: Network
+    logits: Tensor
+    counts: Measurement | None
+    seconds: float
+
+
+def measure(
+    build: Callable[[], Network],
+    x: Tensor,
+    y: Tensor,
+    *,
+    watch: Callable[[Network], AbstractContextManager[None]] = lambda network: nullcontext(),
+    on_graph: Callable[[Tensor, Tensor], None] | None = None,
+    count: bool = True,
+) -> Measured:
+    """Build a network, run one forward and backward pass in train mode, and count the gradients of every layer.
 
     Parameters
     ----------
-    network
-        Network on the device of ``x``.
+    build
+        Seeds and builds the network, as `Builder.network` does.
     x, y
-        Images, shape (N, C, H, W), and labels, shape (N,).
+        Images, shape (N, C, H, W), and labels, shape (N,), on the device of the network.
+    watch
+        Returns a context manager that is entered before the forward pass and left after the backward pass.
+    on_graph
+        As in `forward_backward`.
+    count
+        Whether to count; an estimator may need the pass alone.
 
     Raises
     ------
     ValueError
-        As in `forward_backward`.
+        As in `forward_backward`; and whatever building or running the network raises.
     """
-    _, loss = forward_backward(network.module, x, y)
-    return count_network(network, loss)
+    start = time.perf_counter()
+    network = build()
+    with watch(network):
+        logits, loss = forward_backward(network.module, x, y, on_graph=on_graph)
+    counts = count_layers(network, loss) if count else None
+    return Measured(network, logits, counts, seconds=time.perf_counter() - start)
 
 
 def forward_backward(
@@ -89,9 +177,9 @@ def forward_backward(
     """
     module.train()
     module.zero_grad(set_to_none=True)
-    label_range = (int(y.min()), int(y.max())) if y.numel() else (0, 0)
     if on_graph is not None and x.is_floating_point():
         x = x.detach().clone().requires_grad_()
+    label_range = (int(y.min()), int(y.max())) if y.numel() else (0, 0)
     logits = module(x)
     _check_logits(logits, y, label_range)
     _check_lazy(module)
@@ -103,18 +191,14 @@ def forward_backward(
             module.zero_grad(set_to_none=True)
         # The images may require grad, but nobody wants this gradient.
         loss.backward(inputs=parameters)  # type: ignore[no-untyped-call]
+    _check_gradients(parameters)
     for parameter in parameters:
         if parameter.grad is not None and parameter.grad.layout is not torch.strided:
             parameter.grad = parameter.grad.to_dense()
-    if all(parameter.grad is None for parameter in parameters):
-        raise ValueError(
-            "the loss depends on no parameter that requires grad: the network has no parameters, all are frozen "
-            "(requires_grad=False), or gradients are switched off here (torch.no_grad); profile a network that can be trained"
-        )
     return logits, loss.item()
 
 
-def count_network(network: Network, loss: float) -> Measurement:
+def count_layers(network: Network, loss: float) -> Measurement:
     """Count the gradients that a backward pass left on the parameters of every layer; ``loss`` is that of the pass, in nat."""
     shape = (len(network.layers), len(KINDS))
     segments = [
@@ -133,6 +217,27 @@ def count_network(network: Network, loss: float) -> Measurement:
         num_params=lengths.reshape(shape),
         loss=loss,
     )
+
+
+def measure_network(network: Network, x: Tensor, y: Tensor) -> Measurement:
+    """Run one forward and backward pass of a network that is there already, and count the gradients of every layer.
+
+    The gradients stay on the network's parameters. A parameter without gradient has gradient 0.
+
+    Parameters
+    ----------
+    network
+        Network on the device of ``x``.
+    x, y
+        Images, shape (N, C, H, W), and labels, shape (N,).
+
+    Raises
+    ------
+    ValueError
+        As in `forward_backward`.
+    """
+    _, loss = forward_backward(network.module, x, y)
+    return count_layers(network, loss)
 
 
 def fill_row(rows: xr.Dataset, row: int, network: Network, measured: Measurement) -> None:
@@ -187,6 +292,14 @@ def _check_lazy(module: nn.Module) -> None:
         raise ValueError(
             f"the shape of {', '.join(waiting[:5])} is not known: the forward pass never calls the lazy module that holds it. "
             "Remove that module, or give it its number of inputs (nn.Linear for nn.LazyLinear)"
+        )
+
+
+def _check_gradients(parameters: Sequence[Tensor]) -> None:
+    if all(parameter.grad is None for parameter in parameters):
+        raise ValueError(
+            "the loss depends on no parameter that requires grad: the network has no parameters, all are frozen "
+            "(requires_grad=False), or gradients are disabled here (torch.no_grad); profile a network that can be trained"
         )
 
 

@@ -1,9 +1,9 @@
-"""Run estimators on one network: one forward and backward pass serves all that can share it, and none disturbs another."""
+"""Estimators of one network, as guests of its forward and backward pass: none changes the counts, nor another estimator."""
 
 import math
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sweetgrad.profiling.estimators.protocol import Detailed, Estimator, EstimatorError, Need, Probe, Watch
-from sweetgrad.profiling.measure import forward_backward
+from sweetgrad.profiling.measure import Builder, Measured, measure
 from sweetgrad.profiling.spaces.protocol import Network
 from sweetgrad.store import STATUS
 
@@ -28,141 +28,165 @@ class Score:
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
 
-def run_estimators(
-    make: Callable[[], Probe],
+def measure_with_estimators(
+    builder: Builder,
+    x: Tensor,
+    y: Tensor,
     estimators: Mapping[str, Estimator],
     *,
     seed: int,
-    on_gradients: Callable[[Network, float, float], None] | None = None,
-) -> dict[str, Score]:
-    """Score one network.
+    count: bool = True,
+) -> tuple[Measured | None, dict[str, Score]]:
+    """Measure one network and score it: one pass serves the counts and all estimators that can share it.
 
     Parameters
     ----------
-    make
-        Builds the network from its seed, and the probe around it; called again only where an estimator spoilt the network.
+    builder
+        Builds the network; more than once only where an estimator made the pass fail.
+    x, y
+        Images and labels of the batch, on the network's device.
     estimators
         Name to estimator.
     seed
         Seed of each estimator's own random numbers, so that a score does not depend on what ran before.
-    on_gradients
-        Called with the network, the loss, and the seconds that building and the shared pass took without the calls of estimators,
-        as soon as the gradients of the pass are in place. None, and no estimator that needs them: no pass is run.
+    count
+        Whether to count gradients. If not, and no estimator needs a pass, none is run.
 
     Returns
     -------
-    A `Score` for every estimator. One that raises, or whose score is not finite, has status failed and says why.
+    measured
+        As from `measure`, its seconds without those of estimators; None where no pass was run.
+    scores
+        A `Score` for every estimator. One that raises, or whose score is not finite, has status failed and says why.
 
     Raises
     ------
     Exception
-        Whatever the network raises in the shared pass; what an estimator raises is never let through.
+        Whatever the network raises in the shared pass; never what an estimator raises.
     """
-    scores: dict[str, Score] = {}
-    seen: Mapping[str, Any] = {}
-    start = time.perf_counter()
-    probe = make()
-    built = time.perf_counter() - start
-    if on_gradients is not None or any(_need(each) != "network" for each in estimators.values()):
-        shared = _shared_pass(make, probe, estimators, scores, seed=seed)
-        probe, seen = shared.probe, shared.seen
-        if on_gradients is not None:
-            on_gradients(probe.network, shared.loss, built + shared.seconds)
-    left = {name: each for name, each in estimators.items() if name not in scores}
-    # Our own leave the network as it is, which tests show; what others do to it is put back, for the next one.
-    foreign = {name for name, each in left.items() if not _is_ours(each)}
-    snapshot = _Snapshot(probe.network.module) if foreign and len(left) > 1 else None
-    for name, each in left.items():
-        scores[name] = _score(each, _given(each, replace(probe, seen=seen.get(name))), seed=seed)
-        if snapshot is not None and name in foreign:
-            snapshot.restore()
-    return {name: scores[name] for name in estimators}
+    guests = _Guests(builder, x, y, estimators, seed=seed)
+    if count or any(_need(estimator) != "network" for estimator in estimators.values()):
+        measured = guests.join_pass(count=count)
+        network, logits = measured.network, measured.logits
+    else:
+        measured, network, logits = None, builder.network(), None
+    return measured, guests.finish(network, logits)
 
 
-@dataclass(frozen=True)
-class _Pass:
-    """The probe after a pass, its loss, what was seen, and what it took without the calls of estimators."""
+class _Guests:
+    """Estimators of one network; those that watch the pass or need its graph take part in it, the others come after it.
 
-    probe: Probe
-    loss: float
-    seen: Mapping[str, Any]
-    seconds: float
-
-
-def _shared_pass(
-    make: Callable[[], Probe],
-    probe: Probe,
-    estimators: Mapping[str, Estimator],
-    scores: dict[str, Score],
-    *,
-    seed: int,
-) -> _Pass:
-    """Run the one pass with everything that looks on or needs its graph.
-
-    If it raises, the network is tried alone; if that works, each that looked on is given a network and a pass of its own, to find
-    out which it was.
+    Attributes
+    ----------
+    scores
+        Of the estimators that are done.
+    seen
+        What the ``watch`` of each estimator yielded.
     """
-    guests = {name: each for name, each in estimators.items() if _watch(each) or _need(each) == "graph"}
-    try:
-        return _one_pass(probe, guests, scores, seed=seed)
-    except Exception:
-        if not guests:
-            raise
-        scores.clear()
-    alone = _one_pass(make(), {}, scores, seed=seed)
-    seen: dict[str, Any] = {}
-    for name, each in guests.items():
+
+    def __init__(
+        self, builder: Builder, x: Tensor, y: Tensor, estimators: Mapping[str, Estimator], *, seed: int
+    ) -> None:
+        self._builder, self._x, self._y = builder, x, y
+        self._estimators, self._seed = estimators, seed
+        self.scores: dict[str, Score] = {}
+        self.seen: dict[str, Any] = {}
+
+    def join_pass(self, *, count: bool) -> Measured:
+        """Measure the network with all that take part in the pass.
+
+        If that raises, the network is measured alone; if that works, each guest is given a network and a pass of its own, to find
+        out which of them failed.
+        """
+        guests = {name: e for name, e in self._estimators.items() if _takes_part(e)}
+        try:
+            return self._measure(guests, count=count)
+        except Exception:
+            if not guests:
+                raise
+            self.scores.clear()
+            self.seen.clear()
+        alone = self._measure({}, count=count)
+        for name, estimator in guests.items():
+            start = time.perf_counter()
+            try:
+                self._measure({name: estimator}, count=False)
+            except Exception as error:
+                self.scores[name] = _failure(error, start)
+        return alone
+
+    def finish(self, network: Network, logits: Tensor | None) -> dict[str, Score]:
+        """Score what is left, on the network as the pass left it; returns all scores."""
+        left = {name: estimator for name, estimator in self._estimators.items() if name not in self.scores}
+        # Our own leave the network as it is, which tests show; what others do to it is undone for the next one.
+        foreign = {name for name, estimator in left.items() if not _is_ours(estimator)}
+        snapshot = _Snapshot(network.module) if foreign and len(left) > 1 else None
+        for name in left:
+            self.scores[name] = self._score(name, network, self._x, logits)
+            if snapshot is not None and name in foreign:
+                snapshot.restore()
+        return {name: self.scores[name] for name in self._estimators}
+
+    def _measure(self, guests: Mapping[str, Estimator], *, count: bool) -> Measured:
+        """Measure a new network with these guests; the seconds are without theirs."""
+        seconds = 0.0
+        network: Network
+
+        @contextmanager
+        def watch(built: Network) -> Iterator[None]:
+            nonlocal network, seconds
+            network = built
+            with ExitStack() as stack:
+                for name, estimator in guests.items():
+                    if (watching := _watch(estimator)) is not None:
+                        self.seen[name] = stack.enter_context(watching(network))
+                yield
+            seconds += sum(_seconds_of(self.seen.get(name)) for name in guests)
+
+        def on_graph(x: Tensor, logits: Tensor) -> None:
+            nonlocal seconds
+            if x.is_cuda:  # what the forward pass has still to do there is its own time
+                torch.cuda.synchronize(x.device)
+            start = time.perf_counter()
+            state = torch.get_rng_state()
+            for name, estimator in guests.items():
+                if _need(estimator) == "graph":
+                    self.scores[name] = self._score(name, network, x, logits)
+                    if x.requires_grad and not _is_ours(estimator):
+                        x.detach().copy_(self._x)
+            torch.set_rng_state(state)
+            seconds += time.perf_counter() - start
+
+        needs_graph = any(_need(estimator) == "graph" for estimator in guests.values())
+        measured = measure(
+            self._builder.network,
+            self._x,
+            self._y,
+            watch=watch,
+            on_graph=on_graph if needs_graph else None,
+            count=count,
+        )
+        return replace(measured, seconds=measured.seconds - seconds)
+
+    def _score(self, name: str, network: Network, x: Tensor, logits: Tensor | None) -> Score:
+        """Score of one estimator, from the seed."""
+        estimator, seen, y = self._estimators[name], self.seen.get(name), self._y
+        if not _is_ours(
+            estimator
+        ):  # it may change its images and labels; those that the graph begins with must stay these
+            x, y = x if x.requires_grad else x.clone(), y.clone()
+        probe = Probe(network, x, y, self._builder.whole, self._builder.thin, logits, seen)
+        torch.manual_seed(self._seed)
         start = time.perf_counter()
         try:
-            seen |= _one_pass(make(), {name: each}, scores, seed=seed).seen
-        except Exception as error:
-            scores[name] = _failure(error, start)
-    return replace(alone, seen=seen)
-
-
-def _one_pass(probe: Probe, guests: Mapping[str, Estimator], scores: dict[str, Score], *, seed: int) -> _Pass:
-    on_graph = {name: each for name, each in guests.items() if _need(each) == "graph"}
-    watches = {name: watch for name, each in guests.items() if (watch := _watch(each))}
-
-    seconds_of_guests = 0.0
-
-    def with_graph(x: Tensor, logits: Tensor) -> None:
-        nonlocal seconds_of_guests
-        if x.is_cuda:  # what the forward pass has still to do there is its own time
-            torch.cuda.synchronize(x.device)
-        start = time.perf_counter()
-        state = torch.get_rng_state()
-        for name, each in on_graph.items():
-            scores[name] = _score(
-                each, _given(each, replace(probe, x=x, logits=logits, seen=seen.get(name))), seed=seed
-            )
-            if x.requires_grad and not _is_ours(each):
-                x.detach().copy_(probe.x)
-        torch.set_rng_state(state)
-        seconds_of_guests = time.perf_counter() - start
-
-    start = time.perf_counter()
-    with ExitStack() as stack:
-        seen = {name: stack.enter_context(watch(probe.network)) for name, watch in watches.items()}
-        logits, loss = forward_backward(
-            probe.network.module, probe.x, probe.y, on_graph=with_graph if on_graph else None
-        )
-    seconds = time.perf_counter() - start - seconds_of_guests - sum(map(_seconds_of, seen.values()))
-    return _Pass(replace(probe, logits=logits), loss, seen, seconds)
-
-
-def _score(function: Estimator, probe: Probe, *, seed: int) -> Score:
-    torch.manual_seed(seed)
-    start = time.perf_counter()
-    try:
-        result = function(probe)
-        value, arrays = (result.score, result.arrays) if isinstance(result, Detailed) else (float(result), {})
-    except Exception as error:  # an estimator that fails on one network has no score there; all else stands
-        return _failure(error, start)
-    seconds = time.perf_counter() - start + _seconds_of(probe.seen)
-    if not math.isfinite(value):
-        return Score(value, seconds, STATUS["failed"], f"the score is {value}")
-    return Score(value, seconds, STATUS["ok"], "", arrays)
+            result = estimator(probe)
+            value, arrays = (result.score, result.arrays) if isinstance(result, Detailed) else (float(result), {})
+        except Exception as error:  # an estimator that fails on one network has no score there; all else stands
+            return _failure(error, start)
+        elapsed = time.perf_counter() - start + _seconds_of(seen)
+        if not math.isfinite(value):
+            return Score(value, elapsed, STATUS["failed"], f"the score is {value}")
+        return Score(value, elapsed, STATUS["ok"], "", arrays)
 
 
 def _failure(error: Exception, start: float) -> Score:
@@ -173,29 +197,25 @@ def _failure(error: Exception, start: float) -> Score:
 
 
 def _seconds_of(seen: Any) -> float:
-    """What looking on took, where it was timed."""
+    """What watching took, where it was timed."""
     return float(getattr(seen, "seconds", 0.0))
 
 
-def _given(function: Estimator, probe: Probe) -> Probe:
-    """What an estimator is given: one that is not ours gets images and labels of its own, which it may change."""
-    if _is_ours(function):
-        return probe
-    # The images that the graph begins with must stay these, and are put back.
-    x = probe.x if probe.x.requires_grad else probe.x.clone()
-    return replace(probe, x=x, y=probe.y.clone())
+def _takes_part(estimator: Estimator) -> bool:
+    """Whether an estimator does something during the pass."""
+    return _watch(estimator) is not None or _need(estimator) == "graph"
 
 
-def _need(function: Estimator) -> Need:
-    return getattr(function, "needs", "gradients")
+def _need(estimator: Estimator) -> Need:
+    return getattr(estimator, "needs", "gradients")
 
 
-def _watch(function: Estimator) -> Watch | None:
-    return getattr(function, "watch", None)
+def _watch(estimator: Estimator) -> Watch | None:
+    return getattr(estimator, "watch", None)
 
 
-def _is_ours(function: Estimator) -> bool:
-    return str(getattr(function, "__module__", "")).startswith("sweetgrad.profiling.estimators.")
+def _is_ours(estimator: Estimator) -> bool:
+    return str(getattr(estimator, "__module__", "")).startswith("sweetgrad.profiling.estimators.")
 
 
 class _Snapshot:
