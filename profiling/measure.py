@@ -6,8 +6,9 @@ guest, and leaves the network as it is.
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -112,14 +113,25 @@ class Measured:
     seconds: float
 
 
+class Guest(Protocol):
+    """What takes part in the pass of a network, such as an estimator; it leaves the network as it is."""
+
+    @property
+    def needs_graph(self) -> bool:
+        """Whether `on_graph` is called; the images require grad then."""
+        ...
+
+    def watch(self, network: Network) -> AbstractContextManager[Any]:
+        """Context that is entered before the forward pass and left after the backward pass."""
+        ...
+
+    def on_graph(self, network: Network, x: Tensor, logits: Tensor) -> None:
+        """Use the graph between images and logits, and keep it (``retain_graph=True``)."""
+        ...
+
+
 def measure(
-    build: Callable[[], Network],
-    x: Tensor,
-    y: Tensor,
-    *,
-    watch: Callable[[Network], AbstractContextManager[None]] = lambda network: nullcontext(),
-    on_graph: Callable[[Tensor, Tensor], None] | None = None,
-    count: bool = True,
+    build: Callable[[], Network], x: Tensor, y: Tensor, *, guests: Sequence[Guest] = (), count: bool = True
 ) -> Measured:
     """Build a network, run one forward and backward pass in train mode, and count the gradients of every layer.
 
@@ -129,22 +141,24 @@ def measure(
         Seeds and builds the network, as `Builder.network` does.
     x, y
         Images, shape (N, C, H, W), and labels, shape (N,), on the device of the network.
-    watch
-        Returns a context manager that is entered before the forward pass and left after the backward pass.
-    on_graph
-        As in `forward_backward`.
+    guests
+        Who takes part in the pass.
     count
         Whether to count; an estimator may need the pass alone.
 
     Raises
     ------
     ValueError
-        As in `forward_backward`; and whatever building or running the network raises.
+        As in `forward_backward`.
+    Exception
+        Whatever building or running the network, or a guest, raises.
     """
     start = time.perf_counter()
     network = build()
-    with watch(network):
-        logits, loss = forward_backward(network.module, x, y, on_graph=on_graph)
+    with ExitStack() as stack:
+        for guest in guests:
+            stack.enter_context(guest.watch(network))
+        logits, loss = forward_backward(network.module, x, y, on_graph=_on_graph(network, guests))
     counts = count_layers(network, loss) if count else None
     return Measured(network, logits, counts, seconds=time.perf_counter() - start)
 
@@ -264,6 +278,19 @@ def to_device(batch: Batch, device: str) -> tuple[Tensor, Tensor]:
     """Images in channels-last memory format and labels, on a device."""
     x = torch.from_numpy(batch.x).to(device, memory_format=torch.channels_last)
     return x, torch.from_numpy(batch.y).to(device)
+
+
+def _on_graph(network: Network, guests: Sequence[Guest]) -> Callable[[Tensor, Tensor], None] | None:
+    """Call the guests that need the graph, if there are any; what they draw does not reach the backward pass."""
+    graph_guests = [guest for guest in guests if guest.needs_graph]
+
+    def call(x: Tensor, logits: Tensor) -> None:
+        state = torch.get_rng_state()
+        for guest in graph_guests:
+            guest.on_graph(network, x, logits)
+        torch.set_rng_state(state)
+
+    return call if graph_guests else None
 
 
 def _check_logits(logits: object, y: Tensor, label_range: tuple[int, int]) -> None:

@@ -2,8 +2,8 @@
 
 import math
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -64,129 +64,134 @@ def measure_with_estimators(
     Exception
         Whatever the network raises in the shared pass; never what an estimator raises.
     """
-    guests = _Guests(builder, x, y, estimators, seed=seed)
-    if count or any(_need(estimator) != "network" for estimator in estimators.values()):
-        measured = guests.join_pass(count=count)
+    guests = {name: _Guest(estimator, builder, x, y, seed) for name, estimator in estimators.items()}
+    measured, network, logits = None, None, None
+    if count or any(guest.need != "network" for guest in guests.values()):
+        measured = _measure(builder, x, y, [guest for guest in guests.values() if guest.takes_part], count=count)
         network, logits = measured.network, measured.logits
-    else:
-        measured, network, logits = None, builder.network(), None
-    return measured, guests.finish(network, logits)
+    _score_the_rest([guest for guest in guests.values() if guest.score is None], network or builder.network(), logits)
+    return measured, {name: guest.done() for name, guest in guests.items()}
 
 
-class _Guests:
-    """Estimators of one network; those that watch the pass or need its graph take part in it, the others come after it.
+def _measure(builder: Builder, x: Tensor, y: Tensor, guests: Sequence["_Guest"], *, count: bool) -> Measured:
+    """Measure the network with all estimators that take part in the pass.
+
+    If that raises, the network is measured alone; if that works, each guest is given a network and a pass of its own, to find out
+    which of them failed.
+    """
+    try:
+        measured = measure(builder.network, x, y, guests=guests, count=count)
+        return replace(measured, seconds=measured.seconds - sum(guest.seconds for guest in guests))
+    except Exception:
+        if not guests:
+            raise
+    alone = measure(builder.network, x, y, count=count)
+    for guest in guests:
+        guest.seen = guest.score = None
+        start = time.perf_counter()
+        try:
+            measure(builder.network, x, y, guests=[guest], count=False)
+        except Exception as error:
+            guest.score = _failure(error, start)
+    return alone
+
+
+def _score_the_rest(guests: Sequence["_Guest"], network: Network, logits: Tensor | None) -> None:
+    """Call the estimators that come after the pass, on the network as the pass left it."""
+    # Our own leave the network as it is, which tests show; what others do to it is undone for the next one.
+    keeps_a_copy = len(guests) > 1 and not all(guest.is_ours for guest in guests)
+    snapshot = _Snapshot(network.module) if keeps_a_copy else None
+    for guest in guests:
+        guest.call(network, guest.x, logits)
+        if snapshot is not None and not guest.is_ours:
+            snapshot.restore()
+
+
+@dataclass
+class _Guest:
+    """One estimator, and what it has seen of one network; a `Guest` of the pass if it watches it or needs its graph.
 
     Attributes
     ----------
-    scores
-        Of the estimators that are done.
     seen
-        What the ``watch`` of each estimator yielded.
+        What its ``watch`` yielded.
+    score
+        Its score, once it was called.
+    seconds
+        Time that it took during the pass.
     """
 
-    def __init__(
-        self, builder: Builder, x: Tensor, y: Tensor, estimators: Mapping[str, Estimator], *, seed: int
-    ) -> None:
-        self._builder, self._x, self._y = builder, x, y
-        self._estimators, self._seed = estimators, seed
-        self.scores: dict[str, Score] = {}
-        self.seen: dict[str, Any] = {}
+    estimator: Estimator
+    builder: Builder
+    x: Tensor
+    y: Tensor
+    seed: int
+    seen: Any = None
+    score: Score | None = None
+    seconds: float = 0.0
 
-    def join_pass(self, *, count: bool) -> Measured:
-        """Measure the network with all that take part in the pass.
+    @property
+    def need(self) -> Need:
+        return getattr(self.estimator, "needs", "gradients")
 
-        If that raises, the network is measured alone; if that works, each guest is given a network and a pass of its own, to find
-        out which of them failed.
-        """
-        guests = {name: e for name, e in self._estimators.items() if _takes_part(e)}
-        try:
-            return self._measure(guests, count=count)
-        except Exception:
-            if not guests:
-                raise
-            self.scores.clear()
-            self.seen.clear()
-        alone = self._measure({}, count=count)
-        for name, estimator in guests.items():
-            start = time.perf_counter()
-            try:
-                self._measure({name: estimator}, count=False)
-            except Exception as error:
-                self.scores[name] = _failure(error, start)
-        return alone
+    @property
+    def needs_graph(self) -> bool:
+        return self.need == "graph"
 
-    def finish(self, network: Network, logits: Tensor | None) -> dict[str, Score]:
-        """Score what is left, on the network as the pass left it; returns all scores."""
-        left = {name: estimator for name, estimator in self._estimators.items() if name not in self.scores}
-        # Our own leave the network as it is, which tests show; what others do to it is undone for the next one.
-        foreign = {name for name, estimator in left.items() if not _is_ours(estimator)}
-        snapshot = _Snapshot(network.module) if foreign and len(left) > 1 else None
-        for name in left:
-            self.scores[name] = self._score(name, network, self._x, logits)
-            if snapshot is not None and name in foreign:
-                snapshot.restore()
-        return {name: self.scores[name] for name in self._estimators}
+    @property
+    def watches(self) -> Watch | None:
+        return getattr(self.estimator, "watch", None)
 
-    def _measure(self, guests: Mapping[str, Estimator], *, count: bool) -> Measured:
-        """Measure a new network with these guests; the seconds are without theirs."""
-        seconds = 0.0
-        network: Network
+    @property
+    def takes_part(self) -> bool:
+        return self.needs_graph or self.watches is not None
 
-        @contextmanager
-        def watch(built: Network) -> Iterator[None]:
-            nonlocal network, seconds
-            network = built
-            with ExitStack() as stack:
-                for name, estimator in guests.items():
-                    if (watching := _watch(estimator)) is not None:
-                        self.seen[name] = stack.enter_context(watching(network))
-                yield
-            seconds += sum(_seconds_of(self.seen.get(name)) for name in guests)
+    @property
+    def is_ours(self) -> bool:
+        return str(getattr(self.estimator, "__module__", "")).startswith("sweetgrad.profiling.estimators.")
 
-        def on_graph(x: Tensor, logits: Tensor) -> None:
-            nonlocal seconds
-            if x.is_cuda:  # what the forward pass has still to do there is its own time
-                torch.cuda.synchronize(x.device)
-            start = time.perf_counter()
-            state = torch.get_rng_state()
-            for name, estimator in guests.items():
-                if _need(estimator) == "graph":
-                    self.scores[name] = self._score(name, network, x, logits)
-                    if x.requires_grad and not _is_ours(estimator):
-                        x.detach().copy_(self._x)
-            torch.set_rng_state(state)
-            seconds += time.perf_counter() - start
+    @contextmanager
+    def watch(self, network: Network) -> Iterator[None]:
+        if self.watches is None:
+            yield
+            return
+        with self.watches(network) as self.seen:
+            yield
+        self.seconds += _seconds_of(self.seen)
 
-        needs_graph = any(_need(estimator) == "graph" for estimator in guests.values())
-        measured = measure(
-            self._builder.network,
-            self._x,
-            self._y,
-            watch=watch,
-            on_graph=on_graph if needs_graph else None,
-            count=count,
-        )
-        return replace(measured, seconds=measured.seconds - seconds)
+    def on_graph(self, network: Network, x: Tensor, logits: Tensor) -> None:
+        if x.is_cuda:  # what the forward pass has still to do there is its own time
+            torch.cuda.synchronize(x.device)
+        start = time.perf_counter()
+        self.call(network, x, logits)
+        if x.requires_grad and not self.is_ours:
+            x.detach().copy_(self.x)
+        self.seconds += time.perf_counter() - start
 
-    def _score(self, name: str, network: Network, x: Tensor, logits: Tensor | None) -> Score:
-        """Score of one estimator, from the seed."""
-        estimator, seen, y = self._estimators[name], self.seen.get(name), self._y
-        if not _is_ours(
-            estimator
-        ):  # it may change its images and labels; those that the graph begins with must stay these
+    def call(self, network: Network, x: Tensor, logits: Tensor | None) -> None:
+        """Call the estimator and keep its score."""
+        y = self.y
+        if not self.is_ours:  # it may change the batch; but the images that the graph begins with must stay these
             x, y = x if x.requires_grad else x.clone(), y.clone()
-        probe = Probe(network, x, y, self._builder.whole, self._builder.thin, logits, seen)
-        torch.manual_seed(self._seed)
+        probe = Probe(network, x, y, self.builder.whole, self.builder.thin, logits, self.seen)
+        torch.manual_seed(self.seed)
         start = time.perf_counter()
         try:
-            result = estimator(probe)
+            result = self.estimator(probe)
             value, arrays = (result.score, result.arrays) if isinstance(result, Detailed) else (float(result), {})
         except Exception as error:  # an estimator that fails on one network has no score there; all else stands
-            return _failure(error, start)
-        elapsed = time.perf_counter() - start + _seconds_of(seen)
-        if not math.isfinite(value):
-            return Score(value, elapsed, STATUS["failed"], f"the score is {value}")
-        return Score(value, elapsed, STATUS["ok"], "", arrays)
+            self.score = _failure(error, start)
+            return
+        seconds = time.perf_counter() - start + _seconds_of(self.seen)
+        if math.isfinite(value):
+            self.score = Score(value, seconds, STATUS["ok"], "", arrays)
+        else:
+            self.score = Score(value, seconds, STATUS["failed"], f"the score is {value}")
+
+    def done(self) -> Score:
+        """Its score; every estimator has been called by now."""
+        assert self.score is not None
+        return self.score
 
 
 def _failure(error: Exception, start: float) -> Score:
@@ -199,23 +204,6 @@ def _failure(error: Exception, start: float) -> Score:
 def _seconds_of(seen: Any) -> float:
     """What watching took, where it was timed."""
     return float(getattr(seen, "seconds", 0.0))
-
-
-def _takes_part(estimator: Estimator) -> bool:
-    """Whether an estimator does something during the pass."""
-    return _watch(estimator) is not None or _need(estimator) == "graph"
-
-
-def _need(estimator: Estimator) -> Need:
-    return getattr(estimator, "needs", "gradients")
-
-
-def _watch(estimator: Estimator) -> Watch | None:
-    return getattr(estimator, "watch", None)
-
-
-def _is_ours(estimator: Estimator) -> bool:
-    return str(getattr(estimator, "__module__", "")).startswith("sweetgrad.profiling.estimators.")
 
 
 class _Snapshot:
