@@ -11,7 +11,7 @@ import distributed
 
 from sweetgrad.flows.worker_check import threads_problem
 from sweetgrad.profiling import Batch, SearchSpace, profile_shard
-from sweetgrad.profiling.training import Course, train_shard
+from sweetgrad.profiling.training import TrainingConfig, train_shard
 from sweetgrad.store import Location, ProfileSpec, Shard, lock_shard, replan_shard
 from sweetgrad.store.training import replan_trainings
 
@@ -63,7 +63,7 @@ def run_trainings(
     store: Location,
     name: str,
     shard: Shard,
-    course: Course,
+    course: TrainingConfig,
     retry_failed: bool,
     *,
     run_id: str,

@@ -13,7 +13,7 @@ from torch.nn.utils import parametrize
 
 from sweetgrad.profiling.architectures import deterministic
 from sweetgrad.profiling.measure import count_layers, fill_row, forward_backward
-from sweetgrad.profiling.spaces.protocol import Layer, Network, keep_input, kind_of
+from sweetgrad.profiling.spaces.protocol import Layer, Network, copy_input, kind_of
 from sweetgrad.store import KINDS, bin_bounds, empty_rows
 
 MemoryFormat = Literal["contiguous", "channels_last"]
@@ -95,10 +95,10 @@ def profile_network(
     if memory_format is not None and images.ndim == 4:
         module.to(memory_format=_FORMATS[memory_format])  # type: ignore[call-overload]
         images = images.contiguous(memory_format=_FORMATS[memory_format])
-    keep_input(module)
+    copy_input(module)
     named = None if layers is None else Network(module, _named_layers(module, layers))
     with deterministic(threads):
-        with noting_calls(module, images) as called:
+        with record_calls(module, images) as called:
             _, loss = forward_backward(module, images, labels)
         network = named or Network(module, layers_in_forward_order(module, called))
         measured = count_layers(network, loss)
@@ -155,7 +155,7 @@ def _named_layers(module: nn.Module, layers: Sequence[str] | Mapping[str, str]) 
 
 
 @contextmanager
-def noting_calls(module: nn.Module, x: Tensor) -> Iterator[Mapping[str, int]]:
+def record_calls(module: nn.Module, x: Tensor) -> Iterator[Mapping[str, int]]:
     """Note in which order the submodules are first called while the network runs once.
 
     Parameters
@@ -211,7 +211,7 @@ def layers_in_forward_order(module: nn.Module, called: Mapping[str, int]) -> tup
     module
         The network, after a forward pass: before it, a lazy module does not know what it holds.
     called
-        Position of the first call of each submodule in that pass (`noting_calls`).
+        Position of the first call of each submodule in that pass (`record_calls`).
 
     Returns
     -------

@@ -74,7 +74,7 @@ def _entry(batch: Any, key: str, path: Path) -> Any:
     raise ValueError(f"{path}: expected a pickled dict with {key!r}, got {found}")
 
 
-def source_of(parts: Sequence[Part], *, total: int, what: str) -> str:
+def describe_source(parts: Sequence[Part], *, total: int, what: str) -> str:
     """The line that says which files were read and how many of the data set's images they hold."""
     return f"{', '.join(part.file for part in parts)}: {sum(len(part.y) for part in parts):,} of the {total:,} {what} images"
 

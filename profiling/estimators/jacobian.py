@@ -68,7 +68,7 @@ class _Patterns:
         self.calls.append((output.grad_fn if torch.is_grad_enabled() else _SHOWN, known))
 
 
-def relus_of(module: nn.Module) -> Iterator[nn.Module]:
+def relu_modules(module: nn.Module) -> Iterator[nn.Module]:
     """Modules that cut off at 0."""
     return (m for m in module.modules() if isinstance(m, nn.ReLU | nn.ReLU6))
 
@@ -81,7 +81,7 @@ def _watch_patterns(network: Network) -> Iterator[_Patterns]:
     try:
         for cell in cells:
             cell.run_every_relu = True  # type: ignore[assignment]
-        with forward_hooks(relus_of(network.module), patterns.add):
+        with forward_hooks(relu_modules(network.module), patterns.add):
             yield patterns
     finally:
         for cell in cells:
@@ -101,7 +101,7 @@ def naswot(probe: Probe) -> float:
     change a gradient, counts as well; where the network cannot show it, one forward pass of the whole network is run.
     """
     patterns, logits = probe.seen, probe.logits
-    if patterns.called != set(relus_of(probe.network.module)):
+    if patterns.called != set(relu_modules(probe.network.module)):
         whole = probe.build()
         with _watch_patterns(whole) as patterns:
             logits = whole.module(probe.x)

@@ -34,7 +34,7 @@ class UnsupportedLayerError(Exception):
     """A weight is used in a way that only a pass for each image alone can follow."""
 
 
-def each_gradient(
+def per_sample_gradients(
     module: nn.Module,
     objective: Callable[[], Tensor],
     receive: Receive,
@@ -213,7 +213,7 @@ def gradsign(probe: Probe) -> float:
         total.add_(grads_NP.sign().sum(0).abs().sum(dtype=torch.float64))
 
     try:
-        each_gradient(
+        per_sample_gradients(
             module,
             lambda: F.cross_entropy(module(probe.x), probe.y, reduction="sum"),
             receive,

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from sweetgrad.profiling.estimators._layers import forward_hooks, without_batch_norm
-from sweetgrad.profiling.estimators.jacobian import relus_of
-from sweetgrad.profiling.estimators.per_sample import UnsupportedLayerError, each_gradient
+from sweetgrad.profiling.estimators.jacobian import relu_modules
+from sweetgrad.profiling.estimators.per_sample import UnsupportedLayerError, per_sample_gradients
 from sweetgrad.profiling.estimators.protocol import EstimatorError, Probe, estimator, require_real, weights_of
 
 _MAX_VALUES = 1 << 27
@@ -44,7 +44,7 @@ def te_nas_condition_nobn(probe: Probe) -> float:
     num = len(probe.x)
     gram = torch.zeros(num, num, dtype=torch.float64, device=probe.x.device)
     try:
-        each_gradient(
+        per_sample_gradients(
             module,
             lambda: module(probe.x).sum(),
             lambda _, grads_NP: _add_products(gram, grads_NP),
@@ -137,7 +137,7 @@ def _count_regions(probe: Probe, name: str, *, batch_norm: bool) -> float:
         for _ in range(_NUM_BATCHES):
             on: list[Tensor] = []
             with forward_hooks(
-                relus_of(module), lambda relu, inputs, output, on=on: on.append((output > 0).flatten(1))
+                relu_modules(module), lambda relu, inputs, output, on=on: on.append((output > 0).flatten(1))
             ):
                 module(_crops(probe.x))
             if not on:

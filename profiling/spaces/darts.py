@@ -133,7 +133,7 @@ class Darts:
         check_index(index, len(self))
         if self._listed is not None:
             return self._listed[index]
-        return str(drawn_genotype(index if self._places is None else self._places[index]))
+        return str(sample_genotype(index if self._places is None else self._places[index]))
 
     def build(self, arch_id: str, *, in_channels: int = 3, num_classes: int = 10) -> Network:
         """Build the network of any genotype of the space, listed or not.
@@ -147,7 +147,7 @@ class Darts:
         return self._build(arch_id, self.channels, self.cells, in_channels, num_classes)
 
     def mutate(self, arch_id: str, random: np.random.RandomState) -> str:
-        """A genotype with one other operation or input (`mutated_genotype`), within `max_multiply_adds` if there is that limit.
+        """A genotype with one other operation or input (`mutate_genotype`), within `max_multiply_adds` if there is that limit.
 
         Raises
         ------
@@ -156,7 +156,7 @@ class Darts:
         """
         genotype = read_darts(arch_id)
         for _ in range(_MAX_REFUSED):
-            mutant = mutated_genotype(genotype, random)
+            mutant = mutate_genotype(genotype, random)
             if self._fits(mutant):
                 return str(mutant)
         raise ValueError(
@@ -202,7 +202,7 @@ class Darts:
         places: list[int] = []
         refused = 0
         for place in itertools.count():
-            if self._fits(drawn_genotype(place)):
+            if self._fits(sample_genotype(place)):
                 places.append(place)
                 if len(places) == self._num_archs:
                     return places
@@ -288,7 +288,7 @@ def genotype_at(index: int) -> Genotype:
     return Genotype(cells[0], NODES, cells[1], NODES)
 
 
-def drawn_genotype(place: int) -> Genotype:
+def sample_genotype(place: int) -> Genotype:
     """Genotype at a place of the endless list of uniform draws that every sample is taken from.
 
     A draw depends on its place alone, on any machine and with any version: SHA-256 is the generator.
@@ -297,7 +297,7 @@ def drawn_genotype(place: int) -> Genotype:
     return genotype_at(int.from_bytes(digest, "big") % NUM_GENOTYPES)
 
 
-def mutated_genotype(genotype: Genotype, random: np.random.RandomState) -> Genotype:
+def mutate_genotype(genotype: Genotype, random: np.random.RandomState) -> Genotype:
     """A genotype that differs in one operation or one input: the mutations of regularised evolution.
 
     As in Real et al. (AAAI 2019, "Regularized Evolution for Image Classifier Architecture Search", section 3.2): one of the two

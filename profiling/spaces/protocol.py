@@ -39,7 +39,7 @@ class Network:
 
     No parameter may be in two layers, except one that different modules share (tied weights): it is counted in the first.
 
-    The module gets a hook that gives it a copy of its input (`keep_input`): a batch is seen by many networks.
+    The module gets a hook that gives it a copy of its input (`copy_input`): a batch is seen by many networks.
     """
 
     module: nn.Module
@@ -65,7 +65,7 @@ class Network:
                         + ", ".join(parameters[:5])
                     )
                 owner[id(module)] = layer.name
-        keep_input(self.module)
+        copy_input(self.module)
 
     def layer_parameters(self) -> tuple[tuple[Tensor, ...], ...]:
         """Parameters of each layer, each parameter in the first layer that holds it and in no other."""
@@ -134,7 +134,7 @@ class SearchSpace(Protocol):
         ...
 
 
-def keep_input(module: nn.Module) -> None:
+def copy_input(module: nn.Module) -> None:
     """Let a module run on a copy of its input from now on, so that what it changes in place, now or later, is its own.
 
     The version of a tensor would tell of a change only after others have seen it, and not of one through NumPy or ``.data``; the

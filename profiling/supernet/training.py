@@ -293,7 +293,7 @@ _VALID_BATCH = 256
 
 
 @torch.no_grad()
-def accuracy_of(training: SupernetTraining, arch_id: str) -> float:
+def subnet_accuracy(training: SupernetTraining, arch_id: str) -> float:
     """Accuracy of a sub-network on the images kept from training, its BatchNorm statistics made anew.
 
     In the supernet every BatchNorm has seen the features of many paths. So the statistics of those on this path are computed

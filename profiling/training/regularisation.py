@@ -46,7 +46,7 @@ class DropPath:
         return output * mask.to(output.device, output.dtype)
 
 
-class WithAuxiliary(nn.Module):
+class WithAuxiliaryHead(nn.Module):
     """A network of cells, and a second classifier on the output of its second reduction cell, in training mode only.
 
     Parameters
@@ -123,7 +123,7 @@ def _edges(module: nn.Module) -> list[nn.Module]:
     return [edge for cell in _cells(module) for edge in cell.edges]  # type: ignore[union-attr]
 
 
-class ReadInBatches:
+class LazyImages:
     """Images of a part of a data set that memory would not hold; indexed as the tensor of all of them would be.
 
     Parameters

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from sweetgrad.profiling.checkpoint import arrays_of, empty_arrays_of, read_checkpoint, restore_arrays, write_checkpoint
 from sweetgrad.profiling.training.recipe import Recipe
-from sweetgrad.profiling.training.regularisation import ReadInBatches
+from sweetgrad.profiling.training.regularisation import LazyImages
 from sweetgrad.store.access import PARTIAL
 
 _EVALUATE_AT_ONCE = 1024
@@ -68,7 +68,7 @@ class Trainer:
     """
 
     module: nn.Module
-    x: Tensor | ReadInBatches
+    x: Tensor | LazyImages
     y: Tensor
     recipe: Recipe
     seed: int
@@ -170,7 +170,7 @@ class Trainer:
         }
 
 
-def accuracy_of(module: nn.Module, x: Tensor | ReadInBatches, y: Tensor) -> float:
+def evaluate(module: nn.Module, x: Tensor | LazyImages, y: Tensor) -> float:
     """Share of images whose class is the network's first guess, in %, in evaluation mode."""
     module.eval()
     num_right = 0

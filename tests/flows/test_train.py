@@ -15,7 +15,7 @@ from sweetgrad.flows import train
 from sweetgrad.flows.cli.app import app
 from sweetgrad.flows.train_one import train_one
 from sweetgrad.profiling import load_images, load_space
-from sweetgrad.profiling.training import RECIPES, Course, make_trainer, save_checkpoint, train_architecture
+from sweetgrad.profiling.training import RECIPES, TrainingConfig, make_trainer, save_checkpoint, train_architecture
 from sweetgrad.store import (
     CorruptShardError,
     NotAStoreError,
@@ -55,7 +55,7 @@ def test_train__writes_what_the_plain_function_gives_and_trains_nothing_twice(tr
     for seed in (0, 1):
         stored = open_training(store, f"nas-bench-201/training/digits/seed{seed}")
         for row in ROWS:
-            plain = train_architecture(Course(space, "digits", None, RECIPE, seed), space.arch_id(row))
+            plain = train_architecture(TrainingConfig(space, "digits", None, RECIPE, seed), space.arch_id(row))
             assert stored["accuracy"].values[row].tolist() == plain["accuracy"]
     seeds = [open_accuracy(store, "nas-bench-201", f"digits/seed{seed}/test").values[ROWS] for seed in (0, 1)]
     np.testing.assert_allclose(
@@ -207,7 +207,7 @@ def test_cli_train__shows_why_trainings_failed(tmp_path, prefect_api):
 
 def test_checkpoint__says_that_the_disk_is_full(tmp_path):
     space = load_space("nas-bench-201")
-    trainer, _ = make_trainer(Course(space, "digits", None, RECIPE, 0), space.arch_id(3))
+    trainer, _ = make_trainer(TrainingConfig(space, "digits", None, RECIPE, 0), space.arch_id(3))
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
