@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sweetgrad.profiling.architectures import deterministic
 from sweetgrad.profiling.batches import Images, stratified_split
-from sweetgrad.profiling.datasets import load_images
+from sweetgrad.profiling.registry import load_images
 from sweetgrad.profiling.spaces.protocol import Network, SearchSpace
 from sweetgrad.profiling.training.recipe import Recipe
 from sweetgrad.profiling.training.regularisation import Augmentation, DropPath, LazyImages, WithAuxiliaryHead

@@ -13,7 +13,7 @@ from torch.nn import functional as F  # noqa: N812
 from torch.utils.flop_counter import FlopCounterMode
 
 from sweetgrad.profiling import Batch, make_spec, profile_architectures
-from sweetgrad.profiling.datasets import load_batch
+from sweetgrad.profiling.registry import load_batch
 from sweetgrad.profiling.spaces._cell_network import build_cell_network, count_costs
 from sweetgrad.profiling.spaces._operations import OPERATIONS, operation
 from sweetgrad.profiling.spaces.darts import Darts, DartsImageNet, NasBench301, genotype_at, sample_genotype

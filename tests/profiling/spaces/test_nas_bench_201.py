@@ -20,7 +20,7 @@ from torch import Tensor
 
 from sweetgrad.profiling import load_batch, make_spec
 from sweetgrad.profiling.measure import Measurement, measure_network
-from sweetgrad.profiling.spaces import load_space
+from sweetgrad.profiling.registry import load_space
 from sweetgrad.profiling.spaces.nas_bench_201 import NasBench201, num_params
 from sweetgrad.profiling.spaces.nas_bench_201_network import (
     OPERATIONS,
