@@ -256,7 +256,7 @@ def _own_parameters(module: nn.Module) -> dict[str, list[nn.Parameter]]:
 
 
 def _owner(name: str, submodules: Mapping[str, nn.Module]) -> str:
-    """The submodule itself, or the enclosing one that uses its parameters: a parametrized module, the owner of a parameter list."""
+    """The submodule itself, or the enclosing module that uses its parameters: parametrized, or with a list of parameters."""
     parts = name.split(".") if name else []
     for depth, part in enumerate(parts):
         parent = ".".join(parts[:depth])

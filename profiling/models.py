@@ -94,8 +94,8 @@ def _import(name: str) -> ModuleType:
     except (Exception, SystemExit) as error:  # code of another package may raise anything
         if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
             raise ValueError(
-                f"module {name!r} cannot be imported: {error}. Install the package that contains it; for a file of your own, give "
-                "its path, such as ./model.py:build"
+                f"module {name!r} cannot be imported: {error}. Install the package that contains it; give a file of your own "
+                "by its path, such as ./model.py:build"
             ) from error
         raise ValueError(
             f"module {name!r} is installed, but importing it fails: {_where(error)}. Repair the installation; "

@@ -1,7 +1,7 @@
-"""Training-free estimators: what else one network at initialisation can be scored by, beside its histogram.
+"""Training-free estimators: scores of one network at initialisation, beside its histogram.
 
-An estimator is a function from a `Probe` to one number, registered in the entry-point group ``sweetgrad.estimators``. All
-that can share the one forward and backward pass of the histogram do.
+An estimator is a function of a `Probe` that returns one number, registered in the entry-point group ``sweetgrad.estimators``.
+Estimators share the forward and backward pass of the histogram if they can.
 """
 
 from sweetgrad.profiling.estimators.baselines import flops, params, params_live, params_weights

@@ -1,4 +1,4 @@
-"""Layers whose backward passes we write ourselves: which they are, and the operations that those passes are made of."""
+"""Temporary changes of the layers of a network, and the layers whose backward passes are written here."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ BatchNorm = nn.modules.batchnorm._BatchNorm
 def patched_forward(
     module: nn.Module, replacement: Callable[[nn.Module], Callable[..., Tensor] | None]
 ) -> Iterator[None]:
-    """Let every submodule for which ``replacement`` gives a function run that in place of its ``forward``."""
+    """Replace ``forward`` of every submodule for which ``replacement`` returns a function."""
     before = [(m, m.__dict__.get("forward")) for m in module.modules()]
     try:
         for submodule, _ in before:
@@ -44,8 +44,8 @@ def forward_hooks(modules: Iterator[nn.Module], hook: Callable[..., None]) -> It
 
 
 @contextmanager
-def keeping_buffers(module: nn.Module) -> Iterator[None]:
-    """Put running statistics (and all other buffers) back afterwards."""
+def restored_buffers(module: nn.Module) -> Iterator[None]:
+    """Restore running statistics (and all other buffers) afterwards."""
     before = [(buffer, buffer.clone()) for buffer in module.buffers()]
     try:
         yield
@@ -56,13 +56,13 @@ def keeping_buffers(module: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def without_batch_norm(module: nn.Module) -> Iterator[None]:
-    """Let every BatchNorm put out its input."""
+    """Replace every BatchNorm by the identity."""
     with patched_forward(module, lambda m: identity if isinstance(m, BatchNorm) else None):
         yield
 
 
 def identity(x: Tensor) -> Tensor:
-    """In the place of a forward that is left out."""
+    """Return the input."""
     return x
 
 
@@ -70,8 +70,8 @@ _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 def is_plain_layer(module: nn.Module) -> bool:
-    """Whether a module is a convolution with zero padding, or a linear layer, and does what those of torch do."""
-    # A subclass with a forward of its own may do anything.
+    """Whether a module is a convolution with zero padding or a linear layer, with the ``forward`` of torch."""
+    # A subclass may override forward.
     if isinstance(module, _CONVOLUTIONS):
         is_plain = any(type(module).forward is layer.forward for layer in _CONVOLUTIONS)
         return is_plain and module.padding_mode == "zeros" and not isinstance(module.padding, str)
@@ -81,7 +81,7 @@ def is_plain_layer(module: nn.Module) -> bool:
 def convolution_backward(
     grad: Tensor, x: Tensor, weight: Tensor, conv: Any, mask: tuple[bool, bool]
 ) -> tuple[Tensor, ...]:
-    """Gradients of a convolution's input and weight, of which ``mask`` says which are computed."""
+    """Gradients of a convolution's input and weight; ``mask`` says which of them to compute."""
     settings = (list(conv.stride), list(conv.padding), list(conv.dilation), False, [0] * len(conv.stride), conv.groups)
     return torch.ops.aten.convolution_backward(grad, x, weight, None, *settings, [*mask, False])  # type: ignore[no-any-return]
 

@@ -22,8 +22,8 @@ from sweetgrad.profiling.estimators._layers import (
     BatchNorm,
     convolution_backward,
     is_plain_layer,
-    keeping_buffers,
     patched_forward,
+    restored_buffers,
 )
 from sweetgrad.profiling.estimators.protocol import Probe, estimator, require_real, weights_of
 
@@ -36,7 +36,7 @@ def grasp(probe: Probe) -> float:
     of Abdelfattah et al., ICLR 2021.
     """
     require_real(probe.network.module, "grasp")
-    with keeping_buffers(probe.network.module):
+    with restored_buffers(probe.network.module):
         try:
             found = _by_own_layers(probe)
         except RuntimeError:  # an operation in place that changes what our layers have saved, and autograd's have not

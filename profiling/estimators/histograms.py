@@ -1,4 +1,4 @@
-"""Histograms of what the cells of a network put out, in the bins of the gradients (the paper's Appendix D)."""
+"""Arrays over the bins of the histogram: activations of cells (the paper's Appendix D) and moments of gradients."""
 
 import time
 from collections.abc import Iterator
@@ -17,37 +17,35 @@ from sweetgrad.profiling.spaces.protocol import Network, kind_of
 from sweetgrad.store import KINDS, MOMENT_VARIABLES, NUM_BINS
 
 _COUNTED_TYPES = ("cell", "reduction")
-"""Layers whose output is counted: those whose proportion the released method follows with depth."""
+"""Layers whose output is counted: those over which the released method computes sweetness."""
 
-_MOST = np.iinfo(np.uint32).max
-"""What the store can count. 512 images of 64 channels and 32 x 32 pixels are 33 million."""
+_MAX_COUNT = np.iinfo(np.uint32).max
+"""Largest count in the store; 512 images of 64 channels and 32 x 32 pixels have 33 million values."""
 
 
 def cells_of(network: Network) -> dict[int, nn.Module]:
-    """Module whose output is the layer's, by the position of the layer in depth order, for every cell and reduction.
+    """Module of every cell and reduction, by the position of the layer in depth order.
 
     Raises
     ------
     EstimatorError
-        If there is no such layer, or one is made of several modules, of which nobody says which puts the output out.
+        If there is no such layer, or one consists of several modules, so that its output is ambiguous.
     """
     layers = [(row, layer) for row, layer in enumerate(network.layers) if layer.type in _COUNTED_TYPES]
     if not layers:
-        raise EstimatorError(
-            f"activations: the network has no layer of the type {' or '.join(_COUNTED_TYPES)}, so it has no cells to look at"
-        )
+        raise EstimatorError(f"activations: the network has no layer of type {' or '.join(_COUNTED_TYPES)}")
     for _, layer in layers:
         if len(layer.modules) != 1:
             raise EstimatorError(
-                f"activations: layer {layer.name!r} is made of {len(layer.modules)} modules, and which of them puts its output "
-                "out is not said; the search space must build each cell as one module: Layer(name, type, (module,))"
+                f"activations: layer {layer.name!r} consists of {len(layer.modules)} modules, so its output is ambiguous; "
+                "the search space must build each cell as one module: Layer(name, type, (module,))"
             )
     return {row: layer.modules[0] for row, layer in layers}
 
 
 @dataclass
-class _Seen:
-    """Counts of the layers that were called, what is wrong with an output, the seconds that counting took."""
+class _Activations:
+    """Counts of the layers called so far, a problem with an output, and the seconds that counting took."""
 
     counts: dict[int, NDArray[np.int64]] = field(default_factory=dict)
     problem: str = ""
@@ -57,12 +55,12 @@ class _Seen:
     def add(self, row: int, name: str, output: object) -> None:
         start = time.perf_counter()
         if isinstance(output, Tensor):
-            if output.is_cuda:  # what the forward pass has still to do there is its own time
+            if output.is_cuda:  # pending work of the forward pass is not counting time
                 torch.cuda.synchronize(output.device)
                 start = time.perf_counter()
             self.counts[row] = self.counts.get(row, 0) + _histogram(output)
         else:
-            self.problem = f"layer {name!r} puts out {type(output).__name__}, not one tensor"
+            self.problem = f"layer {name!r} returns {type(output).__name__}, not one tensor"
         self.seconds += time.perf_counter() - start
 
 
@@ -74,8 +72,8 @@ def _histogram(output: Tensor) -> NDArray[np.int64]:
 
 
 @contextmanager
-def _watch_cells(network: Network) -> Iterator[_Seen]:
-    seen = _Seen()
+def _watch_cells(network: Network) -> Iterator[_Activations]:
+    seen = _Activations()
     try:
         cells = cells_of(network)
     except EstimatorError as error:
@@ -86,10 +84,10 @@ def _watch_cells(network: Network) -> Iterator[_Seen]:
         if seen.is_over:
             return
         row = row_of[module]
-        # Counted now and not after the pass: whatever follows may change the output in place, and memory is freed.
+        # Counted now and not after the pass: later layers may change the output in place, and its memory can be freed.
         seen.add(row, network.layers[row].name, output)
 
-    def end(*_: object) -> None:  # an estimator that needs the graph may run passes of its own
+    def end(*_: object) -> None:  # estimators that need the graph may run further passes
         seen.is_over = True
 
     with forward_hooks(iter(row_of), count), forward_hooks(iter([network.module]), end):
@@ -98,13 +96,13 @@ def _watch_cells(network: Network) -> Iterator[_Seen]:
 
 @estimator(watch=_watch_cells)
 def activations(probe: Probe) -> Detailed:
-    """Absolute values that every cell, and every reduction between cells, puts out for the batch, counted in the bins.
+    """Absolute values of the output of every cell and reduction for the batch, counted in the bins.
 
-    Not a score but a histogram, layer by layer, exact as that of the gradients; in the place of the score stands how many values
-    were counted. A layer that runs several times in a pass is counted each time. Cells that a network leaves out because they put
-    out zeros (NAS-Bench-201) are looked at in the whole network.
+    Not a score but an exact histogram for each layer, like that of the gradients; the score is the number of values counted. A
+    layer that runs several times in a pass is counted each time. If a network skips cells because their output is zero
+    (NAS-Bench-201), the whole network is run.
     """
-    seen: _Seen = probe.seen
+    seen: _Activations = probe.seen
     cells = {} if seen.problem else cells_of(probe.network)
     if seen.counts.keys() != cells.keys() and not seen.problem:
         whole = probe.build()
@@ -115,23 +113,25 @@ def activations(probe: Probe) -> Detailed:
     not_called = [probe.network.layers[row].name for row in cells if row not in seen.counts]
     if not_called:
         raise EstimatorError(
-            f"activations: the forward pass never calls the module of layer {not_called[0]!r}, so its output is not known; a "
-            "layer's module must be one that the network calls, no list of others"
+            f"activations: the forward pass never calls the module of layer {not_called[0]!r}, so it has no output; the "
+            "module of a layer must be one that the network calls, not a container"
         )
     counts = np.zeros((len(probe.network.layers), NUM_BINS), dtype=np.int64)
     for row, count in seen.counts.items():
         counts[row] = count
-    if counts.max() > _MOST:
-        raise EstimatorError(f"activations: {counts.max()} values lie in one bin, and the store counts to {_MOST}")
+    if counts.max() > _MAX_COUNT:
+        raise EstimatorError(
+            f"activations: {counts.max()} values are in one bin, but the store can only count to {_MAX_COUNT}"
+        )
     return Detailed(float(counts.sum()), {"activation_count": counts.astype(np.uint32)})
 
 
 def moments(probe: Probe) -> Detailed:
     """Sums of abs(g), g^2 and abs(w g) over the parameters of every layer, kind and bin, the bins those of the histogram.
 
-    Not a score, but what scores are made of, by `sweet_snip` and its like, for any interval without running a network.
-    In the place of the score stands the squared norm of the gradient of the weights. The sums are in double precision, rounded to
-    single; in the bin of gradients that are not finite, they are not either.
+    Not a score: `sweet_snip` and similar scores are computed from these sums, for any interval, without running a network. The
+    score is the squared norm of the gradient of the weights. The sums are computed in double precision and rounded to single; in
+    the bin of gradients that are not finite, they are not finite either.
     """
     layers = probe.network.layer_parameters()
     arrays = {name: np.zeros((len(layers), len(KINDS), NUM_BINS)) for name in MOMENT_VARIABLES}
@@ -145,7 +145,7 @@ def moments(probe: Probe) -> Detailed:
 
 
 def _add(arrays: dict[str, NDArray[np.float64]], place: tuple[int, int], value: Tensor, grad: Tensor) -> None:
-    # A magnitude is binned in single precision, as the histogram does it.
+    # Magnitudes are binned in single precision, as in the histogram.
     magnitude = _flat(grad.abs())
     bins = find_bins(magnitude.astype(np.float32))
     with np.errstate(invalid="ignore", over="ignore"):

@@ -1,4 +1,4 @@
-"""Estimators of the gradients of one backward pass, and of their product with weights and activations."""
+"""Scores of pruning at initialisation, summed over a network: gradient norm, SNIP, Fisher, SynFlow."""
 
 import itertools
 import math
@@ -29,7 +29,7 @@ def snip(probe: Probe) -> float:
 
 
 @contextmanager
-def _watch_channels(network: Network) -> Iterator[dict[int, tuple[nn.Module, Tensor]]]:
+def _channel_products(network: Network) -> Iterator[dict[int, tuple[nn.Module, Tensor]]]:
     """(layer, sum over positions of output * gradient, shape (N, channels)) for every call of a conv or linear layer."""
     products: dict[int, tuple[nn.Module, Tensor]] = {}
     num_calls = itertools.count()
@@ -43,7 +43,7 @@ def _watch_channels(network: Network) -> Iterator[dict[int, tuple[nn.Module, Ten
             product = value * grad
             channel = 1 if isinstance(layer, nn.modules.conv._ConvNd) else product.ndim - 1
             positions = [dim for dim in range(1, product.ndim) if dim != channel]
-            # Estimators that need the graph run passes of their own through it; the shared one comes last and stays.
+            # Estimators that need the graph run passes through it first; the shared pass is the last and overwrites them.
             products[call] = layer, product.sum(positions) if positions else product
 
         output.register_hook(on_gradient)  # type: ignore[no-untyped-call]
@@ -52,7 +52,7 @@ def _watch_channels(network: Network) -> Iterator[dict[int, tuple[nn.Module, Ten
         yield products
 
 
-@estimator(watch=_watch_channels)
+@estimator(watch=_channel_products)
 def fisher(probe: Probe) -> float:
     r"""Sum over the output channels c of conv and linear layers of their Fisher information, times the weights of the channel.
 
@@ -87,7 +87,7 @@ def synflow(probe: Probe) -> float:
     r"""Logarithm of SynFlow: ``sum abs(w * dR/dw)`` over conv and linear weights, R the sum of the outputs for an image of ones.
 
     Tanaka et al., "Pruning neural networks without any data by iteratively conserving synaptic flow", NeurIPS 2020. BatchNorm is
-    left out, every parameter is replaced by its absolute value, and all is computed in double precision, since R of a deep
+    removed, every parameter is replaced by its absolute value, and everything is computed in double precision, since R of a deep
     network is too large for single precision.
     """
     module = probe.network.module
@@ -101,5 +101,7 @@ def synflow(probe: Probe) -> float:
     grads = torch.autograd.grad(flow, weights, allow_unused=True)
     total = sum(float((w.detach() * g).abs().sum()) for w, g in zip(weights, grads, strict=True) if g is not None)
     if total == 0:
-        raise EstimatorError("synflow: nothing flows from the input to the output, and log(0) is -inf", score=-math.inf)
+        raise EstimatorError(
+            "synflow: no signal flows from the input to the output, and log(0) is -inf", score=-math.inf
+        )
     return math.log(total)

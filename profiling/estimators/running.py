@@ -1,4 +1,4 @@
-"""Estimators of one network, as guests of its forward and backward pass: none changes the counts, nor another estimator."""
+"""Run the estimators of one network as guests of its forward and backward pass, so that none affects the counts or another one."""
 
 import math
 import time
@@ -19,7 +19,7 @@ from sweetgrad.store import STATUS
 
 @dataclass(frozen=True)
 class Score:
-    """What is stored of one estimator and one network; ``status`` as in `STATUS`, ``arrays`` as in `Detailed`."""
+    """Result of one estimator on one network; ``status`` as in `STATUS`, ``arrays`` as in `Detailed`."""
 
     value: float
     seconds: float
@@ -37,32 +37,32 @@ def measure_with_estimators(
     seed: int,
     count: bool = True,
 ) -> tuple[Measured | None, dict[str, Score]]:
-    """Measure one network and score it: one pass serves the counts and all estimators that can share it.
+    """Measure one network and run estimators on it: the counts and all estimators that can share a pass use the same one.
 
     Parameters
     ----------
     builder
-        Builds the network; more than once only where an estimator made the pass fail.
+        Builds the network; more than once only if an estimator makes the pass fail.
     x, y
         Images and labels of the batch, on the network's device.
     estimators
         Name to estimator.
     seed
-        Seed of each estimator's own random numbers, so that a score does not depend on what ran before.
+        Seed of the random numbers of each estimator, so that a score does not depend on what ran before.
     count
-        Whether to count gradients. If not, and no estimator needs a pass, none is run.
+        Whether to count gradients. If not, and no estimator needs the pass, it is not run.
 
     Returns
     -------
     measured
-        As from `measure`, its seconds without those of estimators; None where no pass was run.
+        As returned by `measure`, without the seconds of estimators; None if no pass was run.
     scores
-        A `Score` for every estimator. One that raises, or whose score is not finite, has status failed and says why.
+        A `Score` for every estimator. If it raises or its score is not finite, its status is failed and the message says why.
 
     Raises
     ------
     Exception
-        Whatever the network raises in the shared pass; never what an estimator raises.
+        Any exception of the network in the shared pass, but none of an estimator.
     """
     guests = {name: _Guest(estimator, builder, x, y, seed) for name, estimator in estimators.items()}
     measured, network, logits = None, None, None
@@ -76,7 +76,7 @@ def measure_with_estimators(
 def _measure(builder: Builder, x: Tensor, y: Tensor, guests: Sequence["_Guest"], *, count: bool) -> Measured:
     """Measure the network with all estimators that take part in the pass.
 
-    If that raises, the network is measured alone; if that works, each guest is given a network and a pass of its own, to find out
+    If that raises, the network is measured alone. If that succeeds, each guest gets a network and a pass of its own, to find out
     which of them failed.
     """
     try:
@@ -97,28 +97,28 @@ def _measure(builder: Builder, x: Tensor, y: Tensor, guests: Sequence["_Guest"],
 
 
 def _score_the_rest(guests: Sequence["_Guest"], network: Network, logits: Tensor | None) -> None:
-    """Call the estimators that come after the pass, on the network as the pass left it."""
-    # Our own leave the network as it is, which tests show; what others do to it is undone for the next one.
-    keeps_a_copy = len(guests) > 1 and not all(guest.is_ours for guest in guests)
-    snapshot = _Snapshot(network.module) if keeps_a_copy else None
+    """Call the estimators that run after the pass."""
+    # Built-in estimators do not change the network, as tests show; changes by others are undone for the next one.
+    needs_snapshot = len(guests) > 1 and not all(guest.is_built_in for guest in guests)
+    snapshot = _Snapshot(network.module) if needs_snapshot else None
     for guest in guests:
         guest.call(network, guest.x, logits)
-        if snapshot is not None and not guest.is_ours:
+        if snapshot is not None and not guest.is_built_in:
             snapshot.restore()
 
 
 @dataclass
 class _Guest:
-    """One estimator, and what it has seen of one network; a `Guest` of the pass if it watches it or needs its graph.
+    """One estimator on one network; it is a `Guest` of the pass if it watches the pass or needs its graph.
 
     Attributes
     ----------
     seen
-        What its ``watch`` yielded.
+        The value that its ``watch`` yielded.
     score
-        Its score, once it was called.
+        Its score; None until it is called.
     seconds
-        Time that it took during the pass.
+        Time that it spent during the pass.
     """
 
     estimator: Estimator
@@ -147,7 +147,7 @@ class _Guest:
         return self.needs_graph or self.watches is not None
 
     @property
-    def is_ours(self) -> bool:
+    def is_built_in(self) -> bool:
         return str(getattr(self.estimator, "__module__", "")).startswith("sweetgrad.profiling.estimators.")
 
     @contextmanager
@@ -160,18 +160,18 @@ class _Guest:
         self.seconds += _seconds_of(self.seen)
 
     def on_graph(self, network: Network, x: Tensor, logits: Tensor) -> None:
-        if x.is_cuda:  # what the forward pass has still to do there is its own time
+        if x.is_cuda:  # pending work of the forward pass is not the estimator's time
             torch.cuda.synchronize(x.device)
         start = time.perf_counter()
         self.call(network, x, logits)
-        if x.requires_grad and not self.is_ours:
+        if x.requires_grad and not self.is_built_in:
             x.detach().copy_(self.x)
         self.seconds += time.perf_counter() - start
 
     def call(self, network: Network, x: Tensor, logits: Tensor | None) -> None:
-        """Call the estimator and keep its score."""
+        """Call the estimator and set its score."""
         y = self.y
-        if not self.is_ours:  # it may change the batch; but the images that the graph begins with must stay these
+        if not self.is_built_in:  # it may change the batch, but the graph starts at these very images
             x, y = x if x.requires_grad else x.clone(), y.clone()
         probe = Probe(network, x, y, self.builder.whole, self.builder.thin, logits, self.seen)
         torch.manual_seed(self.seed)
@@ -179,7 +179,7 @@ class _Guest:
         try:
             result = self.estimator(probe)
             value, arrays = (result.score, result.arrays) if isinstance(result, Detailed) else (float(result), {})
-        except Exception as error:  # an estimator that fails on one network has no score there; all else stands
+        except Exception as error:  # a failed estimator must not affect anything else
             self.score = _failure(error, start)
             return
         seconds = time.perf_counter() - start + _seconds_of(self.seen)
@@ -189,7 +189,7 @@ class _Guest:
             self.score = Score(value, seconds, STATUS["failed"], f"the score is {value}")
 
     def done(self) -> Score:
-        """Its score; every estimator has been called by now."""
+        """Return the score, after the estimator was called."""
         assert self.score is not None
         return self.score
 
@@ -202,12 +202,12 @@ def _failure(error: Exception, start: float) -> Score:
 
 
 def _seconds_of(seen: Any) -> float:
-    """What watching took, where it was timed."""
+    """Time that watching took, if it was recorded."""
     return float(getattr(seen, "seconds", 0.0))
 
 
 class _Snapshot:
-    """Weights, gradients, running statistics and modes, to put back what an estimator changed."""
+    """Weights, gradients, running statistics and modes, to restore what an estimator changes."""
 
     def __init__(self, module: nn.Module) -> None:
         self._module = module
@@ -236,5 +236,5 @@ def _copy(tensor: Any) -> Any:
 
 
 def _same(a: Tensor, b: Tensor) -> bool:
-    # NaN gradients differ from themselves, and are put back for nothing.
+    # NaN is not equal to itself, so such tensors are restored needlessly.
     return a.dtype == b.dtype and torch.equal(a, b)
