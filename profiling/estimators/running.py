@@ -1,4 +1,4 @@
-"""Run the estimators of one network as guests of its forward and backward pass, so that none affects the counts or another one."""
+"""Run the estimators of one network as guests of its forward and backward pass, so that none affects the counts or another."""
 
 import math
 import time

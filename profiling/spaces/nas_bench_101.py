@@ -17,12 +17,12 @@ NUM_STACKS = 3
 CELLS_PER_STACK = 3
 
 KERNEL_SIZES: dict[str, int | None] = {"conv1x1": 1, "conv3x3": 3, "maxpool3x3": None}
-"""Operations and the kernel size of their convolution (followed by BatchNorm and ReLU); the pool has no parameters."""
+"""Kernel size of the convolution of each operation (followed by BatchNorm and ReLU); pooling has no parameters."""
 
 
 @dataclass(frozen=True)
 class Graph:
-    """A cell without dead vertices: every vertex lies on a path from the input to the output.
+    """A cell without dead vertices: every vertex is on a path from the input to the output.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class Graph:
         return len(self.ops) + 1
 
     def sources(self, vertex: int) -> tuple[int, ...]:
-        """Inner vertices with an edge to ``vertex``, ascending; the input, whose edges are projections, is not among them."""
+        """Inner vertices with an edge to ``vertex``, ascending; without the input, whose edges are projections."""
         return tuple(source for source, target in self.edges if target == vertex and source != 0)
 
     def from_input(self, vertex: int) -> bool:
@@ -49,7 +49,7 @@ class Graph:
         return (0, vertex) in self.edges
 
     def channels(self, width: int) -> tuple[int, ...]:
-        """Channels that each inner vertex works with in a cell with ``width`` output channels.
+        """Number of channels of each inner vertex in a cell with ``width`` output channels.
 
         Examples
         --------
@@ -60,9 +60,9 @@ class Graph:
         """
         joined = self.sources(self.output)
         channels = dict.fromkeys(joined, 0)
-        for place, vertex in enumerate(joined):
-            channels[vertex] = width // len(joined) + (place < width % len(joined))
-        # Going backwards: every successor of an inner vertex has its channels before the vertex asks for them.
+        for index, vertex in enumerate(joined):
+            channels[vertex] = width // len(joined) + (index < width % len(joined))
+        # Backwards, so that the channels of all successors of a vertex are known before its own.
         for vertex in reversed(range(1, self.output)):
             if vertex not in channels:
                 channels[vertex] = max(channels[target] for source, target in self.edges if source == vertex)
@@ -74,7 +74,7 @@ def read_graph(arch_id: str) -> Graph:
 
     Examples
     --------
-    The linear chain, and a graph whose vertex 2 leads nowhere:
+    A linear chain, and a graph with the dead vertex 2:
 
     >>> read_graph("100101:conv3x3;maxpool3x3")
     Graph(ops=('conv3x3', 'maxpool3x3'), edges=((0, 1), (1, 2), (2, 3)))
@@ -83,7 +83,7 @@ def read_graph(arch_id: str) -> Graph:
     """
     ops, edges = read_parts(arch_id)
     live = sorted({vertex for edge in edges for vertex in edge})
-    number = {vertex: place for place, vertex in enumerate(live)}
+    number = {vertex: index for index, vertex in enumerate(live)}
     return Graph(
         ops=tuple(ops[vertex - 1] for vertex in live[1:-1]),
         edges=tuple((number[source], number[target]) for source, target in edges),
@@ -91,20 +91,20 @@ def read_graph(arch_id: str) -> Graph:
 
 
 def cell_widths() -> tuple[tuple[int, int], ...]:
-    """Input and output channels of the nine cells; they double at the beginning of stacks 2 and 3."""
+    """Input and output channels of the nine cells; they double at the start of stacks 2 and 3."""
     outputs = [STEM_CHANNELS << stack for stack in range(NUM_STACKS) for _ in range(CELLS_PER_STACK)]
     return tuple(zip([STEM_CHANNELS, *outputs], outputs, strict=False))
 
 
 def num_params(arch_id: str, *, in_channels: int = 3, num_classes: int = 10) -> int:
-    """Parameters of the whole network, from the graph alone.
+    """Number of parameters of the whole network, from the graph alone.
 
     Parameters
     ----------
     arch_id
-        Architecture string, as `read_graph` takes it.
+        Architecture string, as in `read_graph`.
     in_channels, num_classes
-        Channels of the images; classes.
+        Channels of the images; number of classes.
 
     Returns
     -------
@@ -145,31 +145,31 @@ def _num_conv_bn(in_channels: int, out_channels: int, kernel_size: int) -> int:
 _COLUMNS = ("n_vertices", "adj_upper", "ops")
 _COLUMNS_HELP = (
     "n_vertices (2 to 7, input and output included), adj_upper (upper triangle of the adjacency matrix, row by row, such as "
-    f"100101) and ops (operations of the inner vertices, joined by ';': {', '.join(KERNEL_SIZES)})"
+    f"100101) and ops (operations of the inner vertices, separated by ';': {', '.join(KERNEL_SIZES)})"
 )
 
 
 class NasBench101:
-    """The graphs that a file lists, in its order.
+    """The graphs of a file, in its order.
 
-    An architecture string holds the graph itself, ``upper triangle:op;op;...``, so `build` also takes graphs that the file does
-    not list.
+    An architecture string is the graph itself, ``upper triangle:op;op;...``, so `build` also accepts graphs that are not in the
+    file.
 
     Parameters
     ----------
     table
-        A csv file (also .csv.gz) with the columns n_vertices, adj_upper and ops; others are ignored.
+        A csv file (also .csv.gz) with the columns n_vertices, adj_upper and ops; other columns are ignored.
 
     Raises
     ------
     ValueError
-        Without a table, or if it cannot be read; file, row and column are named.
+        Without a table, or if it cannot be read; the message names file, row and column.
 
     Examples
     --------
     >>> NasBench101()
     Traceback (most recent call last):
-    ValueError: NAS-Bench-101 has no built-in list of graphs: it comes from a file. ...
+    ValueError: NAS-Bench-101 has no built-in list of graphs: it needs a file. ...
     """
 
     name = "nas-bench-101"
@@ -182,9 +182,9 @@ class NasBench101:
     def __init__(self, table: Path | str | None = None) -> None:
         if table is None:
             raise ValueError(
-                "NAS-Bench-101 has no built-in list of graphs: it comes from a file. Name it with --space-file FILE "
-                "(benchmarks/nas-bench-101.csv.gz under --data-dir is found by itself). "
-                f"It must be a csv, or csv.gz, with the columns {_COLUMNS_HELP}"
+                "NAS-Bench-101 has no built-in list of graphs: it needs a file. Specify it with --space-file FILE "
+                "(benchmarks/nas-bench-101.csv.gz under --data-dir is found automatically). "
+                f"It must be a csv or csv.gz file with the columns {_COLUMNS_HELP}"
             )
         self._arch_ids = _read_table(Path(table))
 
@@ -204,15 +204,15 @@ class NasBench101:
         return self._arch_ids[index]
 
     def build(self, arch_id: str, *, in_channels: int, num_classes: int) -> Network:
-        """Build the network of any graph of the space, listed in the file or not, initialised as the PyTorch ports do.
+        """Build the network of any graph of the space, listed or not, initialised as in the PyTorch ports.
 
         Parameters
         ----------
         arch_id
-            Upper triangle of the adjacency matrix, row by row; a colon; the operations of the inner vertices joined by ``;``. The
-            number of vertices follows from the lengths. Dead vertices are pruned.
+            Upper triangle of the adjacency matrix, row by row; a colon; the operations of the inner vertices separated by ``;``.
+            The number of vertices follows from the lengths. Dead vertices are pruned.
         in_channels, num_classes
-            Channels of the images; classes.
+            Channels of the images; number of classes.
 
         Raises
         ------
@@ -228,8 +228,8 @@ class NasBench101:
 
 
 def _read_table(path: Path) -> tuple[str, ...]:
-    """Architecture strings of a table, every row checked."""
-    # Text, because adj_upper has leading zeros; no NA filter, because the graph of two vertices has an empty list of ops.
+    """Read and validate the architecture strings of a table."""
+    # As strings, because adj_upper has leading zeros; no NA filter, because a graph of two vertices has no operations.
     expected = f"the columns {_COLUMNS_HELP}"
     frame = read_space_table(path, _COLUMNS, expected=expected, dtype=str, na_filter=False)
     rows = zip(*(frame[column].tolist() for column in _COLUMNS), strict=True)
@@ -237,14 +237,16 @@ def _read_table(path: Path) -> tuple[str, ...]:
     for row, (n_vertices, adjacency, ops) in enumerate(rows):
         arch_id = _check_row(n_vertices, adjacency, ops, where=f"{path}, row {row} (counted from 0, below the header)")
         if first_row.setdefault(arch_id, row) != row:
-            raise ValueError(f"{path}: rows {first_row[arch_id]} and {row} hold the same graph, {arch_id}; remove one")
+            raise ValueError(
+                f"{path}: rows {first_row[arch_id]} and {row} have the same graph, {arch_id}; remove one of them"
+            )
     if not first_row:
-        raise ValueError(f"{path} has no rows below its header; expected one graph a row")
+        raise ValueError(f"{path} has no rows below its header; expected one graph per row")
     return tuple(first_row)
 
 
 def _check_row(n_vertices: str, adjacency: str, ops: str, *, where: str) -> str:
-    """Architecture string of one row; an error names the column."""
+    """Validate one row and return its architecture string; errors name the column."""
     column = "adj_upper"
     try:
         num_vertices, _ = read_edges(adjacency)
@@ -261,14 +263,14 @@ def _check_row(n_vertices: str, adjacency: str, ops: str, *, where: str) -> str:
 class _Conv(nn.Conv2d):
     """Convolution without bias that keeps the size of the image, initialised N(0, sqrt(2 / (k * k * out))).
 
-    So do the PyTorch ports of the benchmark; its own TensorFlow code scales by the input channels.
+    As in the PyTorch ports of the benchmark; its TensorFlow code scales by the input channels.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int) -> None:
         super().__init__(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False)
 
     def reset_parameters(self) -> None:
-        # In place of the default initialisation, not after it: that would draw every weight twice.
+        # Instead of the default initialisation, not after it, which would draw every weight twice.
         nn.init.normal_(self.weight, 0, math.sqrt(2 / (self.kernel_size[0] * self.kernel_size[1] * self.out_channels)))
 
 
@@ -281,8 +283,8 @@ class _Linear(nn.Linear):
 
 
 def _conv_bn_relu(in_channels: int, out_channels: int, kernel_size: int) -> nn.Sequential:
-    # PyTorch's default eps, 1e-5, is also the benchmark's. Its momentum, 0.997 in TensorFlow's meaning, only moves running
-    # statistics, which play no part in train mode. ReLU in place is safe: BatchNorm keeps its input, not its output.
+    # PyTorch's default eps, 1e-5, is also the benchmark's. Its momentum, 0.997 in TensorFlow's convention, only
+    # affects running statistics, which train mode does not use. In-place ReLU is safe: BatchNorm saves its input, not its output.
     conv = _Conv(in_channels, out_channels, kernel_size)
     return nn.Sequential(conv, nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True))
 
@@ -329,7 +331,7 @@ class _Cell(nn.Module):
 
 
 def _truncate(value: Tensor, channels: int) -> Tensor:
-    # A slice of everything would still be differentiated: its backward pass fills zeros and copies.
+    # A full slice would still be differentiated: its backward pass fills zeros and copies.
     return value if value.shape[1] == channels else value[:, :channels]
 
 

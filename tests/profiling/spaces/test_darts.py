@@ -272,7 +272,7 @@ def test_mutate__keeps_to_max_multiply_adds() -> None:
 
 
 def test_max_multiply_adds__that_nothing_meets_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sweetgrad.profiling.spaces.darts._MAX_REFUSED", 100)
+    monkeypatch.setattr("sweetgrad.profiling.spaces.darts._MAX_REJECTED", 100)
     with pytest.raises(ValueError, match=r"none of 100 draws.*raise max_multiply_adds"):
         Darts(max_multiply_adds=1)
 
