@@ -21,7 +21,7 @@ from sweetgrad.flows.summary import profile_command
 from sweetgrad.flows.work import ProfileWork, num_rows
 from sweetgrad.profiling import load_batch, load_space, make_spec, registry
 from sweetgrad.profiling.architectures import ArchIds
-from sweetgrad.profiling.estimators.activations import cells_of
+from sweetgrad.profiling.estimators.histograms import cells_of
 from sweetgrad.profiling.spaces.protocol import SearchSpace
 from sweetgrad.store import (
     ACTIVATIONS,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from sweetgrad.flows.progress import Counter, progress_bar
-from sweetgrad.profiling.supernet import SupernetTraining, accuracy_of
+from sweetgrad.profiling.supernet import SupernetTraining, subnet_accuracy
 from sweetgrad.store import STATUS, Block, Lock, Profile, Shard, profile_block
 
 __all__ = ["is_scored", "score_archs"]
@@ -114,7 +114,7 @@ def _score_shard(
         if stop.is_set():
             break
         start = time.monotonic()
-        score = accuracy_of(training, str(arch[row]))
+        score = subnet_accuracy(training, str(arch[row]))
         writer.add((row, str(arch[row]), score, time.monotonic() - start))
         count(1)
     writer.flush()

@@ -20,7 +20,7 @@ from sweetgrad.flows.work import num_rows
 from sweetgrad.flows.worker import run_trainings
 from sweetgrad.profiling import load_space, registry
 from sweetgrad.profiling.architectures import ArchIds
-from sweetgrad.profiling.training import JUDGED, Course, Recipe, check_course
+from sweetgrad.profiling.training import EVAL_SPLITS, Recipe, TrainingConfig, check_config
 from sweetgrad.store import STATUS, Location, Shard, Trainings
 from sweetgrad.store.access import absolute, command_line
 from sweetgrad.store.training import collect_trainings, create_training
@@ -65,7 +65,7 @@ class _Trainings:
 
     table: Trainings
     rows: Sequence[int]
-    course: Course
+    course: TrainingConfig
     label: str
     retry_failed: bool
     command: str
@@ -152,9 +152,9 @@ def train(
     rows = select_archs(archs, num_archs=len(search_space))
     folder = None if data_dir is None else Path(data_dir).expanduser().resolve()
     registry.load("datasets", dataset)
-    courses = [Course(search_space, dataset, folder, recipe, seed, device) for seed in dict.fromkeys(seeds)]
+    courses = [TrainingConfig(search_space, dataset, folder, recipe, seed, device) for seed in dict.fromkeys(seeds)]
     settings = [course.settings() for course in courses]
-    check_course(courses[0], search_space.arch_id(rows[0]))
+    check_config(courses[0], search_space.arch_id(rows[0]))
     location = absolute(store)
     runs = []
     for course, each in zip(courses, settings, strict=True):
@@ -164,7 +164,7 @@ def train(
             label=label,
             seed=course.seed,
             arch=ArchIds(search_space),
-            splits=JUDGED,
+            splits=EVAL_SPLITS,
             settings=each,
         )
         command = f"{command_line('train', store)} …"  # a recipe need not be one that the program knows

@@ -11,7 +11,7 @@ import distributed
 
 from sweetgrad.flows.worker_check import threads_problem
 from sweetgrad.profiling import Batch, SearchSpace, profile_shard
-from sweetgrad.profiling.training import Course, train_shard
+from sweetgrad.profiling.training import TrainingConfig, train_shard
 from sweetgrad.store import Profile, ProfileSpec, Shard, Table, Trainings, profile_block
 
 __all__ = ["run_shard", "run_trainings"]
@@ -60,7 +60,7 @@ def run_shard(
 def run_trainings(
     trainings: Trainings,
     shard: Shard,
-    course: Course,
+    course: TrainingConfig,
     retry_failed: bool,
     *,
     run_id: str,

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 from sweetgrad.store.unpickle import load_pickle
 
-__all__ = ["Part", "check_labels", "normalise", "present", "read_batch", "source_of"]
-
 
 @dataclass(frozen=True)
 class Part:
@@ -76,7 +74,7 @@ def _entry(batch: Any, key: str, path: Path) -> Any:
     raise ValueError(f"{path}: expected a pickled dict with {key!r}, got {found}")
 
 
-def source_of(parts: Sequence[Part], *, total: int, what: str) -> str:
+def describe_source(parts: Sequence[Part], *, total: int, what: str) -> str:
     """The line that says which files were read and how many of the data set's images they hold."""
     return f"{', '.join(part.file for part in parts)}: {sum(len(part.y) for part in parts):,} of the {total:,} {what} images"
 

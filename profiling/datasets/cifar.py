@@ -8,9 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from sweetgrad.profiling.batches import Images
-from sweetgrad.profiling.datasets._files import Part, check_labels, normalise, present, read_batch, source_of
-
-__all__ = ["load_cifar10", "load_cifar100"]
+from sweetgrad.profiling.datasets._files import Part, check_labels, describe_source, normalise, present, read_batch
 
 _PIXELS = 3 * 32 * 32
 _NUM_TRAIN, _NUM_TEST = 50_000, 10_000
@@ -127,7 +125,7 @@ def _load(cifar: _Cifar, data_dir: Path | None, *, download: bool) -> Images:
     total, what = (_NUM_TRAIN, "training") if is_train else (_NUM_TEST, "test")
     x = normalise([part.x for part in parts], mean=cifar.mean, sd=cifar.sd)
     y = np.concatenate([part.y for part in parts])
-    source = source_of(parts, total=total, what=what)
+    source = describe_source(parts, total=total, what=what)
     return Images(cifar.name, x, y, cifar.num_classes, source, crop_padding=4)
 
 

@@ -4,11 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sweetgrad.profiling.batches import Images
-from sweetgrad.profiling.datasets.splits import stratified_split
+from sweetgrad.profiling.batches import Images, stratified_split
 from sweetgrad.store.packages import how_to_install
-
-__all__ = ["MEAN", "SD", "SPLIT_SIZES", "load_digits"]
 
 MEAN = 0.30526028624095713
 """Mean over all pixels of all images, as grey values in [0, 1]."""

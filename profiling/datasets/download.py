@@ -15,8 +15,6 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from sweetgrad.store.access import check_members
 from sweetgrad.store.errors import StoreError
 
-__all__ = ["fetch"]
-
 _TIMEOUT_S = 30.0
 _MAX_EXTRACTED_BYTES = 4 << 30
 _MAX_MEMBERS = 10_000

@@ -15,8 +15,6 @@ from sweetgrad.profiling.batches import Images
 from sweetgrad.profiling.datasets._files import normalise
 from sweetgrad.store.packages import how_to_install
 
-__all__ = ["load_imagenet"]
-
 _SIZE, _SHORTER_SIDE = 224, 256
 # Of red, green and blue in pixel values 0..255: in [0, 1] they are the usual 0.485, 0.456, 0.406 and 0.229, 0.224, 0.225.
 _MEAN = (123.675, 116.28, 103.53)

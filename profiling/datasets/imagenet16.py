@@ -9,11 +9,9 @@ from typing import Any
 import numpy as np
 
 from sweetgrad.profiling.batches import Images
-from sweetgrad.profiling.datasets._files import Part, check_labels, normalise, present, read_batch, source_of
+from sweetgrad.profiling.datasets._files import Part, check_labels, describe_source, normalise, present, read_batch
 from sweetgrad.store.access import check_members
 from sweetgrad.store.errors import StoreError
-
-__all__ = ["load_imagenet16_120"]
 
 _NUM_CLASSES = 120
 _NUM_TRAIN = 151_700
@@ -50,7 +48,7 @@ def load_imagenet16_120(data_dir: Path | None = None, *, seed: int = 42, downloa
     """
     del seed, download
     if data_dir is not None and (parts := _official(data_dir)):
-        source = source_of(parts, total=_NUM_TRAIN, what="training")
+        source = describe_source(parts, total=_NUM_TRAIN, what="training")
     else:
         parts = [_read_npz(_find_npz(data_dir))]
         # Not "of the training images": an .npz does not say which images it holds.

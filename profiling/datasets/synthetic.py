@@ -6,8 +6,6 @@ import numpy as np
 
 from sweetgrad.profiling.batches import Images
 
-__all__ = ["load_synthetic"]
-
 _NUM_IMAGES = 4096
 _SHAPE = (3, 32, 32)
 _NUM_CLASSES = 10

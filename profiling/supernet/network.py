@@ -5,17 +5,14 @@ from collections.abc import Iterator
 
 from torch import Tensor, nn
 
-from sweetgrad.profiling.spaces.nas_bench_201 import parse_arch
 from sweetgrad.profiling.spaces.nas_bench_201_network import (
     CELLS_PER_STAGE,
     CHANNELS,
-    EDGES,
     OPERATIONS,
     Cell,
     NasBench201Network,
 )
-
-__all__ = ["Supernet"]
+from sweetgrad.store.spaces.cells import EDGES, parse_arch
 
 
 class _Choice(nn.ModuleDict):

@@ -4,8 +4,10 @@ import hashlib
 import math
 import time
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,19 +15,78 @@ import torch.nn.functional as F  # noqa: N812 - the name everyone knows it by
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sweetgrad.profiling._checkpoint import (
+from sweetgrad.profiling.batches import Images, crop_and_flip
+from sweetgrad.profiling.checkpoint import (
     arrays_of,
     empty_arrays_of,
     read_checkpoint,
     restore_arrays,
     write_checkpoint,
 )
-from sweetgrad.profiling.batches import Images, crop_and_flip
-from sweetgrad.profiling.spaces.nas_bench_201_network import EDGES, OPERATIONS
+from sweetgrad.profiling.spaces.nas_bench_201_network import CELLS_PER_STAGE, CHANNELS, OPERATIONS
 from sweetgrad.profiling.supernet.network import Supernet
-from sweetgrad.profiling.supernet.settings import SupernetSettings
+from sweetgrad.store.spaces.cells import EDGES
 
-__all__ = ["SupernetTraining"]
+
+@dataclass(frozen=True)
+class SupernetSettings:
+    """Settings of a supernet; the defaults are the weight-sharing recipe of NAS-Bench-201 (Dong & Yang, ICLR 2020).
+
+    Attributes
+    ----------
+    epochs, batch_size
+        Passes over the training images; images in a step, each of which trains one path.
+    learning_rate, last_learning_rate
+        Of SGD with Nesterov momentum, at the first step, and at the last, which a cosine leads to.
+    momentum, weight_decay, max_grad_norm
+        Of SGD; and the L2 norm to which the gradient of a step is clipped.
+    augment
+        Random crop and horizontal flip of the training images.
+    valid_share
+        Share of the images that is kept from training, and on which sub-networks are scored.
+    num_calibration
+        Training images that the BatchNorm statistics of a sub-network are computed from (all, if there are fewer).
+    seed
+        Of the initialisation, the division of the images, their order, and the paths.
+    widths, depth
+        As in `Supernet`.
+    """
+
+    epochs: int = 250
+    batch_size: int = 64
+    learning_rate: float = 0.025
+    last_learning_rate: float = 0.001
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    max_grad_norm: float = 5.0
+    augment: bool = False
+    valid_share: float = 0.2
+    num_calibration: int = 512
+    seed: int = 42
+    widths: tuple[int, ...] = CHANNELS
+    depth: int = CELLS_PER_STAGE
+
+    def __post_init__(self) -> None:
+        """Check what a user can have got wrong; once, here."""
+        for name in ("epochs", "batch_size", "num_calibration", "depth"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.batch_size < 2:
+            raise ValueError("batch_size must be at least 2: BatchNorm has no statistics of one image")
+        if not 0 < self.valid_share < 1:
+            raise ValueError(f"valid_share must lie between 0 and 1, got {self.valid_share}")
+        if not 0 <= self.last_learning_rate <= self.learning_rate < math.inf:
+            raise ValueError(
+                f"the learning rate must fall from the first to the last step, got {self.learning_rate} and "
+                f"{self.last_learning_rate}"
+            )
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed must be in 0..{2**32 - 1}, got {self.seed}")
+
+    def as_json(self) -> dict[str, Any]:
+        """The settings as JSON has them."""
+        return {**asdict(self), "widths": list(self.widths)}
+
 
 SAVE_EVERY_S = 60.0
 
@@ -226,3 +287,47 @@ class SupernetTraining:
         digest = hashlib.sha256(np.ascontiguousarray(self.images.x).data)
         digest.update(np.ascontiguousarray(self.images.y).data)
         return digest.hexdigest()
+
+
+_VALID_BATCH = 256
+
+
+@torch.no_grad()
+def subnet_accuracy(training: SupernetTraining, arch_id: str) -> float:
+    """Accuracy of a sub-network on the images kept from training, its BatchNorm statistics made anew.
+
+    In the supernet every BatchNorm has seen the features of many paths. So the statistics of those on this path are computed
+    again, as the mean over batches of training images that are not augmented, as SPOS does. No weight changes, and the
+    score does not depend on what was scored before.
+
+    Parameters
+    ----------
+    training
+        The supernet, trained, and its images.
+    arch_id
+        Architecture string; see `parse_arch` for its errors.
+
+    Returns
+    -------
+    Accuracy in %, in [0, 100].
+    """
+    supernet = training.supernet
+    supernet.choose(arch_id)
+    for norm in supernet.norms():
+        norm.reset_running_stats()
+        norm.momentum = None  # the mean over all batches, not a moving one
+    size = training.settings.batch_size
+    calibration = training.train[: training.settings.num_calibration]
+    supernet.train()
+    for start in range(0, max(len(calibration) - size, 0) + 1, size):
+        supernet(_images(training, calibration[start : start + size])[0])
+    supernet.eval()
+    num_right = 0
+    for start in range(0, len(training.valid), _VALID_BATCH):
+        x, y = _images(training, training.valid[start : start + _VALID_BATCH])
+        num_right += int((supernet(x).argmax(dim=1) == y).sum())
+    return 100 * num_right / len(training.valid)
+
+
+def _images(training: SupernetTraining, positions: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
+    return training.to_tensors(training.images.x[positions], positions)

@@ -3,8 +3,6 @@
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-__all__ = ["RECIPES", "Recipe", "find_recipe"]
-
 
 @dataclass(frozen=True)
 class Recipe:

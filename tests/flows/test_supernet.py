@@ -104,7 +104,7 @@ def test_supernet__is_marked_as_trained_wherever_it_is_compared(store):
 
 @pytest.mark.parametrize("after", ["training", "scoring"])
 def test_supernet__ctrl_c_keeps_what_is_done_and_the_same_call_goes_on(store, monkeypatch, after):
-    where = {"training": "SupernetTraining.step", "scoring": "accuracy_of"}[after]
+    where = {"training": "SupernetTraining.step", "scoring": "subnet_accuracy"}[after]
     owner = SupernetTraining if after == "training" else supernet_scores
     plain, calls = getattr(owner, where.rpartition(".")[2]), []
 

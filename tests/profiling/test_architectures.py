@@ -15,7 +15,7 @@ from sweetgrad.profiling import Batch, make_spec, profile_architectures, profile
 from sweetgrad.profiling.any_network import profile_network
 from sweetgrad.profiling.architectures import ArchIds
 from sweetgrad.profiling.measure import measure_network
-from sweetgrad.profiling.spaces import load_space
+from sweetgrad.profiling.registry import load_space
 from sweetgrad.profiling.spaces.nas_bench_201 import NasBench201
 from sweetgrad.profiling.spaces.protocol import Layer, Network
 from sweetgrad.store import STATUS, Profile, Shard, create_profile, open_estimators, open_profile, profile_block, verify

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from sweetgrad.profiling._checkpoint import (
+from sweetgrad.profiling.checkpoint import (
     arrays_of,
     empty_arrays_of,
     read_checkpoint,

@@ -17,7 +17,7 @@ from sweetgrad.profiling.any_network import profile_network
 from sweetgrad.profiling.architectures import make_spec, profile_architectures
 from sweetgrad.profiling.batches import random_batch
 from sweetgrad.profiling.measure import fill_row, measure_network
-from sweetgrad.profiling.spaces import load_space
+from sweetgrad.profiling.registry import load_space
 from sweetgrad.profiling.spaces.protocol import Layer, Network
 from sweetgrad.store import KINDS, LAYER_TYPES, STATUS, bin_bounds, empty_rows
 

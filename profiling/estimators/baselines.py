@@ -1,19 +1,17 @@
-"""How large a network is, and how much it computes."""
+"""Baselines: numbers of parameters, and multiply-adds."""
 
 import math
 
 import torch
 from torch import Tensor, nn
 
-from sweetgrad.profiling.estimators._patches import forward_hooks
+from sweetgrad.profiling.estimators._layers import forward_hooks
 from sweetgrad.profiling.estimators.protocol import EstimatorError, Probe, estimator, weights_of
-
-__all__ = ["flops", "params", "params_live", "params_weights"]
 
 
 @estimator(needs="network")
 def params(probe: Probe) -> float:
-    """Number of parameters, those on dead paths included."""
+    """Number of parameters, including those on dead paths."""
     return float(sum(parameter.numel() for parameter in probe.network.module.parameters()))
 
 
@@ -31,9 +29,9 @@ def params_live(probe: Probe) -> float:
 
 @estimator(needs="network")
 def flops(probe: Probe) -> float:
-    """Multiply-adds of all convolutions and linear layers for one image; norms, pools and additions do not count.
+    """Multiply-adds of all convolutions and linear layers for one image; norms, pooling and additions are not counted.
 
-    The whole network counts, operations on dead paths included, as in the tables of the benchmarks. Counted by running one image.
+    Operations on dead paths are included, as in the tables of the benchmarks. Counted by running one image.
     """
     module = probe.build().module
     total: list[int] = []
@@ -41,13 +39,13 @@ def flops(probe: Probe) -> float:
     def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         weight = layer.weight
         assert isinstance(weight, Tensor)
-        # A value of the output is a product with all weights of its channel; in a transposed convolution, one of the input is.
+        # Each output value uses all weights of its channel; in a transposed convolution, each input value does.
         values = inputs[0] if isinstance(layer, nn.modules.conv._ConvTransposeNd) else output
         total.append(values.numel() * math.prod(weight.shape[1:]))
 
     layers = (m for m in module.modules() if isinstance(m, nn.modules.conv._ConvNd | nn.Linear))
     with torch.no_grad(), forward_hooks(layers, count):
-        module.eval()(probe.x[:1])  # one image may have no batch statistics
+        module.eval()(probe.x[:1])  # eval mode: BatchNorm may fail on a single image
     if not total:
         raise EstimatorError("flops: the network ran no convolution and no linear layer")
     return float(sum(total))

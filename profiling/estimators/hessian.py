@@ -1,13 +1,13 @@
-r"""GraSP: what a step along the gradient does to the gradient; ``w . (H g)`` with one convolution less in three than autograd's.
+r"""GraSP: the change of the gradient along itself, ``w . (H g)``, with a third fewer convolutions than autograd.
 
-A weight of a convolution y = x * w meets two cotangents on the way back through the backward pass, and only their product with w
-is wanted, never the Hessian's product itself. With the gradient d of y, with V that of what the first backward pass put out for
-x, and e that of y in the end:
+In a backward pass through the backward pass, the weight of a convolution y = x * w has two cotangents, of which only the product
+with w is needed, never the product with the Hessian itself. Let d be the gradient of y, V the cotangent of the gradient of x that
+the first backward pass computes, and e the final cotangent of y:
 
 .. math:: w \cdot \frac{\partial}{\partial w} = \langle V * w, d \rangle + \langle x * w, e \rangle
 
-Both convolutions are there already: one is needed to go on, the other is the output. BatchNorm is a pair of functions as well,
-whose second derivative is three sums and one pass, where autograd's has thirty.
+Both convolutions are available: the first is needed for the rest of the pass, the second is the output. BatchNorm is implemented
+as a pair of functions as well; its second derivative takes three sums and one pass over the data, instead of thirty.
 """
 
 from collections.abc import Callable
@@ -18,11 +18,14 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everyone knows it by
 from torch import Tensor, nn
 
-from sweetgrad.profiling.estimators._layers import convolution_backward, is_plain_layer
-from sweetgrad.profiling.estimators._patches import BatchNorm, keeping_buffers, patched_forward
+from sweetgrad.profiling.estimators._layers import (
+    BatchNorm,
+    convolution_backward,
+    is_plain_layer,
+    patched_forward,
+    restored_buffers,
+)
 from sweetgrad.profiling.estimators.protocol import Probe, estimator, require_real, weights_of
-
-__all__ = ["grasp"]
 
 
 @estimator(needs="network")
@@ -33,12 +36,12 @@ def grasp(probe: Probe) -> float:
     of Abdelfattah et al., ICLR 2021.
     """
     require_real(probe.network.module, "grasp")
-    with keeping_buffers(probe.network.module):
+    with restored_buffers(probe.network.module):
         try:
-            found = _by_own_layers(probe)
-        except RuntimeError:  # an operation in place that changes what our layers have saved, and autograd's have not
-            found = None
-        return -(found if found is not None else _by_autograd(probe))
+            product = _by_own_layers(probe)
+        except RuntimeError:  # an in-place operation changed what our layers saved, which autograd's would not have
+            product = None
+        return -(product if product is not None else _by_autograd(probe))
 
 
 def _by_autograd(probe: Probe) -> float:
@@ -59,7 +62,7 @@ def _by_autograd(probe: Probe) -> float:
 
 
 def _by_own_layers(probe: Probe) -> float | None:
-    """The same where every weight belongs to a convolution or a linear layer, and is used nowhere else; else None."""
+    """The same, if every weight belongs to a convolution or a linear layer and is used nowhere else; else None."""
     module = probe.network.module
     weights = [weight for weight in weights_of(module) if weight.requires_grad]
     plain = {id(m.weight) for m in module.modules() if is_plain_layer(m)}
@@ -86,27 +89,27 @@ def _by_own_layers(probe: Probe) -> float | None:
 
 
 class _Pass:
-    """What the layers of one run share."""
+    """State that the layers share during one run."""
 
     def __init__(self, x: Tensor) -> None:
-        self.anchor = torch.zeros((), requires_grad=True)  # lets the graph begin at the first layer
+        self.anchor = torch.zeros((), requires_grad=True)  # so that the graph starts at the first layer
         self.total = torch.zeros((), dtype=torch.float64, device=x.device)
         self._gradients: dict[Tensor, Tensor] = {}
 
     def release(self) -> None:
-        """Let go of the graph, which holds this object in turn: a cycle through C++, which Python's collector cannot see."""
+        """Release the graph, which references this object in turn: a cycle through C++ that Python's collector cannot see."""
         self._gradients.clear()
 
     def gradients(self) -> list[Tensor]:
         return list(self._gradients.values())
 
     def take(self, weight: Tensor, grad: Tensor) -> None:
-        """The gradient of a weight, from one of its uses."""
+        """Add the gradient of a weight from one of its uses."""
         known = self._gradients.get(weight)
         self._gradients[weight] = grad if known is None else known + grad
 
     def add(self, a: Tensor, b: Tensor) -> None:
-        """A term of ``w . (H g)``."""
+        """Add a term of ``w . (H g)``."""
         self.total += (a * b).sum()
 
 
@@ -139,7 +142,7 @@ class _Layer(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (x, anchor, y), (grad,), layer, pass_ = ctx.saved_tensors, grads, ctx.layer, ctx.pass_
         weight = layer.weight.detach()
-        if torch.is_grad_enabled():  # the first pass, whose graph the second one follows
+        if torch.is_grad_enabled():  # the first pass, through whose graph the second one runs
             before, of_weight = _LayerBackward.apply(grad, x, anchor, layer, pass_, ctx.needs_input_grad[0])  # type: ignore[no-untyped-call]
             pass_.take(layer.weight, of_weight)
             return (before if ctx.needs_input_grad[0] else None), None, None, None
@@ -239,11 +242,12 @@ class _NormBackward(torch.autograd.Function):
         channels = [dim for dim in range(x.ndim) if dim != 1]
         slope = (v * g).mean(channels) - v_mean * g_mean - 3 * p * q
         scale = -weight * inverse.square()
-        # scale * (q v + p g + x^ slope - ...), with x^ = (x - mean) * inverse written out: one pass for each of three.
+        # scale * (q v + p g + x^ slope - ...), with x^ = (x - mean) * inverse substituted: one pass over the data for each of
+        # three terms.
         constant = -scale * (q * v_mean + p * g_mean + slope * inverse * mean)
         shape = [-1] + [1] * (x.ndim - 2)
         factor_v, factor_g, factor_x, constant = (
-            each.view(shape) for each in (scale * q, scale * p, scale * slope * inverse, constant)
+            term.view(shape) for term in (scale * q, scale * p, scale * slope * inverse, constant)
         )
         of_x = torch.addcmul(constant, v, factor_v).addcmul_(g, factor_g).addcmul_(x, factor_x)
         return of_g, of_x, None, None, None, None

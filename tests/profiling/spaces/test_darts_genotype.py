@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweetgrad.profiling.spaces._darts_genotype import NUM_GENOTYPES, drawn_genotype, genotype_at, mutated_genotype
+from sweetgrad.profiling.spaces.darts import NUM_GENOTYPES, genotype_at, mutate_genotype, sample_genotype
 from sweetgrad.store import Genotype, parse_genotype
 from sweetgrad.store.spaces.genotypes import DARTS_OPERATIONS, check_genotype
 
@@ -89,7 +89,7 @@ def test_genotype_at__has_as_many_as_the_space() -> None:
 def test_drawn_genotype__is_uniform() -> None:
     counts: Counter[str] = Counter()
     for place in range(1000):
-        genotype = drawn_genotype(place)
+        genotype = sample_genotype(place)
         counts.update(op for edges in (genotype.normal, genotype.reduce) for op, _ in edges)
     # 16,000 edges: 2,286 of each operation, give or take 44.
     assert sorted(counts) == sorted(DARTS_OPERATIONS)
@@ -98,15 +98,15 @@ def test_drawn_genotype__is_uniform() -> None:
 
 def test_drawn_genotype__stays_what_it_was() -> None:
     # Profiles name their rows by these draws: they must not change with a release.
-    assert number_of(drawn_genotype(0)) == FIRST_DRAWS[0]
-    assert number_of(drawn_genotype(9_999)) == FIRST_DRAWS[1]
+    assert number_of(sample_genotype(0)) == FIRST_DRAWS[0]
+    assert number_of(sample_genotype(9_999)) == FIRST_DRAWS[1]
 
 
 @given(number=numbers, seed=st.integers(0, 2**32 - 1))
 @settings(max_examples=50, deadline=None)
 def test_mutated_genotype__stays_in_the_space_and_changes_one_operation_or_one_input(number: int, seed: int) -> None:
     parent = genotype_at(number)
-    mutant = mutated_genotype(parent, np.random.RandomState(seed))
+    mutant = mutate_genotype(parent, np.random.RandomState(seed))
     assert genotype_at(number_of(mutant)) == mutant
     changed = [
         (
@@ -124,7 +124,7 @@ def test_mutated_genotype__stays_in_the_space_and_changes_one_operation_or_one_i
 
 def test_mutated_genotype__reaches_every_neighbour_half_of_them_by_operations() -> None:
     parent, random = genotype_at(FIRST_DRAWS[0]), np.random.RandomState(0)
-    mutants = Counter(str(mutated_genotype(parent, random)) for _ in range(4000))
+    mutants = Counter(str(mutate_genotype(parent, random)) for _ in range(4000))
     assert len(mutants) == 2 * 8 * 6 + 2 * (2 + 4 + 6)
     inputs = [
         [source for edges in (genotype.normal, genotype.reduce) for _, source in edges]

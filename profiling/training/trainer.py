@@ -1,9 +1,13 @@
 """Train one network: a pure function of the network, the images, the recipe and the seed."""
 
+import hashlib
+import json
 import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,11 +15,10 @@ import torch.nn.functional as F  # noqa: N812 - the name everyone knows it by
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sweetgrad.profiling._checkpoint import arrays_of, empty_arrays_of, restore_arrays
-from sweetgrad.profiling.training.images import ReadInBatches
+from sweetgrad.profiling.checkpoint import arrays_of, empty_arrays_of, read_checkpoint, restore_arrays, write_checkpoint
 from sweetgrad.profiling.training.recipe import Recipe
-
-__all__ = ["DivergedError", "Epoch", "Trainer", "accuracy_of"]
+from sweetgrad.profiling.training.regularisation import LazyImages
+from sweetgrad.store.access import PARTIAL
 
 _EVALUATE_AT_ONCE = 1024
 _PIXELS_AT_ONCE = 1 << 22
@@ -65,7 +68,7 @@ class Trainer:
     """
 
     module: nn.Module
-    x: Tensor | ReadInBatches
+    x: Tensor | LazyImages
     y: Tensor
     recipe: Recipe
     seed: int
@@ -167,7 +170,7 @@ class Trainer:
         }
 
 
-def accuracy_of(module: nn.Module, x: Tensor | ReadInBatches, y: Tensor) -> float:
+def evaluate(module: nn.Module, x: Tensor | LazyImages, y: Tensor) -> float:
     """Share of images whose class is the network's first guess, in %, in evaluation mode."""
     module.eval()
     num_right = 0
@@ -179,3 +182,33 @@ def accuracy_of(module: nn.Module, x: Tensor | ReadInBatches, y: Tensor) -> floa
             logits = module(x[part].contiguous(memory_format=torch.channels_last))
             num_right += int((logits.argmax(1) == y[part]).sum())
     return 100 * num_right / len(y)
+
+
+def settings_digest(settings: dict[str, Any]) -> str:
+    """Short name of everything that a training depends on; it names its checkpoint."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def save_checkpoint(path: Path, trainer: Trainer, settings: dict[str, Any]) -> None:
+    """Write the state of a training as a file of arrays; a crash at any moment leaves the last whole checkpoint."""
+    write_checkpoint(path, settings, trainer.state())
+
+
+def load_checkpoint(path: Path, trainer: Trainer, settings: dict[str, Any]) -> bool:
+    """Bring a trainer to where a checkpoint was written, if there is one; parts of files that a crash left are removed.
+
+    Returns
+    -------
+    Whether there was one.
+
+    Raises
+    ------
+    ValueError
+        If the file is no checkpoint, is damaged, or is that of another training.
+    """
+    for part in path.parent.glob(f"{path.name}.*{PARTIAL}"):
+        part.unlink(missing_ok=True)
+    if not path.exists():
+        return False
+    trainer.restore(read_checkpoint(path, settings, trainer.empty_state()))
+    return True

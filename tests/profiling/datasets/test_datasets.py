@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 
 from sweetgrad.profiling.batches import draw_batch
-from sweetgrad.profiling.datasets import load_batch, load_images
 from sweetgrad.profiling.datasets._files import normalise
 from sweetgrad.profiling.datasets.cifar import load_cifar10
 from sweetgrad.profiling.datasets.digits import MEAN, SD
-from sweetgrad.profiling.registry import names
+from sweetgrad.profiling.registry import load_batch, load_images, names
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from sweetgrad.profiling.spaces._nb101_graph import Graph, cell_widths, read_graph
-from sweetgrad.profiling.spaces.nas_bench_101 import NasBench101, num_params
+from sweetgrad.profiling.spaces.nas_bench_101 import Graph, NasBench101, cell_widths, num_params, read_graph
 from sweetgrad.profiling.spaces.protocol import Network, SearchSpace
 
 TABLE = Path(__file__).resolve().parents[3] / "shared" / "data" / "benchmarks" / "nas-bench-101.csv.gz"

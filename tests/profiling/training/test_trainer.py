@@ -10,12 +10,12 @@ from torch import nn
 from sweetgrad.profiling import load_images, load_space
 from sweetgrad.profiling.training import (
     RECIPES,
-    Course,
     DivergedError,
     Recipe,
     Trainer,
-    accuracy_of,
-    parts_of,
+    TrainingConfig,
+    evaluate,
+    splits_of,
     train_architecture,
 )
 from sweetgrad.store import STATUS
@@ -32,7 +32,7 @@ def small(seed: int = 0) -> nn.Module:
 
 def digits() -> tuple[torch.Tensor, torch.Tensor]:
     images = load_images("digits")
-    part = parts_of(images)["train"]
+    part = splits_of(images)["train"]
     return torch.from_numpy(images.x[part]), torch.from_numpy(images.y[part])
 
 
@@ -46,7 +46,7 @@ def test_trainer__learns():
     trainer = Trainer(small(), x, y, recipe, seed=0)
     found = losses(trainer, 30)
     assert found[-1] < 0.2 < found[0]
-    assert accuracy_of(trainer.module, x, y) > 95
+    assert evaluate(trainer.module, x, y) > 95
 
 
 def test_trainer__lets_the_learning_rate_fall_along_half_a_cosine():
@@ -90,9 +90,9 @@ def test_trainer__refuses_fewer_images_than_a_batch():
         Trainer(small(), x[:10], y[:10], RECIPE, seed=0)
 
 
-def test_parts_of__digits_are_disjoint_and_stratified():
+def test_splits_of__digits_are_disjoint_and_stratified():
     images = load_images("digits")
-    parts = parts_of(images)
+    parts = splits_of(images)
     assert {name: len(part) for name, part in parts.items()} == {"train": 300, "valid": 497, "test": 1000}
     assert len(np.unique(np.concatenate(list(parts.values())))) == 1797
     shares = np.bincount(images.y) / len(images.y)
@@ -100,17 +100,17 @@ def test_parts_of__digits_are_disjoint_and_stratified():
         assert np.abs(np.bincount(images.y[part]) - shares * len(part)).max() <= 1
 
 
-def test_parts_of__another_data_set_is_cut_by_shares():
-    parts = parts_of(load_images("synthetic"))
+def test_splits_of__another_data_set_is_cut_by_shares():
+    parts = splits_of(load_images("synthetic"))
     assert {name: len(part) for name, part in parts.items()} == {"train": 2867, "valid": 410, "test": 819}
 
 
 def test_train_architecture__is_the_same_every_time_and_differs_by_seed():
-    course = Course(SPACE, "digits", None, RECIPE, 0)
-    first = train_architecture(course, CONNECTED)
+    config = TrainingConfig(SPACE, "digits", None, RECIPE, 0)
+    first = train_architecture(config, CONNECTED)
     torch.rand(3)
-    again = train_architecture(course, CONNECTED)
-    other = train_architecture(Course(SPACE, "digits", None, RECIPE, 1), CONNECTED)
+    again = train_architecture(config, CONNECTED)
+    other = train_architecture(TrainingConfig(SPACE, "digits", None, RECIPE, 1), CONNECTED)
     assert first["status"] == STATUS["ok"]
     assert first["train_seconds"] > 0
     assert (first["accuracy"], first["loss"]) == (again["accuracy"], again["loss"])
@@ -118,15 +118,18 @@ def test_train_architecture__is_the_same_every_time_and_differs_by_seed():
 
 
 def test_train_architecture__diverged_is_failed_and_has_no_accuracy():
-    course = Course(SPACE, "digits", None, RECIPE.changed(learning_rate=1e30), 0)
-    result = train_architecture(course, CONNECTED)
+    config = TrainingConfig(SPACE, "digits", None, RECIPE.changed(learning_rate=1e30), 0)
+    result = train_architecture(config, CONNECTED)
     assert result["status"] == STATUS["failed"]
     assert result["message"].startswith("DivergedError: the loss is nan in epoch")
     assert np.isnan(result["accuracy"]).all()
 
 
 def test_train_architecture__stops_when_asked():
-    assert train_architecture(Course(SPACE, "digits", None, RECIPE, 0), CONNECTED, should_stop=lambda: True) is None
+    assert (
+        train_architecture(TrainingConfig(SPACE, "digits", None, RECIPE, 0), CONNECTED, should_stop=lambda: True)
+        is None
+    )
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,10 @@ from torch.nn import functional as F  # noqa: N812
 from torch.utils.flop_counter import FlopCounterMode
 
 from sweetgrad.profiling import Batch, make_spec, profile_architectures
-from sweetgrad.profiling.datasets import load_batch
-from sweetgrad.profiling.spaces._cell_costs import count_costs
-from sweetgrad.profiling.spaces._cell_network import build_cell_network
-from sweetgrad.profiling.spaces._darts_genotype import drawn_genotype, genotype_at
+from sweetgrad.profiling.registry import load_batch
+from sweetgrad.profiling.spaces._cell_network import build_cell_network, count_costs
 from sweetgrad.profiling.spaces._operations import OPERATIONS, operation
-from sweetgrad.profiling.spaces.darts import Darts, DartsImageNet, NasBench301
+from sweetgrad.profiling.spaces.darts import Darts, DartsImageNet, NasBench301, genotype_at, sample_genotype
 from sweetgrad.profiling.spaces.protocol import SearchSpace
 from sweetgrad.store import Genotype, read_accuracy_file
 
@@ -112,7 +110,7 @@ def test_cell__computes_what_the_definition_says() -> None:
     genotype = Darts(**SMALL).arch_id(3)
     module = Darts(**SMALL).build(genotype).module.double()
     x = torch.rand(2, 3, 16, 16, dtype=torch.float64)
-    assert torch.allclose(module(x), literal_forward(module, drawn_genotype(3), x), atol=1e-12)
+    assert torch.allclose(module(x), literal_forward(module, sample_genotype(3), x), atol=1e-12)
 
 
 def literal_forward(module: nn.Module, genotype: Genotype, x: Tensor) -> Tensor:
@@ -274,7 +272,7 @@ def test_mutate__keeps_to_max_multiply_adds() -> None:
 
 
 def test_max_multiply_adds__that_nothing_meets_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sweetgrad.profiling.spaces.darts._MAX_REFUSED", 100)
+    monkeypatch.setattr("sweetgrad.profiling.spaces.darts._MAX_REJECTED", 100)
     with pytest.raises(ValueError, match=r"none of 100 draws.*raise max_multiply_adds"):
         Darts(max_multiply_adds=1)
 

@@ -1,17 +1,17 @@
-"""Estimators of the gradients of one backward pass, and of their product with weights and activations."""
+"""Scores of pruning at initialisation, summed over a network: gradient norm, SNIP, Fisher, SynFlow."""
 
 import itertools
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
-from sweetgrad.profiling.estimators._patches import forward_hooks
+from sweetgrad.profiling.estimators._layers import forward_hooks, without_batch_norm
 from sweetgrad.profiling.estimators.protocol import EstimatorError, Probe, estimator, require_real, weights_of
-from sweetgrad.profiling.spaces.protocol import Network
-
-__all__ = ["fisher", "grad_norm", "snip"]
+from sweetgrad.profiling.spaces.protocol import Network, kind_of
 
 
 def grad_norm(probe: Probe) -> float:
@@ -29,7 +29,7 @@ def snip(probe: Probe) -> float:
 
 
 @contextmanager
-def _watch_channels(network: Network) -> Iterator[dict[int, tuple[nn.Module, Tensor]]]:
+def _channel_products(network: Network) -> Iterator[dict[int, tuple[nn.Module, Tensor]]]:
     """(layer, sum over positions of output * gradient, shape (N, channels)) for every call of a conv or linear layer."""
     products: dict[int, tuple[nn.Module, Tensor]] = {}
     num_calls = itertools.count()
@@ -43,7 +43,7 @@ def _watch_channels(network: Network) -> Iterator[dict[int, tuple[nn.Module, Ten
             product = value * grad
             channel = 1 if isinstance(layer, nn.modules.conv._ConvNd) else product.ndim - 1
             positions = [dim for dim in range(1, product.ndim) if dim != channel]
-            # Estimators that need the graph run passes of their own through it; the shared one comes last and stays.
+            # Estimators that need the graph run passes through it first; the shared pass is the last and overwrites them.
             products[call] = layer, product.sum(positions) if positions else product
 
         output.register_hook(on_gradient)  # type: ignore[no-untyped-call]
@@ -52,7 +52,7 @@ def _watch_channels(network: Network) -> Iterator[dict[int, tuple[nn.Module, Ten
         yield products
 
 
-@estimator(watch=_watch_channels)
+@estimator(watch=_channel_products)
 def fisher(probe: Probe) -> float:
     r"""Sum over the output channels c of conv and linear layers of their Fisher information, times the weights of the channel.
 
@@ -80,3 +80,28 @@ def _information(layer: nn.Module, product_NC: Tensor) -> Tensor:
 
 def _conv_or_linear(module: nn.Module) -> Iterator[nn.Module]:
     return (m for m in module.modules() if isinstance(m, nn.modules.conv._ConvNd | nn.Linear))
+
+
+@estimator(needs="network")
+def synflow(probe: Probe) -> float:
+    r"""Logarithm of SynFlow: ``sum abs(w * dR/dw)`` over conv and linear weights, R the sum of the outputs for an image of ones.
+
+    Tanaka et al., "Pruning neural networks without any data by iteratively conserving synaptic flow", NeurIPS 2020. BatchNorm is
+    removed, every parameter is replaced by its absolute value, and everything is computed in double precision, since R of a deep
+    network is too large for single precision.
+    """
+    module = probe.network.module
+    require_real(module, "synflow")
+    positive = {name: p.detach().double().abs().requires_grad_() for name, p in module.named_parameters()}
+    buffers = {name: b.double() if b.is_floating_point() else b for name, b in module.named_buffers()}
+    weights = [p for p in positive.values() if kind_of(p) == "weight"]
+    ones = torch.ones_like(probe.x[:1], dtype=torch.float64)
+    with without_batch_norm(module):
+        flow = functional_call(module, {**positive, **buffers}, (ones,)).sum()
+    grads = torch.autograd.grad(flow, weights, allow_unused=True)
+    total = sum(float((w.detach() * g).abs().sum()) for w, g in zip(weights, grads, strict=True) if g is not None)
+    if total == 0:
+        raise EstimatorError(
+            "synflow: no signal flows from the input to the output, and log(0) is -inf", score=-math.inf
+        )
+    return math.log(total)

@@ -14,22 +14,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sweetgrad.profiling.architectures import deterministic
-from sweetgrad.profiling.batches import Images
-from sweetgrad.profiling.datasets import load_images
-from sweetgrad.profiling.datasets.splits import stratified_split
+from sweetgrad.profiling.batches import Images, stratified_split
+from sweetgrad.profiling.registry import load_images
 from sweetgrad.profiling.spaces.protocol import Network, SearchSpace
-from sweetgrad.profiling.training.cells import DropPath, WithAuxiliary
-from sweetgrad.profiling.training.descent import Trainer, accuracy_of
-from sweetgrad.profiling.training.images import Augmentation, ReadInBatches
 from sweetgrad.profiling.training.recipe import Recipe
+from sweetgrad.profiling.training.regularisation import Augmentation, DropPath, LazyImages, WithAuxiliaryHead
+from sweetgrad.profiling.training.trainer import Trainer, evaluate
 from sweetgrad.store import STATUS, Lock, Shard, Trainings
 
-__all__ = ["JUDGED", "Course", "check_course", "make_trainer", "parts_of", "train_architecture", "train_shard"]
-
-JUDGED = ("valid", "test")
+EVAL_SPLITS = ("valid", "test")
 """Parts of a data set that a trained network is judged on."""
 
-Part = tuple[Tensor | ReadInBatches, Tensor]
+Part = tuple[Tensor | LazyImages, Tensor]
 """Images and labels of a part of a data set."""
 
 _SHARES = {"valid": 0.1, "test": 0.2}
@@ -39,7 +35,7 @@ _HASHED_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
-class Course:
+class TrainingConfig:
     """Everything that accuracies depend on but the architecture: images, recipe, seed.
 
     It travels to workers, which load the images themselves.
@@ -72,7 +68,7 @@ class Course:
             If the data set is too small for the recipe, or an image or a label is not valid.
         """
         images = _load(self.dataset, self.data_dir)
-        parts = parts_of(images)
+        parts = splits_of(images)
         if len(parts["train"]) < self.recipe.batch_size:
             raise ValueError(
                 f"{self.dataset} has {len(parts['train'])} images to train with, fewer than a batch of "
@@ -94,7 +90,7 @@ class Course:
         }
 
 
-def parts_of(images: Images) -> dict[str, NDArray[np.int64]]:
+def splits_of(images: Images) -> dict[str, NDArray[np.int64]]:
     """Positions of the images of ``train``, ``valid`` and ``test``: those of the data set, or a stratified cut 70/10/20."""
     if images.splits is not None:
         return dict(images.splits)
@@ -103,33 +99,33 @@ def parts_of(images: Images) -> dict[str, NDArray[np.int64]]:
 
 
 def train_architecture(
-    course: Course, arch: str, *, should_stop: Callable[[], bool] = lambda: False
+    config: TrainingConfig, arch: str, *, should_stop: Callable[[], bool] = lambda: False
 ) -> dict[str, Any] | None:
     """Train one architecture and judge it.
 
     Parameters
     ----------
-    course, arch
+    config, arch
         How, and the architecture string.
     should_stop
         Asked after every epoch; True gives the training up.
 
     Returns
     -------
-    ``accuracy`` on `JUDGED` in %, ``train_seconds``, ``loss`` of the last epoch, ``message`` and ``status``; a training that
+    ``accuracy`` on `EVAL_SPLITS` in %, ``train_seconds``, ``loss`` of the last epoch, ``message`` and ``status``; a training that
     raised, or whose loss was not finite, has status 2 and NaN for accuracies. None if it was given up.
     """
     trainer, loss = None, math.nan
     try:
         with deterministic(_THREADS):
-            trainer, judged = make_trainer(course, arch)
-            for _ in range(course.recipe.epochs):
+            trainer, judged = make_trainer(config, arch)
+            for _ in range(config.recipe.epochs):
                 if should_stop():
                     return None
                 loss = trainer.run_epoch().loss
-            accuracy = [accuracy_of(trainer.module, *judged[part]) for part in JUDGED]
+            accuracy = [evaluate(trainer.module, *judged[part]) for part in EVAL_SPLITS]
     except Exception as error:  # one training must not end the others; what it raised is kept
-        message, status, accuracy = f"{type(error).__name__}: {error}", STATUS["failed"], [math.nan] * len(JUDGED)
+        message, status, accuracy = f"{type(error).__name__}: {error}", STATUS["failed"], [math.nan] * len(EVAL_SPLITS)
     else:
         message, status = "", STATUS["ok"]
     seconds = math.nan if trainer is None else trainer.seconds
@@ -139,7 +135,7 @@ def train_architecture(
 def train_shard(
     trainings: Trainings,
     shard: Shard,
-    course: Course,
+    config: TrainingConfig,
     *,
     on_done: Callable[[int], None] = lambda index: None,
     should_stop: Callable[[], bool] = lambda: False,
@@ -154,7 +150,7 @@ def train_shard(
     num_done = 0
     for row in shard.rows:
         result = (
-            None if should_stop() else train_architecture(course, course.space.arch_id(row), should_stop=should_stop)
+            None if should_stop() else train_architecture(config, config.space.arch_id(row), should_stop=should_stop)
         )
         if result is None:
             break
@@ -164,7 +160,7 @@ def train_shard(
     return num_done
 
 
-def check_course(course: Course, arch: str) -> None:
+def check_config(config: TrainingConfig, arch: str) -> None:
     """See that a recipe is for the networks of a space and the size of the images, before thousands of trainings fail.
 
     Raises
@@ -173,30 +169,30 @@ def check_course(course: Course, arch: str) -> None:
         If the architecture is not in the space; if the recipe asks for cells that the network has not, or an auxiliary head for
         larger images.
     """
-    images = _load(course.dataset, course.data_dir)
-    network = _build(course, images, arch)
-    if course.recipe.drop_path:
+    images = _load(config.dataset, config.data_dir)
+    network = _build(config, images, arch)
+    if config.recipe.drop_path:
         DropPath(network.module, torch.Generator())
-    if course.recipe.auxiliary_weight:
+    if config.recipe.auxiliary_weight:
         with torch.no_grad():
-            _with_auxiliary(course, images, network).train()(torch.zeros(2, *images.x.shape[1:]))
+            _with_auxiliary(config, images, network).train()(torch.zeros(2, *images.x.shape[1:]))
 
 
-def make_trainer(course: Course, arch: str) -> tuple[Trainer, Mapping[str, Part]]:
-    """The training of an architecture, not begun yet, and the images and labels of each of `JUDGED`.
+def make_trainer(config: TrainingConfig, arch: str) -> tuple[Trainer, Mapping[str, Part]]:
+    """The training of an architecture, not begun yet, and the images and labels of each of `EVAL_SPLITS`.
 
     Raises
     ------
     ValueError
         If the architecture is not in the space, or has no cells that the recipe asks for.
     """
-    recipe = course.recipe
-    images, data = _load(course.dataset, course.data_dir), _tensors(course.dataset, course.data_dir, course.device)
-    torch.manual_seed(course.seed)
-    network = _build(course, images, arch)
-    module = _with_auxiliary(course, images, network) if recipe.auxiliary_weight else network.module
-    module.to(course.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    trainer = Trainer(module, *data["train"], recipe, course.seed)
+    recipe = config.recipe
+    images, data = _load(config.dataset, config.data_dir), _tensors(config.dataset, config.data_dir, config.device)
+    torch.manual_seed(config.seed)
+    network = _build(config, images, arch)
+    module = _with_auxiliary(config, images, network) if recipe.auxiliary_weight else network.module
+    module.to(config.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    trainer = Trainer(module, *data["train"], recipe, config.seed)
     if recipe.crop or recipe.flip or recipe.cutout:
         padding = images.crop_padding if recipe.crop else 0
         trainer.augment = Augmentation(padding=padding, flip=recipe.flip, cutout=recipe.cutout)
@@ -210,15 +206,15 @@ def make_trainer(course: Course, arch: str) -> tuple[Trainer, Mapping[str, Part]
     return trainer, data
 
 
-def _build(course: Course, images: Images, arch: str) -> Network:
-    space = course.space
+def _build(config: TrainingConfig, images: Images, arch: str) -> Network:
+    space = config.space
     # Leaving out what does not matter at initialisation, as the profiled network may, would change the training.
     build = getattr(space, "build_trainable", getattr(space, "build_literal", space.build))
     return build(arch, in_channels=images.x.shape[1], num_classes=images.num_classes)
 
 
-def _with_auxiliary(course: Course, images: Images, network: Network) -> WithAuxiliary:
-    return WithAuxiliary(network, form=getattr(course.space, "form", "cifar"), num_classes=images.num_classes)
+def _with_auxiliary(config: TrainingConfig, images: Images, network: Network) -> WithAuxiliaryHead:
+    return WithAuxiliaryHead(network, form=getattr(config.space, "form", "cifar"), num_classes=images.num_classes)
 
 
 @lru_cache(maxsize=1)
@@ -231,14 +227,14 @@ def _tensors(dataset: str, data_dir: Path | None, device: str) -> dict[str, Part
     images = _load(dataset, data_dir)
     return {
         name: (_images_of(images, part, device), torch.from_numpy(images.y[part]).to(device))
-        for name, part in parts_of(images).items()
+        for name, part in splits_of(images).items()
     }
 
 
-def _images_of(images: Images, part: NDArray[np.int64], device: str) -> Tensor | ReadInBatches:
+def _images_of(images: Images, part: NDArray[np.int64], device: str) -> Tensor | LazyImages:
     if isinstance(images.x, np.ndarray):
         return torch.from_numpy(images.x[part]).to(device)
-    return ReadInBatches(images.x, part, device)
+    return LazyImages(images.x, part, device)
 
 
 def _digest(images: Images, part: NDArray[np.int64]) -> str:

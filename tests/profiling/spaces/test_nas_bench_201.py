@@ -20,14 +20,16 @@ from torch import Tensor
 
 from sweetgrad.profiling import load_batch, make_spec
 from sweetgrad.profiling.measure import Measurement, measure_network
-from sweetgrad.profiling.spaces import load_space
-from sweetgrad.profiling.spaces._nb201_live import (
+from sweetgrad.profiling.registry import load_space
+from sweetgrad.profiling.spaces.nas_bench_201 import NasBench201, num_params
+from sweetgrad.profiling.spaces.nas_bench_201_network import (
+    OPERATIONS,
     DisconnectedNetwork,
     _nodes_that_are_not_zero,
     _nodes_that_reach_output,
 )
-from sweetgrad.profiling.spaces.nas_bench_201 import EDGES, OPERATIONS, NasBench201, num_params, parse_arch
 from sweetgrad.profiling.spaces.protocol import Network, SearchSpace
+from sweetgrad.store.spaces.cells import EDGES, parse_arch
 
 TABLE = Path(__file__).resolve().parents[3] / "shared" / "data" / "benchmarks" / "nas-bench-201.csv.gz"
 NONE, SKIP, CONV1, CONV3, POOL = OPERATIONS

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
-from sweetgrad.profiling.estimators import curvature, grasp
-from sweetgrad.profiling.estimators.curvature import _by_autograd, _by_own_layers
+from sweetgrad.profiling.estimators import grasp, hessian
+from sweetgrad.profiling.estimators.hessian import _by_autograd, _by_own_layers
 
 
 class Varied(nn.Module):
@@ -74,12 +74,12 @@ def test_grasp__of_our_own_layers_is_autograds(probe_of, conv_net, channels_last
     for module, x, y in (conv_net(), varied()):
         if channels_last:
             module, x = (each.to(memory_format=torch.channels_last) for each in (module, x))
-        own, autograds = (each(probe_of(module, x, y)()) for each in (_by_own_layers, _by_autograd))
+        own, autograds = (each(probe_of(module, x, y)) for each in (_by_own_layers, _by_autograd))
         assert own == pytest.approx(autograds, rel=1e-11)
 
 
 def test_grasp__leaves_no_trace(probe_of, conv_net):
-    probe = probe_of(*conv_net())()
+    probe = probe_of(*conv_net())
     before = {name: value.clone() for name, value in probe.network.module.state_dict().items()}
     grasp(probe)
     assert all(torch.equal(before[name], value) for name, value in probe.network.module.state_dict().items())
@@ -118,13 +118,13 @@ def test_grasp__of_a_relu_in_place_is_that_of_a_relu(run_one):
 def test_grasp__leaves_to_autograd_what_our_layers_do_not_do(build, run_one, probe_of):
     torch.manual_seed(0)
     module, x, y = build().double(), torch.randn(4, 3).double(), torch.tensor([0, 1, 2, 0])
-    assert _by_own_layers(probe_of(module, x, y)()) is None
+    assert _by_own_layers(probe_of(module, x, y)) is None
     assert run_one(grasp, module, x, y).value == pytest.approx(by_differences(module, x, y), rel=1e-6)
 
 
 @pytest.mark.parametrize("build", [lambda: nn.Linear(3, 3), Outside])
 def test_grasp__of_a_loss_without_curvature_is_zero(build, run_one, monkeypatch):
     """The loss is linear in the logits here, and those in the weights of a linear layer."""
-    monkeypatch.setattr(curvature.F, "cross_entropy", lambda logits, y: 0 * logits.sum())
+    monkeypatch.setattr(hessian.F, "cross_entropy", lambda logits, y: 0 * logits.sum())
     result = run_one(grasp, build(), torch.randn(3, 3), torch.tensor([0, 1, 0]))
     assert (result.status, result.value) == (1, 0)

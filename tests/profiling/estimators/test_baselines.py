@@ -6,7 +6,8 @@ from torch import nn
 
 from sweetgrad.profiling import load_batch, load_space, make_spec, profile_architectures
 from sweetgrad.profiling.estimators import flops, params, params_live, params_weights
-from sweetgrad.profiling.spaces.nas_bench_201 import num_params, parse_arch
+from sweetgrad.profiling.spaces.nas_bench_201 import num_params
+from sweetgrad.store.spaces.cells import parse_arch
 
 
 def literal_flops(arch: str, *, size: int = 32, classes: int = 10) -> int:
