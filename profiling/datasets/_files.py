@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sweetgrad.store.unpickle import load_pickle
+from sweetgrad.store.benchmarks.unpickle import load_pickle
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ import google_crc32c
 import numpy as np
 import pandas as pd
 
-from sweetgrad.store.benchmarks.archives import Progress
+from sweetgrad.store.benchmarks.opening import Progress
 from sweetgrad.store.spaces.graphs import live_edges
 
 _MAX_RECORD = 1 << 20

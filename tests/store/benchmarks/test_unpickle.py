@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from sweetgrad.store.unpickle import UnsafePickleError, load_pickle
+from sweetgrad.store.benchmarks.unpickle import UnsafePickleError, load_pickle
 
 
 class _Call:

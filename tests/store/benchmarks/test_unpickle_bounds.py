@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from sweetgrad.store.unpickle import UnsafePickleError, load_pickle, short, words_of
+from sweetgrad.store.benchmarks.unpickle import UnsafePickleError, load_pickle, short, words_of
 
 DEEP = 200_000  # so deep, a hash ends the process
 LEAVES = b")" + b"2\x86" * 60  # a tuple that holds the same twice, sixty times: 2^60 leaves
@@ -72,7 +72,7 @@ HOSTILE = {
 READ_ALL = """
 import io, json, resource, sys, time
 from sweetgrad.store.benchmarks.pickle_stream import PickleStream
-from sweetgrad.store.unpickle import load_pickle
+from sweetgrad.store.benchmarks.unpickle import load_pickle
 taken = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (taken + (400 << 20),) * 2)
 resource.setrlimit(resource.RLIMIT_CPU, (100, 100))

@@ -104,7 +104,7 @@ def load_pickle(file_or_path: BinaryIO | str | Path, *, encoding: str = "bytes")
     {'labels': array([0, 1, 2])}
     >>> load_pickle(io.BytesIO(b"cos\nsystem\n(S'true'\ntR."))  # doctest: +IGNORE_EXCEPTION_DETAIL
     Traceback (most recent call last):
-    sweetgrad.store.unpickle.UnsafePickleError: pickle: the pickle wants os.system, which data has no need of: refused, ...
+    sweetgrad.store.benchmarks.unpickle.UnsafePickleError: pickle: the pickle wants os.system, ...
     """
     if isinstance(file_or_path, str | Path):
         with Path(file_or_path).open("rb") as file:
