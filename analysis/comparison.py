@@ -5,65 +5,27 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
-from sweetgrad.analysis.baselines import params, params_live, params_weights
 from sweetgrad.analysis.correlation import Method, RankCorrelation, rank_correlation
-from sweetgrad.analysis.cuts import is_estimated
+from sweetgrad.analysis.counts import is_estimated
+from sweetgrad.analysis.estimators import (
+    params,
+    params_live,
+    params_weights,
+    sweet_grad_norm,
+    sweet_snip,
+    te_nas,
+    te_nas_nobn,
+)
 from sweetgrad.analysis.intervals import Intervals
 from sweetgrad.analysis.scores import score
-from sweetgrad.analysis.sweet import sweet_grad_norm, sweet_snip
-from sweetgrad.store import MOMENTS, Location, Profile, open_estimators, open_moments, profile_block
-
-__all__ = ["compare_estimators", "estimator_scores", "is_trained", "open_estimator_scores", "te_nas", "te_nas_nobn"]
+from sweetgrad.store import Location
+from sweetgrad.store.estimators import DETAILS, MOMENTS, open_estimators, open_moments, open_trainings
 
 _METHODS: tuple[Method, ...] = ("spearman", "kendall")
 
 _TRAINED = " (trained)"
-
-
-def te_nas(scores: xr.DataArray) -> xr.DataArray:
-    """Rank by linear regions, less the rank by the condition number of the tangent kernel (TE-NAS, Chen et al. 2021).
-
-    Parameters
-    ----------
-    scores
-        Dims ``(arch, estimator)``, with the estimators ``te_nas_condition`` and ``te_nas_regions``.
-
-    Returns
-    -------
-    Dims ``(arch,)``: greater is better. Ranks are among the architectures that have both, equal values share the mean rank; NaN
-    where one is missing. It depends on which architectures are compared, as the method does.
-
-    Examples
-    --------
-    >>> values = [[10.0, 3.0], [2.0, 9.0], [5.0, 5.0], [1.0, np.nan]]
-    >>> names = ["te_nas_condition", "te_nas_regions"]
-    >>> te_nas(xr.DataArray(values, {"estimator": names}, ("arch", "estimator"))).values
-    array([-2.,  2.,  0., nan])
-    """
-    condition, regions = (scores.sel(estimator=f"te_nas_{part}", drop=True) for part in ("condition", "regions"))
-    both = ~(np.isnan(condition.values) | np.isnan(regions.values))
-    ranks = np.full(both.shape, np.nan)
-    ranks[both] = pd.Series(regions.values[both]).rank() - pd.Series(condition.values[both]).rank()
-    return condition.copy(data=ranks).rename("te_nas")
-
-
-def te_nas_nobn(scores: xr.DataArray) -> xr.DataArray:
-    """Linear regions less condition number, both without BatchNorm: the combination of the paper's Table 1.
-
-    Parameters
-    ----------
-    scores
-        Dims ``(arch, estimator)``, with the estimators ``te_nas_condition_nobn`` and ``te_nas_regions_nobn``.
-
-    Returns
-    -------
-    Dims ``(arch,)``: greater is better.
-    """
-    regions, condition = (scores.sel(estimator=f"te_nas_{part}_nobn", drop=True) for part in ("regions", "condition"))
-    return (regions - condition).rename("te_nas_nobn")
 
 
 WITHOUT_PASS = ("params", "params_weights")
@@ -110,7 +72,7 @@ def estimator_scores(
     scores = dict(held)
     whole_pass = profile["profile_seconds"].astype(np.float64)
     seconds = {name: xr.full_like(whole_pass, np.nan) if name in WITHOUT_PASS else whole_pass for name in held}
-    for name in (str(each) for each in stored["estimator"].values if not profile_block(str(each)).arrays):
+    for name in (str(each) for each in stored["estimator"].values if each not in DETAILS):
         scores[name] = stored["score"].sel(estimator=name, drop=True)
         seconds[name] = stored["seconds"].sel(estimator=name, drop=True)
     for name, (combine, parts) in _COMBINED.items():
@@ -147,10 +109,10 @@ def open_estimator_scores(
     """
     stored = open_estimators(location, name).isel(arch=rows)
     # A threshold inside a bin leaves no sum of a part of it.
-    has_moments = MOMENTS.name in stored["estimator"].values and not is_estimated(interval)
+    has_moments = MOMENTS in stored["estimator"].values and not is_estimated(interval)
     moments = open_moments(location, name).isel(arch=rows) if has_moments else None
     scores = estimator_scores(profile, stored, interval, moments=moments)
-    trained = Profile.open(location, name).trained_estimators()
+    trained = open_trainings(location, name)
     shown = [f"{each}{_TRAINED}" if each in trained else each for each in scores["estimator"].values]
     return scores.assign_coords(estimator=np.array(shown, dtype=object))
 

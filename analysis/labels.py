@@ -8,18 +8,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from sweetgrad.analysis.rows import measured_rows
+from sweetgrad.analysis.counts import measured_rows
 from sweetgrad.store import Location, ProfileInfo, StoreInfo, info, open_accuracy, open_profile
-
-__all__ = [
-    "DATASETS",
-    "Labelled",
-    "labelled_profiles",
-    "measured_archs",
-    "own_accuracy",
-    "seeds_of",
-    "selectors_of",
-]
 
 _SPACES = {"nas-bench-101": "NAS-Bench-101", "nas-bench-201": "NAS-Bench-201", "darts": "DARTS"}
 """Search spaces as they are written."""

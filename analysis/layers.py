@@ -9,8 +9,6 @@ from sweetgrad.analysis.scores import DEPTH_LAYERS, proportion, score
 from sweetgrad.analysis.sweetness import sweetness
 from sweetgrad.store.format.schema import KINDS, LAYER_TYPES
 
-__all__ = ["SWEET_INTERVAL", "layer_profile"]
-
 SWEET_INTERVAL = Interval(1e-4, 5e-4)
 """The interval that Algorithm 1 chooses for NAS-Bench-201 with 64 CIFAR-10 images and split 2, in the paper and here. Gradients
 depend on the batch and the task, so for another setting it is a place to start, not a constant."""

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Sequence
 from sweetgrad.store import Location
 from sweetgrad.store.redaction import redacted
 
-__all__ = ["file_names", "markdown_table", "with_interval"]
-
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     r"""A table in Markdown; a column of which every cell is empty is left out.

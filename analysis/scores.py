@@ -7,12 +7,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from sweetgrad.analysis.counts import Kind, interval_counts, total_counts
+from sweetgrad.analysis.counts import Kind, as_slice, interval_counts, total_counts
 from sweetgrad.analysis.intervals import Intervals, is_single
-from sweetgrad.analysis.rows import as_slice
 from sweetgrad.store.format.schema import LAYER_TYPES, STATUS
-
-__all__ = ["DEPTH_LAYERS", "chosen_layers", "proportion", "proportion_of", "score"]
 
 DEPTH_LAYERS = ("cell", "reduction")
 """Layer types over which the released method follows the proportion through the depth of the network."""

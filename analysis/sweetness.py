@@ -10,13 +10,9 @@ import xarray as xr
 from dask.system import CPU_COUNT
 from numpy.typing import NDArray
 
-from sweetgrad.analysis.counts import Kind, block_rows
-from sweetgrad.analysis.cuts import interval_coords
+from sweetgrad.analysis.counts import Kind, as_slice, block_rows, interval_coords, measured_rows
 from sweetgrad.analysis.intervals import Interval, IntervalGrid, Intervals, Threshold, as_intervals
-from sweetgrad.analysis.rows import as_slice, measured_rows
 from sweetgrad.analysis.scores import DEPTH_LAYERS, chosen_layers, proportion_of
-
-__all__ = ["BestInterval", "best_interval", "sweetest", "sweetness", "sweetness_by_arch"]
 
 
 def sweetness(proportion: xr.DataArray) -> xr.DataArray:

@@ -5,22 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweetgrad.analysis.figures.activations import activation_density
-from sweetgrad.analysis.figures.comparison import plot_comparison
+from sweetgrad.analysis.figures.choice import choice_by_num_archs, plot_num_archs, plot_settings, plot_sweetness
+from sweetgrad.analysis.figures.correlation import plot_comparison, plot_heatmap, plot_scatter, score_and_accuracy
 from sweetgrad.analysis.figures.depth import plot_depth, proportion_by_depth
-from sweetgrad.analysis.figures.gradients import gradient_density, plot_gradients
-from sweetgrad.analysis.figures.heatmap import plot_heatmap
-from sweetgrad.analysis.figures.sampling import choice_by_num_archs, plot_num_archs
-from sweetgrad.analysis.figures.scatter import plot_scatter, score_and_accuracy
-from sweetgrad.analysis.figures.settings import plot_settings
+from sweetgrad.analysis.figures.magnitudes import activation_density, gradient_density, plot_gradients
 from sweetgrad.analysis.figures.source import Source
-from sweetgrad.analysis.figures.sweetness import plot_sweetness
 from sweetgrad.analysis.intervals import Interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-__all__ = ["FIGURES", "FigureKind", "figure"]
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from sweetgrad.analysis.comparison import compare_estimators, open_estimator_scores
 from sweetgrad.analysis.correlation import heatmap
-from sweetgrad.analysis.figures.settings import choice_by_setting
+from sweetgrad.analysis.counts import as_slice, measured_rows
+from sweetgrad.analysis.figures.choice import choice_by_setting
 from sweetgrad.analysis.intervals import Interval, IntervalGrid
 from sweetgrad.analysis.labels import own_accuracy, selectors_of
-from sweetgrad.analysis.reproduction import TABLE_1
-from sweetgrad.analysis.rows import as_slice, measured_rows
+from sweetgrad.analysis.published import TABLE_1
 from sweetgrad.analysis.scores import score
 from sweetgrad.analysis.sweetness import BestInterval, best_interval
 from sweetgrad.store import (
@@ -29,8 +29,6 @@ from sweetgrad.store import (
     open_profile,
 )
 from sweetgrad.store.access import command_line
-
-__all__ = ["Source", "open_source"]
 
 _IN_MEMORY_BYTES = 1 << 28
 

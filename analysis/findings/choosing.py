@@ -1,28 +1,18 @@
 """Rules that choose an interval, judged on architectures that had no part in the choice."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal, TypeAlias
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from sweetgrad.analysis.counts import interval_counts
+from sweetgrad.analysis.correlation import spearman_by_column
 from sweetgrad.analysis.intervals import Interval, IntervalGrid, sliding_windows
-from sweetgrad.analysis.ranks import spearman_by_column
-from sweetgrad.analysis.sweetness import sweetest, sweetness_by_arch
-
-__all__ = [
-    "GRIDS",
-    "PAPER",
-    "Chooser",
-    "candidates",
-    "columns_of",
-    "judge",
-    "mean_sweetness",
-    "read_candidates",
-]
+from sweetgrad.analysis.markdown import with_interval
+from sweetgrad.analysis.sweetness import sweetest
 
 PAPER = "split 2"
 """The paper's rule."""
@@ -46,35 +36,6 @@ GRIDS: Mapping[str, Sequence[Interval]] = {
 def candidates() -> tuple[Interval, ...]:
     """Every interval of every grid, once."""
     return tuple(dict.fromkeys(piece for grid in GRIDS.values() for piece in grid))
-
-
-def read_candidates(profile: xr.Dataset, accuracy: xr.DataArray | None, archs: Collection[str]) -> xr.Dataset:
-    """Read what every candidate says of some architectures of a profile.
-
-    Parameters
-    ----------
-    profile
-        A profile as from `open_profile`.
-    accuracy
-        Dims ``(arch,)``, per cent; None if there is none.
-    archs
-        Architectures, all measured.
-
-    Returns
-    -------
-    Dims ``(arch, interval)``: ``sweetness`` and ``score`` of each candidate; ``accuracy`` (arch), NaN where unknown.
-    """
-    rows = profile.isel(arch=np.flatnonzero(profile["arch"].isin(list(archs)).values))
-    by_arch = sweetness_by_arch(rows, candidates())
-    counts = interval_counts(rows, candidates(), level="network").sel(arch=by_arch["arch"])
-    known = xr.full_like(by_arch[:, 0], np.nan) if accuracy is None else accuracy.reindex(arch=by_arch["arch"])
-    return xr.Dataset(
-        {
-            "sweetness": by_arch.drop_vars("estimated"),
-            "score": (("arch", "interval"), counts.values),
-            "accuracy": ("arch", known.values),
-        }
-    )
 
 
 @dataclass(frozen=True)
@@ -174,3 +135,65 @@ def columns_of(grid: str) -> NDArray[np.int64]:
     """Where the intervals of one of `GRIDS` stand among the `candidates`."""
     place = {piece: column for column, piece in enumerate(candidates())}
     return np.array([place[piece] for piece in GRIDS[grid]])
+
+
+Verdict: TypeAlias = Literal["better", "worse", "open"]
+
+
+def interval_of(values: xr.DataArray) -> tuple[float, float, float]:
+    """Mean, and 95 % percentile interval over replicates that are not NaN; NaN if all are."""
+    kept = values.values[~np.isnan(values.values)]
+    if not kept.size:
+        return np.nan, np.nan, np.nan
+    low, high = np.quantile(kept, [0.025, 0.975])
+    return float(kept.mean()), float(low), float(high)
+
+
+def verdict(gain: xr.DataArray) -> Verdict:
+    """Whether the 95 % interval of a gain lies above zero, below it, or around it.
+
+    Examples
+    --------
+    >>> verdict(xr.DataArray([0.1, 0.2])), verdict(xr.DataArray([-0.1, 0.2]))
+    ('better', 'open')
+    """
+    _, low, high = interval_of(gain)
+    return "better" if low > 0 else "worse" if high < 0 else "open"
+
+
+def overall(verdicts: Sequence[Verdict]) -> Verdict:
+    """Better: nowhere worse, and better in more than half; worse: the same the other way round; else open.
+
+    Examples
+    --------
+    >>> overall(["better", "better", "open"]), overall(["better", "better", "worse"]), overall(["open", "open", "better"])
+    ('better', 'open', 'open')
+    """
+    better, worse = verdicts.count("better"), verdicts.count("worse")
+    if worse == 0 and 2 * better > len(verdicts):
+        return "better"
+    return "worse" if better == 0 and 2 * worse > len(verdicts) else "open"
+
+
+def gain_cell(gain: xr.DataArray) -> str:
+    """A gain with its interval, bold where zero lies outside."""
+    mean, low, high = interval_of(gain)
+    text = f"{mean:+.3f} ({low:+.3f} to {high:+.3f})"
+    return text if verdict(gain) == "open" else f"**{text}**"
+
+
+def estimate_cell(values: xr.DataArray) -> str:
+    """An estimate, which is the first of the values, and the interval of the resamples, which are the others; empty for NaN.
+
+    Examples
+    --------
+    >>> estimate_cell(xr.DataArray([0.3, 0.1, 0.2]))
+    '0.300 (0.103 to 0.198)'
+    """
+    _, low, high = interval_of(values[1:])
+    return with_interval(float(values[0]), low, high)
+
+
+def mean_cell(values: xr.DataArray) -> str:
+    """Mean and interval over replicates; empty for NaN."""
+    return with_interval(*interval_of(values))

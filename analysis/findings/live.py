@@ -3,13 +3,11 @@
 import numpy as np
 import xarray as xr
 
-from sweetgrad.analysis.baselines import params_live, params_weights
+from sweetgrad.analysis.correlation import spearman_by_column, spearman_within
+from sweetgrad.analysis.counts import measured_rows
+from sweetgrad.analysis.estimators import params_live, params_weights
 from sweetgrad.analysis.intervals import Intervals
-from sweetgrad.analysis.ranks import spearman_by_column, spearman_within
-from sweetgrad.analysis.rows import measured_rows
 from sweetgrad.analysis.scores import score
-
-__all__ = ["gain_of_live"]
 
 _SMALLEST_GROUP = 10
 """Fewer architectures with the same live parameters rank by chance."""

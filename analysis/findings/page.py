@@ -4,20 +4,27 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import xarray as xr
 
-from sweetgrad.analysis.findings.averaging import averaging_section
-from sweetgrad.analysis.findings.choosing import GRIDS, PAPER, Chooser, judge
+from sweetgrad.analysis.findings.choosing import (
+    GRIDS,
+    PAPER,
+    Chooser,
+    Verdict,
+    estimate_cell,
+    gain_cell,
+    judge,
+    mean_cell,
+    overall,
+    verdict,
+)
 from sweetgrad.analysis.findings.live import gain_of_live
+from sweetgrad.analysis.findings.profiles import Found, default_profiles, read_profiles
 from sweetgrad.analysis.findings.prose import INTRODUCTION, LIVE, RULES
-from sweetgrad.analysis.findings.reading import Found, default_profiles, read_profiles
-from sweetgrad.analysis.findings.stability import choices_table, stability_section
-from sweetgrad.analysis.findings.tables import Verdict, estimate_cell, gain_cell, mean_cell, overall, verdict
+from sweetgrad.analysis.findings.stability import averaging_section, choices_table, stability_section
 from sweetgrad.analysis.intervals import Interval
 from sweetgrad.analysis.markdown import file_names, markdown_table
 from sweetgrad.analysis.sweetness import best_interval
 from sweetgrad.store import Location
 from sweetgrad.store.redaction import redacted
-
-__all__ = ["findings_page"]
 
 _VERDICTS = {
     "better": "It proves better: nowhere worse, and better in most of what is held back.",

@@ -1,7 +1,5 @@
 """The words of the page; numbers, tables and verdicts are put between them."""
 
-__all__ = ["AGREEMENT", "AVERAGING", "INTRODUCTION", "LIVE", "RULES", "STABILITY"]
-
 INTRODUCTION = """# Findings
 
 What the stored counts say beyond the paper. `sweetgrad findings` writes this page from stores; nothing in it is typed, and the

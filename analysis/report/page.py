@@ -7,12 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from sweetgrad.analysis.intervals import IntervalGrid
-from sweetgrad.analysis.report.content import Progress, StoreReport, collect
-from sweetgrad.analysis.report.pictures import Picture
+from sweetgrad.analysis.report.content import Picture, Progress, StoreReport, collect
 from sweetgrad.store import Location
 from sweetgrad.store.packages import how_to_install
-
-__all__ = ["render", "report"]
 
 _NONE, _MINUS, _TIMES = "\N{EN DASH}", "\N{MINUS SIGN}", " \N{MULTIPLICATION SIGN} "
 

@@ -8,11 +8,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from sweetgrad.analysis.search.benchmark import Scores, SearchBenchmark
-from sweetgrad.analysis.search.draws import Draws
-from sweetgrad.analysis.search.grid import OperationGrid
-from sweetgrad.analysis.search.runs import Runs, SearchSettings, best_scored
-
-__all__ = ["bandwidths", "bohb", "brackets", "density", "kernel_sample"]
+from sweetgrad.analysis.search.simulation import Draws, OperationGrid, Runs, SearchSettings, best_scored
 
 _GOOD_PERCENT = 15
 

@@ -7,11 +7,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from sweetgrad.analysis.search.benchmark import Scores, SearchBenchmark
-from sweetgrad.analysis.search.draws import Draws
-from sweetgrad.analysis.search.grid import OperationGrid
-from sweetgrad.analysis.search.runs import Runs, SearchSettings, best_scored
-
-__all__ = ["evolution", "random_search", "regularised_evolution"]
+from sweetgrad.analysis.search.simulation import Draws, OperationGrid, Runs, SearchSettings, best_scored
 
 Child = tuple[NDArray[np.int64], NDArray[np.float64] | float]
 """Architecture of each run, and the seconds of choosing it."""

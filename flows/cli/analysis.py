@@ -22,17 +22,15 @@ from sweetgrad.analysis import (
     params,
     params_live,
     params_weights,
-    plot_comparison,
-    plot_heatmap,
-    plot_sweetness,
     rank_correlation,
     score,
     sliding_windows,
 )
 from sweetgrad.analysis.comparison import open_estimator_scores
-from sweetgrad.analysis.cuts import is_estimated
+from sweetgrad.analysis.counts import is_estimated
+from sweetgrad.analysis.figures import plot_comparison, plot_heatmap, plot_sweetness
 from sweetgrad.analysis.labels import own_accuracy, selectors_of
-from sweetgrad.analysis.reproduction import TABLE_1
+from sweetgrad.analysis.published import TABLE_1
 from sweetgrad.flows.cli.common import locate, open_selected, parse_interval, tell_if_estimated
 from sweetgrad.flows.cli.options import (
     MOST_RUNS,

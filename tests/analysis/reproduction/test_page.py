@@ -11,7 +11,7 @@ from scipy.stats import spearmanr
 
 from sweetgrad.analysis import best_interval, loss_summary, params, rank_correlation, score
 from sweetgrad.analysis.reproduction import rank_sweet_gradient, reproduction_page
-from sweetgrad.analysis.reproduction.tables import choice_remark, difference
+from sweetgrad.analysis.reproduction.ranking import choice_remark, difference
 from sweetgrad.store import (
     Profile,
     ProfileSpec,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from sweetgrad.analysis.reproduction import search
+from sweetgrad.analysis.reproduction import page
 from sweetgrad.analysis.search import run_selections, search_inputs, search_table
 
 NUM_ARCHS = 81
@@ -14,7 +14,7 @@ NUM_ARCHS = 81
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    monkeypatch.setattr(search, "NAS_BENCH_201_ARCHS", NUM_ARCHS)
+    monkeypatch.setattr(page, "NAS_BENCH_201_ARCHS", NUM_ARCHS)
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def tables(blocks):
 
 def test_search_section__has_selections_and_searches_beside_the_papers(make_profile, accuracies, stored):
     profile = measured(make_profile, accuracies)
-    blocks = list(search.search_section(profile, stored, accuracies))
+    blocks = list(page.search_section(profile, stored, accuracies))
     selected, searched = tables(blocks)
     # Estimators without all scores, and numbers above a tenth of the space, are left out.
     assert list(selected) == ["random/1"]
@@ -72,11 +72,11 @@ def test_search_section__has_selections_and_searches_beside_the_papers(make_prof
 
 
 def test_search_section__of_a_part_selects_among_it(make_profile, accuracies, stored, monkeypatch):
-    monkeypatch.setattr(search, "_NUM_ARCHS", (2, 6, 50))
+    monkeypatch.setattr(page, "_NUM_ARCHS", (2, 6, 50))
     status = np.ones(NUM_ARCHS, dtype=int)
     status[[3, 5]] = 0
     profile = measured(make_profile, accuracies, status)
-    blocks = list(search.search_section(profile, stored, accuracies))
+    blocks = list(page.search_section(profile, stored, accuracies))
     selected, searched = tables(blocks)
     assert "Only 79 of the 81 architectures have a score yet" in "\n".join(blocks)
     # The row without a zen_score has no Sweetimator either, so zen_score is complete.
@@ -93,6 +93,6 @@ def test_search_section__of_a_part_selects_among_it(make_profile, accuracies, st
 
 def test_search_section__needs_the_short_trainings_of_all(make_profile, accuracies, stored):
     profile = measured(make_profile, accuracies)
-    assert list(search.search_section(profile, stored, accuracies.sel(epochs=[200]))) == []
+    assert list(page.search_section(profile, stored, accuracies.sel(epochs=[200]))) == []
     accuracies.accuracy[0] = np.nan
-    assert list(search.search_section(profile, stored, accuracies)) == []
+    assert list(page.search_section(profile, stored, accuracies)) == []

@@ -1,16 +1,16 @@
-"""The profiles that findings rest on, each read once: what every candidate interval says of a sample of its architectures."""
+"""The profiles that findings rest on, each read once: what every candidate interval gives for a sample of its architectures."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
 
-from sweetgrad.analysis.findings.choosing import Chooser, read_candidates
+from sweetgrad.analysis.counts import interval_counts
+from sweetgrad.analysis.findings.choosing import Chooser, candidates
 from sweetgrad.analysis.labels import Labelled, labelled_profiles, measured_archs
+from sweetgrad.analysis.sweetness import sweetness_by_arch
 from sweetgrad.store import Location
-
-__all__ = ["Found", "default_profiles", "on_shared", "read_profiles", "varying"]
 
 
 @dataclass(frozen=True)
@@ -82,3 +82,32 @@ def varying(found: Sequence[Found], of: str) -> list[Found]:
         groups.setdefault((each.kin, getattr(each.info.spec, same)), []).append(each)
     largest = max(groups.values(), key=len)
     return largest if len(largest) > 1 else []
+
+
+def read_candidates(profile: xr.Dataset, accuracy: xr.DataArray | None, archs: Collection[str]) -> xr.Dataset:
+    """Read what every candidate says of some architectures of a profile.
+
+    Parameters
+    ----------
+    profile
+        A profile as from `open_profile`.
+    accuracy
+        Dims ``(arch,)``, per cent; None if there is none.
+    archs
+        Architectures, all measured.
+
+    Returns
+    -------
+    Dims ``(arch, interval)``: ``sweetness`` and ``score`` of each candidate; ``accuracy`` (arch), NaN where unknown.
+    """
+    rows = profile.isel(arch=np.flatnonzero(profile["arch"].isin(list(archs)).values))
+    by_arch = sweetness_by_arch(rows, candidates())
+    counts = interval_counts(rows, candidates(), level="network").sel(arch=by_arch["arch"])
+    known = xr.full_like(by_arch[:, 0], np.nan) if accuracy is None else accuracy.reindex(arch=by_arch["arch"])
+    return xr.Dataset(
+        {
+            "sweetness": by_arch.drop_vars("estimated"),
+            "score": (("arch", "interval"), counts.values),
+            "accuracy": ("arch", known.values),
+        }
+    )

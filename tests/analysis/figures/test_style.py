@@ -6,7 +6,7 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweetgrad.analysis import IntervalGrid, best_interval, heatmap, layer_profile, plot_heatmap, plot_layers
+from sweetgrad.analysis import IntervalGrid, best_interval, heatmap, layer_profile
 from sweetgrad.analysis.figures import (
     FIGURES,
     choice_by_num_archs,
@@ -16,6 +16,8 @@ from sweetgrad.analysis.figures import (
     open_source,
     plot_depth,
     plot_gradients,
+    plot_heatmap,
+    plot_layers,
     plot_num_archs,
     plot_scatter,
     plot_settings,
@@ -23,7 +25,7 @@ from sweetgrad.analysis.figures import (
     proportion_by_depth,
     score_and_accuracy,
 )
-from sweetgrad.analysis.figures.ticks import count_label, power_ticks, share_label
+from sweetgrad.analysis.figures.style import count_label, power_ticks, share_label
 
 pytest.importorskip("matplotlib", reason="matplotlib is missing: pip install 'sweetgrad[plot]'")
 

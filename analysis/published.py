@@ -4,17 +4,6 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TypeVar
 
-__all__ = [
-    "BATCH_SIZES",
-    "INITIAL_LOSS",
-    "KENDALL_BATCH_128",
-    "NAS_BENCH_201_ARCHS",
-    "REMARKS",
-    "SEARCH",
-    "SPLITS",
-    "TABLE_1",
-]
-
 Value = TypeVar("Value")
 
 
