@@ -19,7 +19,7 @@ DATASETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet16-120": "I
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelledProfile:
     """A profile of a store with the trained accuracy that it is compared with.
 
     Attributes
@@ -48,7 +48,7 @@ class Labelled:
         return self.info.spec.dataset
 
     @property
-    def kin(self) -> tuple[str, str]:
+    def task(self) -> tuple[str, str]:
         """Search space and data set."""
         return self.info.spec.space, self.dataset
 
@@ -83,14 +83,14 @@ class Labelled:
         return self.open(), self.accuracy
 
 
-def labelled_profiles(stores: Iterable[Location]) -> Iterator[Labelled]:
+def labelled_profiles(stores: Iterable[Location]) -> Iterator[LabelledProfile]:
     """Every profile of some stores with its accuracy, in their order."""
     for store in stores:
         found = info(store)
         for profile in found.profiles:
             selector = own_accuracy(store, found, profile)
             seeds = seeds_of(found, profile.spec.space, selector) if selector else ()
-            yield Labelled(store, profile, selector, seeds)
+            yield LabelledProfile(store, profile, selector, seeds)
 
 
 def selectors_of(store: StoreInfo, space: str) -> Sequence[str]:

@@ -8,84 +8,69 @@ import xarray as xr
 
 from sweetgrad.analysis.counts import interval_counts
 from sweetgrad.analysis.findings.choosing import Chooser, candidates
-from sweetgrad.analysis.labels import Labelled, labelled_profiles, measured_archs
+from sweetgrad.analysis.labels import LabelledProfile, labelled_profiles, measured_archs
 from sweetgrad.analysis.sweetness import sweetness_by_arch
 from sweetgrad.store import Location
 
 
 @dataclass(frozen=True)
-class Found(Labelled):
-    """A profile with its accuracy, and what was read of it: as from `read_candidates`."""
+class SampledProfile(LabelledProfile):
+    """A profile with its accuracy, and the result of `read_candidates` for a sample of its architectures."""
 
-    read: xr.Dataset
+    sample: xr.Dataset
 
 
-def read_profiles(stores: Iterable[Location], *, most: int) -> list[Found]:
-    """Read every profile of some stores that has enough architectures to be cut in halves.
+def read_profiles(stores: Iterable[Location], *, most: int) -> list[SampledProfile]:
+    """Read every profile of some stores that has enough architectures to be split into halves.
 
     Parameters
     ----------
     stores
         Paths or URLs.
     most
-        Architectures of each profile that are sampled at most; those come first that many profiles of the space have measured.
+        Size of the sample of each profile; architectures that many profiles of the space have measured come first.
 
     Raises
     ------
     ValueError
         If two stores hold a profile of one name, which would be judged as another batch of the same.
     """
-    profiles = [each for each in labelled_profiles(stores) if each.info.status.num_ok >= 2 * Chooser.num_archs]
+    profiles = [profile for profile in labelled_profiles(stores) if profile.info.status.num_ok >= 2 * Chooser.num_archs]
     _require_different(profiles)
-    measured = [measured_archs(each.store, each.info) for each in profiles]
-    sampled = {}
-    for space in {each.info.spec.space for each in profiles}:
-        of_space = [archs for each, archs in zip(profiles, measured, strict=True) if each.info.spec.space == space]
-        archs, count = np.unique(np.concatenate(of_space), return_counts=True)
-        sampled[space] = archs[np.lexsort((np.random.RandomState(0).permutation(len(archs)), -count))]
-    found = []
-    for each, archs in zip(profiles, measured, strict=True):
-        order = sampled[each.info.spec.space]
-        taken = order[np.isin(order, archs)][:most]
-        read = read_candidates(each.open(), each.accuracy, taken.tolist())
-        found.append(Found(each.store, each.info, each.selector, each.seeds, read))
-    return found
+    measured = [measured_archs(profile.store, profile.info) for profile in profiles]
+    order = {
+        space: _sampling_order(
+            [archs for profile, archs in zip(profiles, measured, strict=True) if profile.info.spec.space == space]
+        )
+        for space in {profile.info.spec.space for profile in profiles}
+    }
+    sampled = []
+    for profile, archs in zip(profiles, measured, strict=True):
+        of_space = order[profile.info.spec.space]
+        sample = read_candidates(profile.open(), profile.accuracy, of_space[np.isin(of_space, archs)][:most].tolist())
+        sampled.append(SampledProfile(profile.store, profile.info, profile.selector, profile.seeds, sample))
+    return sampled
 
 
-def _require_different(profiles: Sequence[Labelled]) -> None:
-    first: dict[str, Labelled] = {}
-    for each in profiles:
-        if each.name in first:
+def _sampling_order(measured: Sequence[np.ndarray]) -> np.ndarray:
+    """Architectures of several profiles: first those that most of them have, at random among equals."""
+    archs, count = np.unique(np.concatenate(measured), return_counts=True)
+    return np.asarray(archs[np.lexsort((np.random.RandomState(0).permutation(len(archs)), -count))])
+
+
+def _require_different(profiles: Sequence[LabelledProfile]) -> None:
+    first: dict[str, LabelledProfile] = {}
+    for profile in profiles:
+        if profile.name in first:
             raise ValueError(
-                f"{first[each.name].store} and {each.store} both hold {each.name}, and it counts once: join them with "
+                f"{first[profile.name].store} and {profile.store} both hold {profile.name}, and it counts once: join them with "
                 "`sweetgrad merge`, or leave one out"
             )
-        first[each.name] = each
-
-
-def on_shared(group: Sequence[Found]) -> list[xr.Dataset]:
-    """What was read of the architectures that all of some profiles share, in one order."""
-    return list(xr.align(*(each.read for each in group), join="inner", exclude="interval"))
-
-
-def default_profiles(found: Sequence[Found]) -> list[Found]:
-    """Of every search space and data set the profile with the most architectures."""
-    kins = dict.fromkeys(each.kin for each in found)
-    return [max((each for each in found if each.kin == kin), key=lambda each: each.info.status.num_ok) for kin in kins]
-
-
-def varying(found: Sequence[Found], of: str) -> list[Found]:
-    """The most profiles of one space and data set that differ in ``seed``, or in ``batch_size``, and not in the other."""
-    same = {"seed": "batch_size", "batch_size": "seed"}[of]
-    groups: dict[object, list[Found]] = {}
-    for each in found:
-        groups.setdefault((each.kin, getattr(each.info.spec, same)), []).append(each)
-    largest = max(groups.values(), key=len)
-    return largest if len(largest) > 1 else []
+        first[profile.name] = profile
 
 
 def read_candidates(profile: xr.Dataset, accuracy: xr.DataArray | None, archs: Collection[str]) -> xr.Dataset:
-    """Read what every candidate says of some architectures of a profile.
+    """Compute sweetness and score of every candidate interval for some architectures of a profile.
 
     Parameters
     ----------
@@ -111,3 +96,26 @@ def read_candidates(profile: xr.Dataset, accuracy: xr.DataArray | None, archs: C
             "accuracy": ("arch", known.values),
         }
     )
+
+
+def align(profiles: Sequence[SampledProfile]) -> list[xr.Dataset]:
+    """Samples of several profiles, of the architectures that all of them share, in one order."""
+    return list(xr.align(*(profile.sample for profile in profiles), join="inner", exclude="interval"))
+
+
+def default_profiles(profiles: Sequence[SampledProfile]) -> list[SampledProfile]:
+    """Of every search space and data set the profile with the most architectures."""
+    by_task: dict[tuple[str, str], list[SampledProfile]] = {}
+    for profile in profiles:
+        by_task.setdefault(profile.task, []).append(profile)
+    return [max(of_task, key=lambda profile: profile.info.status.num_ok) for of_task in by_task.values()]
+
+
+def varying(profiles: Sequence[SampledProfile], setting: str) -> list[SampledProfile]:
+    """The most profiles of one space and data set that differ in ``seed``, or in ``batch_size``, and not in the other."""
+    fixed = {"seed": "batch_size", "batch_size": "seed"}[setting]
+    groups: dict[object, list[SampledProfile]] = {}
+    for profile in profiles:
+        groups.setdefault((profile.task, getattr(profile.info.spec, fixed)), []).append(profile)
+    largest = max(groups.values(), key=len)
+    return largest if len(largest) > 1 else []

@@ -2,48 +2,52 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import xarray as xr
 
 from sweetgrad.analysis.correlation import Method, RankCorrelation, rank_correlation
 from sweetgrad.analysis.intervals import IntervalGrid
-from sweetgrad.analysis.labels import DATASETS, Labelled
-from sweetgrad.analysis.markdown import markdown_table, with_interval
-from sweetgrad.analysis.published import BATCH_SIZES, REMARKS, SPLITS
+from sweetgrad.analysis.labels import DATASETS, LabelledProfile
+from sweetgrad.analysis.published import BATCH_SIZES, SPLITS
 from sweetgrad.analysis.scores import score
 from sweetgrad.analysis.sweetness import BestInterval, best_interval
+from sweetgrad.store.pages import with_interval
 
 SEED, BATCH_SIZE = 42, 64
 """The setting of the paper's tables, where they do not say otherwise."""
 
-OUTSIDE = "Where the paper's figure lies outside:"
-"""What stands above the remarks on a table."""
+_NUM_ARCHS = (100, 150, 200, 300)
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """The interval that sweetness chose, and how the Sweet Gradient in it, and in the runner-up, ranks architectures."""
+    """The interval that sweetness chose, and how the score in it, and in the runner-up, ranks architectures."""
 
     best: BestInterval
     correlation: RankCorrelation
     runner_up: RankCorrelation
 
+    def runner_up_explains(self, published: float) -> bool:
+        """Whether a published correlation lies in the confidence interval of the runner-up's."""
+        return self.runner_up.low <= published <= self.runner_up.high
+
 
 class Rankings:
-    """`rank_sweet_gradient` of labelled profiles, each choice ranked once: several tables of a page show the same."""
+    """`rank_sweet_gradient` of labelled profiles, each computed once: several tables of a page show the same."""
 
     def __init__(self, *, bootstrap: int) -> None:
         self._bootstrap = bootstrap
-        self._known: dict[tuple[str, str, int, int], Ranking] = {}
+        self._rankings: dict[tuple[str, str, int, int], Ranking] = {}
 
-    def __call__(self, measured: Labelled, *, split: int = 2, num_archs: int = 100) -> Ranking:
+    def __call__(self, profile: LabelledProfile, *, split: int = 2, num_archs: int = 100) -> Ranking:
         """As `rank_sweet_gradient`, by Spearman's correlation."""
-        key = (str(measured.store), measured.name, split, num_archs)
-        if key not in self._known:
-            self._known[key] = rank_sweet_gradient(
-                *measured.with_accuracy(), split=split, num_archs=num_archs, bootstrap=self._bootstrap
+        key = (str(profile.store), profile.name, split, num_archs)
+        if key not in self._rankings:
+            self._rankings[key] = rank_sweet_gradient(
+                *profile.with_accuracy(), split=split, num_archs=num_archs, bootstrap=self._bootstrap
             )
-        return self._known[key]
+        return self._rankings[key]
 
 
 def rank_sweet_gradient(
@@ -82,14 +86,100 @@ def rank_sweet_gradient(
     return Ranking(best, chosen, runner_up)
 
 
-def default_profile(measured: Sequence[Labelled]) -> Labelled:
+def default_profile(profiles: Sequence[LabelledProfile]) -> LabelledProfile:
     """The profile of the paper's setting, else the largest."""
 
-    def order(each: Labelled) -> tuple[bool, bool, int]:
-        spec = each.info.spec
-        return spec.batch_size == BATCH_SIZE, spec.seed == SEED, each.info.status.num_ok
+    def order(profile: LabelledProfile) -> tuple[bool, bool, int]:
+        spec = profile.info.spec
+        return spec.batch_size == BATCH_SIZE, spec.seed == SEED, profile.info.status.num_ok
 
-    return max(measured, key=order)
+    return max(profiles, key=order)
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """The choice of the interval under several values of one setting: a part of Table 5.
+
+    Attributes
+    ----------
+    title, setting, method
+        Heading, what varies, and the rank correlation.
+    rows
+        Cells: value, best interval, its win rate, its correlation, the paper's, the difference; the runner-up, its win rate, its
+        correlation; architectures.
+    outside
+        Values whose published correlation lies outside our interval; each with the choice if its runner-up explains that.
+    """
+
+    title: str
+    setting: str
+    method: str
+    rows: list[list[str]]
+    outside: list[tuple[int, BestInterval | None]]
+
+
+def table_5(profiles: Sequence[LabelledProfile], rank: Rankings) -> Iterator[Ablation]:
+    """Tables of other splits, numbers of architectures, batch sizes and seeds, from the profiles of one data set."""
+    default = default_profile(profiles)
+    is_paper = default.dataset == "cifar10"
+    name = default.dataset_title
+    title = f"Table 5: {name}" if default.dataset in DATASETS else name
+
+    splits = {split: rank(default, split=split) for split in range(2, 6)}
+    yield _ablation(f"{title}, intervals in a decade", "split", splits, SPLITS if is_paper else {})
+
+    sizes = [size for size in _NUM_ARCHS if size <= default.info.status.num_ok]
+    if sizes:
+        by_size = {size: rank(default, num_archs=size) for size in sizes}
+        yield _ablation(f"{title}, number of architectures that choose the interval", "architectures", by_size)
+
+    of_seed = {profile.info.spec.batch_size: profile for profile in profiles if profile.info.spec.seed == SEED}
+    if len(of_seed) > 1:
+        by_batch = {batch_size: rank(of_seed[batch_size]) for batch_size in sorted(of_seed)}
+        yield _ablation(f"{title}, batch size", "batch", by_batch, BATCH_SIZES if is_paper else {})
+    of_batch = {profile.info.spec.seed: profile for profile in profiles if profile.info.spec.batch_size == BATCH_SIZE}
+    if len(of_batch) > 1:
+        by_seed = {seed: rank(of_batch[seed]) for seed in sorted(of_batch)}
+        yield _ablation(f"{name}, seed of the batch and of the initialisation", "seed", by_seed)
+
+
+def _ablation(
+    title: str, setting: str, rankings: Mapping[int, Ranking], published: Mapping[int, float] = MappingProxyType({})
+) -> Ablation:
+    rows, outside = [], []
+    for value, ranking in rankings.items():
+        best, correlation, figure = ranking.best, ranking.correlation, published.get(value)
+        rows.append(
+            [
+                str(value),
+                str(best.interval),
+                f"{best.confidence:.0%}",
+                *beside_paper(correlation, figure),
+                str(best.runner_up),
+                f"{best.runner_up_confidence:.0%}",
+                correlation_cell(ranking.runner_up),
+                f"{correlation.num_archs:,}",
+            ]
+        )
+        if figure is not None and not correlation.low <= figure <= correlation.high:
+            outside.append((value, best if ranking.runner_up_explains(figure) else None))
+    return Ablation(title, setting, correlation.method.capitalize(), rows, outside)
+
+
+def beside_paper(ours: RankCorrelation, published: float | None) -> list[str]:
+    """Three cells: our correlation, the paper's, and the difference; the last two are empty where the paper has none."""
+    if published is None:
+        return [correlation_cell(ours), "", ""]
+    return [
+        correlation_cell(ours),
+        f"{published:.3f}",
+        difference(ours.correlation, ours.low, ours.high, published),
+    ]
+
+
+def correlation_cell(correlation: RankCorrelation) -> str:
+    """A correlation with its interval; empty for NaN."""
+    return with_interval(correlation.correlation, correlation.low, correlation.high)
 
 
 def difference(ours: float, low: float, high: float, published: float) -> str:
@@ -103,84 +193,3 @@ def difference(ours: float, low: float, high: float, published: float) -> str:
     '+0.617, **outside**'
     """
     return f"{ours - published:+.3f}, " + ("inside" if low <= published <= high else "**outside**")
-
-
-def correlation_cell(found: RankCorrelation) -> str:
-    """A correlation with its interval; empty for NaN."""
-    return with_interval(found.correlation, found.low, found.high)
-
-
-def beside_paper(found: RankCorrelation, published: float | None) -> list[str]:
-    """Three cells: our correlation, the paper's, and the difference; the last two are empty where the paper has none."""
-    if published is None:
-        return [correlation_cell(found), "", ""]
-    apart = difference(found.correlation, found.low, found.high, published)
-    return [correlation_cell(found), f"{published:.3f}", apart]
-
-
-def choice_remark(ranking: Ranking, published: float) -> str:
-    """Why a row may differ from the paper's: the interval that our batch chose, or the batch alone."""
-    best, other = ranking.best, ranking.runner_up
-    if other.low <= published <= other.high:
-        return (
-            f"the paper's figure is that of our runner-up, {best.runner_up}, which is best in {best.runner_up_confidence:.0%} of "
-            "resamples: which of two nearly equally sweet intervals is chosen depends on the batch."
-        )
-    return REMARKS["sweetimator"]
-
-
-_NUM_ARCHS = (100, 150, 200, 300)
-
-
-def table_5(measured: list[Labelled], rank: Rankings) -> Iterator[str]:
-    """Blocks of Markdown: what the choice of the interval does under other splits, architectures, batch sizes and seeds."""
-    default = default_profile(measured)
-    paper = default.dataset == "cifar10"
-    title = default.dataset_title
-    table = "Table 5: " if default.dataset in DATASETS else ""
-
-    splits = {split: rank(default, split=split) for split in range(2, 6)}
-    yield f"### {table}{title}, intervals in a decade"
-    yield _rankings("split", splits, SPLITS if paper else {})
-
-    counts = [count for count in _NUM_ARCHS if count <= default.info.status.num_ok]
-    choices = {count: rank(default, num_archs=count) for count in counts}
-    if choices:
-        yield f"### {table}{title}, number of architectures that choose the interval"
-        yield _rankings("architectures", choices, {})
-
-    of_seed = {each.info.spec.batch_size: each for each in measured if each.info.spec.seed == SEED}
-    if len(of_seed) > 1:
-        sizes = {size: rank(of_seed[size]) for size in sorted(of_seed)}
-        yield f"### {table}{title}, batch size"
-        yield _rankings("batch", sizes, BATCH_SIZES if paper else {})
-    of_batch = {each.info.spec.seed: each for each in measured if each.info.spec.batch_size == BATCH_SIZE}
-    if len(of_batch) > 1:
-        seeds = {seed: rank(of_batch[seed]) for seed in sorted(of_batch)}
-        yield f"### {title}, seed of the batch and of the initialisation"
-        yield _rankings("seed", seeds, {})
-
-
-def _rankings(of: str, rankings: dict[int, Ranking], published: Mapping[int, float]) -> str:
-    rows = []
-    for key, each in rankings.items():
-        rows.append(
-            [
-                str(key),
-                str(each.best.interval),
-                f"{each.best.confidence:.0%}",
-                *beside_paper(each.correlation, published.get(key)),
-                str(each.best.runner_up),
-                f"{each.best.runner_up_confidence:.0%}",
-                correlation_cell(each.runner_up),
-                f"{each.correlation.num_archs:,}",
-            ]
-        )
-    method = next(iter(rankings.values())).correlation.method.capitalize()
-    header = [of, "best interval", "best in", method, "paper", "difference", "runner-up", "best in", method, "archs"]
-    outside = [
-        f"* {of} {key}: {choice_remark(rankings[key], figure)}"
-        for key, figure in published.items()
-        if key in rankings and not rankings[key].correlation.low <= figure <= rankings[key].correlation.high
-    ]
-    return "\n\n".join([markdown_table(header, rows), *([f"{OUTSIDE}\n\n" + "\n".join(outside)] if outside else [])])

@@ -11,7 +11,7 @@ from scipy.stats import spearmanr
 
 from sweetgrad.analysis import best_interval, loss_summary, params, rank_correlation, score
 from sweetgrad.analysis.reproduction import rank_sweet_gradient, reproduction_page
-from sweetgrad.analysis.reproduction.ranking import choice_remark, difference
+from sweetgrad.analysis.reproduction.ranking import difference
 from sweetgrad.store import (
     Profile,
     ProfileSpec,
@@ -114,12 +114,12 @@ def test_page__says_why_a_row_of_table_5_differs(page):
     ]
 
 
-@pytest.mark.parametrize(("published", "said"), [(0.9, "that of our runner-up"), (0.1, "one batch")])
-def test_choice_remark__names_the_runner_up_where_its_figure_is_the_papers(path, published, said):
+@pytest.mark.parametrize(("published", "explains"), [(0.9, True), (0.1, False)])
+def test_runner_up_explains__a_published_figure_in_its_interval(path, published, explains):
     profile, accuracy = open_profile(path, SPEC.profile_name), open_accuracy(path, SPEC.space, "cifar10/test")
     found = rank_sweet_gradient(profile, accuracy, bootstrap=10)
     runner_up = replace(found.runner_up, low=0.8, high=0.95)
-    assert said in choice_remark(replace(found, runner_up=runner_up), published)
+    assert replace(found, runner_up=runner_up).runner_up_explains(published) == explains
 
 
 TABLE_6 = "Table 6: CIFAR-10, Kendall's tau beside methods that train"
