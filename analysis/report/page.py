@@ -5,10 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
 from sweetgrad.analysis.intervals import IntervalGrid
-from sweetgrad.analysis.report.content import Picture, Progress, StoreReport, collect
+from sweetgrad.analysis.report.content import Progress, StoreReport, collect
 from sweetgrad.store import Location
 from sweetgrad.store.pages import render as render_template
 
@@ -60,15 +58,10 @@ def render(content: StoreReport) -> str:
     style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
     return render_template(
         Path(__file__).with_name("page.html.j2"),
-        filters={"drawing": _drawing, "number": _number, "shown": _shown},
+        filters={"number": _number, "shown": _shown},
         report=content,
-        style=Markup(style),
+        style=style,
     )
-
-
-def _drawing(picture: Picture) -> Markup:
-    # Drawn by matplotlib, which escapes every text in it; the policy of the page forbids scripts besides.
-    return Markup(picture.svg)
 
 
 def _number(value: float | None, form: str = ".3f") -> str:
