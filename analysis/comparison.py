@@ -68,11 +68,11 @@ def estimator_scores(
         "params_live": params_live(profile),
     }
     if moments is not None:
-        held |= {each.__name__: each(moments, interval) for each in (sweet_grad_norm, sweet_snip)}
+        held |= {estimator.__name__: estimator(moments, interval) for estimator in (sweet_grad_norm, sweet_snip)}
     scores = dict(held)
     whole_pass = profile["profile_seconds"].astype(np.float64)
     seconds = {name: xr.full_like(whole_pass, np.nan) if name in WITHOUT_PASS else whole_pass for name in held}
-    for name in (str(each) for each in stored["estimator"].values if each not in DETAILS):
+    for name in (str(estimator) for estimator in stored["estimator"].values if estimator not in DETAILS):
         scores[name] = stored["score"].sel(estimator=name, drop=True)
         seconds[name] = stored["seconds"].sel(estimator=name, drop=True)
     for name, (combine, parts) in _COMBINED.items():
@@ -113,8 +113,8 @@ def open_estimator_scores(
     moments = open_moments(location, name).isel(arch=rows) if has_moments else None
     scores = estimator_scores(profile, stored, interval, moments=moments)
     trained = open_trainings(location, name)
-    shown = [f"{each}{_TRAINED}" if each in trained else each for each in scores["estimator"].values]
-    return scores.assign_coords(estimator=np.array(shown, dtype=object))
+    names = [f"{name}{_TRAINED}" if name in trained else name for name in scores["estimator"].values]
+    return scores.assign_coords(estimator=np.array(names, dtype=object))
 
 
 def is_trained(shown: str) -> bool:
@@ -155,13 +155,13 @@ def compare_estimators(
     names = [str(name) for name in scores["estimator"].values]
     columns: dict[str, list[float]] = {}
     for name in names:
-        each = scores["score"].sel(estimator=name, drop=True)
+        values = scores["score"].sel(estimator=name, drop=True)
         for method in methods:
-            found = _correlation(each, accuracy, method=method, bootstrap=bootstrap, seed=seed)
-            columns.setdefault(method, []).append(found.correlation)
-            columns.setdefault(f"{method}_low", []).append(found.low)
-            columns.setdefault(f"{method}_high", []).append(found.high)
-        columns.setdefault("num_archs", []).append(found.num_archs)
+            correlation = _correlation(values, accuracy, method=method, bootstrap=bootstrap, seed=seed)
+            columns.setdefault(method, []).append(correlation.correlation)
+            columns.setdefault(f"{method}_low", []).append(correlation.low)
+            columns.setdefault(f"{method}_high", []).append(correlation.high)
+        columns.setdefault("num_archs", []).append(correlation.num_archs)
         columns.setdefault("seconds", []).append(float(scores["seconds"].sel(estimator=name).compute().median()))
         columns.setdefault("published", []).append(published.get(name, np.nan))
     data = {key: ("estimator", np.array(values)) for key, values in columns.items()}
@@ -170,11 +170,11 @@ def compare_estimators(
 
 
 def _correlation(
-    each: xr.DataArray, accuracy: xr.DataArray, *, method: Method, bootstrap: int, seed: int
+    values: xr.DataArray, accuracy: xr.DataArray, *, method: Method, bootstrap: int, seed: int
 ) -> RankCorrelation:
-    if int(each.notnull().sum()) < 2:
-        return RankCorrelation(np.nan, np.nan, np.nan, int(each.notnull().sum()), method)
-    return rank_correlation(each, accuracy, method=method, bootstrap=bootstrap, seed=seed)
+    if int(values.notnull().sum()) < 2:
+        return RankCorrelation(np.nan, np.nan, np.nan, int(values.notnull().sum()), method)
+    return rank_correlation(values, accuracy, method=method, bootstrap=bootstrap, seed=seed)
 
 
 def _side_by_side(columns: Mapping[str, xr.DataArray], names: xr.Variable) -> xr.DataArray:

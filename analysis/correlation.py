@@ -250,14 +250,14 @@ def _join(a: xr.DataArray, b: xr.DataArray) -> tuple[NDArray[np.float64], NDArra
     """Values of both at the architectures that both have, in the order of ``a``."""
     first, second = _arch_index(a, "first"), _arch_index(b, "second")
     position = second.get_indexer(first)
-    found = position >= 0
-    if not found.any():
+    in_both = position >= 0
+    if not in_both.any():
         raise ValueError(
             f"no architecture is in both: the first starts with {list(first[:2])}, the second with {list(second[:2])}"
         )
     a_values = np.asarray(a.transpose("arch", ...).values, dtype=np.float64)
     b_values = np.asarray(b.values, dtype=np.float64)
-    return a_values[found], b_values[position[found]]
+    return a_values[in_both], b_values[position[in_both]]
 
 
 def _arch_index(array: xr.DataArray, which: str) -> "pd.Index[Any]":

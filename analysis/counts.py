@@ -271,7 +271,7 @@ def counts_below(counts: NDArray[Any], *cuts: Sequence[int]) -> list[NDArray[np.
     parts: NDArray[np.int64] = np.add.reduceat(counts, starts, axis=-1, dtype=np.int64)
     below = np.zeros((*parts.shape[:-1], len(starts) + 1), dtype=np.int64)
     np.cumsum(parts, axis=-1, out=below[..., 1:])
-    return [below[..., as_slice(np.searchsorted([*starts, NUM_BINS], each))] for each in cuts]
+    return [below[..., as_slice(np.searchsorted([*starts, NUM_BINS], list_of_cuts))] for list_of_cuts in cuts]
 
 
 def _counts_between(

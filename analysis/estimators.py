@@ -1,4 +1,4 @@
-"""Estimators and other quantities that follow from one stored profile: parameters, sweet gradient sums, TE-NAS, initial loss."""
+"""Estimators derived from one stored profile: parameters, sums of gradients inside an interval, TE-NAS; and its initial loss."""
 
 from dataclasses import dataclass
 
@@ -137,7 +137,7 @@ def _between(sums: xr.DataArray, interval: Intervals, kind: Kind) -> xr.DataArra
     bins = [bins_of(piece) for piece in pieces]
     chosen = chosen.drop_vars(["bin_lower", "bin_upper"], errors="ignore").load()
     # Wider only while they are added up: a copy in float64 would be twice as large as all that is stored.
-    parts = [chosen.isel(bin=each).sum("bin", skipna=False, dtype=np.float64) for each in bins]
+    parts = [chosen.isel(bin=columns).sum("bin", skipna=False, dtype=np.float64) for columns in bins]
     coords = interval_coords(pieces)
     together = xr.concat(parts, xr.Variable("interval", coords.pop("interval"))).assign_coords(coords)
     together = together.transpose("arch", "layer", "interval")

@@ -3,7 +3,7 @@
 import itertools
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Protocol, Self, TypeAlias, TypeGuard
@@ -199,9 +199,9 @@ def as_intervals(intervals: Intervals) -> list[Interval]:
     """
     if isinstance(intervals, IntervalGrid):
         return intervals.intervals
-    if is_single(intervals):
-        return [_as_interval(intervals)]
-    return [_as_interval(interval) for interval in intervals]  # type: ignore[union-attr]
+    if isinstance(intervals, Iterable) and not is_single(intervals):
+        return [_as_interval(interval) for interval in intervals]
+    return [_as_interval(intervals)]
 
 
 def is_single(intervals: Intervals) -> bool:

@@ -86,22 +86,22 @@ class LabelledProfile:
 def labelled_profiles(stores: Iterable[Location]) -> Iterator[LabelledProfile]:
     """Every profile of some stores with its accuracy, in their order."""
     for store in stores:
-        found = info(store)
-        for profile in found.profiles:
-            selector = own_accuracy(store, found, profile)
-            seeds = seeds_of(found, profile.spec.space, selector) if selector else ()
+        store_info = info(store)
+        for profile in store_info.profiles:
+            selector = own_accuracy(store, store_info, profile)
+            seeds = seeds_of(store_info, profile.spec.space, selector) if selector else ()
             yield LabelledProfile(store, profile, selector, seeds)
 
 
 def selectors_of(store: StoreInfo, space: str) -> Sequence[str]:
     """``dataset/split/epochs`` of every accuracy that a store has of a search space."""
-    return next((each.selectors for each in store.accuracies if each.space == space), ())
+    return next((table.selectors for table in store.accuracies if table.space == space), ())
 
 
 def seeds_of(store: StoreInfo, space: str, selector: str) -> list[str]:
     """Accuracies of single seeds behind ``dataset/split``, which `train` names ``dataset/seedN``: ``dataset/seedN/split``."""
     dataset, split = selector.rsplit("/", 1)
-    parts = (each.rsplit("/", 2) for each in selectors_of(store, space))
+    parts = (name.rsplit("/", 2) for name in selectors_of(store, space))
     return sorted({f"{name}/{of}" for name, of, _ in parts if of == split and name.startswith(f"{dataset}/seed")})
 
 
@@ -127,7 +127,7 @@ def own_accuracy(location: Location, store: StoreInfo, profile: ProfileInfo) -> 
     split with an accuracy of a single measured architecture, which correlates with nothing, counts as no test split.
     """
     dataset, space = profile.spec.dataset, profile.spec.space
-    parts = (each.rsplit("/", 2) for each in selectors_of(store, space))
+    parts = (name.rsplit("/", 2) for name in selectors_of(store, space))
     splits = {split for name, split, _ in parts if name == dataset}
     if len(splits) < 2:
         return f"{dataset}/{splits.pop()}" if splits else None

@@ -62,8 +62,8 @@ def layer_profile(
     >>> rows = empty_rows(["a"], [0], layers=["c1", "c2"])
     >>> rows.status[:], rows.layer_type[:], rows.num_params[:, :, 0] = 1, 2, 10
     >>> rows.grad_count[0, :, 0, 0] = [4, 8]  # of the ten weights of each layer, those with gradient 0
-    >>> found = layer_profile(rows, (0, 1e-10))
-    >>> found.proportion.values, float(found.sweetness)
+    >>> layers = layer_profile(rows, (0, 1e-10))
+    >>> layers.proportion.values, float(layers.sweetness)
     (array([0.4, 0.8]), 1.0)
     """
     pieces = as_intervals(interval)

@@ -60,22 +60,22 @@ class BestInterval:
     ----------
     interval, sweetness
         The winner and its sweetness, in [-1, 1].
-    confidence
+    win_rate
         Share of the bootstrap resamples of the architectures in which it wins, in [0, 1].
-    runner_up, runner_up_sweetness, runner_up_confidence
+    runner_up, runner_up_sweetness, runner_up_win_rate
         The same for the interval with the second largest sweetness.
     num_archs
         Architectures that the choice rests on.
     table
-        Dataset over ``interval``: ``sweetness`` and ``share`` (of the resamples won) of every interval.
+        Dataset over ``interval``: ``sweetness`` and ``win_rate`` of every interval.
     """
 
     interval: Interval
     sweetness: float
-    confidence: float
+    win_rate: float
     runner_up: Interval
     runner_up_sweetness: float
-    runner_up_confidence: float
+    runner_up_win_rate: float
     num_archs: int
     table: xr.Dataset = field(repr=False, compare=False)
 
@@ -91,9 +91,8 @@ class BestInterval:
 
     def __str__(self) -> str:
         return (
-            f"{self.interval}: sweetness {self.sweetness:.3f} over {self.num_archs} architectures, best in "
-            f"{self.confidence:.0%} of resamples; next {self.runner_up}: {self.runner_up_sweetness:.3f}, "
-            f"{self.runner_up_confidence:.0%}"
+            f"{self.interval}: sweetness {self.sweetness:.3f} over {self.num_archs} architectures, win rate {self.win_rate:.0%}; "
+            f"runner-up {self.runner_up}: {self.runner_up_sweetness:.3f}, {self.runner_up_win_rate:.0%}"
         )
 
 
@@ -121,7 +120,7 @@ def best_interval(
     kind, layer_types
         As in `proportion`.
     bootstrap, seed
-        Number of resamples of the architectures for ``confidence``, and the seed of their draw.
+        Number of resamples of the architectures for ``win_rate``, and the seed of their draw.
 
     Returns
     -------
@@ -136,7 +135,7 @@ def best_interval(
     --------
     >>> best = best_interval(profile, IntervalGrid(max=10, min=1e-10, split=2))  # doctest: +SKIP
     >>> print(best)                                                              # doctest: +SKIP
-    [1e-4, 5e-4): sweetness 0.612 over 100 architectures, best in 97% of resamples; next [5e-4, 1e-3): 0.557, 3%
+    [1e-4, 5e-4): sweetness 0.612 over 100 architectures, win rate 97%; runner-up [5e-4, 1e-3): 0.557, 3%
     """
     pieces = as_intervals(grid)
     if len(pieces) < 2:
@@ -148,17 +147,19 @@ def best_interval(
         )
 
     mean = by_arch.mean(axis=0)
-    share = _share_of_wins(by_arch, bootstrap=bootstrap, seed=seed)
+    win_rate = _win_rate(by_arch, bootstrap=bootstrap, seed=seed)
     first = int(sweetest(mean))
     second = int(sweetest(np.where(np.arange(len(mean)) == first, -np.inf, mean)))
-    table = xr.Dataset({"sweetness": ("interval", mean), "share": ("interval", share)}, coords=interval_coords(pieces))
+    table = xr.Dataset(
+        {"sweetness": ("interval", mean), "win_rate": ("interval", win_rate)}, coords=interval_coords(pieces)
+    )
     return BestInterval(
         interval=pieces[first],
         sweetness=float(mean[first]),
-        confidence=float(share[first]),
+        win_rate=float(win_rate[first]),
         runner_up=pieces[second],
         runner_up_sweetness=float(mean[second]),
-        runner_up_confidence=float(share[second]),
+        runner_up_win_rate=float(win_rate[second]),
         num_archs=len(by_arch),
         table=table,
     )
@@ -272,8 +273,8 @@ def _first_measured(profile: xr.Dataset, num_archs: int) -> xr.Dataset:
     return needed.isel(arch=as_slice(rows))
 
 
-def _share_of_wins(by_arch: NDArray[Any], *, bootstrap: int, seed: int) -> NDArray[np.float64]:
-    """How often each interval wins in resamples of the architectures; shape (interval,), sum 1."""
+def _win_rate(by_arch: NDArray[Any], *, bootstrap: int, seed: int) -> NDArray[np.float64]:
+    """Share of the resamples of the architectures that each interval wins; shape (interval,), sum 1."""
     num_archs, num_intervals = by_arch.shape
     if bootstrap < 1:
         raise ValueError(f"bootstrap must be at least 1 resample, got {bootstrap}")

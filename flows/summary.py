@@ -112,8 +112,8 @@ def _state(ending: Ending) -> str:
 def _best(store: Location, name: str) -> str:
     best = best_interval(open_profile(store, name, chunks=None))
     return (
-        f"**{best.interval}**, sweetness {best.sweetness:.3f} over {best.num_archs} architectures, best in "
-        f"{best.confidence:.0%} of resamples; next {best.runner_up}, {best.runner_up_sweetness:.3f}"
+        f"**{best.interval}**, sweetness {best.sweetness:.3f} over {best.num_archs} architectures, win rate "
+        f"{best.win_rate:.0%}; runner-up {best.runner_up}, {best.runner_up_sweetness:.3f}"
     )
 
 

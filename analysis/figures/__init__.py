@@ -14,19 +14,19 @@ from sweetgrad.analysis.figures.choice import (
 from sweetgrad.analysis.figures.correlation import plot_comparison, plot_heatmap, plot_scatter, score_and_accuracy
 from sweetgrad.analysis.figures.depth import plot_depth, plot_layers, proportion_by_depth
 from sweetgrad.analysis.figures.magnitudes import activation_density, gradient_density, plot_gradients
+from sweetgrad.analysis.figures.profile_analysis import ProfileAnalysis, open_analysis
 from sweetgrad.analysis.figures.search import plot_cells, plot_trajectories
-from sweetgrad.analysis.figures.source import Source, open_source
 
 __all__ = [
     "FIGURES",
     "FigureKind",
-    "Source",
+    "ProfileAnalysis",
     "activation_density",
     "choice_by_num_archs",
     "choice_by_setting",
     "figure",
     "gradient_density",
-    "open_source",
+    "open_analysis",
     "plot_cells",
     "plot_comparison",
     "plot_depth",

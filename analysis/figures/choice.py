@@ -59,7 +59,7 @@ def plot_sweetness(best: BestInterval, *, path: str | Path | None = None) -> "Fi
         axes,
         winner,
         best.sweetness,
-        f"{best.interval}: {best.sweetness:.3f}\nbest in {best.confidence:.0%} of resamples",
+        f"{best.interval}: {best.sweetness:.3f}\nwin rate {best.win_rate:.0%}",
         WINNER,
     )
     _note_runner_up(axes, best)
@@ -98,7 +98,7 @@ def _name_bar(axes: "Axes", position: int, height: float, text: str, colour: str
 
 
 def _note_runner_up(axes: "Axes", best: BestInterval) -> None:
-    text = f"■ next {best.runner_up}: {best.runner_up_sweetness:.3f}, best in {best.runner_up_confidence:.0%}"
+    text = f"■ runner-up {best.runner_up}: {best.runner_up_sweetness:.3f}, win rate {best.runner_up_win_rate:.0%}"
     axes.text(0, 1.025, text, transform=axes.transAxes, va="bottom", color=RUNNER_UP, fontsize=9.5)
 
 
@@ -140,9 +140,10 @@ def choice_by_num_archs(
 
     Returns
     -------
-    Dims ``(num_archs, interval)``: ``share`` of the draws that chose an interval, in [0, 1]. ``first`` (num_archs,): the
-    interval that the first so many architectures choose, as in `best_interval`. With ``accuracy``, Spearman correlations in
-    [-1, 1]: ``correlation`` (interval,), over the draws ``mean``, ``low`` and ``high`` (5 % and 95 %), and ``first_correlation``.
+    Dims ``(num_archs, interval)``: ``win_rate``, share of the draws that chose an interval, in [0, 1]. ``first`` (num_archs,):
+    the interval that the first ``num_archs`` architectures choose, as in `best_interval`. With ``accuracy``, Spearman
+    correlations in [-1, 1]: ``correlation`` (interval,), over the draws ``mean``, ``low`` and ``high`` (5 % and 95 %), and
+    ``first_correlation``.
 
     Raises
     ------
@@ -163,10 +164,10 @@ def choice_by_num_archs(
         for draw in range(draws):
             chosen[row, draw] = sweetest(values[random.choice(len(values), size, replace=False)].mean(axis=0))
     num_intervals = by_arch.sizes["interval"]
-    share = np.array([np.bincount(row, minlength=num_intervals) / draws for row in chosen])
+    win_rate = np.array([np.bincount(columns, minlength=num_intervals) / draws for columns in chosen])
     labels = by_arch["interval"].values
-    found = xr.Dataset(
-        {"share": (("num_archs", "interval"), share), "first": ("num_archs", labels[first])},
+    choice = xr.Dataset(
+        {"win_rate": (("num_archs", "interval"), win_rate), "first": ("num_archs", labels[first])},
         {"num_archs": kept, "interval": labels},
         attrs={"draws": draws, "num_measured": by_arch.sizes["arch"]},
     )
@@ -174,14 +175,14 @@ def choice_by_num_archs(
         correlation = correlation_by_interval(profile, accuracy, grid).values
         drawn = correlation[chosen]
         low, high = np.nanquantile(drawn, (0.05, 0.95), axis=1)
-        found = found.assign(
+        choice = choice.assign(
             correlation=("interval", correlation),
             mean=("num_archs", np.nanmean(drawn, axis=1)),
             low=("num_archs", low),
             high=("num_archs", high),
             first_correlation=("num_archs", correlation[first]),
         )
-    return found
+    return choice
 
 
 def plot_num_archs(choice: xr.Dataset, *, path: str | Path | None = None) -> "Figure":
@@ -218,16 +219,16 @@ def plot_num_archs(choice: xr.Dataset, *, path: str | Path | None = None) -> "Fi
 
 
 def _stack(axes: "Axes", choice: xr.Dataset, place: np.ndarray) -> None:
-    """Bars of the share of draws that chose an interval: the most frequent by name, the others together."""
-    share = choice["share"].values
-    order = np.argsort(-share.mean(axis=0), kind="stable")
-    named = [i for i in order[:_NAMED] if share[:, i].any()]
+    """Bars of the win rate over the draws: the most frequent intervals by name, the others together."""
+    win_rate = choice["win_rate"].values
+    order = np.argsort(-win_rate.mean(axis=0), kind="stable")
+    named = [i for i in order[:_NAMED] if win_rate[:, i].any()]
     bottom = np.zeros(len(place))
     hatches = ("", "///", "...", "xxx")
     for number, i in enumerate(named):
         axes.bar(
             place,
-            share[:, i],
+            win_rate[:, i],
             bottom=bottom,
             width=0.8,
             color=CYCLE[number],
@@ -236,12 +237,12 @@ def _stack(axes: "Axes", choice: xr.Dataset, place: np.ndarray) -> None:
             linewidth=0.4,
             label=str(choice["interval"].values[i]),
         )
-        bottom += share[:, i]
+        bottom += win_rate[:, i]
     if (bottom < 1 - 1e-9).any():
         axes.bar(place, 1 - bottom, bottom=bottom, width=0.8, color=OTHER, label="others")
     axes.set_ylim(0, 1)
     axes.yaxis.set_major_formatter(share_label)
-    axes.set_ylabel(f"share of {choice.attrs['draws']} draws")
+    axes.set_ylabel(f"win rate in {choice.attrs['draws']} draws")
     axes.legend(frameon=False, fontsize=8.5, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0), labelcolor=INK)
 
 
@@ -269,7 +270,7 @@ def choice_by_setting(
 
     Returns
     -------
-    ``sweetness`` (setting, interval), ``interval_chosen`` and ``confidence`` (setting,), and with ``accuracy`` the Spearman
+    ``sweetness`` (setting, interval), ``interval_chosen`` and ``win_rate`` (setting,), and with ``accuracy`` the Spearman
     correlation (setting,) over the architectures that a setting has: ``correlation``, ``low``, ``high`` and ``num_archs``.
 
     Raises
@@ -280,26 +281,27 @@ def choice_by_setting(
     if not profiles:
         raise ValueError("no profiles to compare: pass at least one")
     chosen = {
-        name: best_interval(each, grid, num_archs=num_archs, bootstrap=bootstrap) for name, each in profiles.items()
+        name: best_interval(profile, grid, num_archs=num_archs, bootstrap=bootstrap)
+        for name, profile in profiles.items()
     }
-    found = xr.Dataset(
+    choice = xr.Dataset(
         {
             "sweetness": (("setting", "interval"), np.array([best.table["sweetness"] for best in chosen.values()])),
             "interval_chosen": ("setting", np.array([str(best.interval) for best in chosen.values()], dtype=object)),
-            "confidence": ("setting", np.array([best.confidence for best in chosen.values()])),
+            "win_rate": ("setting", np.array([best.win_rate for best in chosen.values()])),
         },
         {**next(iter(chosen.values())).table.coords, "setting": np.array(list(profiles), dtype=object)},
     )
     if accuracy is None:
-        return found
-    judged = [
+        return choice
+    correlations = [
         rank_correlation(score(profiles[name], best), accuracy, bootstrap=bootstrap) for name, best in chosen.items()
     ]
-    return found.assign(
-        correlation=("setting", np.array([each.correlation for each in judged])),
-        low=("setting", np.array([each.low for each in judged])),
-        high=("setting", np.array([each.high for each in judged])),
-        num_archs=("setting", np.array([each.num_archs for each in judged])),
+    return choice.assign(
+        correlation=("setting", np.array([correlation.correlation for correlation in correlations])),
+        low=("setting", np.array([correlation.low for correlation in correlations])),
+        high=("setting", np.array([correlation.high for correlation in correlations])),
+        num_archs=("setting", np.array([correlation.num_archs for correlation in correlations])),
     )
 
 

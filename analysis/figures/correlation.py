@@ -172,15 +172,15 @@ def score_and_accuracy(score: xr.DataArray, accuracy: xr.DataArray, *, bootstrap
     >>> score_and_accuracy(s, s.isel(arch=[2, 0]) * 10, bootstrap=0)["score_rank"].values
     array([0.5, 1. ])
     """
-    found = rank_correlation(score, accuracy, bootstrap=bootstrap)
+    correlation = rank_correlation(score, accuracy, bootstrap=bootstrap)
     columns = [
-        pd.Series(each.values.astype(np.float64), index=pd.Index(each["arch"].values.astype(object)), name=name)
-        for each, name in ((score, "score"), (accuracy, "accuracy"))
+        pd.Series(values.values.astype(np.float64), index=pd.Index(values["arch"].values.astype(object)), name=name)
+        for values, name in ((score, "score"), (accuracy, "accuracy"))
     ]
     table = pd.concat(columns, axis=1, join="inner").dropna()
     ranks = table.rank(pct=True).add_suffix("_rank")
     data = {name: ("arch", values.to_numpy()) for name, values in pd.concat([table, ranks], axis=1).items()}
-    attrs = {"spearman": found.correlation, "spearman_low": found.low, "spearman_high": found.high}
+    attrs = {"spearman": correlation.correlation, "spearman_low": correlation.low, "spearman_high": correlation.high}
     return xr.Dataset(data, {"arch": table.index.to_numpy(dtype=object)}, attrs)
 
 

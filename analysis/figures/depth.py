@@ -87,10 +87,12 @@ def proportion_by_depth(
         ),
         "num_archs": ("layer", here.sum(axis=0)),
     }
-    found = xr.Dataset(data, {**interval_coords(pieces), "layer": np.arange(1, depth + 1), "quantile": list(quantiles)})
+    summary = xr.Dataset(
+        data, {**interval_coords(pieces), "layer": np.arange(1, depth + 1), "quantile": list(quantiles)}
+    )
     if depth > 1:
-        found["sweetness"] = sweetness(shares)
-    return found
+        summary["sweetness"] = sweetness(shares)
+    return summary
 
 
 def plot_depth(depth: xr.Dataset, *, path: str | Path | None = None) -> "Figure":
@@ -112,14 +114,14 @@ def plot_depth(depth: xr.Dataset, *, path: str | Path | None = None) -> "Figure"
     quantile = depth["proportion"].transpose("interval", "quantile", "layer").values
     levels = depth.sizes["quantile"]
     for number, axes in enumerate(grid[:num]):
-        colour, each = CYCLE[number % len(CYCLE)], depth.isel(interval=number)
+        colour, interval = CYCLE[number % len(CYCLE)], depth.isel(interval=number)
         for low in range(levels // 2):
             axes.fill_between(
                 layer, quantile[number, low], quantile[number, levels - 1 - low], color=colour, alpha=0.18, linewidth=0
             )
         axes.plot(layer, quantile[number, levels // 2], color=colour, marker="o", markersize=3, linewidth=1.6)
-        told = f"\nsweetness {float(each['sweetness']):+.2f}" if "sweetness" in depth else ""
-        axes.set_title(f"{each['interval'].item()}{told}", loc="left", color=INK, fontsize=9)
+        subtitle = f"\nsweetness {float(interval['sweetness']):+.2f}" if "sweetness" in depth else ""
+        axes.set_title(f"{interval['interval'].item()}{subtitle}", loc="left", color=INK, fontsize=9)
         axes.set_ylim(bottom=0)
         axes.yaxis.set_major_formatter(share_label)
         axes.yaxis.set_major_locator(few_ticks())

@@ -47,10 +47,10 @@ def density_of(shares: Mapping[str, NDArray[np.float64]], *, attrs: Mapping[str,
     """
     width = np.diff([np.log10(float(edge)) for edge in _EDGES])
     densities = [share[:, 2:-1] / width for share in shares.values()]
-    quantiles = np.array([np.quantile(each, (0.1, 0.9), axis=0) for each in densities])
+    quantiles = np.array([np.quantile(density, (0.1, 0.9), axis=0) for density in densities])
     dims = ("group", "magnitude")
     data = {
-        "density": (dims, np.array([each.mean(axis=0) for each in densities])),
+        "density": (dims, np.array([density.mean(axis=0) for density in densities])),
         "low": (dims, quantiles[:, 0]),
         "high": (dims, quantiles[:, 1]),
         **{
@@ -74,12 +74,12 @@ def draw_density(axes: "Axes", density: xr.Dataset, groups: Sequence[str]) -> No
     whole = shown.isel(group=0)
     axes.stairs(whole["high"], edges, baseline=whole["low"].values, fill=True, color=INK, alpha=0.12)
     for number, name in enumerate(groups):
-        each = shown.isel(group=number)
-        zero = f"{float(each['zero']):.1%} exactly 0"
-        above = f", {float(each['above']):.0%} from {edges[-1]:g} on" if each["above"] >= 0.005 else ""
+        group = shown.isel(group=number)
+        zero = f"{float(group['zero']):.1%} exactly 0"
+        above = f", {float(group['above']):.0%} from {edges[-1]:g} on" if group["above"] >= 0.005 else ""
         colour, style = (INK, "solid") if number == 0 else (_LAYER_COLOURS[number - 1], _LAYER_DASHES[number - 1])
         axes.stairs(
-            each["density"],
+            group["density"],
             edges,
             color=colour,
             linestyle=style,
@@ -225,8 +225,8 @@ def activation_density(activations: xr.Dataset) -> xr.Dataset:
     >>> counts[0, 1, [0, 343]] = 30, 10  # of the 40 values that the one cell puts out: exactly 0, and 10 or more
     >>> names = {"arch": ["a"], "layer": ["stem", "cell0", "head"]}
     >>> histograms = xr.Dataset({"activation_count": (("arch", "layer", "bin"), counts), "status": ("arch", [1])}, names)
-    >>> found = activation_density(histograms)
-    >>> found.group.values.tolist(), found.zero.values.tolist(), found.above.values.tolist()
+    >>> density = activation_density(histograms)
+    >>> density.group.values.tolist(), density.zero.values.tolist(), density.above.values.tolist()
     (['all cells', 'cell0'], [0.75, 0.75], [0.25, 0.25])
     """
     measured = measured_rows(activations)

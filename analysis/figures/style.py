@@ -41,13 +41,13 @@ def new_figure(width: float, height: float) -> "Figure":
 
 def finish(figure: "Figure", *axes: "Axes", path: str | Path | None) -> "Figure":
     """Give all axes the same quiet frame, and save the picture where a path is given."""
-    for each in axes:
-        each.spines[["top", "right"]].set_visible(False)
-        each.spines[["left", "bottom"]].set_color(FAINT)
-        each.tick_params(color=FAINT, labelcolor=INK, labelsize=9)
-        each.xaxis.label.set_color(INK)
-        each.yaxis.label.set_color(INK)
-        plain_labels(each)
+    for panel in axes:
+        panel.spines[["top", "right"]].set_visible(False)
+        panel.spines[["left", "bottom"]].set_color(FAINT)
+        panel.tick_params(color=FAINT, labelcolor=INK, labelsize=9)
+        panel.xaxis.label.set_color(INK)
+        panel.yaxis.label.set_color(INK)
+        plain_labels(panel)
     if path is not None:
         save(figure, path)
     return figure

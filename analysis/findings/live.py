@@ -1,4 +1,4 @@
-"""How much of Sweet Gradient's gain over Parameters is that of the live parameters alone."""
+"""How much of Sweetimator's gain over the number of parameters is due to live parameters alone."""
 
 from dataclasses import dataclass
 
@@ -21,25 +21,25 @@ _SMALLEST_GROUP = 10
 def gain_of_live(
     profile: xr.Dataset, accuracy: xr.DataArray, interval: Intervals, *, num_chose: int = 100, bootstrap: int = 200
 ) -> xr.Dataset:
-    """Correlate Parameters, live Parameters and Sweet Gradient with accuracy, and Sweet Gradient among equal live Parameters.
+    """Correlate parameters, live parameters and Sweetimator with accuracy, also among equal numbers of live parameters.
 
     Parameters
     ----------
     profile, accuracy
-        As in `rank_sweet_gradient`.
+        As in `rank_sweetimator`.
     interval
-        The interval of Sweet Gradient.
+        The interval of Sweetimator.
     num_chose
-        The first so many architectures that were measured chose the interval: they are left out.
+        Number of architectures, the first measured ones, that chose the interval; they are excluded.
     bootstrap
         Resamples of the architectures.
 
     Returns
     -------
-    Dims ``(resample,)``, the first without resampling: Spearman of ``params``, ``params_live``, ``sweet``; ``share``: of the gain
-    of ``sweet`` over ``params``, that of ``params_live``; ``within``: of ``sweet`` within groups of equal ``params_live`` (see
-    `spearman_within`); ``params_all_live`` and ``sweet_all_live``: among architectures without dead weights. In the attributes
-    ``num_archs``, ``num_grouped`` (in groups large enough), ``num_groups`` and ``num_all_live``.
+    Dims ``(resample,)``, the first without resampling. Spearman correlations: ``params``, ``params_live``, ``sweet``; ``within``,
+    that of ``sweet`` within groups of equal ``params_live`` (see `spearman_within`); ``params_all_live`` and ``sweet_all_live``,
+    among architectures without dead weights. ``share_of_gain`` is the gain of ``params_live`` over ``params``, divided by that of
+    ``sweet``. Attributes: ``num_archs``, ``num_grouped`` (in groups large enough), ``num_groups`` and ``num_all_live``.
     """
     rows = profile.isel(arch=measured_rows(profile)[num_chose:])
     trained = accuracy.reindex(arch=rows["arch"].values).values
@@ -59,7 +59,7 @@ def gain_of_live(
             spearman_by_column(scores[alive][:, [0, 2]], trained[alive]) if len(alive) > 1 else (np.nan, np.nan)
         )
         columns.append([params, live, sweet, (live - params) / (sweet - params), within, *among_live])
-    names = ("params", "params_live", "sweet", "share", "within", "params_all_live", "sweet_all_live")
+    names = ("params", "params_live", "sweet", "share_of_gain", "within", "params_all_live", "sweet_all_live")
     return xr.Dataset(
         {name: ("resample", values) for name, values in zip(names, np.array(columns).T, strict=True)},
         attrs={
@@ -81,16 +81,16 @@ class LiveGain:
         The profile, and the grid that the interval was chosen from.
     row
         Cells of the table.
-    share
+    share_of_gain
         Part of the gain that live parameters have by themselves, in per cent; None where there is no gain.
     within
-        Whether Sweet Gradient ranks among equally many live weights; None where no group is large enough.
+        Whether Sweetimator ranks among equally many live weights; None where no group is large enough.
     """
 
     title: str
     grid: str
     row: list[str]
-    share: int | None
+    share_of_gain: int | None
     within: Verdict | None
 
 
@@ -99,26 +99,26 @@ def live_gain(labelled: LabelledProfile, grid: str) -> LiveGain:
     profile, accuracy = labelled.with_accuracy()
     interval = best_interval(profile, GRIDS[grid], bootstrap=1).interval
     gain = gain_of_live(profile, accuracy, interval, num_chose=Chooser.num_archs)
-    share, within = live_verdict(gain)
+    share_of_gain, within = live_verdict(gain)
     row = [
         labelled.title,
         grid,
         str(interval),
         f"{gain.attrs['num_archs']:,}",
         *(estimate_cell(gain[name]) for name in ("params", "params_live", "sweet")),
-        "" if share is None else estimate_cell(gain["share"]),
+        "" if share_of_gain is None else estimate_cell(gain["share_of_gain"]),
         estimate_cell(gain["within"]),
         f"{gain.attrs['num_groups']:,} / {gain.attrs['num_grouped']:,}",
         *(estimate_cell(gain[name]) for name in ("params_all_live", "sweet_all_live")),
         f"{gain.attrs['num_all_live']:,}",
     ]
-    return LiveGain(labelled.title, grid, row, share, within)
+    return LiveGain(labelled.title, grid, row, share_of_gain, within)
 
 
 def live_verdict(gain: xr.Dataset) -> tuple[int | None, Verdict | None]:
-    """``share`` and ``within`` of `LiveGain`, from the result of `gain_of_live`."""
+    """``share_of_gain`` and ``within`` of `LiveGain`, from the result of `gain_of_live`."""
     has_gain = verdict((gain["sweet"] - gain["params"])[1:]) == "better"
     return (
-        round(100 * float(gain["share"][0])) if has_gain else None,
+        round(100 * float(gain["share_of_gain"][0])) if has_gain else None,
         verdict(gain["within"][1:]) if gain.attrs["num_groups"] else None,
     )

@@ -4,6 +4,7 @@ import datetime as dt
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from io import StringIO
 from typing import Any
@@ -14,7 +15,7 @@ import xarray as xr
 from sweetgrad.analysis.correlation import RankCorrelation, correlation_by_interval, rank_correlation
 from sweetgrad.analysis.counts import is_estimated
 from sweetgrad.analysis.estimators import LossSummary, loss_summary
-from sweetgrad.analysis.figures import FIGURES, Source, figure, open_source
+from sweetgrad.analysis.figures import FIGURES, ProfileAnalysis, figure, open_analysis
 from sweetgrad.analysis.figures.style import DENSITY, INK, OTHER, RUNNER_UP, save
 from sweetgrad.analysis.intervals import IntervalGrid
 from sweetgrad.analysis.sweetness import BestInterval
@@ -43,16 +44,16 @@ class Picture:
     missing: str = ""
 
 
-def picture(name: str, source: Source) -> Picture:
+def picture(name: str, analysis: ProfileAnalysis) -> Picture:
     """One of `FIGURES`, drawn from a store; where the store lacks what it shows, the reason stands in its place."""
     kind = FIGURES[name]
     try:
-        drawn = figure(name, source)
+        drawn = figure(name, analysis)
     except (ValueError, StoreError) as error:
         return Picture(name, kind.title, kind.paper, missing=str(error))
     file = StringIO()
     save(drawn, file, format="svg")
-    return Picture(name, kind.title, kind.paper, svg=_inner_svg(file.getvalue(), prefix=f"{source.name}-{name}"))
+    return Picture(name, kind.title, kind.paper, svg=_inner_svg(file.getvalue(), prefix=f"{analysis.name}-{name}"))
 
 
 def _inner_svg(text: str, *, prefix: str) -> str:
@@ -89,7 +90,7 @@ class ProfileReport:
         The best interval, the loss at initialisation, and the rank correlation of the score in that interval; None where there is
         too little for them.
     intervals
-        A row for every interval: its name, sweetness, share of the resamples won, and rank correlation (NaN without accuracy).
+        A row for every interval: its name, sweetness, win rate, and rank correlation (NaN without accuracy).
     estimators
         A row for every estimator: name, Spearman correlation, its low and high end, published one, seconds, architectures.
     pictures
@@ -150,7 +151,7 @@ def collect(
     profiles
         Names of those to report on; None: all.
     accuracy, grid, bootstrap
-        As in `open_source`.
+        As in `open_analysis`.
     progress
         Called before every picture.
 
@@ -161,28 +162,34 @@ def collect(
     """
     tell = progress or (lambda what, done, total: None)
     store = info(location)
-    have = [each.status.name for each in store.profiles]
-    unknown = [name for name in profiles or () if name not in have]
-    if unknown or not have:
-        raise NotAStoreError(f"{location} has no profile {', '.join(unknown)}; it has {', '.join(have) or 'none yet'}")
-    chosen = sorted((each for each in store.profiles if profiles is None or each.status.name in profiles), key=_place)
+    names = [profile.status.name for profile in store.profiles]
+    unknown = [name for name in profiles or () if name not in names]
+    if unknown or not names:
+        raise NotAStoreError(f"{location} has no profile {', '.join(unknown)}; it has {', '.join(names) or 'none yet'}")
+    chosen = sorted(
+        (profile for profile in store.profiles if profiles is None or profile.status.name in profiles), key=_place
+    )
     settings: dict[str, Any] = {"accuracy": accuracy, "grid": grid, "bootstrap": bootstrap, "opened": {}}
-    sources = [open_source(location, each.status.name, store=store, **settings) for each in chosen]
+    analyses = [open_analysis(location, profile.status.name, store=store, **settings) for profile in chosen]
     total = len(chosen) * len(_OF_A_PROFILE)
-    reports = []
-    for number, (each, source) in enumerate(zip(chosen, sources, strict=True)):
-        done = number * len(_OF_A_PROFILE)
-        reports.append(_profile_report(each, source, lambda name, i, done=done: tell(name, done + i, total)))  # type: ignore[misc]
+    reports = [
+        _profile_report(profile, analysis, partial(_tell_after, tell, number * len(_OF_A_PROFILE), total))
+        for number, (profile, analysis) in enumerate(zip(chosen, analyses, strict=True))
+    ]
     tell("settings", total, total)
     return StoreReport(
         store=store,
         profiles=tuple(reports),
-        settings=tuple(_over_settings(sources)),
+        settings=tuple(_over_settings(analyses)),
         grid=grid,
         bootstrap=bootstrap,
         made=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         sweetgrad=version("sweetgrad"),
     )
+
+
+def _tell_after(tell: Progress, done: int, total: int, what: str, number: int) -> None:
+    tell(what, done + number, total)
 
 
 def _place(profile: ProfileInfo) -> tuple[str, str, int, int, str]:
@@ -191,61 +198,63 @@ def _place(profile: ProfileInfo) -> tuple[str, str, int, int, str]:
     return spec.space, spec.dataset, spec.batch_size, spec.seed, profile.status.name
 
 
-def _profile_report(profile: ProfileInfo, source: Source, tell: Callable[[str, int], None]) -> ProfileReport:
+def _profile_report(profile: ProfileInfo, analysis: ProfileAnalysis, tell: Callable[[str, int], None]) -> ProfileReport:
     name = profile.status.name
     if not profile.status.num_ok:
-        return ProfileReport(profile, source.accuracy_name)
+        return ProfileReport(profile, analysis.accuracy_name)
     try:
-        source.profile  # noqa: B018  (read once, for all that follows)
+        analysis.profile  # noqa: B018  (read once, for all that follows)
     except CorruptShardError as error:
-        return ProfileReport(profile, source.accuracy_name, damage=str(error))
+        return ProfileReport(profile, analysis.accuracy_name, damage=str(error))
     pictures = {}
     for number, kind in enumerate(_OF_A_PROFILE):
         tell(f"{name}: {kind}", number)
-        pictures[kind] = picture(kind, source)
-    best = _or_none(lambda: source.best)
-    compared = _or_none(lambda: source.comparison) if source.accuracy_name else None
+        pictures[kind] = picture(kind, analysis)
+    best = _or_none(lambda: analysis.best)
+    compared = _or_none(lambda: analysis.comparison) if analysis.accuracy_name else None
     return ProfileReport(
         info=profile,
-        accuracy_name=source.accuracy_name,
+        accuracy_name=analysis.accuracy_name,
         best=best,
-        loss=_or_none(lambda: loss_summary(source.profile)),
-        correlation=_or_none(lambda: rank_correlation(source.score, source.accuracy, bootstrap=source.bootstrap)),
-        intervals=_interval_rows(best, source) if best else (),
+        loss=_or_none(lambda: loss_summary(analysis.profile)),
+        correlation=_or_none(lambda: rank_correlation(analysis.score, analysis.accuracy, bootstrap=analysis.bootstrap)),
+        intervals=_interval_rows(best, analysis) if best else (),
         estimators=() if compared is None else _estimator_rows(compared),
         pictures=pictures,
     )
 
 
-def _interval_rows(best: BestInterval, source: Source) -> tuple[dict[str, Any], ...]:
-    by_interval = _or_none(lambda: correlation_by_interval(source.profile, source.accuracy, source.grid))
+def _interval_rows(best: BestInterval, analysis: ProfileAnalysis) -> tuple[dict[str, Any], ...]:
+    by_interval = _or_none(lambda: correlation_by_interval(analysis.profile, analysis.accuracy, analysis.grid))
     table = best.table
     correlation = by_interval.values if by_interval is not None else np.full(table.sizes["interval"], np.nan)
-    columns = (table["interval"].values, table["sweetness"].values, table["share"].values, correlation)
-    names = ("interval", "sweetness", "share", "correlation")
+    columns = (table["interval"].values, table["sweetness"].values, table["win_rate"].values, correlation)
+    names = ("interval", "sweetness", "win_rate", "correlation")
     return tuple(dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True))
 
 
 def _estimator_rows(compared: xr.Dataset) -> tuple[dict[str, Any], ...]:
-    each = (compared.isel(estimator=place) for place in range(compared.sizes["estimator"]))
+    rows = (compared.isel(estimator=i) for i in range(compared.sizes["estimator"]))
     return tuple(
-        {"estimator": one["estimator"].item(), **{str(key): float(value) for key, value in one.data_vars.items()}}
-        for one in each
+        {"estimator": row["estimator"].item(), **{str(key): float(value) for key, value in row.data_vars.items()}}
+        for row in rows
     )
 
 
-def _over_settings(sources: Sequence[Source]) -> list[tuple[str, Picture]]:
+def _over_settings(analyses: Sequence[ProfileAnalysis]) -> list[tuple[str, Picture]]:
     """A picture for every group of profiles that differ in batch size or in seed alone; each group once."""
-    found: list[tuple[str, Picture]] = []
+    pictures: list[tuple[str, Picture]] = []
     seen: set[tuple[str, ...]] = set()
-    for source in sources:
+    for analysis in analyses:
         for kind in _SETTINGS:
-            group = tuple(each.name for each in source.siblings(kind.replace("-", "_")).values())
+            group = tuple(sibling.name for sibling in analysis.siblings(kind.replace("-", "_")).values())
             if len(group) > 1 and group not in seen:
                 seen.add(group)
-                fixed = f"seed {source.spec.seed}" if kind == "batch-size" else f"batch size {source.spec.batch_size}"
-                found.append((f"{source.spec.space}, {source.spec.dataset}, {fixed}", picture(kind, source)))
-    return found
+                fixed = (
+                    f"seed {analysis.spec.seed}" if kind == "batch-size" else f"batch size {analysis.spec.batch_size}"
+                )
+                pictures.append((f"{analysis.spec.space}, {analysis.spec.dataset}, {fixed}", picture(kind, analysis)))
+    return pictures
 
 
 def _or_none(compute: Callable[[], Any]) -> Any:

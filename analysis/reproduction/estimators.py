@@ -20,7 +20,7 @@ from sweetgrad.analysis.reproduction.ranking import (
     correlation_cell,
     default_profile,
     difference,
-    rank_sweet_gradient,
+    rank_sweetimator,
 )
 from sweetgrad.analysis.scores import score
 from sweetgrad.store import open_accuracy, open_estimators
@@ -208,7 +208,7 @@ def table_6(profiles: Sequence[LabelledProfile], *, bootstrap: int) -> Table6 | 
         return None
     labelled = default_profile(of_batch or profiles)
     profile, accuracy = labelled.with_accuracy()
-    ranking = rank_sweet_gradient(profile, accuracy, method="kendall", bootstrap=bootstrap)
+    ranking = rank_sweetimator(profile, accuracy, method="kendall", bootstrap=bootstrap)
     batch_size = labelled.info.spec.batch_size
     of = f"batch {batch_size}, {ranking.best.interval}"
     ours, paper, apart = beside_paper(ranking.correlation, KENDALL_BATCH_128 if is_paper else None)

@@ -70,7 +70,7 @@ def reproduction_page(stores: Iterable[Location], *, bootstrap: int = 1000) -> s
 
 
 def _summary_rows(profiles: Sequence[LabelledProfile], rank: Rankings, *, bootstrap: int) -> list[list[str]]:
-    """Sweet Gradient and the number of parameters, of every space and data set."""
+    """Sweetimator and the number of parameters, for every space and data set."""
     rows = []
     for task in dict.fromkeys(profile.task for profile in profiles):
         default = default_profile([profile for profile in profiles if profile.task == task])

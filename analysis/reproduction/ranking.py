@@ -34,23 +34,23 @@ class Ranking:
 
 
 class Rankings:
-    """`rank_sweet_gradient` of labelled profiles, each computed once: several tables of a page show the same."""
+    """`rank_sweetimator` of labelled profiles, each computed once: several tables of a page show the same."""
 
     def __init__(self, *, bootstrap: int) -> None:
         self._bootstrap = bootstrap
         self._rankings: dict[tuple[str, str, int, int], Ranking] = {}
 
     def __call__(self, profile: LabelledProfile, *, split: int = 2, num_archs: int = 100) -> Ranking:
-        """As `rank_sweet_gradient`, by Spearman's correlation."""
+        """As `rank_sweetimator`, by Spearman's correlation."""
         key = (str(profile.store), profile.name, split, num_archs)
         if key not in self._rankings:
-            self._rankings[key] = rank_sweet_gradient(
+            self._rankings[key] = rank_sweetimator(
                 *profile.with_accuracy(), split=split, num_archs=num_archs, bootstrap=self._bootstrap
             )
         return self._rankings[key]
 
 
-def rank_sweet_gradient(
+def rank_sweetimator(
     profile: xr.Dataset,
     accuracy: xr.DataArray,
     *,
@@ -153,10 +153,10 @@ def _ablation(
             [
                 str(value),
                 str(best.interval),
-                f"{best.confidence:.0%}",
+                f"{best.win_rate:.0%}",
                 *beside_paper(correlation, figure),
                 str(best.runner_up),
-                f"{best.runner_up_confidence:.0%}",
+                f"{best.runner_up_win_rate:.0%}",
                 correlation_cell(ranking.runner_up),
                 f"{correlation.num_archs:,}",
             ]

@@ -151,9 +151,9 @@ def search_scores(
     ValueError
         If there is no such estimator, or an architecture has no score, or no cost where it is charged; it is named.
     """
-    have = [str(each) for each in scores["estimator"].values]
-    if name not in have:
-        raise ValueError(f"no estimator {name!r} in the profile; it has {', '.join(have)}")
+    estimators = [str(estimator) for estimator in scores["estimator"].values]
+    if name not in estimators:
+        raise ValueError(f"no estimator {name!r} in the profile; it has {', '.join(estimators)}")
     place = pd.Index(scores["arch"].values).get_indexer(pd.Index(benchmark.arch))
     one = scores.sel(estimator=name)
     values, seconds = (np.where(place >= 0, one[key].values[place], np.nan) for key in ("score", "seconds"))

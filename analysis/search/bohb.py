@@ -128,15 +128,15 @@ class _Model:
             return None
         good, bad = split
         levels, num_edges = self._grid.num_ops, self._grid.num_edges
-        good_width, bad_width = (bandwidths(each, levels=levels, least=self._min_bandwidth) for each in (good, bad))
+        good_width, bad_width = (bandwidths(codes, levels=levels, least=self._min_bandwidth) for codes in (good, bad))
         drawn = draws.uniform(num * self._num_samples * (1 + 2 * num_edges))
         samples = kernel_sample(good, good_width, drawn.reshape(len(drawn), -1, 1 + 2 * num_edges), levels=levels)
         likely_good = density(samples, good, good_width, levels=levels)
         likely_bad = density(samples, bad, bad_width, levels=levels)
         ratio = likely_bad / np.maximum(likely_good, 1e-32)
         chosen = ratio.reshape(len(drawn), num, self._num_samples).argmin(axis=2)
-        each = chosen + np.arange(num) * self._num_samples
-        return self._grid.rows(np.take_along_axis(samples, each[:, :, None], axis=1))
+        best = chosen + np.arange(num) * self._num_samples
+        return self._grid.rows(np.take_along_axis(samples, best[:, :, None], axis=1))
 
     def _split(self) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
         """Codes of the good and the bad, shapes (R, N, E)."""

@@ -192,16 +192,16 @@ class OperationGrid:
     """
 
     def __init__(self, archs: Sequence[str]) -> None:
-        names = [_OPERATION.findall(arch) for arch in archs]
-        widths = {len(each) for each in names}
+        cells = [_OPERATION.findall(arch) for arch in archs]
+        widths = {len(cell) for cell in cells}
         if len(widths) != 1 or widths == {0}:
             odd = next(
-                (arch for arch, each in zip(archs, names, strict=True) if len(each) != len(names[0]) or not each), ""
+                (arch for arch, cell in zip(archs, cells, strict=True) if len(cell) != len(cells[0]) or not cell), ""
             )
             raise ValueError(f"expected architectures of operations on the same edges, |op~node|…, got {odd!r}")
-        self.operations = tuple(sorted({name for each in names for name in each}))
+        self.operations = tuple(sorted({name for cell in cells for name in cell}))
         code = {name: number for number, name in enumerate(self.operations)}
-        self.codes = np.array([[code[name] for name in each] for each in names])
+        self.codes = np.array([[code[name] for name in cell] for cell in cells])
         self.num_ops, self.num_edges = len(self.operations), self.codes.shape[1]
         self._place = self.num_ops ** np.arange(self.num_edges)[::-1]
         self._number = self.codes @ self._place
@@ -220,8 +220,8 @@ class OperationGrid:
 
     def rows(self, codes: NDArray[np.int64]) -> NDArray[np.int64]:
         """Place among ``archs`` of the architectures with these codes; shape (..., E) to (...)."""
-        found: NDArray[np.int64] = self._row[codes @ self._place]
-        return found
+        rows: NDArray[np.int64] = self._row[codes @ self._place]
+        return rows
 
     def mutate(self, rows: NDArray[np.int64], edge: NDArray[np.int64], shift: NDArray[np.int64]) -> NDArray[np.int64]:
         """Give one edge another operation.
@@ -241,5 +241,5 @@ class OperationGrid:
         """
         old = self.codes[rows, edge]
         new = (old + 1 + shift) % self.num_ops
-        found: NDArray[np.int64] = self._row[self._number[rows] + (new - old) * self._place[edge]]
-        return found
+        neighbours: NDArray[np.int64] = self._row[self._number[rows] + (new - old) * self._place[edge]]
+        return neighbours

@@ -71,11 +71,11 @@ def run_searches(
     if unknown or not algorithms:
         raise ValueError(f"expected algorithms of {', '.join(ALGORITHMS)}; got {', '.join(unknown) or 'none'}")
     searches = {name: partial(UNASSISTED[name], benchmark, settings) for name in UNASSISTED if name in algorithms}
-    for each in scores:
+    for estimator in scores:
         for name in ASSISTED:
             if name in algorithms:
-                searches[f"{name}/{_label(each)}"] = partial(
-                    ASSISTED[name], benchmark, settings, scores=each, pool=pool
+                searches[f"{name}/{_label(estimator)}"] = partial(
+                    ASSISTED[name], benchmark, settings, scores=estimator, pool=pool
                 )
     if not searches:
         raise ValueError(f"{', '.join(algorithms)} need the scores of an estimator; got none")
@@ -108,12 +108,12 @@ def run_selections(
     As `join_histories`, each run of one step. Methods are called ``random/1``, ``sweetimator/10``, ``optimal/10``, …
     """
     select = partial(select_architectures, benchmark, num_runs=num_runs, seed=seed)
-    found = {"random/1": select(num_archs=1)}
+    histories = {"random/1": select(num_archs=1)}
     for num in num_archs:
-        found |= {f"{each.name}/{num}": select(num_archs=num, scores=each) for each in scores}
-        found[f"optimal/{num}"] = select(num_archs=num, optimal=optimal)
+        histories |= {f"{estimator.name}/{num}": select(num_archs=num, scores=estimator) for estimator in scores}
+        histories[f"optimal/{num}"] = select(num_archs=num, optimal=optimal)
     attrs = {"num_runs": num_runs, "seed": seed, "optimal": optimal, "num_archs": len(benchmark)}
-    return join_histories(found).assign_attrs(attrs)
+    return join_histories(histories).assign_attrs(attrs)
 
 
 def _label(scores: Scores) -> str:
@@ -182,7 +182,7 @@ def join_histories(histories: Mapping[str, xr.Dataset]) -> xr.Dataset:
     -------
     ``arch_index`` and ``seconds``, dims (algorithm, run, step); steps that a method has not are -1 and NaN.
     """
-    longest = max(each.sizes["step"] for each in histories.values())
+    longest = max(history.sizes["step"] for history in histories.values())
     padded = [
         each.pad(step=(0, longest - each.sizes["step"]), constant_values={"arch_index": -1, "seconds": np.nan})
         for each in histories.values()

@@ -26,7 +26,7 @@ def test_plot_sweetness__has_a_bar_an_interval_and_names_the_best(profile: xr.Da
     np.testing.assert_array_equal(heights, best.table.sweetness.values)
     words = " ".join(text.get_text() for text in axes.texts)
     assert str(best.interval) in words
-    assert f"{best.confidence:.0%}" in words
+    assert f"{best.win_rate:.0%}" in words
     assert str(best.runner_up) in words
     assert (tmp_path / "sweetness.png").read_bytes().startswith(b"\x89PNG")
 
@@ -50,15 +50,15 @@ def test_choice_by_num_archs__of_all_is_what_best_interval_chooses(make_profile)
         str(best_interval(profile, GRID, num_archs=num, bootstrap=1).interval) for num in (5, 30)
     ]
     # There is one way to draw all of them.
-    assert found["share"].sel(num_archs=30, interval=found["first"][1].item()) == 1
-    np.testing.assert_allclose(found["share"].sum("interval"), 1)
+    assert found["win_rate"].sel(num_archs=30, interval=found["first"][1].item()) == 1
+    np.testing.assert_allclose(found["win_rate"].sum("interval"), 1)
 
 
 def test_choice_by_num_archs__correlates_what_was_chosen(make_profile, accuracy):
     profile = make_profile(30)
     found = choice_by_num_archs(profile, GRID, accuracy=accuracy, sizes=(5, 30), draws=40)
     by_interval = correlation_by_interval(profile, accuracy, GRID)
-    np.testing.assert_allclose(found["mean"], (found["share"] * by_interval.values).sum("interval"))
+    np.testing.assert_allclose(found["mean"], (found["win_rate"] * by_interval.values).sum("interval"))
     np.testing.assert_allclose(found["first_correlation"][1], by_interval.sel(interval=found["first"][1].item()))
     assert (found["low"] <= found["mean"] + 1e-9).all()
     assert (found["mean"] <= found["high"] + 1e-9).all()
@@ -100,7 +100,7 @@ def test_choice_by_setting__is_best_interval_and_its_correlation_of_each(profile
         each = found.sel(setting=name)
         np.testing.assert_array_equal(each["sweetness"], best.table["sweetness"])
         assert each["interval_chosen"].item() == str(best.interval)
-        assert each["confidence"] == best.confidence
+        assert each["win_rate"] == best.win_rate
         twin = rank_correlation(score(profile, best), accuracy, bootstrap=20)
         assert (each["correlation"], each["low"], each["high"]) == (twin.correlation, twin.low, twin.high)
 

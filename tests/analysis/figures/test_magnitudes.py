@@ -9,7 +9,7 @@ from sweetgrad.analysis.figures import (
     activation_density,
     figure,
     gradient_density,
-    open_source,
+    open_analysis,
     plot_gradients,
 )
 from sweetgrad.store import (
@@ -202,10 +202,10 @@ def store_with(path, *, activations):
 def test_figure_gradients__draws_both_halves_where_the_store_has_both(activations, num_axes, tmp_path):
     pytest.importorskip("matplotlib")
     name = store_with(tmp_path / "s.zarr", activations=activations)
-    source = open_source(tmp_path / "s.zarr", name, bootstrap=10)
-    assert len(figure("gradients", source).axes) == num_axes
+    analysis = open_analysis(tmp_path / "s.zarr", name, bootstrap=10)
+    assert len(figure("gradients", analysis).axes) == num_axes
     assert FIGURES["gradients"].paper == "11"
     if activations:
-        assert activation_density(source.activations).attrs["num_archs"] == 3
+        assert activation_density(analysis.activations).attrs["num_archs"] == 3
         group = zarr.open_group(tmp_path / "s.zarr", mode="r", use_consolidated=False)[name]
         assert (group["estimators/activations/digest"][:3] != 0).all()

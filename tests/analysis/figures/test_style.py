@@ -13,7 +13,7 @@ from sweetgrad.analysis.figures import (
     choice_by_setting,
     figure,
     gradient_density,
-    open_source,
+    open_analysis,
     plot_depth,
     plot_gradients,
     plot_heatmap,
@@ -44,7 +44,7 @@ LINEAR = {
 
 @pytest.mark.parametrize("name", [name for name in FIGURES if name != "num-archs"])
 def test_figure__labels_say_the_value(name, store, check_ticks):
-    assert check_ticks(figure(name, open_source(store, "toy/digits/bs64-seed0", bootstrap=20))) == LINEAR[name]
+    assert check_ticks(figure(name, open_analysis(store, "toy/digits/bs64-seed0", bootstrap=20))) == LINEAR[name]
 
 
 @pytest.mark.parametrize("top", [0.0007, 0.006, 0.02, 0.045, 0.13, 0.6, 1.0])

@@ -56,7 +56,7 @@ def test_collect__has_the_numbers_of_the_functions(store, content):
     one = next(each for each in content.profiles if each.info.status.name == NAME)
     profile = open_profile(store, NAME)
     best = best_interval(profile, bootstrap=20)
-    assert (one.best.interval, one.best.confidence) == (best.interval, best.confidence)
+    assert (one.best.interval, one.best.win_rate) == (best.interval, best.win_rate)
     twin = rank_correlation(score(profile, best), open_accuracy(store, "toy", "digits/test"), bootstrap=20)
     assert one.correlation == twin
     assert [row["sweetness"] for row in one.intervals] == best.table["sweetness"].values.tolist()

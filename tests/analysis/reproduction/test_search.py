@@ -71,7 +71,7 @@ def test_search_section__has_selections_and_searches_beside_the_papers(make_prof
     assert searched["random"][1:3] == ["", ""]
     assert searched["rea"][-2:] == ["24.0", "12,000"]
     assert "12,000 simulated" in text
-    assert "have a score yet" not in text
+    assert "have a score so far" not in text
 
 
 def test_search_section__of_a_part_selects_among_it(make_profile, accuracies, stored, monkeypatch):
@@ -80,7 +80,7 @@ def test_search_section__of_a_part_selects_among_it(make_profile, accuracies, st
     status[[3, 5]] = 0
     profile = measured(make_profile, accuracies, status)
     selected, searched, text = search_section(profile, stored, accuracies)
-    assert "Only 79 of the 81 architectures have a score yet" in text
+    assert "Only 79 of the 81 architectures have a score so far" in text
     # The row without a zen_score has no Sweetimator either, so zen_score is complete.
     assert {"sweetimator/2", "naswot/6", "zen_score/6", "optimal/6"} <= set(selected)
     assert not any(name.endswith("/50") for name in selected)
