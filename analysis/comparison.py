@@ -20,8 +20,7 @@ from sweetgrad.analysis.estimators import (
 )
 from sweetgrad.analysis.intervals import Intervals
 from sweetgrad.analysis.scores import score
-from sweetgrad.store import Location
-from sweetgrad.store.estimators import DETAILS, MOMENTS, open_estimators, open_moments, open_trainings
+from sweetgrad.store import MOMENTS, Location, Profile, open_estimators, open_moments, profile_block
 
 _METHODS: tuple[Method, ...] = ("spearman", "kendall")
 
@@ -72,7 +71,9 @@ def estimator_scores(
     scores = dict(held)
     whole_pass = profile["profile_seconds"].astype(np.float64)
     seconds = {name: xr.full_like(whole_pass, np.nan) if name in WITHOUT_PASS else whole_pass for name in held}
-    for name in (str(estimator) for estimator in stored["estimator"].values if estimator not in DETAILS):
+    for name in map(str, stored["estimator"].values):
+        if profile_block(name).arrays:
+            continue
         scores[name] = stored["score"].sel(estimator=name, drop=True)
         seconds[name] = stored["seconds"].sel(estimator=name, drop=True)
     for name, (combine, parts) in _COMBINED.items():
@@ -109,10 +110,10 @@ def open_estimator_scores(
     """
     stored = open_estimators(location, name).isel(arch=rows)
     # A threshold inside a bin leaves no sum of a part of it.
-    has_moments = MOMENTS in stored["estimator"].values and not is_estimated(interval)
+    has_moments = MOMENTS.name in stored["estimator"].values and not is_estimated(interval)
     moments = open_moments(location, name).isel(arch=rows) if has_moments else None
     scores = estimator_scores(profile, stored, interval, moments=moments)
-    trained = open_trainings(location, name)
+    trained = Profile.open(location, name).trained_estimators()
     names = [f"{name}{_TRAINED}" if name in trained else name for name in scores["estimator"].values]
     return scores.assign_coords(estimator=np.array(names, dtype=object))
 

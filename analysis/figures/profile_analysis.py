@@ -92,7 +92,7 @@ class ProfileAnalysis:
     def activations(self) -> xr.Dataset | None:
         """Histograms of activations, lazily; None where there are none of any architecture."""
         estimators = self.store.profile(self.name).estimators
-        if not any(estimator.name == ACTIVATIONS and estimator.num_ok for estimator in estimators):
+        if not any(estimator.name == ACTIVATIONS.name and estimator.num_ok for estimator in estimators):
             return None
         return open_activations(self.location, self.name)
 

@@ -23,8 +23,7 @@ from sweetgrad.analysis.reproduction.ranking import (
     rank_sweetimator,
 )
 from sweetgrad.analysis.scores import score
-from sweetgrad.store import open_accuracy, open_estimators
-from sweetgrad.store.estimators import open_trainings
+from sweetgrad.store import Profile, open_accuracy, open_estimators
 from sweetgrad.store.pages import with_interval
 
 PAPER_BATCH_SIZE = 128
@@ -143,7 +142,7 @@ def _noise_ceiling(labelled: LabelledProfile) -> NoiseCeiling | None:
 
 @dataclass(frozen=True, eq=False)
 class TrainedEstimator:
-    """Scores of an estimator that trains, dims (arch,), NaN where there is none; and its training, as from `open_trainings`."""
+    """Scores of an estimator that trains, dims (arch,), NaN where there is none; and what its training was."""
 
     name: str
     score: xr.DataArray
@@ -226,7 +225,7 @@ def table_6(profiles: Sequence[LabelledProfile], *, bootstrap: int) -> Table6 | 
 
 
 def _trained_estimators(labelled: LabelledProfile) -> Iterator[TrainedEstimator]:
-    trainings = open_trainings(labelled.store, labelled.name)
+    trainings = Profile.open(labelled.store, labelled.name).trained_estimators()
     if not trainings:
         return
     stored = open_estimators(labelled.store, labelled.name)["score"]
