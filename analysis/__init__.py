@@ -1,4 +1,4 @@
-"""Questions to a stored profile: scores, sweetness, the best interval, rank correlation. Needs neither torch nor Prefect."""
+"""Analysis of stored profiles: scores, sweetness, the best interval, rank correlation. Needs neither torch nor Prefect."""
 
 from sweetgrad.analysis.comparison import compare_estimators, estimator_scores
 from sweetgrad.analysis.correlation import RankCorrelation, correlation_by_interval, heatmap, rank_correlation

@@ -28,7 +28,7 @@ _TRAINED = " (trained)"
 
 
 WITHOUT_PASS = ("params", "params_weights")
-"""Scores that the histogram holds and that a network gives without running."""
+"""Scores from the histogram that need no pass."""
 
 _COMBINED = {
     "te_nas": (te_nas, ("te_nas_condition", "te_nas_regions")),
@@ -39,26 +39,26 @@ _COMBINED = {
 def estimator_scores(
     profile: xr.Dataset, stored: xr.Dataset, interval: Intervals, *, moments: xr.Dataset | None = None
 ) -> xr.Dataset:
-    """Scores of every estimator: those stored, those that the histogram holds, and those combined of others.
+    """Scores of every estimator: those stored, those derived from the histogram, and combinations of others.
 
     Parameters
     ----------
     profile
-        A profile as from `open_profile`.
+        A profile as returned by `open_profile`.
     stored
-        Its estimators, as from `open_estimators`.
+        Its estimators, as returned by `open_estimators`.
     interval
-        The Sweetimator interval, such as the result of `best_interval`.
+        The interval of Sweetimator, such as the result of `best_interval`.
     moments
-        As from `open_moments`: `sweet_grad_norm` and `sweet_snip` of the same interval as well, which costs reading them.
+        As returned by `open_moments`: adds `sweet_grad_norm` and `sweet_snip` of the same interval, which requires reading them.
 
     Returns
     -------
-    ``score`` and ``seconds``, dims ``(arch, estimator)``; NaN where there is no score. Scores are as stored: infinite ones stay,
-    since a logarithm of 0 has its rank, and of condition numbers the smaller one is the better. ``seconds`` of what needs the
-    gradients and comes from the histogram (``sweetimator``, ``params_live``, unless it is stored) are ``profile_seconds``:
-    building, one forward and backward pass, counting. ``params`` and ``params_weights`` need no pass, and how long counting them
-    takes is known only where they are stored: NaN otherwise.
+    ``score`` and ``seconds``, dims ``(arch, estimator)``; NaN where there is no score. Scores are returned as stored: infinite
+    values are kept, because the logarithm of 0 has a rank, and smaller condition numbers are better. For estimators derived from
+    the histogram (``sweetimator``, and ``params_live`` unless it is stored), ``seconds`` are ``profile_seconds``: building the
+    network, one forward and backward pass, and counting. ``params`` and ``params_weights`` need no pass; their ``seconds`` are
+    NaN unless they are stored.
     """
     held = {
         "sweetimator": score(profile, interval).reset_coords(drop=True),
@@ -100,8 +100,8 @@ def open_estimator_scores(
 
     Returns
     -------
-    As `estimator_scores`. An estimator that is not training-free has ``(trained)`` after its name, so that it is
-    never taken for one.
+    As `estimator_scores`. The name of an estimator that is not training-free ends in
+    ``(trained)``.
 
     Raises
     ------
@@ -109,7 +109,7 @@ def open_estimator_scores(
         If there is no such store or profile.
     """
     stored = open_estimators(location, name).isel(arch=rows)
-    # A threshold inside a bin leaves no sum of a part of it.
+    # Sums cannot be split inside a bin.
     has_moments = MOMENTS.name in stored["estimator"].values and not is_estimated(interval)
     moments = open_moments(location, name).isel(arch=rows) if has_moments else None
     scores = estimator_scores(profile, stored, interval, moments=moments)
@@ -137,15 +137,15 @@ def compare_estimators(
     Parameters
     ----------
     scores
-        As from `estimator_scores`.
+        As returned by `estimator_scores`.
     accuracy
         Dims ``(arch,)``, per cent, with architecture strings as coordinate.
     published
-        Published Spearman correlations by estimator, such as ``TABLE_1["nas-bench-201"]["cifar10"]``, to stand beside.
+        Published Spearman correlations by estimator to include, such as ``TABLE_1["nas-bench-201"]["cifar10"]``.
     bootstrap, seed
         As in `rank_correlation`.
     methods
-        ``"spearman"``, and ``"kendall"`` unless it is left out, whose resamples take most of the time.
+        Any of ``"spearman"`` and ``"kendall"``; resamples of the latter take most of the time.
 
     Returns
     -------

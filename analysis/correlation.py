@@ -19,7 +19,7 @@ Method: TypeAlias = Literal["spearman", "kendall"]
 
 
 def dense_ranks(values: NDArray[Any]) -> NDArray[np.int64]:
-    """Dense rank of every value from 0: all that a rank correlation needs, and ranking a resample is then counting.
+    """Dense rank of every value, from 0; ranking a resample then only takes counting.
 
     Examples
     --------
@@ -41,7 +41,7 @@ def correlate_ranks(x: NDArray[np.int64], y: NDArray[np.int64], method: Method) 
         return _pearson(_centred_ranks(x), _centred_ranks(y))
     if (x == x[0]).all() or (y == y[0]).all():
         return math.nan
-    from scipy.stats import kendalltau  # half a second to import, so only where it is needed
+    from scipy.stats import kendalltau  # takes half a second to import
 
     # The p-value is not used and the exact one is slow; the asymptotic one does not exist for two values.
     return float(kendalltau(x, y, method="asymptotic" if x.size > 2 else "auto").statistic)
@@ -56,7 +56,7 @@ def spearman_by_column(scores: NDArray[np.float64], accuracy: NDArray[np.float64
 
 
 def spearman_within(x: NDArray[np.float64], y: NDArray[np.float64], group: NDArray[np.float64]) -> float:
-    """Mean of Spearman's rho within groups, weighted by their size; groups in which one side is constant are left out.
+    """Mean of Spearman's rho within groups, weighted by their size; groups in which either side is constant are skipped.
 
     Examples
     --------
@@ -97,7 +97,7 @@ def _pearson(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
 
 @dataclass(frozen=True)
 class RankCorrelation:
-    """A rank correlation in [-1, 1], its bootstrap interval ``[low, high]``, and the architectures that it rests on."""
+    """A rank correlation in [-1, 1], its bootstrap confidence interval ``[low, high]``, and the number of architectures."""
 
     correlation: float
     low: float
@@ -118,14 +118,14 @@ def rank_correlation(
     seed: int = 0,
     level: float = 0.95,
 ) -> RankCorrelation:
-    """Rank correlation of two quantities over the architectures that both have, with a bootstrap percentile interval.
+    """Rank correlation of two quantities over their common architectures, with a bootstrap percentile interval.
 
     Parameters
     ----------
     a, b
         Dims ``(arch,)`` with architecture strings as coordinate, in any order; NaN in either drops the pair.
     method
-        ``"spearman"``, or ``"kendall"`` (tau-b). Ties count as in scipy, whose numbers these are.
+        ``"spearman"``, or ``"kendall"`` (tau-b). Ties are treated, and results are, as in scipy.
     bootstrap, seed
         Resamples of the architectures, and the seed of their draw; 0 leaves the interval NaN. On 15,625 architectures 1,000
         resamples take about half a second for Spearman and three for Kendall.
@@ -134,7 +134,7 @@ def rank_correlation(
 
     Returns
     -------
-    `RankCorrelation`. NaN where one side is constant, as in scipy; resamples that come out constant are left out.
+    `RankCorrelation`. NaN where one side is constant, as in scipy; constant resamples are skipped.
 
     Raises
     ------
@@ -177,7 +177,7 @@ def correlation_by_interval(
     Parameters
     ----------
     profile
-        A profile as from `open_profile`; only ``grad_count_network`` and ``status`` are read.
+        A profile as returned by `open_profile`; only ``grad_count_network`` and ``status`` are read.
     accuracy
         Dims ``(arch,)``, per cent, with architecture strings as coordinate.
     grid

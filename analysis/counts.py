@@ -1,4 +1,4 @@
-"""Parameters in an interval, from the stored bins: a sum where the thresholds are edges, bounds and an estimate where not."""
+"""Parameters in an interval, from the stored bins: exact if the thresholds are bin edges, else bounds and an estimate."""
 
 import bisect
 import itertools
@@ -30,7 +30,7 @@ def measured_rows(profile: xr.Dataset) -> NDArray[np.int64]:
 
 
 def as_slice(positions: NDArray[np.int64]) -> slice | NDArray[np.int64]:
-    """The positions as a slice where each follows the one before: a view of an array, and a much quicker read of a store.
+    """Return consecutive positions as a slice, which gives a view of an array, and a much faster read from a store.
 
     Examples
     --------
@@ -42,7 +42,7 @@ def as_slice(positions: NDArray[np.int64]) -> slice | NDArray[np.int64]:
 
 
 class Cut(NamedTuple):
-    """Where a threshold falls among the bins: below it lie the bins before ``bin``, and the ``share`` of that bin itself."""
+    """Position of a threshold: below it lie all bins before ``bin``, and the fraction ``share`` of ``bin`` itself."""
 
     bin: int
     share: float
@@ -61,12 +61,12 @@ def cut_at(threshold: Threshold, *, exact: bool = False) -> Cut:
     threshold
         An exact threshold, or infinity.
     exact
-        Whether to refuse one that lies inside a bin.
+        Whether to raise if the threshold lies inside a bin.
 
     Raises
     ------
     ValueError
-        If ``exact`` and the threshold is no stored edge; the nearest edges are named.
+        If ``exact`` and the threshold is not a stored edge; the message names the nearest edges.
 
     Examples
     --------
@@ -100,7 +100,7 @@ def cuts_of(pieces: Sequence[Interval], *, exact: bool = False) -> tuple[list[Cu
 
 
 def bins_of(piece: Interval) -> slice:
-    """The bins that make up an interval; raises ``ValueError`` where one of its thresholds is no stored edge.
+    """The bins that make up an interval; raises ``ValueError`` where one of its thresholds is not a stored edge.
 
     Examples
     --------
@@ -116,7 +116,7 @@ def are_estimated(lower: Sequence[Cut], upper: Sequence[Cut]) -> NDArray[np.bool
 
 
 def is_estimated(intervals: Intervals) -> bool:
-    """Whether a threshold lies inside a bin, so that counts between are estimated.
+    """Whether a threshold lies inside a bin, so that counts are estimated.
 
     Examples
     --------
@@ -127,7 +127,7 @@ def is_estimated(intervals: Intervals) -> bool:
 
 
 def interval_coords(pieces: Sequence[Interval]) -> dict[str, Any]:
-    """Coordinates of the ``interval`` dimension: labels, the edges as floats, and whether one of them is no stored edge."""
+    """Coordinates of the ``interval`` dimension: labels, the edges as floats, and whether one of them is not a stored edge."""
     return {
         "interval": np.array([str(piece) for piece in pieces], dtype=object),
         "lower": ("interval", np.array([float(piece.lower) for piece in pieces])),
@@ -151,7 +151,7 @@ Level: TypeAlias = Literal["layer", "network"]
 _BLOCK_ROWS = 1024
 
 _WHOLE_BYTES = 1 << 28
-"""Counts that take more memory than this are never read whole, even where the profile was opened without dask."""
+"""Counts that take more memory than this are never read at once, even if the profile was opened without dask."""
 
 _VARIABLE = {"layer": "grad_count", "network": "grad_count_network"}
 
@@ -164,7 +164,7 @@ def interval_counts(
     Parameters
     ----------
     profile
-        A profile as from `open_profile`.
+        A profile as returned by `open_profile`.
     intervals
         A grid, a sequence of intervals, or one interval.
     kind
@@ -172,8 +172,8 @@ def interval_counts(
     level
         ``"network"`` reads only the small ``grad_count_network``.
     exact
-        Whether to refuse a threshold that is not a stored edge. Otherwise the bin that such a threshold cuts is split
-        log-linearly (see `interval_bounds` for how wrong that can be).
+        Whether to raise if a threshold is not a stored edge. Otherwise the bin that contains the threshold is split
+        log-linearly (`interval_bounds` bounds the error).
 
     Returns
     -------
@@ -184,11 +184,11 @@ def interval_counts(
     Raises
     ------
     ValueError
-        If ``kind`` or ``level`` is unknown, or ``exact`` and a threshold is not an edge; the nearest edges are named.
+        If ``kind`` or ``level`` is unknown, or ``exact`` and a threshold is not an edge; the message names the nearest edges.
 
     Notes
     -----
-    An edge stands for its nearest float32, with which gradients were compared. Inside the bins below 1e-10 and above 10 the
+    Gradients were compared with the float32 nearest to each edge. Inside the bins below 1e-10 and above 10 the
     estimate is uniform in ``g`` and in ``1 / g``.
 
     Examples
@@ -237,7 +237,7 @@ def interval_bounds(
 
 
 def total_counts(profile: xr.Dataset, *, kind: Kind = "weight") -> xr.DataArray:
-    """Parameters of every layer, with those whose gradient is not finite; dims ``(arch, layer)``, int64."""
+    """Parameters of every layer, including those whose gradient is not finite; dims ``(arch, layer)``, int64."""
     return select_kind(profile["num_params"].astype(np.int64), kind)
 
 
@@ -257,7 +257,7 @@ def _counter(lower: Sequence[Cut], upper: Sequence[Cut]) -> Callable[[NDArray[An
     def count(values: NDArray[Any]) -> NDArray[Any]:
         if values.ndim == 1:
             return count_block(values)
-        # Block by block: the sums at all cuts are several times as large as the answer.
+        # Block by block: the sums at all cuts are several times as large as the result.
         starts = range(0, max(1, len(values)), _BLOCK_ROWS)
         return np.concatenate([count_block(values[start : start + _BLOCK_ROWS]) for start in starts])
 
@@ -290,7 +290,7 @@ def _counts_between(
     if in_blocks:
         values = values.chunk({"arch": block_rows(values), "kind": 1})
     elif level == "network" and values.chunks is None:
-        # Read whole, xarray keeps it with the profile: the next question costs no read.
+        # xarray then caches the values in the profile: the next call reads nothing.
         values.load()
     count = _counter(lower, upper)
     dtype = np.float64 if are_estimated(lower, upper).any() else np.int64
@@ -317,12 +317,12 @@ def _counts_between(
 
 
 def _exceeds_memory(counts: xr.DataArray) -> bool:
-    """Whether counts are too many to be read whole, and would be."""
+    """Whether counts would be read at once although they are too large for memory."""
     return counts.chunks is None and counts.nbytes > _WHOLE_BYTES
 
 
 def block_rows(counts: xr.DataArray) -> int:
-    """Architectures in a block that is read at once: those of a chunk of the store."""
+    """Number of architectures to read at once: those of one chunk of the store."""
     return int(counts.encoding.get("chunks", (_BLOCK_ROWS,))[0])
 
 

@@ -51,7 +51,7 @@ def loss_summary(profile: xr.Dataset) -> LossSummary:
     Parameters
     ----------
     profile
-        A profile as from `open_profile`; ``loss`` and ``status`` are read.
+        A profile as returned by `open_profile`; ``loss`` and ``status`` are read.
 
     Returns
     -------
@@ -84,7 +84,7 @@ def sweet_grad_norm(moments: xr.Dataset, interval: Intervals, *, kind: Kind = "w
     Parameters
     ----------
     moments
-        As from `open_moments`.
+        As returned by `open_moments`.
     interval
         One interval, the result of `best_interval`, a sequence of intervals, or a grid; thresholds must be edges of the bins.
     kind
@@ -122,7 +122,7 @@ def sweet_grad_abs(moments: xr.Dataset, interval: Intervals, *, kind: Kind = "we
 def sweet_grad_sq(moments: xr.Dataset, interval: Intervals, *, kind: Kind = "weight") -> xr.DataArray:
     """Sum of g^2 over those weights whose gradient lies in the interval: ``effective_ntktrace`` of the paper's released code.
 
-    It is of the gradient of the batch, and so no trace of a tangent kernel, which would sum over the gradients of each image.
+    It uses the gradient of the batch; the trace of a tangent kernel would sum over the gradients of single images.
     Parameters, result and errors as in `sweet_grad_norm`.
     """
     return _between(moments["grad_sq_bin_sum"], interval, kind).sum("layer", skipna=False).rename("sweet_grad_sq")
@@ -136,7 +136,7 @@ def _between(sums: xr.DataArray, interval: Intervals, kind: Kind) -> xr.DataArra
     chosen = sums.sum("kind", skipna=False) if kind == "all" else sums.isel(kind=KINDS.index(kind), drop=True)
     bins = [bins_of(piece) for piece in pieces]
     chosen = chosen.drop_vars(["bin_lower", "bin_upper"], errors="ignore").load()
-    # Wider only while they are added up: a copy in float64 would be twice as large as all that is stored.
+    # Converted only while summing: a copy in float64 would be twice as large as the stored array.
     parts = [chosen.isel(bin=columns).sum("bin", skipna=False, dtype=np.float64) for columns in bins]
     coords = interval_coords(pieces)
     together = xr.concat(parts, xr.Variable("interval", coords.pop("interval"))).assign_coords(coords)

@@ -1,4 +1,4 @@
-"""Which trained accuracy of a store a profile is compared with where nobody says, and how spaces and data sets are written."""
+"""The accuracies that profiles are compared with by default, and display names of search spaces and data sets."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ from sweetgrad.analysis.counts import measured_rows
 from sweetgrad.store import Location, ProfileInfo, StoreInfo, info, open_accuracy, open_profile
 
 _SPACES = {"nas-bench-101": "NAS-Bench-101", "nas-bench-201": "NAS-Bench-201", "darts": "DARTS"}
-"""Search spaces as they are written."""
+"""Display names of search spaces."""
 
 DATASETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet16-120": "ImageNet16-120"}
-"""Data sets as they are written."""
+"""Display names of data sets."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,11 @@ class LabelledProfile:
     Attributes
     ----------
     store, info
-        Where it lies, and what the store says of it.
+        Location of the store, and what `info` returns for the profile.
     selector
-        As `own_accuracy` says; None where the store has no accuracy of its data set.
+        Result of `own_accuracy`; None if the store has no accuracy for the data set.
     seeds
-        As `seeds_of` says: the accuracies of single seeds that it is the mean of, if any.
+        Result of `seeds_of`: accuracies of the single seeds that it is the mean of, if any.
     """
 
     store: Location
@@ -54,17 +54,17 @@ class LabelledProfile:
 
     @property
     def title(self) -> str:
-        """Search space and data set, as they are written."""
+        """Display name of search space and data set."""
         return f"{self.space_title}, {self.dataset_title}"
 
     @property
     def space_title(self) -> str:
-        """Search space as it is written."""
+        """Display name of the search space."""
         return _SPACES.get(self.info.spec.space, self.info.spec.space)
 
     @property
     def dataset_title(self) -> str:
-        """Data set as it is written."""
+        """Display name of the data set."""
         return DATASETS.get(self.dataset, self.dataset)
 
     @cached_property
@@ -73,11 +73,11 @@ class LabelledProfile:
         return None if self.selector is None else open_accuracy(self.store, self.info.spec.space, self.selector)
 
     def open(self) -> xr.Dataset:
-        """The whole profile, as xarray's own lazy arrays."""
+        """Open the whole profile, as lazy arrays of xarray without dask."""
         return open_profile(self.store, self.name, chunks=None)
 
     def with_accuracy(self) -> tuple[xr.Dataset, xr.DataArray]:
-        """The profile and its accuracy, which there must be."""
+        """Open the profile and its accuracy; raises ``ValueError`` if there is none."""
         if self.accuracy is None:
             raise ValueError(f"{self.store} has no accuracy of {self.title} to compare {self.name} with")
         return self.open(), self.accuracy
@@ -94,7 +94,7 @@ def labelled_profiles(stores: Iterable[Location]) -> Iterator[LabelledProfile]:
 
 
 def selectors_of(store: StoreInfo, space: str) -> Sequence[str]:
-    """``dataset/split/epochs`` of every accuracy that a store has of a search space."""
+    """``dataset/split/epochs`` of every accuracy that a store has for a search space."""
     return next((table.selectors for table in store.accuracies if table.space == space), ())
 
 

@@ -1,4 +1,4 @@
-"""Figures of the paper (Yang et al. 2023) that our own stand beside, each with the table it is from."""
+"""Figures published in the paper (Yang et al. 2023), each with its table."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -81,4 +81,4 @@ SEARCH: Mapping[str, tuple[float, float]] = _frozen(
 The validation accuracy of BOHB stands here as printed; it is above that of the best of 1,000 architectures."""
 
 NAS_BENCH_201_ARCHS = 15_625
-"""Architectures that the paper's figures for NAS-Bench-201 rest on: all."""
+"""Number of architectures behind the paper's figures for NAS-Bench-201: all."""

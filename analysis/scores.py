@@ -23,7 +23,7 @@ def score(profile: xr.Dataset, interval: Intervals, *, kind: Kind = "weight") ->
     Parameters
     ----------
     profile
-        A profile as from `open_profile`; only ``grad_count_network`` and ``status`` are read.
+        A profile as returned by `open_profile`; only ``grad_count_network`` and ``status`` are read.
     interval
         One interval, the result of `best_interval`, a sequence of intervals, or a grid.
     kind
@@ -67,7 +67,7 @@ def proportion(
     Parameters
     ----------
     profile
-        A profile as from `open_profile`.
+        A profile as returned by `open_profile`.
     grid
         As in `interval_counts`.
     kind

@@ -1,4 +1,4 @@
-"""The sweetness of an interval (Eq. 3) and the choice of the best one (Algorithm 1), with how sure that choice is."""
+"""The sweetness of an interval (Eq. 3) and the choice of the best one (Algorithm 1), with its bootstrap win rate."""
 
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
@@ -54,7 +54,7 @@ def sweetness(proportion: xr.DataArray) -> xr.DataArray:
 
 @dataclass(frozen=True)
 class BestInterval:
-    """The interval with the largest sweetness, and how sure that is.
+    """The interval with the largest sweetness, the runner-up, and how often each wins in bootstrap resamples.
 
     Attributes
     ----------
@@ -65,7 +65,7 @@ class BestInterval:
     runner_up, runner_up_sweetness, runner_up_win_rate
         The same for the interval with the second largest sweetness.
     num_archs
-        Architectures that the choice rests on.
+        Number of architectures that were used.
     table
         Dataset over ``interval``: ``sweetness`` and ``win_rate`` of every interval.
     """
@@ -106,17 +106,17 @@ def best_interval(
     bootstrap: int = 1000,
     seed: int = 0,
 ) -> BestInterval:
-    """Find the interval with the largest sweetness (Algorithm 1); of equal ones, the lowest.
+    """Find the interval with the largest sweetness (Algorithm 1); ties go to the lowest interval.
 
     Parameters
     ----------
     profile
-        A profile as from `open_profile`; only the shards of the architectures used are read.
+        A profile as returned by `open_profile`; only the shards of the architectures used are read.
     grid
         Intervals to choose from; the default is the paper's. From `sliding_windows` it chooses better on the CIFAR and ImageNet
         images of NAS-Bench-201, and no differently elsewhere (docs/findings.md).
     num_archs
-        Use the first so many architectures that were measured, or all if there are fewer.
+        Number of architectures to use: the first that were measured, or all if there are fewer.
     kind, layer_types
         As in `proportion`.
     bootstrap, seed
@@ -226,13 +226,13 @@ def sweetness_by_arch(
 
 
 def _in_blocks(counts: xr.DataArray, of_rows: Callable[[slice], NDArray[np.float64]]) -> NDArray[np.float64]:
-    """What a function gives for each block of rows, along ``arch``: no more than some shards are in memory.
+    """Apply a function to blocks of rows along ``arch``, so that only a few shards are in memory at a time.
 
-    It is what dask would do, without a task graph, which takes as long as the sums.
+    Like dask, but without building a task graph, which takes as long as the sums.
     """
     size = block_rows(counts)
     blocks = [slice(start, start + size) for start in range(0, counts.sizes["arch"], size)]
-    # Decompression and sums let go of the interpreter, so threads run side by side; each block is one of theirs alone.
+    # Decompression and sums release the GIL, so threads run in parallel.
     with ThreadPoolExecutor(CPU_COUNT) as pool:
         return np.concatenate(list(pool.map(of_rows, blocks)))
 

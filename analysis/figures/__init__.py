@@ -1,6 +1,6 @@
-"""Pictures from the store: each a pure function that computes what is shown, and one that draws it.
+"""Figures: for each, a function that computes the data, and one that draws them.
 
-`figure` draws any of them by name from a store; matplotlib is imported only when something is drawn.
+`figure` draws any of them by name from a store; matplotlib is imported on the first drawing.
 """
 
 from sweetgrad.analysis.figures.catalogue import FIGURES, FigureKind, figure

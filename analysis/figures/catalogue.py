@@ -1,4 +1,4 @@
-"""Every picture by name: what it shows, which figure of the paper it is, and how it is drawn from a store."""
+"""Every figure by name: what it shows, its counterpart in the paper, and how it is drawn from a store."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FigureKind:
-    """A picture that can be asked for.
+    """A kind of figure.
 
     Attributes
     ----------
     name, paper, title
-        What to ask for, the figure of the paper that it answers (empty: none), and what it shows.
+        Name, corresponding figure of the paper (empty: none), and what it shows.
     draw
         Draws it from a `ProfileAnalysis`.
     """
@@ -42,9 +42,9 @@ def figure(name: str, analysis: ProfileAnalysis, *, path: str | Path | None = No
     name
         A name of `FIGURES`.
     analysis
-        As from `open_analysis`.
+        As returned by `open_analysis`.
     path
-        Where to save the picture, if anywhere; the suffix says the format: .png, .svg, .pdf.
+        File to save the figure to, optional; its suffix determines the format: .png, .svg, .pdf.
 
     Returns
     -------
@@ -53,7 +53,7 @@ def figure(name: str, analysis: ProfileAnalysis, *, path: str | Path | None = No
     Raises
     ------
     ValueError
-        If there is no such picture, or the store lacks what it shows; what to add is said.
+        If there is no such figure, or the store lacks the data for it; the message says what to add.
     ImportError
         If matplotlib is missing.
 

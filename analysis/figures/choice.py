@@ -40,11 +40,11 @@ def plot_sweetness(best: BestInterval, *, path: str | Path | None = None) -> "Fi
     best
         Result of `best_interval`.
     path
-        Where to save the picture, if anywhere; the suffix says the format.
+        File to save the figure to, optional; its suffix determines the format.
 
     Returns
     -------
-    The matplotlib figure. Raises ``ImportError`` that says what to install if matplotlib is missing.
+    The matplotlib figure. Raises ``ImportError`` if matplotlib is missing.
     """
     figure = new_figure(WIDTH, 3.5)
     axes = figure.subplots()
@@ -123,12 +123,12 @@ def choice_by_num_archs(
     draws: int = 500,
     seed: int = 0,
 ) -> xr.Dataset:
-    """Choose the interval again and again from so many architectures, drawn without repetition from all that were measured.
+    """Choose the interval repeatedly from random subsets of the measured architectures, drawn without replacement.
 
     Parameters
     ----------
     profile
-        A profile as from `open_profile`.
+        A profile as returned by `open_profile`.
     grid
         Intervals to choose from.
     accuracy
@@ -262,7 +262,7 @@ def choice_by_setting(
     Parameters
     ----------
     profiles
-        Profiles as from `open_profile`, by what they are called, such as their batch size.
+        Profiles as returned by `open_profile`, by what they are called, such as their batch size.
     grid, num_archs, bootstrap
         As in `best_interval` and `rank_correlation`.
     accuracy

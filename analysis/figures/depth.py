@@ -47,7 +47,7 @@ def proportion_by_depth(
     Parameters
     ----------
     profile
-        A profile as from `open_profile`.
+        A profile as returned by `open_profile`.
     intervals, kind, layer_types
         As in `proportion`.
     quantiles

@@ -101,7 +101,7 @@ def gradient_density(profile: xr.Dataset, *, kind: Kind = "weight") -> xr.Datase
     Parameters
     ----------
     profile
-        A profile as from `open_profile`.
+        A profile as returned by `open_profile`.
     kind
         As in `interval_counts`.
 
@@ -203,7 +203,7 @@ def activation_density(activations: xr.Dataset) -> xr.Dataset:
     Parameters
     ----------
     activations
-        As from `open_activations`: all architectures, or some (``isel(arch=...)``).
+        As returned by `open_activations`: all architectures, or some (``isel(arch=...)``).
 
     Returns
     -------
@@ -222,7 +222,7 @@ def activation_density(activations: xr.Dataset) -> xr.Dataset:
     Examples
     --------
     >>> counts = np.zeros((1, 3, 345), "uint32")
-    >>> counts[0, 1, [0, 343]] = 30, 10  # of the 40 values that the one cell puts out: exactly 0, and 10 or more
+    >>> counts[0, 1, [0, 343]] = 30, 10  # of the 40 outputs of the only cell: exactly 0, and 10 or more
     >>> names = {"arch": ["a"], "layer": ["stem", "cell0", "head"]}
     >>> histograms = xr.Dataset({"activation_count": (("arch", "layer", "bin"), counts), "status": ("arch", [1])}, names)
     >>> density = activation_density(histograms)
@@ -268,5 +268,5 @@ def _shown(groups: list[str], has: NDArray[np.bool_]) -> list[str]:
 def draw_activations(axes: "Axes", density: xr.Dataset) -> None:
     """Draw the result of `activation_density` into axes of a picture."""
     draw_density(axes, density, density.attrs["shown"])
-    axes.set_xlabel("magnitude of what the cells put out at initialisation")
+    axes.set_xlabel("magnitude of the cells' outputs at initialisation")
     axes.set_ylabel("share of the activations per decade")

@@ -1,4 +1,4 @@
-"""What a picture or a report asks of one profile of a store, each read and computed once."""
+"""Everything that figures and reports show of one profile; each quantity is read and computed once."""
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -35,12 +35,12 @@ _IN_MEMORY_BYTES = 1 << 28
 
 @dataclass(frozen=True)
 class ProfileAnalysis:
-    """One profile of a store and the questions that are put to it.
+    """One profile of a store, and what is computed from it.
 
     Attributes
     ----------
     location, store
-        The store, and what it says about itself.
+        The store, and the result of `info`.
     name, spec
         The profile, and what it was measured with.
     accuracy_name
@@ -50,7 +50,7 @@ class ProfileAnalysis:
     bootstrap
         Resamples wherever something is resampled.
     opened
-        Sources of the same store by profile, so that pictures over several profiles read none of them again.
+        Sources of the same store by profile, so that figures of several profiles read each of them once.
     """
 
     location: Location
@@ -179,14 +179,14 @@ def open_analysis(
     bootstrap: int = 1000,
     opened: dict[str, ProfileAnalysis] | None = None,
 ) -> ProfileAnalysis:
-    """Open one profile for pictures.
+    """Open one profile for figures.
 
     Parameters
     ----------
     location, name
         As in `open_profile`.
     store
-        What `info` says, where it was asked already.
+        Result of `info`, if already known.
     accuracy
         As the selector of `open_accuracy`; None: `own_accuracy`.
     grid, interval, bootstrap, opened

@@ -1,4 +1,4 @@
-"""What the stored counts say beyond the paper, and the page that tells it: how stable the choice is, and what chooses better."""
+"""Findings beyond the paper: how stable the chosen interval is, which rules choose better; and the page that shows them."""
 
 from sweetgrad.analysis.findings.choosing import GRIDS, Chooser, judge
 from sweetgrad.analysis.findings.live import gain_of_live

@@ -68,7 +68,7 @@ def judge(
     Parameters
     ----------
     sample
-        As from `read_candidates`.
+        As returned by `read_candidates`.
     choosers
         By name. All get the same halves and nested subsets, so that their differences are paired.
     replicates, draws, seed

@@ -75,7 +75,7 @@ def read_candidates(profile: xr.Dataset, accuracy: xr.DataArray | None, archs: C
     Parameters
     ----------
     profile
-        A profile as from `open_profile`.
+        A profile as returned by `open_profile`.
     accuracy
         Dims ``(arch,)``, per cent; None if there is none.
     archs

@@ -1,4 +1,4 @@
-"""What a report says, as plain data: computed from the store, and rendered elsewhere."""
+"""The content of a report as plain data, computed from the store and rendered elsewhere."""
 
 import datetime as dt
 import re
@@ -70,7 +70,7 @@ def _inner_svg(text: str, *, prefix: str) -> str:
 
 
 Progress = Callable[[str, int, int], None]
-"""Told what is being done, how much is done, and of how much."""
+"""Called with the current step, the number of steps done, and their total."""
 
 _SETTINGS = ("batch-size", "seed")
 _OF_A_PROFILE = tuple(name for name in FIGURES if name not in _SETTINGS)

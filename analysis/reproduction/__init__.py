@@ -1,4 +1,4 @@
-"""The paper's tables again, from stores alone: what was published, our figures beside it, and the page that shows both."""
+"""The paper's tables, reproduced from stores and compared with the published figures."""
 
 from sweetgrad.analysis.reproduction.page import reproduction_page
 from sweetgrad.analysis.reproduction.ranking import Ranking, rank_sweetimator

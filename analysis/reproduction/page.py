@@ -179,9 +179,9 @@ def search_tables(profile: xr.Dataset, stored: xr.Dataset, accuracies: xr.Datase
     Parameters
     ----------
     profile, stored
-        As from `open_profile` and `open_estimators`.
+        As returned by `open_profile` and `open_estimators`.
     accuracies
-        As from `open_accuracies`.
+        As returned by `open_accuracies`.
 
     Returns
     -------

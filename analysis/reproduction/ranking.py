@@ -64,9 +64,9 @@ def rank_sweetimator(
     Parameters
     ----------
     profile
-        A profile as from `open_profile`.
+        A profile as returned by `open_profile`.
     accuracy
-        Dims ``(arch,)``, per cent, as from `open_accuracy`.
+        Dims ``(arch,)``, per cent, as returned by `open_accuracy`.
     split
         Intervals in a decade, as in `IntervalGrid`.
     num_archs

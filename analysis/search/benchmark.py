@@ -18,7 +18,7 @@ _SMALLER_IS_BETTER = ("te_nas_condition", "te_nas_condition_nobn")
 
 @dataclass(frozen=True, eq=False)
 class SearchBenchmark:
-    """What a search may ask for, and what it is judged by; the rows of all arrays are those of ``arch``.
+    """What a search observes, and what it is evaluated by; all arrays have the rows of ``arch``.
 
     Attributes
     ----------
@@ -27,9 +27,9 @@ class SearchBenchmark:
     fitness
         Validation accuracy after the short training, %, shape (arch,).
     seconds
-        What that training costs, shape (arch,).
+        Cost of that training, shape (arch,).
     accuracy
-        Accuracy after the whole training, %, dims (arch, dataset, split): what is reported of the architecture found.
+        Accuracy after the full training, %, dims (arch, dataset, split): what is reported of the architecture found.
     """
 
     arch: tuple[str, ...]
@@ -42,7 +42,7 @@ class SearchBenchmark:
         return len(self.arch)
 
     def trained(self, dataset: str, split: str) -> NDArray[np.float64]:
-        """Accuracy after the whole training, shape (arch,); raises ``ValueError`` where there is none of that name."""
+        """Accuracy after the full training, shape (arch,); raises ``ValueError`` where there is none of that name."""
         there = {key: self.accuracy[key].values.tolist() for key in ("dataset", "split")}
         if dataset not in there["dataset"] or split not in there["split"]:
             raise ValueError(
@@ -65,7 +65,7 @@ class Scores:
     seconds
         What scoring an architecture costs a search, shape (arch,); zeros where it is not charged.
     setup_seconds
-        What is paid before the first score.
+        Cost before the first score.
     """
 
     name: str
@@ -91,7 +91,7 @@ def search_benchmark(
     Parameters
     ----------
     table
-        As from `open_accuracies`: ``accuracy`` and ``train_seconds``, dims (arch, dataset, split, epochs).
+        As returned by `open_accuracies`: ``accuracy`` and ``train_seconds``, dims (arch, dataset, split, epochs).
     fitness
         What a search sees and pays for, ``dataset/split/epochs``. Cost and accuracy are those of the table; on NAS-Bench-201 the
         cost is 12 epochs on the 25,000 images of cifar10-valid.
@@ -134,17 +134,17 @@ def search_scores(
     Parameters
     ----------
     scores
-        As from `estimator_scores`: ``score`` and ``seconds``, dims (arch, estimator).
+        As returned by `estimator_scores`: ``score`` and ``seconds``, dims (arch, estimator).
     name
-        The estimator. Condition numbers, of which the smaller is the better, are negated.
+        The estimator. Condition numbers are negated, because smaller is better.
     benchmark
-        As from `search_benchmark`.
+        As returned by `search_benchmark`.
     charge
         Whether a search pays for scores; the paper's do not.
     setup_seconds
-        What a search pays at its start if it is charged, such as the gradients that choose the interval.
+        Cost at the start of a charged search, such as the gradients that choose the interval.
     score_seconds
-        What every score costs if it is charged [default: ``seconds`` of ``scores``].
+        Cost of every charged score [default: ``seconds`` of ``scores``].
 
     Raises
     ------
@@ -239,14 +239,14 @@ def search_inputs(
     score_seconds: float | None = None,
     among_scored: bool = False,
 ) -> SearchInputs:
-    """Gather what a search needs, and refuse it if anything is missing.
+    """Collect the inputs of a search; raises if anything is missing.
 
     Parameters
     ----------
     profile, stored
-        As from `open_profile` and `open_estimators`.
+        As returned by `open_profile` and `open_estimators`.
     table
-        As from `open_accuracies`, with the same architectures.
+        As returned by `open_accuracies`, with the same architectures.
     estimators
         Names as in `estimator_scores`.
     interval
@@ -277,7 +277,7 @@ def search_inputs(
         setup = float(seconds.sum()) if score_seconds is None else score_seconds * len(first)
     if estimators:
         scores = estimator_scores(profile, stored, interval or Interval.live())
-        # A search pays for what was done to get a score: counts of parameters that came with the pass cost the pass.
+        # A search pays for what it takes to get a score: parameter counts from the pass cost the whole pass.
         scores["seconds"] = scores["seconds"].fillna(
             profile["profile_seconds"].where(scores["estimator"].isin(WITHOUT_PASS))
         )

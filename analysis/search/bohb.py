@@ -52,7 +52,7 @@ def bohb(
 
     Returns
     -------
-    As `Runs.history`. `Runs` and `OperationGrid` say what errors there are.
+    As `Runs.history`. Errors are those of `Runs` and `OperationGrid`.
     """
     if propose not in ("random", "model"):
         raise ValueError(f"propose must be 'random' or 'model', got {propose!r}")
@@ -117,7 +117,7 @@ class _Model:
         self._losses: dict[int, list[NDArray[np.float64]]] = {}
 
     def observe(self, rung: int, rows: NDArray[np.int64], losses: NDArray[np.float64]) -> None:
-        """Take note of a training of every run."""
+        """Record one training of every run."""
         self._rows.setdefault(rung, []).append(rows)
         self._losses.setdefault(rung, []).append(losses)
 
@@ -186,7 +186,7 @@ def density(
     data
         Observations, shape (R, N, E).
     width
-        As from `bandwidths`, shape (R, E): the weight that is spread over the other operations.
+        As returned by `bandwidths`, shape (R, E): the weight that is spread over the other operations.
     levels
         Number of operations.
 

@@ -40,7 +40,7 @@ def reinforce(
 
     Returns
     -------
-    As `Runs.history`. The policy starts uniform. `Runs` and `OperationGrid` say what errors there are.
+    As `Runs.history`. The policy starts uniform. Errors are those of `Runs` and `OperationGrid`.
     """
     grid, draws = OperationGrid(benchmark.arch), Draws(settings.seed, settings.num_runs)
     runs, shape = Runs(benchmark, settings, scores), (settings.num_runs, grid.num_edges, grid.num_ops)

@@ -71,10 +71,10 @@ class SearchSettings:
 
 
 class Runs:
-    """Trainings of all runs of an algorithm.
+    """Simulated trainings of all runs of an algorithm.
 
     A training counts if it ends within the budget; the first that does not ends its run, and what an algorithm does with that run
-    later leaves no trace. Training an architecture again is paid again, as in the searches on NAS-Bench-201.
+    later leaves no trace. Training an architecture again costs its time again, as in the searches on NAS-Bench-201.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ def best_scored(candidates: NDArray[np.int64], scores: Scores) -> tuple[NDArray[
     candidates
         Rows of the benchmark, shape (run, candidate).
     scores
-        As from `search_scores`.
+        As returned by `search_scores`.
 
     Returns
     -------

@@ -44,12 +44,12 @@ def run_searches(
     Parameters
     ----------
     benchmark
-        As from `search_benchmark`.
+        As returned by `search_benchmark`.
     settings
         Runs, budget and seed. Run number n of every algorithm draws from the same stream.
     scores
-        As from `search_scores`; the same estimator may be there with and without its cost. Without any, assisted algorithms are
-        left out.
+        As returned by `search_scores`; an estimator may occur both with and without its cost. Without scores, assisted
+        algorithms are omitted.
     algorithms
         Of `ALGORITHMS`: ``random``, ``rea``, ``reinforce``, ``bohb``, and with an estimator ``s-rea``, ``s-reinforce``,
         ``s-bohb`` (the best of uniform architectures, as released), ``s-bohb-model`` (the best of the model's proposals).
@@ -134,11 +134,11 @@ def select_architectures(
     Parameters
     ----------
     benchmark
-        As from `search_benchmark`; it need not hold a whole space.
+        As returned by `search_benchmark`; it need not hold a whole space.
     num_archs
         Architectures that each run draws. Those of a smaller number are the first of those of a larger one.
     scores
-        As from `search_scores`.
+        As returned by `search_scores`.
     optimal
         ``dataset/split``, such as ``cifar10/test``, by whose accuracy after the whole training the best is taken: what no
         estimator can exceed.
@@ -176,7 +176,7 @@ def join_histories(histories: Mapping[str, xr.Dataset]) -> xr.Dataset:
     Parameters
     ----------
     histories
-        By the name of the method; as from `Runs.history`, of equally many runs.
+        By the name of the method; as returned by `Runs.history`, of equally many runs.
 
     Returns
     -------
@@ -212,7 +212,7 @@ def search_table(
     Parameters
     ----------
     histories
-        As from `join_histories`, or `run_searches`.
+        As returned by `join_histories`, or `run_searches`.
     benchmark
         The same that was searched.
     published
