@@ -22,17 +22,15 @@ from sweetgrad.analysis import (
     params,
     params_live,
     params_weights,
-    plot_comparison,
-    plot_heatmap,
-    plot_sweetness,
     rank_correlation,
     score,
     sliding_windows,
 )
 from sweetgrad.analysis.comparison import open_estimator_scores
-from sweetgrad.analysis.cuts import is_estimated
+from sweetgrad.analysis.counts import is_estimated
+from sweetgrad.analysis.figures import plot_comparison, plot_heatmap, plot_sweetness
 from sweetgrad.analysis.labels import own_accuracy, selectors_of
-from sweetgrad.analysis.reproduction import TABLE_1
+from sweetgrad.analysis.published import TABLE_1
 from sweetgrad.flows.cli.common import locate, open_selected, parse_interval, tell_if_estimated
 from sweetgrad.flows.cli.options import (
     MOST_RUNS,
@@ -68,12 +66,12 @@ def intervals(
         typer.Option(help="all, START:STOP, sample:N [default: the first 100 that were measured].", show_default=False),
     ] = None,
     bootstrap: Annotated[
-        int, typer.Option(max=MOST_RUNS, help="Resamples of the architectures for the confidence.")
+        int, typer.Option(max=MOST_RUNS, help="Bootstrap resamples of the architectures for the win rate.")
     ] = 1000,
     plot: Annotated[Path | None, picture("Draw the sweetness of every interval: .png, .svg, .pdf.")] = None,
     storage_option: StorageOption = None,
 ) -> None:
-    """Sweetness of every interval, and the best interval with its confidence (Algorithm 1)."""
+    """Sweetness of every interval, and the best interval with its win rate (Algorithm 1)."""
     name, data = open_selected(locate(store, storage_option), profile, archs=archs)
     num_archs = 100 if archs is None else data.sizes["arch"]
     grid = IntervalGrid(max_, min_, split) if sliding is None else sliding_windows(sliding)
@@ -87,12 +85,11 @@ def intervals(
         Text.assemble(
             "Best interval ",
             (str(best.interval), "bold"),
-            f": sweetness {best.sweetness:.3f}, best in {best.confidence:.0%} of resamples.",
+            f": sweetness {best.sweetness:.3f}, win rate {best.win_rate:.0%}.",
         )
     )
     console.print(
-        f"Runner-up {best.runner_up}: sweetness {best.runner_up_sweetness:.3f}, best in "
-        f"{best.runner_up_confidence:.0%}."
+        f"Runner-up {best.runner_up}: sweetness {best.runner_up_sweetness:.3f}, win rate {best.runner_up_win_rate:.0%}."
     )
     if plot is not None:
         plot_sweetness(best, path=plot)
@@ -124,7 +121,7 @@ def correlate(
     plot: Annotated[Path | None, picture("Draw all estimators with their intervals (Fig. 1).")] = None,
     storage_option: StorageOption = None,
 ) -> None:
-    """Rank correlation of Sweet Gradient, and of its baselines, with trained accuracy."""
+    """Rank correlation of Sweetimator, and of its baselines, with trained accuracy."""
     location = locate(store, storage_option)
     name, data = open_selected(location, profile)
     space = data.attrs["spec"]["space"]
@@ -169,10 +166,10 @@ def correlate(
 def _named_intervals(chosen: Interval | BestInterval) -> dict[str, Interval]:
     """The intervals whose scores are correlated, by the name that is shown: the one given, or the best and the runner-up."""
     if isinstance(chosen, Interval):
-        return {f"sweet gradient {chosen}": chosen}
+        return {f"sweetimator {chosen}": chosen}
     return {
-        f"sweet gradient {chosen.interval}, best in {chosen.confidence:.0%}": chosen.interval,
-        f"runner-up {chosen.runner_up}, best in {chosen.runner_up_confidence:.0%}": chosen.runner_up,
+        f"sweetimator {chosen.interval}, win rate {chosen.win_rate:.0%}": chosen.interval,
+        f"runner-up {chosen.runner_up}, win rate {chosen.runner_up_win_rate:.0%}": chosen.runner_up,
     }
 
 
@@ -205,13 +202,13 @@ def _method(method: str) -> Literal["spearman", "kendall"]:
 
 
 def _sweetness_table(best: BestInterval) -> Table:
-    table = plain_table("interval", "sweetness", "", "best in")
+    table = plain_table("interval", "sweetness", "", "win rate")
     table.columns[2].justify = "left"
-    for label, value, share in zip(
-        best.table["interval"].values, best.table["sweetness"].values, best.table["share"].values, strict=True
+    for label, value, win_rate in zip(
+        best.table["interval"].values, best.table["sweetness"].values, best.table["win_rate"].values, strict=True
     ):
         style = {str(best.interval): "bold green", str(best.runner_up): "cyan"}.get(str(label), "")
-        table.add_row(str(label), f"{value:+.3f}", _bar(value), f"{share:.0%}" if share else "", style=style)
+        table.add_row(str(label), f"{value:+.3f}", _bar(value), f"{win_rate:.0%}" if win_rate else "", style=style)
     return table
 
 

@@ -10,7 +10,7 @@ import xarray as xr
 from rich.console import Console
 
 from sweetgrad.analysis import Interval
-from sweetgrad.analysis.cuts import is_estimated
+from sweetgrad.analysis.counts import is_estimated
 from sweetgrad.analysis.intervals import Intervals
 from sweetgrad.analysis.labels import own_accuracy
 from sweetgrad.flows.selection import select_archs

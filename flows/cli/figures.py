@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sweetgrad.analysis.figures import FIGURES, open_source
+from sweetgrad.analysis.figures import FIGURES, open_analysis
 from sweetgrad.analysis.figures import figure as draw
 from sweetgrad.analysis.intervals import IntervalGrid
 from sweetgrad.analysis.report import report as write_report
@@ -66,7 +66,7 @@ def figure(
     profile = profile or only_profile(location)
     if accuracy is not None:
         _require_accuracy(location, accuracy, [profile])
-    source = open_source(
+    analysis = open_analysis(
         location,
         profile,
         accuracy=accuracy,
@@ -75,8 +75,8 @@ def figure(
         bootstrap=bootstrap,
     )
     path = out or Path(f"{name}.png")
-    draw(name, source, path=path)
-    console.print(f"{source.name}: {FIGURES[name].title}. Picture in {path}", soft_wrap=True)
+    draw(name, analysis, path=path)
+    console.print(f"{analysis.name}: {FIGURES[name].title}. Picture in {path}", soft_wrap=True)
 
 
 def report(

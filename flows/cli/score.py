@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sweetgrad.analysis import IntervalGrid, plot_layers
+from sweetgrad.analysis import IntervalGrid
+from sweetgrad.analysis.figures import plot_layers
 from sweetgrad.analysis.layers import SWEET_INTERVAL
 from sweetgrad.analysis.sweetness import sweetest
 from sweetgrad.flows.cli.common import parse_interval

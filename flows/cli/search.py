@@ -13,11 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from sweetgrad.analysis import IntervalGrid
-from sweetgrad.analysis.reproduction import SEARCH
+from sweetgrad.analysis.figures import plot_trajectories
+from sweetgrad.analysis.published import SEARCH
 from sweetgrad.analysis.search import (
     ALGORITHMS,
     SearchSettings,
-    plot_trajectories,
     run_searches,
     run_selections,
     search_inputs,

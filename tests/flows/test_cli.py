@@ -199,7 +199,7 @@ def test_accuracy_import_then_correlate(store, run, tmp_path):
         *("--bootstrap", "20", "--method", "kendall", "--heatmap", picture),
     )
     assert code == 0
-    for text in ("sweet gradient", "runner-up", "params_live", "snip", "kendall", "[1e-4, 5e-4)", "20 architectures"):
+    for text in ("sweetimator", "runner-up", "params_live", "snip", "kendall", "[1e-4, 5e-4)", "20 architectures"):
         assert text in out
     assert "<svg" in picture.read_text()
     code, out = run("correlate", store, "--accuracy", "cifar10/test", "--interval", "1e-4,3.1e-4", "--bootstrap", "0")

@@ -111,7 +111,7 @@ SMALLER: list[tuple[str, str]] = [
     (r"epochs=60", "epochs=1, widths=(4, 4, 4), depth=1"),
     (r"^(sweetgrad report .*)", r"\1 --bootstrap 5"),
     (r"^(sweetgrad search .*)", r"\1 --runs 3"),
-    ("import plot_trajectories, ", "import SearchSettings, plot_trajectories, "),
+    ("import run_searches, ", "import SearchSettings, run_searches, "),
     (r"run_searches\(inputs.benchmark, ", "run_searches(inputs.benchmark, SearchSettings(num_runs=3), "),
     (r"^(sweetgrad evolve .*) --surrogate \S+", r"\1 --random 3 --cycles 4 --population 3 --tournament 2"),
     (r"^(sweetgrad publish .*)", r"\1 --allow-incomplete"),  # of 15,625 architectures the store has a dozen

@@ -141,7 +141,7 @@ def test_profile__shows_progress_and_a_summary(api, finished):
     assert "| This run | complete |" in summary.data
     assert "4 measured, 0 failed, 15,621 not run, of 15,625" in summary.data
     assert f"`{info(store, NAME).profiles[0].content_digest}`" in summary.data
-    assert "over 4 architectures, best in " in summary.data
+    assert "over 4 architectures, win rate " in summary.data
     assert f"$ sweetgrad intervals {store} {NAME}" in summary.data
 
 

@@ -1,9 +1,11 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import xarray as xr
 
-from sweetgrad.analysis import rank_correlation
-from sweetgrad.analysis.figures import plot_scatter, score_and_accuracy
+from sweetgrad.analysis import IntervalGrid, heatmap, rank_correlation
+from sweetgrad.analysis.figures import plot_heatmap, plot_scatter, score_and_accuracy
 
 
 def values(numbers, names):
@@ -39,3 +41,12 @@ def test_plot_scatter__draws_points_or_their_density(num, kind, tmp_path):
         assert type(axes.collections[0]).__name__.replace("FlatQuad", "") in (kind, "HexBinCollection")
     # A mark for every architecture would make a picture that no page can hold.
     assert (tmp_path / "scatter.svg").stat().st_size < 1_000_000
+
+
+def test_plot_heatmap__shows_every_pair(profile: xr.Dataset, tmp_path: Path) -> None:
+    accuracy = xr.DataArray([90.0, 91.0, 92.5, 89.0], {"arch": profile.arch.values}, "arch")
+    table = heatmap(profile, accuracy, IntervalGrid(1, 1e-3, 2))
+    figure = plot_heatmap(table, path=tmp_path / "heatmap.png")
+    shown = figure.axes[0].images[0].get_array()
+    np.testing.assert_array_equal(np.ma.filled(shown, np.nan), table.values)
+    assert f"{float(table.max()):.3f}" in figure.axes[0].texts[0].get_text()

@@ -1,19 +1,8 @@
-"""Figures of the paper (Yang et al. 2023) that our own stand beside, each with the table it is from."""
+"""Figures published in the paper (Yang et al. 2023), each with its table."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TypeVar
-
-__all__ = [
-    "BATCH_SIZES",
-    "INITIAL_LOSS",
-    "KENDALL_BATCH_128",
-    "NAS_BENCH_201_ARCHS",
-    "REMARKS",
-    "SEARCH",
-    "SPLITS",
-    "TABLE_1",
-]
 
 Value = TypeVar("Value")
 
@@ -92,25 +81,4 @@ SEARCH: Mapping[str, tuple[float, float]] = _frozen(
 The validation accuracy of BOHB stands here as printed; it is above that of the best of 1,000 architectures."""
 
 NAS_BENCH_201_ARCHS = 15_625
-"""Architectures that the paper's figures for NAS-Bench-201 rest on: all."""
-
-_ONE_BATCH = (
-    "it depends on the pictures and labels of one batch, and ours are not the paper's (see "
-    "[what was measured](#what-was-measured))."
-)
-_NOTHING_RANDOM = "nothing is random in it: the architectures measured here are not all of the space."
-
-REMARKS: Mapping[str, str] = _frozen(
-    {
-        "sweetimator": f"{_ONE_BATCH} Where two intervals are nearly as sweet, the batch decides which of them it is.",
-        **dict.fromkeys(("snip", "grad_norm", "grasp", "fisher", "gradsign"), _ONE_BATCH),
-        "jacob_cov": "the paper's column NASWOT is this, its first version: the released code has no log-determinant kernel. "
-        "Networks whose output does not depend on the images have no score here, and are left out.",
-        "zen_score_nobn": "the released code computes it in single precision, where the features of the largest networks "
-        "overflow without BatchNorm, and scores infinity as 1 and NaN as 0. So it scores the largest networks lowest: on 200 "
-        "networks such a score correlates with .147, ours in double precision with .809.",
-        "te_nas_nobn": "a difference of two quantities on different scales, of few architectures.",
-        **dict.fromkeys(("params", "flops", "synflow"), _NOTHING_RANDOM),
-    }
-)
-"""Why an estimator may differ from the paper's figure: said beside it where it does."""
+"""Number of architectures behind the paper's figures for NAS-Bench-201: all."""

@@ -1,4 +1,4 @@
-"""What a picture or a report asks of one profile of a store, each read and computed once."""
+"""Everything that figures and reports show of one profile; each quantity is read and computed once."""
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from sweetgrad.analysis.comparison import compare_estimators, open_estimator_scores
 from sweetgrad.analysis.correlation import heatmap
-from sweetgrad.analysis.figures.settings import choice_by_setting
+from sweetgrad.analysis.counts import as_slice, measured_rows
+from sweetgrad.analysis.figures.choice import choice_by_setting
 from sweetgrad.analysis.intervals import Interval, IntervalGrid
 from sweetgrad.analysis.labels import own_accuracy, selectors_of
-from sweetgrad.analysis.reproduction import TABLE_1
-from sweetgrad.analysis.rows import as_slice, measured_rows
+from sweetgrad.analysis.published import TABLE_1
 from sweetgrad.analysis.scores import score
 from sweetgrad.analysis.sweetness import BestInterval, best_interval
 from sweetgrad.store import (
@@ -30,19 +30,17 @@ from sweetgrad.store import (
 )
 from sweetgrad.store.access import command_line
 
-__all__ = ["Source", "open_source"]
-
 _IN_MEMORY_BYTES = 1 << 28
 
 
 @dataclass(frozen=True)
-class Source:
-    """One profile of a store and the questions that are put to it.
+class ProfileAnalysis:
+    """One profile of a store, and what is computed from it.
 
     Attributes
     ----------
     location, store
-        The store, and what it says about itself.
+        The store, and the result of `info`.
     name, spec
         The profile, and what it was measured with.
     accuracy_name
@@ -52,7 +50,7 @@ class Source:
     bootstrap
         Resamples wherever something is resampled.
     opened
-        Sources of the same store by profile, so that pictures over several profiles read none of them again.
+        Sources of the same store by profile, so that figures of several profiles read each of them once.
     """
 
     location: Location
@@ -63,7 +61,7 @@ class Source:
     grid: IntervalGrid
     interval: Interval | None
     bootstrap: int
-    opened: dict[str, "Source"] = field(default_factory=dict, repr=False, compare=False)
+    opened: dict[str, "ProfileAnalysis"] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def profile(self) -> xr.Dataset:
@@ -94,7 +92,7 @@ class Source:
     def activations(self) -> xr.Dataset | None:
         """Histograms of activations, lazily; None where there are none of any architecture."""
         estimators = self.store.profile(self.name).estimators
-        if not any(each.name == ACTIVATIONS.name and each.num_ok for each in estimators):
+        if not any(estimator.name == ACTIVATIONS.name and estimator.num_ok for estimator in estimators):
             return None
         return open_activations(self.location, self.name)
 
@@ -148,14 +146,14 @@ class Source:
             scores, self.accuracy, published=published, bootstrap=self.bootstrap, methods=("spearman",)
         )
 
-    def siblings(self, setting: str) -> dict[str, "Source"]:
+    def siblings(self, setting: str) -> dict[str, "ProfileAnalysis"]:
         """Profiles that differ in one field of the spec alone (and in the batch drawn), by its value, ascending."""
-        found = {}
-        for each in self.store.profiles:
-            if each.status.num_ok and _without(each.spec, setting) == _without(self.spec, setting):
-                sibling = replace(self, name=each.status.name, spec=each.spec)
-                found[getattr(each.spec, setting)] = self.opened.setdefault(each.status.name, sibling)
-        return {str(value): found[value] for value in sorted(found)}
+        siblings = {}
+        for profile in self.store.profiles:
+            if profile.status.num_ok and _without(profile.spec, setting) == _without(self.spec, setting):
+                sibling = replace(self, name=profile.status.name, spec=profile.spec)
+                siblings[getattr(profile.spec, setting)] = self.opened.setdefault(profile.status.name, sibling)
+        return {str(value): siblings[value] for value in sorted(siblings)}
 
     def by_setting(self, setting: str) -> xr.Dataset:
         """`choice_by_setting` over the siblings; raises ``ValueError`` where there are none."""
@@ -165,12 +163,12 @@ class Source:
                 f"the store holds one {setting.replace('_', ' ')} of {self.spec.space} on {self.spec.dataset}: {self.name}. "
                 f"Profile with another --{setting.replace('_', '-')} into the same store first."
             )
-        profiles = {value: each.profile for value, each in siblings.items()}
+        profiles = {value: sibling.profile for value, sibling in siblings.items()}
         accuracy = self.accuracy if self.accuracy_name is not None else None
         return choice_by_setting(profiles, self.grid, accuracy=accuracy, bootstrap=self.bootstrap)
 
 
-def open_source(
+def open_analysis(
     location: Location,
     name: str,
     *,
@@ -179,20 +177,20 @@ def open_source(
     grid: IntervalGrid = IntervalGrid(),  # noqa: B008  (frozen)
     interval: Interval | None = None,
     bootstrap: int = 1000,
-    opened: dict[str, Source] | None = None,
-) -> Source:
-    """Open one profile for pictures.
+    opened: dict[str, ProfileAnalysis] | None = None,
+) -> ProfileAnalysis:
+    """Open one profile for figures.
 
     Parameters
     ----------
     location, name
         As in `open_profile`.
     store
-        What `info` says, where it was asked already.
+        Result of `info`, if already known.
     accuracy
         As the selector of `open_accuracy`; None: `own_accuracy`.
     grid, interval, bootstrap, opened
-        As in `Source`; the new one is added to ``opened``.
+        As in `ProfileAnalysis`; the new one is added to ``opened``.
 
     Raises
     ------
@@ -204,7 +202,7 @@ def open_source(
     profile = store.profile(name)
     accuracy = accuracy or own_accuracy(location, store, profile)
     opened = {} if opened is None else opened
-    opened[name] = Source(location, store, name, profile.spec, accuracy, grid, interval, bootstrap, opened)
+    opened[name] = ProfileAnalysis(location, store, name, profile.spec, accuracy, grid, interval, bootstrap, opened)
     return opened[name]
 
 

@@ -6,16 +6,18 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweetgrad.analysis import IntervalGrid, best_interval, heatmap, layer_profile, plot_heatmap, plot_layers
+from sweetgrad.analysis import IntervalGrid, best_interval, heatmap, layer_profile
 from sweetgrad.analysis.figures import (
     FIGURES,
     choice_by_num_archs,
     choice_by_setting,
     figure,
     gradient_density,
-    open_source,
+    open_analysis,
     plot_depth,
     plot_gradients,
+    plot_heatmap,
+    plot_layers,
     plot_num_archs,
     plot_scatter,
     plot_settings,
@@ -23,7 +25,7 @@ from sweetgrad.analysis.figures import (
     proportion_by_depth,
     score_and_accuracy,
 )
-from sweetgrad.analysis.figures.ticks import count_label, power_ticks, share_label
+from sweetgrad.analysis.figures.style import count_label, power_ticks, share_label
 
 pytest.importorskip("matplotlib", reason="matplotlib is missing: pip install 'sweetgrad[plot]'")
 
@@ -42,7 +44,7 @@ LINEAR = {
 
 @pytest.mark.parametrize("name", [name for name in FIGURES if name != "num-archs"])
 def test_figure__labels_say_the_value(name, store, check_ticks):
-    assert check_ticks(figure(name, open_source(store, "toy/digits/bs64-seed0", bootstrap=20))) == LINEAR[name]
+    assert check_ticks(figure(name, open_analysis(store, "toy/digits/bs64-seed0", bootstrap=20))) == LINEAR[name]
 
 
 @pytest.mark.parametrize("top", [0.0007, 0.006, 0.02, 0.045, 0.13, 0.6, 1.0])
