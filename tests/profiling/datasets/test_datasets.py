@@ -9,7 +9,7 @@ import pytest
 from sweetgrad.profiling.batches import draw_batch
 from sweetgrad.profiling.datasets._files import normalise
 from sweetgrad.profiling.datasets.cifar import load_cifar10
-from sweetgrad.profiling.datasets.digits import MEAN, SD
+from sweetgrad.profiling.datasets.digits import MEAN, STD
 from sweetgrad.profiling.registry import load_batch, load_images, names
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -68,7 +68,7 @@ def test_load_batch__is_a_draw_from_the_images():
 
 def test_normalise__equals_the_formula_for_every_pixel_value():
     x = np.arange(256, dtype="u1").reshape(1, 1, 16, 16).repeat(3, axis=1)
-    out = normalise([x, x], mean=(125.3, 123.0, 113.9), sd=(63.0, 62.1, 66.7))
+    out = normalise([x, x], mean=(125.3, 123.0, 113.9), std=(63.0, 62.1, 66.7))
     for c, (m, s) in enumerate([(125.3, 63.0), (123.0, 62.1), (113.9, 66.7)]):
         np.testing.assert_allclose(
             out[1, c].ravel(), (np.arange(256) / 255 - m / 255) / (s / 255), rtol=1e-6, atol=1e-7
@@ -83,9 +83,9 @@ def test_digits__are_the_images_of_scikit_learn():
 
     data, images = load_digits(), load_images("digits")
     assert pytest.approx((data.images / 16).mean()) == MEAN
-    assert pytest.approx((data.images / 16).std()) == SD
+    assert pytest.approx((data.images / 16).std()) == STD
     for channel in range(3):
-        np.testing.assert_allclose(images.x[:, channel] * SD + MEAN, data.images / 16, atol=1e-6)
+        np.testing.assert_allclose(images.x[:, channel] * STD + MEAN, data.images / 16, atol=1e-6)
     np.testing.assert_array_equal(images.y, data.target)
     assert (images.x.shape, images.x.dtype, images.y.dtype) == ((1797, 3, 8, 8), np.float32, np.int64)
     assert (images.num_classes, images.crop_padding) == (10, 1)
