@@ -12,7 +12,7 @@ MEAN = 0.30526028624095713
 STD = 0.3760492217920148
 """Standard deviation over the same pixels."""
 SPLIT_SIZES = {"train": 300, "valid": 497, "test": 1000}
-"""Images of each split: few to train on and many to evaluate on, so that differences between architectures exceed sampling error."""
+"""Images of each split: few to train on and many to evaluate on, so that architectures differ by more than the sampling error."""
 _SPLIT_SEED = 0
 
 

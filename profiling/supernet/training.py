@@ -130,8 +130,8 @@ class SupernetTraining:
         self.valid, self.train = order[:num_valid], order[num_valid:]
         if not len(self.valid) or len(self.train) < settings.batch_size:
             raise ValueError(
-                f"the {len(images.x)} images of {images.name} are split into {len(self.train)} to train on and {len(self.valid)} to "
-                f"score on, with batches of {settings.batch_size}: use more images or a smaller batch"
+                f"the {len(images.x)} images of {images.name} are split into {len(self.train)} to train on and "
+                f"{len(self.valid)} to score on, with batches of {settings.batch_size}: use more images or a smaller batch"
             )
         self.steps_per_epoch = len(self.train) // settings.batch_size
         self.losses = np.full(settings.epochs * self.steps_per_epoch, np.nan, dtype=np.float32)

@@ -91,7 +91,7 @@ class TrainingConfig:
 
 
 def splits_of(images: Images) -> dict[str, NDArray[np.int64]]:
-    """Positions of the images of ``train``, ``valid`` and ``test``: those of the data set, or a stratified split of 70/10/20 %."""
+    """Positions of the images of ``train``, ``valid`` and ``test``: those of the data set, or stratified, 70/10/20 %."""
     if images.splits is not None:
         return dict(images.splits)
     held_out = {name: max(1, round(fraction * len(images.y))) for name, fraction in _HELD_OUT.items()}

@@ -82,8 +82,8 @@ class WithAuxiliaryHead(nn.Module):
         features = self._features.pop()
         if min(features.shape[2:]) < self._min_size:
             raise ValueError(
-                f"an auxiliary head needs {self._min_size}x{self._min_size} pixels after the second reduction cell, but images of "
-                f"{x.shape[2]}x{x.shape[3]} leave {features.shape[2]}x{features.shape[3]}: use larger images or another recipe"
+                f"an auxiliary head needs {self._min_size}x{self._min_size} pixels after the second reduction cell, but images "
+                f"of {x.shape[2]}x{x.shape[3]} leave {features.shape[2]}x{features.shape[3]}: use larger images or another recipe"
             )
         return logits, self.classifier(self.head(features).mean((2, 3)))
 
