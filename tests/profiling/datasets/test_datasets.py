@@ -283,7 +283,7 @@ def test_imagenet16_120__reads_an_npz(tmp_path, as_file):
 
 
 def test_imagenet16_120__says_that_it_must_be_got_by_hand(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"train_data_batch_1 .*by hand") as caught:
+    with pytest.raises(FileNotFoundError, match=r"train_data_batch_1 .*specify its folder") as caught:
         load_images("imagenet16-120", data_dir=tmp_path, download=True)
     assert f"{tmp_path / 'ImageNet16'}, {tmp_path}" in str(caught.value)
     with pytest.raises(FileNotFoundError, match="no --data-dir was given"):
@@ -321,7 +321,7 @@ def test_imagenet16_120__names_a_truncated_or_foreign_file(tmp_path):
     whole = path.read_bytes()
     for content in (whole[: len(whole) // 2], b"", b"text", pickle.dumps({})):
         path.write_bytes(content)
-        with pytest.raises(ValueError, match=r"imagenet16_120\.npz must be an \.npz"):
+        with pytest.raises(ValueError, match=r"imagenet16_120\.npz must be an intact \.npz"):
             load_images("imagenet16-120", data_dir=path)
 
 
@@ -337,7 +337,7 @@ def test_imagenet16_120__refuses_labels_and_batches_of_other_data_sets(tmp_path)
     with pytest.raises(ValueError, match=r"train_data_batch_1 cannot be read .*truncated"):
         load_images("imagenet16-120", data_dir=tmp_path)
     _write_python(path, data=_pixels(1, 16).reshape(1, -1), labels=[121])
-    with pytest.raises(ValueError, match="no image has one of the 120 classes"):
+    with pytest.raises(ValueError, match="no image is in one of the 120 classes"):
         load_images("imagenet16-120", data_dir=tmp_path)
 
 
