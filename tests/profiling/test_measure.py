@@ -546,9 +546,9 @@ def test_profile_network__takes_named_layers_and_types() -> None:
 @pytest.mark.parametrize(
     ("layers", "message"),
     [
-        (["0", "nine"], r"no submodule 'nine'; the network has 0, 1, 2"),
+        (["0", "nine"], r"no submodule 'nine'; its submodules: 0, 1, 2"),
         (["0"], r"these are in none: 2\.weight, 2\.bias"),
-        (["", "2"], r"these are in '' and in '2': 2\.weight, 2\.bias"),
+        (["", "2"], r"'' and '2' both have: 2\.weight, 2\.bias"),
         ({"0": "steam", "2": "head"}, r"layer type must be one of padding, stem, .* got 'steam' for layer '0'"),
         ([], r"these are in none: 0\.weight"),
     ],
@@ -601,9 +601,9 @@ def test_profile_network__explains_an_output_that_is_not_logits(
     [
         ([0, 1, 2, 3, 0, 1, 2, 0], r"labels must be in 0\.\.2, because the network has 3 outputs; got 0\.\.3"),
         ([0, 1, 2, -100, 0, 1, 2, 0], r"labels must be in 0\.\.2, because the network has 3 outputs; got -100\.\.2"),
-        ([0.0] * 8, r"labels must be integers 0\.\.classes-1, .* got torch\.float32 of shape \(8,\)"),
+        ([0.0] * 8, r"labels must be integers in 0\.\.classes-1, .* got torch\.float32 of shape \(8,\)"),
         ([True] * 8, r"labels must be integers"),
-        ([], r"labels must be integers 0\.\.classes-1, one for each image, .* \(0,\)"),
+        ([], r"labels must be integers in 0\.\.classes-1, one for each image, .* \(0,\)"),
         ([0, 1], r"labels of shape \(2,\) need logits of shape .* the network returned \(8, 3\)"),
         (1, r"labels of shape \(\) need logits"),
         ([[0, 1, 0]] * 8, r"labels of shape \(8, 3\) need logits"),

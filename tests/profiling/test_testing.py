@@ -261,7 +261,7 @@ MUTANTS: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: SimpleNamespace(name="x"),
         "space 'x': it has no variant, init, layer_names, .* implement .*SearchSpace",
     ),
-    "name with a slash": (lambda: mutant(name="a/b"), "name is 'a/b'. What to do: it must be a text without /"),
+    "name with a slash": (lambda: mutant(name="a/b"), "name is 'a/b'. What to do: it must be a string without /"),
     "no name": (lambda: mutant(name=""), "name is ''"),
     "init is no text": (lambda: mutant(init=None), "init is None"),
     "layer_names is a text": (lambda: mutant(layer_names="stem"), "layer_names is 'stem'.*a tuple of names"),
@@ -367,7 +367,9 @@ def test_check_space__fails_on_a_space_that_breaks_one_rule(which: str) -> None:
 def test_check_space__refuses_a_space_registered_under_another_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sweetgrad.profiling.testing.load_space", lambda name: Plain())
     check_space("plain")
-    with pytest.raises(SpaceCheckError, match=r"registered as 'plane'\. What to do: give the entry point"):
+    with pytest.raises(
+        SpaceCheckError, match=r"registered as 'plane'\. What to do: use the same name for the entry point"
+    ):
         check_space("plane")
 
 
