@@ -151,8 +151,9 @@ def _read_order(table: Path, all_archs: list[str]) -> list[str]:
     if sorted(archs) != all_archs:
         extra = sorted(set(archs) - set(all_archs))[:1]
         raise ValueError(
-            f"{table} must list each of the {len(all_archs)} architectures once; it has {len(archs)} rows, "
-            f"{len(set(archs))} distinct" + (f", and {extra[0]!r} is not in this space" if extra else "")
+            f"{table} must list each of the {len(all_archs)} architectures once; "
+            f"it has {len(archs)} rows, {len(set(archs))} distinct"
+            + (f", and {extra[0]!r} is not in this space" if extra else "")
         )
     if sorted(frame["index"].tolist()) != list(range(len(all_archs))):
         raise ValueError(f"the column index of {table} must have every number from 0 to {len(all_archs) - 1} once")

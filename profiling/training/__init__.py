@@ -1,4 +1,4 @@
-"""Train networks for real: recipes, one descent that can be laid down and taken up, many architectures on one data set."""
+"""Train architectures: recipes, a trainer that resumes exactly from checkpoints, and many architectures on one data set."""
 
 from sweetgrad.profiling.training.architectures import (
     EVAL_SPLITS,

@@ -1,4 +1,4 @@
-"""Many trainings: the plain functions that a worker runs."""
+"""Train many architectures of a search space: the plain functions that a worker runs."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -23,31 +23,31 @@ from sweetgrad.profiling.training.trainer import Trainer, evaluate
 from sweetgrad.store import STATUS, Lock, Shard, Trainings
 
 EVAL_SPLITS = ("valid", "test")
-"""Parts of a data set that a trained network is judged on."""
+"""Splits on which a trained network is evaluated."""
 
-Part = tuple[Tensor | LazyImages, Tensor]
-"""Images and labels of a part of a data set."""
+Split = tuple[Tensor | LazyImages, Tensor]
+"""Images and labels of one split of a data set."""
 
-_SHARES = {"valid": 0.1, "test": 0.2}
+_HELD_OUT = {"valid": 0.1, "test": 0.2}
 _SPLIT_SEED = 0
 _THREADS = 1
-_HASHED_AT_ONCE = 1024
+_HASH_BLOCK = 1024
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """Everything that accuracies depend on but the architecture: images, recipe, seed.
+    """Everything that accuracies depend on except the architecture: images, recipe, seed.
 
-    It travels to workers, which load the images themselves.
+    It is sent to workers, which load the images themselves.
 
     Attributes
     ----------
     space
         Search space.
     dataset, data_dir
-        Registered data set, and the folder of its files.
+        Name of a registered data set, and the folder of its files.
     recipe, seed
-        How to train; seed of the initialisation and of the order of images.
+        How to train; seed of the initialisation and of the order of the images.
     device
         ``cpu`` or ``cuda``.
     """
@@ -60,19 +60,19 @@ class TrainingConfig:
     device: str = "cpu"
 
     def settings(self) -> dict[str, Any]:
-        """JSON-ready: what must be equal for accuracies to be comparable.
+        """Settings that must be equal for accuracies to be comparable, as a JSON-serialisable dictionary.
 
         Raises
         ------
         ValueError
-            If the data set is too small for the recipe, or an image or a label is not valid.
+            If the data set is too small for the recipe, or an image or a label is invalid.
         """
         images = _load(self.dataset, self.data_dir)
-        parts = splits_of(images)
-        if len(parts["train"]) < self.recipe.batch_size:
+        splits = splits_of(images)
+        if len(splits["train"]) < self.recipe.batch_size:
             raise ValueError(
-                f"{self.dataset} has {len(parts['train'])} images to train with, fewer than a batch of "
-                f"{self.recipe.batch_size}: take a smaller --batch-size"
+                f"{self.dataset} has {len(splits['train'])} training images, fewer than a batch of "
+                f"{self.recipe.batch_size}: use a smaller --batch-size"
             )
         return {
             "space": self.space.name,
@@ -82,8 +82,8 @@ class TrainingConfig:
             "dataset": self.dataset,
             "num_classes": images.num_classes,
             "input_shape": list(images.x.shape[1:]),
-            "split_sizes": {name: len(part) for name, part in parts.items()},
-            "split_sha256": {name: _digest(images, part) for name, part in parts.items()},
+            "split_sizes": {name: len(positions) for name, positions in splits.items()},
+            "split_sha256": {name: _digest(images, positions) for name, positions in splits.items()},
             "recipe": self.recipe.to_attrs(),
             "seed": self.seed,
             "device": self.device,
@@ -91,40 +91,40 @@ class TrainingConfig:
 
 
 def splits_of(images: Images) -> dict[str, NDArray[np.int64]]:
-    """Positions of the images of ``train``, ``valid`` and ``test``: those of the data set, or a stratified cut 70/10/20."""
+    """Positions of the images of ``train``, ``valid`` and ``test``: those of the data set, or stratified, 70/10/20 %."""
     if images.splits is not None:
         return dict(images.splits)
-    judged = {name: max(1, round(share * len(images.y))) for name, share in _SHARES.items()}
-    return stratified_split(images.y, {"train": len(images.y) - sum(judged.values()), **judged}, seed=_SPLIT_SEED)
+    held_out = {name: max(1, round(fraction * len(images.y))) for name, fraction in _HELD_OUT.items()}
+    return stratified_split(images.y, {"train": len(images.y) - sum(held_out.values()), **held_out}, seed=_SPLIT_SEED)
 
 
 def train_architecture(
     config: TrainingConfig, arch: str, *, should_stop: Callable[[], bool] = lambda: False
 ) -> dict[str, Any] | None:
-    """Train one architecture and judge it.
+    """Train one architecture and evaluate it.
 
     Parameters
     ----------
     config, arch
-        How, and the architecture string.
+        How to train, and the architecture string.
     should_stop
-        Asked after every epoch; True gives the training up.
+        Called before every epoch; if it returns True, the training is cancelled.
 
     Returns
     -------
-    ``accuracy`` on `EVAL_SPLITS` in %, ``train_seconds``, ``loss`` of the last epoch, ``message`` and ``status``; a training that
-    raised, or whose loss was not finite, has status 2 and NaN for accuracies. None if it was given up.
+    ``accuracy`` on `EVAL_SPLITS` in %, ``train_seconds``, ``loss`` of the last epoch, ``message`` and ``status``; if the training
+    raised, or its loss was not finite, the status is 2 and the accuracies are NaN. None if it was cancelled.
     """
     trainer, loss = None, math.nan
     try:
         with deterministic(_THREADS):
-            trainer, judged = make_trainer(config, arch)
+            trainer, splits = make_trainer(config, arch)
             for _ in range(config.recipe.epochs):
                 if should_stop():
                     return None
                 loss = trainer.run_epoch().loss
-            accuracy = [evaluate(trainer.module, *judged[part]) for part in EVAL_SPLITS]
-    except Exception as error:  # one training must not end the others; what it raised is kept
+            accuracy = [evaluate(trainer.module, *splits[name]) for name in EVAL_SPLITS]
+    except Exception as error:  # one training must not stop the others; its error is stored
         message, status, accuracy = f"{type(error).__name__}: {error}", STATUS["failed"], [math.nan] * len(EVAL_SPLITS)
     else:
         message, status = "", STATUS["ok"]
@@ -141,11 +141,11 @@ def train_shard(
     should_stop: Callable[[], bool] = lambda: False,
     lock: Lock | None = None,
 ) -> int:
-    """Train the rows that a shard still needs, each written when it is done: the one function that a worker is given.
+    """Train the missing rows of a shard and write each when it is done: the one function that a worker runs.
 
     Returns
     -------
-    Number of trainings done; fewer than asked only if ``should_stop`` said so, which gives up the training in hand.
+    Number of trainings that are done; fewer than requested only if ``should_stop`` returned True, which cancels the current one.
     """
     num_done = 0
     for row in shard.rows:
@@ -161,13 +161,13 @@ def train_shard(
 
 
 def check_config(config: TrainingConfig, arch: str) -> None:
-    """See that a recipe is for the networks of a space and the size of the images, before thousands of trainings fail.
+    """Check that a recipe fits the networks of a space and the size of the images, before thousands of trainings fail.
 
     Raises
     ------
     ValueError
-        If the architecture is not in the space; if the recipe asks for cells that the network has not, or an auxiliary head for
-        larger images.
+        If the architecture is not in the space, or the recipe needs cells that the network does not have, or an auxiliary head
+        and larger images.
     """
     images = _load(config.dataset, config.data_dir)
     network = _build(config, images, arch)
@@ -178,13 +178,13 @@ def check_config(config: TrainingConfig, arch: str) -> None:
             _with_auxiliary(config, images, network).train()(torch.zeros(2, *images.x.shape[1:]))
 
 
-def make_trainer(config: TrainingConfig, arch: str) -> tuple[Trainer, Mapping[str, Part]]:
-    """The training of an architecture, not begun yet, and the images and labels of each of `EVAL_SPLITS`.
+def make_trainer(config: TrainingConfig, arch: str) -> tuple[Trainer, Mapping[str, Split]]:
+    """Create the trainer of an architecture; returns it and the images and labels of each split.
 
     Raises
     ------
     ValueError
-        If the architecture is not in the space, or has no cells that the recipe asks for.
+        If the architecture is not in the space, or does not have the cells that the recipe needs.
     """
     recipe = config.recipe
     images, data = _load(config.dataset, config.data_dir), _tensors(config.dataset, config.data_dir, config.device)
@@ -197,18 +197,18 @@ def make_trainer(config: TrainingConfig, arch: str) -> tuple[Trainer, Mapping[st
         padding = images.crop_padding if recipe.crop else 0
         trainer.augment = Augmentation(padding=padding, flip=recipe.flip, cutout=recipe.cutout)
     if recipe.drop_path:
-        drop = DropPath(network.module, trainer.random)
+        drop_path = DropPath(network.module, trainer.random)
 
-        def grow(epoch: int) -> None:
-            drop.probability = recipe.drop_path * epoch / recipe.epochs
+        def increase_drop_path(epoch: int) -> None:
+            drop_path.probability = recipe.drop_path * epoch / recipe.epochs
 
-        trainer.before_epoch = grow
+        trainer.before_epoch = increase_drop_path
     return trainer, data
 
 
 def _build(config: TrainingConfig, images: Images, arch: str) -> Network:
     space = config.space
-    # Leaving out what does not matter at initialisation, as the profiled network may, would change the training.
+    # Skipping what has no effect at initialisation, as the profiled network may do, would change the training.
     build = getattr(space, "build_trainable", getattr(space, "build_literal", space.build))
     return build(arch, in_channels=images.x.shape[1], num_classes=images.num_classes)
 
@@ -223,26 +223,26 @@ def _load(dataset: str, data_dir: Path | None) -> Images:
 
 
 @lru_cache(maxsize=1)
-def _tensors(dataset: str, data_dir: Path | None, device: str) -> dict[str, Part]:
+def _tensors(dataset: str, data_dir: Path | None, device: str) -> dict[str, Split]:
     images = _load(dataset, data_dir)
     return {
-        name: (_images_of(images, part, device), torch.from_numpy(images.y[part]).to(device))
-        for name, part in splits_of(images).items()
+        name: (_images_at(images, positions, device), torch.from_numpy(images.y[positions]).to(device))
+        for name, positions in splits_of(images).items()
     }
 
 
-def _images_of(images: Images, part: NDArray[np.int64], device: str) -> Tensor | LazyImages:
+def _images_at(images: Images, positions: NDArray[np.int64], device: str) -> Tensor | LazyImages:
     if isinstance(images.x, np.ndarray):
-        return torch.from_numpy(images.x[part]).to(device)
-    return LazyImages(images.x, part, device)
+        return torch.from_numpy(images.x[positions]).to(device)
+    return LazyImages(images.x, positions, device)
 
 
-def _digest(images: Images, part: NDArray[np.int64]) -> str:
+def _digest(images: Images, positions: NDArray[np.int64]) -> str:
     digest = sha256()
     if hasattr(images.x, "digest"):
-        digest.update(images.x.digest(part).encode())
+        digest.update(images.x.digest(positions).encode())
     else:
-        for start in range(0, len(part), _HASHED_AT_ONCE):
-            digest.update(np.ascontiguousarray(images.x[part[start : start + _HASHED_AT_ONCE]], "<f4").tobytes())
-    digest.update(np.ascontiguousarray(images.y[part], "<i8").tobytes())
+        for start in range(0, len(positions), _HASH_BLOCK):
+            digest.update(np.ascontiguousarray(images.x[positions[start : start + _HASH_BLOCK]], "<f4").tobytes())
+    digest.update(np.ascontiguousarray(images.y[positions], "<i8").tobytes())
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""What the DARTS recipes add to a network of cells while it trains; the network itself, as it is profiled, stays as it is."""
+"""Regularisation of training: drop path, an auxiliary head, and augmentation by crops, flips and cutout."""
 
 from typing import Any
 
@@ -13,17 +13,17 @@ from sweetgrad.profiling.spaces.protocol import Network
 
 
 class DropPath:
-    """Leave the output of an operation out, for each image by itself, and scale what is kept, so that the mean stays.
+    """Drop the output of operations, independently for each image, and scale the rest, so that the mean is unchanged.
 
-    It is hooked to every operation of every cell but identities, whose absence would cut the cell in two; in evaluation mode it
-    does nothing.
+    It adds a hook to every operation of every cell except identities, without which the cell would be disconnected. In evaluation
+    mode it does nothing.
 
     Parameters
     ----------
     module
-        Network of cells: its ``cells`` have ``edges``.
+        Network whose ``cells`` have ``edges``.
     random
-        Generator of the training.
+        Generator of the masks.
 
     Raises
     ------
@@ -47,24 +47,24 @@ class DropPath:
 
 
 class WithAuxiliaryHead(nn.Module):
-    """A network of cells, and a second classifier on the output of its second reduction cell, in training mode only.
+    """A network of cells with an auxiliary classifier on the output of its second reduction cell, in training mode only.
 
     Parameters
     ----------
     network
         Network of a DARTS space.
     form
-        ``cifar`` or ``imagenet``: the head is that of the published code, which takes features of at least 8x8 or 7x7 pixels.
+        ``cifar`` or ``imagenet``: the head is that of the published code, which needs features of at least 8x8 or 7x7 pixels.
     num_classes
-        Classes.
+        Number of classes.
     """
 
     def __init__(self, network: Network, *, form: Form, num_classes: int) -> None:
         super().__init__()
         self.network = network.module
         cells = _cells(network.module)
-        self._seen: list[Tensor] = []
-        self._least = 8 if form == "cifar" else 7
+        self._features: list[Tensor] = []
+        self._min_size = 8 if form == "cifar" else 7
         cell = cells[2 * len(cells) // 3]
         cell.register_forward_hook(self._keep)
         self.head = _auxiliary_head(_width(cell), form=form)
@@ -72,25 +72,25 @@ class WithAuxiliaryHead(nn.Module):
 
     def _keep(self, _module: nn.Module, _inputs: Any, output: Tensor) -> None:
         if self.training:
-            self._seen.append(output)
+            self._features.append(output)
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Logits, and in training mode those of the auxiliary head as well."""
         logits: Tensor = self.network(x)
         if not self.training:
             return logits
-        seen = self._seen.pop()
-        if min(seen.shape[2:]) < self._least:
+        features = self._features.pop()
+        if min(features.shape[2:]) < self._min_size:
             raise ValueError(
-                f"an auxiliary head needs {self._least}x{self._least} pixels after the second reduction cell, and images of "
-                f"{x.shape[2]}x{x.shape[3]} leave {seen.shape[2]}x{seen.shape[3]}: take larger images or another recipe"
+                f"an auxiliary head needs {self._min_size}x{self._min_size} pixels after the second reduction cell, but images "
+                f"of {x.shape[2]}x{x.shape[3]} leave {features.shape[2]}x{features.shape[3]}: use larger images or another recipe"
             )
-        return logits, self.classifier(self.head(seen).mean((2, 3)))
+        return logits, self.classifier(self.head(features).mean((2, 3)))
 
 
 def _auxiliary_head(width: int, *, form: Form) -> nn.Sequential:
     stride = 3 if form == "cifar" else 2
-    last = [nn.BatchNorm2d(768)] if form == "cifar" else []  # the published code for ImageNet leaves it out
+    last = [nn.BatchNorm2d(768)] if form == "cifar" else []  # the published code for ImageNet omits it
     return nn.Sequential(
         nn.ReLU(),
         nn.AvgPool2d(5, stride=stride, count_include_pad=False),
@@ -104,7 +104,7 @@ def _auxiliary_head(width: int, *, form: Form) -> nn.Sequential:
 
 
 def _width(cell: nn.Module) -> int:
-    """Channels of a cell's output: those of the nodes that it joins."""
+    """Number of channels of a cell's output: of all nodes that it concatenates."""
     convolution: nn.Conv2d = cell.inputs[1][1]  # type: ignore[index,assignment]
     return convolution.out_channels * len(cell.concat)  # type: ignore[arg-type]
 
@@ -113,8 +113,8 @@ def _cells(module: nn.Module) -> list[nn.Module]:
     cells = list(getattr(module, "cells", ()))
     if not cells or not all(hasattr(cell, "edges") for cell in cells):
         raise ValueError(
-            "drop path and an auxiliary head are for networks of cells with edges, such as those of the space darts; this is a "
-            f"{type(module).__name__}: take another recipe"
+            "drop path and auxiliary heads need a network of cells with edges, such as those of the space darts, got a "
+            f"{type(module).__name__}: use another recipe"
         )
     return cells
 
@@ -124,48 +124,48 @@ def _edges(module: nn.Module) -> list[nn.Module]:
 
 
 class LazyImages:
-    """Images of a part of a data set that memory would not hold; indexed as the tensor of all of them would be.
+    """Images of a split that do not fit in memory: read when they are indexed, as if they were a tensor.
 
     Parameters
     ----------
     x
-        Gives images, float32, at an array of positions (`sweetgrad.profiling.Images`).
-    places
-        Positions of the part.
+        Returns images, float32, at an array of positions (`sweetgrad.profiling.Images`).
+    positions
+        Positions of the images of the split.
     device
-        Where the images of a batch are put.
+        Device to which indexed images are moved.
     """
 
-    def __init__(self, x: Any, places: NDArray[np.int64], device: str) -> None:
-        self._x, self._places = x, places
+    def __init__(self, x: Any, positions: NDArray[np.int64], device: str) -> None:
+        self._x, self._positions = x, positions
         self.device = torch.device(device)
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._positions)
 
     def __getitem__(self, index: Tensor | slice) -> Tensor:
-        places = self._places[index if isinstance(index, slice) else index.numpy(force=True)]
-        return torch.from_numpy(self._x[places]).to(self.device)
+        positions = self._positions[index if isinstance(index, slice) else index.numpy(force=True)]
+        return torch.from_numpy(self._x[positions]).to(self.device)
 
 
 class Augmentation:
-    """Crop at random out of the image padded with zeros, flip every other image, cut a square out.
+    """Random crops of the zero-padded image, horizontal flips, and cutout.
 
     Parameters
     ----------
     padding
-        Pixels on each side that a crop may reach beyond the image; 0: no crop.
+        Padding on each side, in pixels; 0: no crops.
     flip
-        Whether images are flipped, left to right, with probability 1/2.
+        Whether images are flipped horizontally with probability 1/2.
     cutout
-        Side of the square of zeros, whose centre is anywhere in the image; 0: none.
+        Side of a square of zeros with its centre anywhere in the image; 0: no cutout.
     """
 
     def __init__(self, *, padding: int = 0, flip: bool = False, cutout: int = 0) -> None:
         self.padding, self.flip, self.cutout = padding, flip, cutout
 
     def __call__(self, x: Tensor, random: torch.Generator) -> Tensor:
-        """Images (N, C, H, W) to images of the same shape; ``random`` is a generator of the CPU, whatever device they are on."""
+        """Augment images (N, C, H, W); ``random`` is a generator on the CPU, whatever the device of the images."""
         num, _, height, width = x.shape
         rows, columns = torch.arange(height).expand(num, -1), torch.arange(width).expand(num, -1)
         if self.padding:
@@ -184,10 +184,10 @@ class Augmentation:
         return x
 
     def _holes(self, num: int, height: int, width: int, random: torch.Generator) -> Tensor:
-        """Where the squares are; those at the border are cut by it. Shape (N, 1, H, W)."""
+        """Mask of the squares, which may extend beyond the image; shape (N, 1, H, W)."""
         inside = []
         for size in (height, width):
             start = torch.randint(0, size, (num, 1), generator=random) - self.cutout // 2
-            place = torch.arange(size)
-            inside.append((place >= start) & (place < start + self.cutout))
+            position = torch.arange(size)
+            inside.append((position >= start) & (position < start + self.cutout))
         return (inside[0][:, :, None] & inside[1][:, None, :])[:, None]

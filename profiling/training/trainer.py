@@ -1,4 +1,4 @@
-"""Train one network: a pure function of the network, the images, the recipe and the seed."""
+"""Train one network, as a pure function of the network, the images, the recipe and the seed; checkpoints."""
 
 import hashlib
 import json
@@ -20,22 +20,22 @@ from sweetgrad.profiling.training.recipe import Recipe
 from sweetgrad.profiling.training.regularisation import LazyImages
 from sweetgrad.store.access import PARTIAL
 
-_EVALUATE_AT_ONCE = 1024
-_PIXELS_AT_ONCE = 1 << 22
+_MAX_EVAL_BATCH = 1024
+_MAX_EVAL_PIXELS = 1 << 22
 
 
 class DivergedError(ArithmeticError):
-    """The loss of a training is not finite any more."""
+    """The training loss is not finite."""
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What an epoch gave.
+    """Result of an epoch.
 
     Attributes
     ----------
     number
-        Epochs done, this one included.
+        Number of epochs so far, including this one.
     loss
         Mean training loss over its batches, in nat.
     seconds
@@ -49,22 +49,22 @@ class Epoch:
 
 @dataclass
 class Trainer:
-    """A network in the middle of its training, which can be laid down after any epoch and taken up again exactly.
+    """Trains a network; after any epoch its state can be saved, and training resumed from it exactly.
 
     Attributes
     ----------
     module
-        Network, on the device of the images; gives logits, or logits and those of an auxiliary head.
+        Network, on the device of the images; returns logits, or logits and those of an auxiliary head.
     x, y
-        Training images, shape (N, C, H, W), in memory or read when a batch needs them, and labels, shape (N,).
+        Training images, shape (N, C, H, W), in memory or read when they are indexed, and labels, shape (N,).
     recipe, seed
-        How to train; seed of the order of images and of everything that is random about them.
+        How to train; seed of the order and the augmentation of the images.
     augment, before_epoch
-        Makes a batch of training images out of a batch; called with the number of epochs done before each.
+        Function that augments a batch of images; function that is called before each epoch with the number of epochs so far.
     epoch, seconds
-        Epochs done, and their wall time.
+        Number of epochs so far, and their wall time.
     random, optimizer
-        Generator of the CPU, and what takes the steps.
+        Generator on the CPU of everything random except the initialisation; the optimizer.
     """
 
     module: nn.Module
@@ -80,11 +80,11 @@ class Trainer:
     optimizer: torch.optim.Optimizer = field(init=False)
 
     def __post_init__(self) -> None:
-        """Make the optimizer, and the one generator that all randomness comes from but that of the initialisation."""
+        """Create the optimizer and the generator."""
         recipe = self.recipe
         if self.steps_per_epoch < 1:
             raise ValueError(
-                f"a batch has {recipe.batch_size} images, and there are {len(self.x)} to train with: take a smaller batch_size"
+                f"there are {len(self.x)} training images, fewer than batch_size {recipe.batch_size}: use a smaller batch_size"
             )
         self.random = torch.Generator().manual_seed(self.seed)
         self.optimizer = torch.optim.SGD(
@@ -98,11 +98,11 @@ class Trainer:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Whole batches in an epoch."""
+        """Number of full batches per epoch."""
         return len(self.x) // self.recipe.batch_size
 
     def run_epoch(self) -> Epoch:
-        """Train for one more epoch.
+        """Train for one epoch.
 
         Raises
         ------
@@ -115,11 +115,11 @@ class Trainer:
         if self.before_epoch is not None:
             self.before_epoch(self.epoch)
         order = torch.randperm(len(self.x), generator=self.random)
-        total = torch.zeros((), device=self.x.device)  # asked for its value once an epoch: that waits for the device
+        total = torch.zeros((), device=self.x.device)  # read once per epoch, since that waits for the device
         for step, batch in enumerate(torch.split(order[: steps * recipe.batch_size], recipe.batch_size)):
-            share = (self.epoch * steps + step) / (recipe.epochs * steps)
+            progress = (self.epoch * steps + step) / (recipe.epochs * steps)
             for group in self.optimizer.param_groups:
-                group["lr"] = 0.5 * recipe.learning_rate * (1 + math.cos(math.pi * share))
+                group["lr"] = 0.5 * recipe.learning_rate * (1 + math.cos(math.pi * progress))
             total += self._step(batch.to(self.x.device))
         self.epoch += 1
         self.seconds += time.perf_counter() - start
@@ -149,15 +149,15 @@ class Trainer:
         return loss + self.recipe.auxiliary_weight * F.cross_entropy(auxiliary, y, label_smoothing=smoothing)
 
     def state(self) -> dict[str, NDArray[np.generic]]:
-        """Everything that the rest of the training depends on, as arrays: what the recipe says is not among it."""
+        """State that the rest of the training depends on, except the recipe, as arrays."""
         return arrays_of(self.module, self.optimizer) | self._progress()
 
     def empty_state(self) -> dict[str, NDArray[np.generic]]:
-        """Arrays of the names, shapes and types that `state` has at most."""
+        """Arrays with the names, shapes and dtypes that `state` can return."""
         return empty_arrays_of(self.module) | self._progress()
 
     def restore(self, state: Mapping[str, NDArray[np.generic]]) -> None:
-        """Go on from what `state` returned; the next epochs are those of a training that was never interrupted."""
+        """Resume from what `state` returned; the next epochs are those of an uninterrupted training."""
         restore_arrays(self.module, self.optimizer, state)
         self.random.set_state(torch.from_numpy(state["random"]))
         self.epoch, self.seconds = int(state["epoch"]), float(state["seconds"])
@@ -171,31 +171,31 @@ class Trainer:
 
 
 def evaluate(module: nn.Module, x: Tensor | LazyImages, y: Tensor) -> float:
-    """Share of images whose class is the network's first guess, in %, in evaluation mode."""
+    """Top-1 accuracy in %, in evaluation mode."""
     module.eval()
-    num_right = 0
+    num_correct = 0
     height, width = x[:1].shape[2:]
-    at_once = min(_EVALUATE_AT_ONCE, max(1, _PIXELS_AT_ONCE // (height * width)))
+    batch_size = min(_MAX_EVAL_BATCH, max(1, _MAX_EVAL_PIXELS // (height * width)))
     with torch.inference_mode():
-        for start in range(0, len(y), at_once):
-            part = slice(start, start + at_once)
-            logits = module(x[part].contiguous(memory_format=torch.channels_last))
-            num_right += int((logits.argmax(1) == y[part]).sum())
-    return 100 * num_right / len(y)
+        for start in range(0, len(y), batch_size):
+            batch = slice(start, start + batch_size)
+            logits = module(x[batch].contiguous(memory_format=torch.channels_last))
+            num_correct += int((logits.argmax(1) == y[batch]).sum())
+    return 100 * num_correct / len(y)
 
 
 def settings_digest(settings: dict[str, Any]) -> str:
-    """Short name of everything that a training depends on; it names its checkpoint."""
+    """Short digest of everything that a training depends on, for the name of its checkpoint."""
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def save_checkpoint(path: Path, trainer: Trainer, settings: dict[str, Any]) -> None:
-    """Write the state of a training as a file of arrays; a crash at any moment leaves the last whole checkpoint."""
+    """Write the state of a trainer to a checkpoint atomically."""
     write_checkpoint(path, settings, trainer.state())
 
 
 def load_checkpoint(path: Path, trainer: Trainer, settings: dict[str, Any]) -> bool:
-    """Bring a trainer to where a checkpoint was written, if there is one; parts of files that a crash left are removed.
+    """Resume a trainer from a checkpoint, if there is one; partial files of a crash are removed.
 
     Returns
     -------
@@ -204,10 +204,10 @@ def load_checkpoint(path: Path, trainer: Trainer, settings: dict[str, Any]) -> b
     Raises
     ------
     ValueError
-        If the file is no checkpoint, is damaged, or is that of another training.
+        If the file is not a checkpoint, is damaged, or is from a different training.
     """
-    for part in path.parent.glob(f"{path.name}.*{PARTIAL}"):
-        part.unlink(missing_ok=True)
+    for partial in path.parent.glob(f"{path.name}.*{PARTIAL}"):
+        partial.unlink(missing_ok=True)
     if not path.exists():
         return False
     trainer.restore(read_checkpoint(path, settings, trainer.empty_state()))

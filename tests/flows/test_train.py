@@ -100,13 +100,13 @@ def test_train__refuses_another_recipe_under_the_same_label(trained):
         ({"seeds": []}, "expected one or more seeds"),
         ({"label": "digits/mine"}, "a label is a name without '/'"),
         ({"label": ""}, "a label is a name without '/'"),
-        ({"recipe": RECIPES["darts-cifar"]}, "networks of cells with edges.*take another recipe"),
+        ({"recipe": RECIPES["darts-cifar"]}, "network of cells with edges.*use another recipe"),
         (
             {"recipe": RECIPES["darts-cifar"], "space": "darts", "space_options": {"channels": 4, "cells": 3}},
-            "needs 8x8 pixels after the second reduction cell, and images of 8x8 leave 2x2",
+            "needs 8x8 pixels after the second reduction cell, but images of 8x8 leave 2x2",
         ),
         ({"dataset": "digit"}, "no data set named 'digit'"),
-        ({"recipe": RECIPE.changed(batch_size=301)}, "300 images to train with, fewer than a batch of 301"),
+        ({"recipe": RECIPE.changed(batch_size=301)}, "300 training images, fewer than a batch of 301"),
     ],
 )
 def test_train__says_what_is_wrong_before_anything_is_written(settings, message, tmp_path):

@@ -161,7 +161,9 @@ def test_profile_architectures__fails_a_network_for_other_classes(space):
     build = space.build
     space.build = lambda arch_id, **settings: build(arch_id, **{**settings, "num_classes": 3})
     rows = profile(space, [0])
-    assert str(rows.message.values[0]).startswith("ValueError: labels must be in 0..2, as the network has 3 outputs")
+    assert str(rows.message.values[0]).startswith(
+        "ValueError: labels must be in 0..2, because the network has 3 outputs"
+    )
 
 
 def test_profile_architectures__lets_the_user_stop(space):

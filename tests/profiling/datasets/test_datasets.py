@@ -9,7 +9,7 @@ import pytest
 from sweetgrad.profiling.batches import draw_batch
 from sweetgrad.profiling.datasets._files import normalise
 from sweetgrad.profiling.datasets.cifar import load_cifar10
-from sweetgrad.profiling.datasets.digits import MEAN, SD
+from sweetgrad.profiling.datasets.digits import MEAN, STD
 from sweetgrad.profiling.registry import load_batch, load_images, names
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -68,7 +68,7 @@ def test_load_batch__is_a_draw_from_the_images():
 
 def test_normalise__equals_the_formula_for_every_pixel_value():
     x = np.arange(256, dtype="u1").reshape(1, 1, 16, 16).repeat(3, axis=1)
-    out = normalise([x, x], mean=(125.3, 123.0, 113.9), sd=(63.0, 62.1, 66.7))
+    out = normalise([x, x], mean=(125.3, 123.0, 113.9), std=(63.0, 62.1, 66.7))
     for c, (m, s) in enumerate([(125.3, 63.0), (123.0, 62.1), (113.9, 66.7)]):
         np.testing.assert_allclose(
             out[1, c].ravel(), (np.arange(256) / 255 - m / 255) / (s / 255), rtol=1e-6, atol=1e-7
@@ -83,9 +83,9 @@ def test_digits__are_the_images_of_scikit_learn():
 
     data, images = load_digits(), load_images("digits")
     assert pytest.approx((data.images / 16).mean()) == MEAN
-    assert pytest.approx((data.images / 16).std()) == SD
+    assert pytest.approx((data.images / 16).std()) == STD
     for channel in range(3):
-        np.testing.assert_allclose(images.x[:, channel] * SD + MEAN, data.images / 16, atol=1e-6)
+        np.testing.assert_allclose(images.x[:, channel] * STD + MEAN, data.images / 16, atol=1e-6)
     np.testing.assert_array_equal(images.y, data.target)
     assert (images.x.shape, images.x.dtype, images.y.dtype) == ((1797, 3, 8, 8), np.float32, np.int64)
     assert (images.num_classes, images.crop_padding) == (10, 1)
@@ -283,7 +283,7 @@ def test_imagenet16_120__reads_an_npz(tmp_path, as_file):
 
 
 def test_imagenet16_120__says_that_it_must_be_got_by_hand(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"train_data_batch_1 .*by hand") as caught:
+    with pytest.raises(FileNotFoundError, match=r"train_data_batch_1 .*specify its folder") as caught:
         load_images("imagenet16-120", data_dir=tmp_path, download=True)
     assert f"{tmp_path / 'ImageNet16'}, {tmp_path}" in str(caught.value)
     with pytest.raises(FileNotFoundError, match="no --data-dir was given"):
@@ -321,7 +321,7 @@ def test_imagenet16_120__names_a_truncated_or_foreign_file(tmp_path):
     whole = path.read_bytes()
     for content in (whole[: len(whole) // 2], b"", b"text", pickle.dumps({})):
         path.write_bytes(content)
-        with pytest.raises(ValueError, match=r"imagenet16_120\.npz must be an \.npz"):
+        with pytest.raises(ValueError, match=r"imagenet16_120\.npz must be an intact \.npz"):
             load_images("imagenet16-120", data_dir=path)
 
 
@@ -337,7 +337,7 @@ def test_imagenet16_120__refuses_labels_and_batches_of_other_data_sets(tmp_path)
     with pytest.raises(ValueError, match=r"train_data_batch_1 cannot be read .*truncated"):
         load_images("imagenet16-120", data_dir=tmp_path)
     _write_python(path, data=_pixels(1, 16).reshape(1, -1), labels=[121])
-    with pytest.raises(ValueError, match="no image has one of the 120 classes"):
+    with pytest.raises(ValueError, match="no image is in one of the 120 classes"):
         load_images("imagenet16-120", data_dir=tmp_path)
 
 

@@ -93,7 +93,7 @@ def test_fetch__downloads_checks_and_extracts(server, tmp_path):
 def test_fetch__says_that_a_rerun_resumes_and_it_does(server, tmp_path):
     server.cut_first_at = 20_000
     with pytest.raises(
-        ConnectionError, match=r"data\.tar\.gz: .* after 20,000 bytes, .* a rerun resumes there"
+        ConnectionError, match=r"data\.tar\.gz: .* after 20,000 bytes, .* try again to resume"
     ) as caught:
         fetch(server.url, MD5, tmp_path)
     assert server.url in str(caught.value)
@@ -148,7 +148,7 @@ def test_fetch__uses_an_archive_that_is_there_and_never_deletes_one(server, tmp_
 
 def test_fetch__names_the_address_and_the_answer(server, tmp_path):
     server.status = 404
-    with pytest.raises(ConnectionError, match=rf"{server.url}: the server answered 404 Not Found"):
+    with pytest.raises(ConnectionError, match=rf"{server.url}: the server returned 404 Not Found"):
         fetch(server.url, MD5, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -157,7 +157,7 @@ def test_fetch__names_an_address_that_does_not_answer(tmp_path, monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     closed = _Server()
     closed.server_close()
-    with pytest.raises(ConnectionError, match=rf"{closed.url}: ConnectError .* a rerun resumes"):
+    with pytest.raises(ConnectionError, match=rf"{closed.url}: ConnectError .* try again to resume"):
         fetch(closed.url, MD5, tmp_path)
 
 

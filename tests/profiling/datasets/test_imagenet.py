@@ -77,13 +77,13 @@ def test_imagenet__reads_only_the_pictures_of_the_batch(root: Path) -> None:
             if 2 * label + number != place:
                 (root / "train" / name / f"{name}_{number}.PNG").write_bytes(b"broken")
     assert np.array_equal(draw_batch(load_imagenet(root), batch_size=1, seed=3).x, drawn.x)
-    with pytest.raises(ValueError, match=r"PNG cannot be read as a picture .*get it again, or remove it"):
+    with pytest.raises(ValueError, match=r"PNG cannot be read as an image .*download it again, or remove it"):
         draw_batch(load_imagenet(root), batch_size=6, seed=3)
 
 
 def test_imagenet__an_empty_class_is_named(root: Path) -> None:
     (root / "train" / "n99999999").mkdir()
-    with pytest.raises(ValueError, match=r"n99999999 holds no picture"):
+    with pytest.raises(ValueError, match=r"n99999999 has no images"):
         load_imagenet(root)
 
 

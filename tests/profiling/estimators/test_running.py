@@ -302,7 +302,9 @@ def test_estimators__take_the_modulus_of_complex_parameters_or_refuse_them(build
         "zen_score_nobn",
     ):
         assert found[name].status == STATUS["failed"], name
-        assert found[name].message == f"{name}: it is defined for real parameters, and spectrum is torch.complex128"
+        assert (
+            found[name].message == f"{name}: it is only defined for real parameters, but spectrum is torch.complex128"
+        )
 
 
 def test_estimators__score_sparse_gradients_as_dense_ones(builder_of):

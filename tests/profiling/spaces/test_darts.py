@@ -273,7 +273,7 @@ def test_mutate__keeps_to_max_multiply_adds() -> None:
 
 def test_max_multiply_adds__that_nothing_meets_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sweetgrad.profiling.spaces.darts._MAX_REJECTED", 100)
-    with pytest.raises(ValueError, match=r"none of 100 draws.*raise max_multiply_adds"):
+    with pytest.raises(ValueError, match=r"none of 100 consecutive samples.*raise max_multiply_adds"):
         Darts(max_multiply_adds=1)
 
 
@@ -284,7 +284,7 @@ def test_max_multiply_adds__that_nothing_meets_is_an_error(monkeypatch: pytest.M
         ({"cells": "8"}, "cells must be a whole number"),
         ({"channels": 16.0}, "channels must be a whole number"),
         ({"num_archs": 0}, "num_archs must be"),
-        ({"max_multiply_adds": "600M"}, "max_multiply_adds must be a number above 0"),
+        ({"max_multiply_adds": "600M"}, "max_multiply_adds must be a positive number"),
         ({"max_multiply_adds": -1}, "max_multiply_adds must be"),
     ],
 )
@@ -343,7 +343,7 @@ def test_table__errors_name_file_and_row(tmp_path: Path, content: str | None, me
 
 
 def test_table__takes_no_number_of_rows(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="num_archs is for the list of draws"):
+    with pytest.raises(ValueError, match="num_archs cannot be combined with a table"):
         Darts(write_table(tmp_path / "table.csv", DARTS_V2), num_archs=3)
 
 

@@ -207,7 +207,7 @@ def test_space__survives_pickle(space: NasBench101) -> None:
 
 
 def test_space__without_a_table_says_where_graphs_come_from() -> None:
-    with pytest.raises(ValueError, match="comes from a file") as raised:
+    with pytest.raises(ValueError, match="it needs a file") as raised:
         NasBench101()
     for part in (
         "--space-file FILE",
@@ -248,7 +248,7 @@ def test_table__names_missing_columns(tmp_path: Path) -> None:
 
 def test_table__refuses_the_same_graph_twice(tmp_path: Path) -> None:
     path = write_table(tmp_path / "graphs.csv", "a,2,1,", "b,3,101,conv1x1", "c,2,1,")
-    with pytest.raises(ValueError, match="rows 0 and 2 hold the same graph, 1:; remove one"):
+    with pytest.raises(ValueError, match="rows 0 and 2 have the same graph, 1:; remove one of them"):
         NasBench101(path)
 
 

@@ -157,12 +157,12 @@ def test_space__explains_a_bad_table(tmp_path: Path, space: NasBench201) -> None
         NasBench201(write_table(path, archs[1:]))
     with pytest.raises(ValueError, match=r"it has 15625 rows, 15624 distinct$"):
         NasBench201(write_table(path, [archs[1], *archs[1:]]))
-    with pytest.raises(ValueError, match=r"15625 distinct, and '\|what\|' is not of this space"):
+    with pytest.raises(ValueError, match=r"15625 distinct, and '\|what\|' is not in this space"):
         NasBench201(write_table(path, ["|what|", *archs[1:]]))
-    with pytest.raises(ValueError, match=r"it has 15625 rows, .*'' is not of this space"):
+    with pytest.raises(ValueError, match=r"it has 15625 rows, .*'' is not in this space"):
         NasBench201(write_table(path, ["", *archs[1:]]))
     for index in ([0.0, *range(len(archs) - 1)], [*range(1, len(archs) + 1)], [np.nan, *range(1, len(archs))]):
-        with pytest.raises(ValueError, match=r"column index of .*t\.csv must hold every number from 0 to 15624 once"):
+        with pytest.raises(ValueError, match=r"column index of .*t\.csv must have every number from 0 to 15624 once"):
             NasBench201(write_table(path, archs, index=index))
 
 

@@ -182,12 +182,15 @@ def test_nds__a_bad_entry_is_named_and_refused_or_left_out(bad: Any, message: st
     path = write(tmp_path / "DARTS.json", [entry(), bad])
     with pytest.raises(ValueError, match=rf"DARTS\.json, entry 1 \(counted from 0\): .*{message}.*invalid=skip"):
         NdsDarts(path)
-    with pytest.warns(UserWarning, match=rf"1 of 2 entries are left out; the first: .*{message}"):
+    with pytest.warns(UserWarning, match=rf"1 of 2 entries are skipped; the first: .*{message}"):
         space = NdsDarts(path, invalid="skip")
     assert len(space) == 1
     assert space.options == {"invalid": "skip"}
     only = write(tmp_path / "only.json", [bad])
-    with pytest.warns(UserWarning, match="left out"), pytest.raises(ValueError, match="no network can be built"):
+    with (
+        pytest.warns(UserWarning, match="skipped"),
+        pytest.raises(ValueError, match="none of its 1 entries"),
+    ):
         NdsDarts(only, invalid="skip")
 
 
@@ -275,7 +278,7 @@ def test_fetch_table__writes_nothing_outside_its_folder(publisher: type[_Archive
 
 def test_fetch_table__says_when_it_got_no_archive(publisher: type[_Archive], tmp_path: Path) -> None:
     publisher.content = b"<html>not here</html>"
-    with pytest.raises(ValueError, match="what came is no zip archive"):
+    with pytest.raises(ValueError, match="the download is not a zip archive"):
         NdsDarts.fetch_table(tmp_path)
     assert not list(tmp_path.iterdir())
 

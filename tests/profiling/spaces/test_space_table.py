@@ -17,7 +17,7 @@ def test_read_space_table__names_a_compressed_file_that_is_cut_off(tmp_path, suf
     assert read_space_table(path, ["arch"], expected="a csv").columns.tolist() == ["index", "arch"]
     path.write_bytes(packed[:-20])
     with pytest.raises(
-        ValueError, match=rf"table\.csv{suffix} cannot be read as a csv .*; expected a csv\. .*get it again"
+        ValueError, match=rf"table\.csv{suffix} cannot be read as a csv .*; expected a csv\. .*download it again"
     ):
         read_space_table(path, ["arch"], expected="a csv")
 

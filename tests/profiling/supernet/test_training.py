@@ -148,7 +148,7 @@ def test_subnet_accuracy__does_not_depend_on_what_was_scored_before(trained):
 def test_load__refuses_another_training_and_a_damaged_file(images, tmp_path):
     file = tmp_path / "s.npz"
     SupernetTraining(images, SETTINGS).save(file)
-    with pytest.raises(ValueError, match=r"s\.npz is of another training: its epochs is 3, not 4"):
+    with pytest.raises(ValueError, match=r"s\.npz is from a different training: its epochs is 3, not 4"):
         SupernetTraining(images, replace(SETTINGS, epochs=4)).load(file)
     with pytest.raises(ValueError, match="its images_sha256 is"):
         SupernetTraining(replace(images, x=images.x + 1), SETTINGS).load(file)
@@ -167,8 +167,8 @@ def test_save__leaves_no_partial_file(images, tmp_path):
     [
         ({"epochs": 0}, "epochs must be at least 1, got 0"),
         ({"batch_size": 1}, "batch_size must be at least 2"),
-        ({"valid_share": 1.0}, "valid_share must lie between 0 and 1"),
-        ({"learning_rate": 0.0001}, "must fall from the first to the last step"),
+        ({"valid_share": 1.0}, "valid_share must be between 0 and 1"),
+        ({"learning_rate": 0.0001}, "must not increase from the first to the last step"),
         ({"seed": -1}, "seed must be in"),
     ],
 )
@@ -178,7 +178,9 @@ def test_settings__say_what_is_wrong(changed, says):
 
 
 def test_training__refuses_too_few_images(images):
-    with pytest.raises(ValueError, match="64 images of tiny are 48 to train on and 16 to score on; a batch takes 64"):
+    with pytest.raises(
+        ValueError, match="64 images of tiny are split into 48 to train on and 16 to score on, with batches of 64"
+    ):
         SupernetTraining(images, replace(SETTINGS, batch_size=64))
 
 
@@ -186,5 +188,5 @@ def test_training__a_loss_that_is_not_finite_is_said(images):
     training = SupernetTraining(images, SETTINGS)
     with torch.no_grad():
         training.supernet.network.classifier.bias.fill_(float("nan"))
-    with pytest.raises(ValueError, match="loss of step 0 is nan: train with a smaller learning rate"):
+    with pytest.raises(ValueError, match="loss of step 0 is nan: use a smaller learning rate"):
         training.step()

@@ -65,7 +65,7 @@ def test_with_auxiliary__has_the_parameters_of_the_published_head():
 def test_with_auxiliary__refuses_a_network_without_cells():
     nb201 = load_space("nas-bench-201")
     built = nb201.build(nb201.arch_id(0), in_channels=3, num_classes=10)
-    with pytest.raises(ValueError, match=r"networks of cells with edges.*NasBench201Network"):
+    with pytest.raises(ValueError, match=r"network of cells with edges.*NasBench201Network"):
         WithAuxiliaryHead(built, form="cifar", num_classes=10)
 
 
@@ -125,7 +125,7 @@ def test_checkpoint__gives_the_losses_of_a_training_that_was_not_interrupted(tmp
 def test_checkpoint__refuses_another_training_and_what_is_no_checkpoint(tmp_path):
     made = trainer()
     save_checkpoint(tmp_path / "one.npz", made, {"seed": 0})
-    with pytest.raises(ValueError, match=r"one\.npz is of another training: its seed is 0, not 1"):
+    with pytest.raises(ValueError, match=r"one\.npz is from a different training: its seed is 0, not 1"):
         load_checkpoint(tmp_path / "one.npz", made, {"seed": 1})
     (tmp_path / "two.npz").write_bytes(b"not a checkpoint")
     with pytest.raises(ValueError, match="cannot be read as a checkpoint"):

@@ -86,7 +86,7 @@ def test_trainer__says_that_a_loss_is_not_finite():
 
 def test_trainer__refuses_fewer_images_than_a_batch():
     x, y = digits()
-    with pytest.raises(ValueError, match="a batch has 50 images, and there are 10 to train with"):
+    with pytest.raises(ValueError, match="there are 10 training images, fewer than batch_size 50"):
         Trainer(small(), x[:10], y[:10], RECIPE, seed=0)
 
 
@@ -138,7 +138,7 @@ def test_train_architecture__stops_when_asked():
         ({"epochs": 0}, "epochs must be at least 1"),
         ({"learning_rate": -1}, "learning_rate must be a number from 0 on"),
         ({"drop_path": 1.0}, r"drop_path must be in \[0, 1\)"),
-        ({"momentum": 0.0}, "Nesterov's step needs a momentum"),
+        ({"momentum": 0.0}, "Nesterov momentum requires a momentum"),
     ],
 )
 def test_recipe__refuses_what_cannot_be_trained_with(values, message):
@@ -149,5 +149,5 @@ def test_recipe__refuses_what_cannot_be_trained_with(values, message):
 def test_recipe__survives_its_attributes():
     for recipe in RECIPES.values():
         assert Recipe.from_attrs(recipe.to_attrs()) == recipe
-    with pytest.raises(ValueError, match="a recipe has no 'warmup'"):
+    with pytest.raises(ValueError, match="unknown key 'warmup' in a recipe"):
         Recipe.from_attrs({**RECIPE.to_attrs(), "warmup": 5})
