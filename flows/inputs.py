@@ -1,15 +1,15 @@
-"""What flows make of their options before anything is started: the table of a space, the device, who does the work."""
+"""Options of a run, checked and resolved before anything is started: architectures, table of the space, device, blocks."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from sweetgrad.profiling import load_space, registry
+from sweetgrad.profiling import SearchSpace, load_space, registry
 from sweetgrad.profiling.architectures import ArchIds
+from sweetgrad.profiling.estimators.activations import cells_of
+from sweetgrad.store import ACTIVATIONS, MOMENTS, ProfileSpec
 from sweetgrad.store.spaces import Grammar, grammar_of
-
-__all__ = ["check_label", "check_workers", "find_table", "listed_archs", "package_grammar", "resolve_device"]
 
 
 def find_table(space: str, data_dir: str | Path | None, *, download: bool = False) -> Path | None:
@@ -48,14 +48,17 @@ def resolve_device(device: str, *, remote: bool) -> str:
     return device
 
 
-def check_workers(*, workers: int | None, scheduler: str | None, cluster: Any) -> None:
-    """Raise ``ValueError`` for fewer than one worker, or a running cluster and one to be built."""
-    if workers is not None and workers < 1:
-        raise ValueError(f"workers must be at least 1, got {workers}")
-    if scheduler is not None and cluster is not None:
-        raise ValueError(
-            f"either a scheduler or a cluster, not both: got {scheduler}, a cluster that runs, and {cluster}, which builds one"
-        )
+def with_blocks(estimators: Sequence[str], *, moments: bool, activations: bool) -> list[str]:
+    """Estimators, and the blocks that are computed and stored as one of them: sums of gradients, histograms of activations."""
+    blocks = [name for name, is_requested in ((MOMENTS, moments), (ACTIVATIONS, activations)) if is_requested]
+    return list(dict.fromkeys([*estimators, *blocks]))
+
+
+def require_cells(space: SearchSpace, rows: Sequence[int], spec: ProfileSpec, estimators: Sequence[str]) -> None:
+    """Raise ``ValueError`` if activations are requested of a space whose networks do not name their cells."""
+    if ACTIVATIONS in estimators and len(rows):
+        shape = {"in_channels": spec.input_shape[0], "num_classes": spec.num_classes}
+        cells_of(space.build(space.arch_id(rows[0]), **shape))
 
 
 def check_label(label: str) -> None:

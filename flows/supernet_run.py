@@ -1,200 +1,80 @@
-"""``sweetgrad supernet``: train a weight-sharing supernet (SPOS), then score architectures in it; not training-free."""
+"""The steps of a supernet run: train with checkpoints, record how it was trained, score architectures shard by shard."""
 
-import re
 import threading
 import time
-from dataclasses import dataclass
+import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+import xarray as xr
+from numpy.typing import NDArray
 from rich.console import Console
 
-from sweetgrad.flows.inputs import resolve_device
-from sweetgrad.flows.interrupt import draining
-from sweetgrad.flows.progress import progress_bar
-from sweetgrad.flows.provenance import provenance
-from sweetgrad.flows.selection import select_archs
-from sweetgrad.flows.supernet_scores import is_scored, score_archs
-from sweetgrad.profiling import load_images, registry
-from sweetgrad.profiling.supernet import SupernetSettings, SupernetTraining
-from sweetgrad.store import Location, ProfileSpec, SpecMismatchError, open_profile
-from sweetgrad.store.access import absolute, is_remote, local_path
+from sweetgrad.flows.runs.progress import Counter, progress_bar
+from sweetgrad.flows.runs.provenance import provenance
+from sweetgrad.profiling.supernet import SupernetTraining, accuracy_of
+from sweetgrad.store import (
+    STATUS,
+    Location,
+    Lock,
+    Shard,
+    SpecMismatchError,
+    claim_shard,
+    list_estimators,
+    open_estimators,
+    open_profile,
+    write_estimators,
+)
+from sweetgrad.store.access import is_remote, local_path
 from sweetgrad.store.estimators import open_trainings, record_training
 from sweetgrad.store.redaction import redacted
 
-__all__ = ["SupernetSummary", "supernet"]
-
 _RECENT_STEPS = 50
+_WRITE_EVERY_S = 30.0
 _SAME = ("method", "dataset", "settings", "weights_sha256")
-"""What two trainings of one estimator must agree in, so that their scores may stand in one array."""
+"""What two trainings of one estimator must agree in, so that their scores may be stored in one array."""
 
 
-@dataclass(frozen=True)
-class SupernetSummary:
-    """What a run did.
-
-    Attributes
-    ----------
-    name, estimator
-        Profile in the store, and the estimator that the scores are stored as.
-    num_steps, num_steps_left
-        Steps of the training, and those of them that are left after an interruption.
-    loss
-        Mean loss of the last 50 steps, in nat.
-    num_asked, num_done, num_left
-        Architectures asked for, scored by this run, and left to be scored.
-    train_seconds, seconds
-        Wall time of the training in all its runs; of this run.
-    """
-
-    name: str
-    estimator: str
-    num_steps: int
-    num_steps_left: int
-    loss: float
-    num_asked: int
-    num_done: int
-    num_left: int
-    train_seconds: float
-    seconds: float
-
-
-def supernet(
-    store: Location,
-    profile: str,
-    *,
-    settings: SupernetSettings | None = None,
-    archs: str = "all",
-    name: str = "spos",
-    checkpoint: str | Path | None = None,
-    data_dir: str | Path | None = None,
-    download: bool = False,
-    device: str = "auto",
-    threads: int = 1,
-    console: Console | None = None,
-) -> SupernetSummary:
-    """Train a supernet on the data set of a profile, and store beside it how well sub-networks do with inherited weights.
-
-    This is SPOS (Guo et al. 2020), which the paper's Table 6 compares with; unlike every other estimator it trains. What is there
-    already, in the checkpoint or in the store, is not done again.
-
-    Parameters
-    ----------
-    store, profile
-        Folder, URL or `RemoteStore`, and name of a profile of NAS-Bench-201 in it. It need not be measured.
-    settings
-        How to train; by default as `SupernetSettings` says.
-    archs
-        Architectures to score, as in `profile`.
-    name
-        Estimator that the scores are stored as.
-    checkpoint
-        File in which the training is kept [default: beside the store].
-    data_dir, download, device
-        As in `profile`.
-    threads
-        Threads of the processor. Their number can move last bits.
-    console
-        Where progress is shown (default: standard error).
-
-    Returns
-    -------
-    What was done. After Ctrl-C steps or architectures are left, and the same call continues.
-
-    Raises
-    ------
-    ValueError, FileNotFoundError
-        For what the caller can put right; nothing is written then.
-    NotAStoreError
-        If there is no such profile.
-    SpecMismatchError
-        If the store holds scores of this name from another training.
-    """
-    start = time.monotonic()
-    settings = settings or SupernetSettings()
-    console = console or Console(stderr=True)
-    device = resolve_device(device, remote=False)
-    if threads < 1:
-        raise ValueError(f"threads must be at least 1, got {threads}")
-    if not re.fullmatch(r"[a-z][a-z0-9_-]*", name) or name in registry.names("estimators"):
-        raise ValueError(
-            f"the scores need a name of their own, of small letters, digits, - and _, such as spos-2; got {name!r}"
-        )
-    location = absolute(store)
-    data = open_profile(location, profile, chunks=None)
-    spec = ProfileSpec.from_attrs(data.attrs["spec"])
-    if spec.space != "nas-bench-201":
-        raise ValueError(f"a supernet can be built of nas-bench-201, and {profile} is of {spec.space}")
-    rows = select_archs(archs, num_archs=data.sizes["arch"])
-    file = _checkpoint_file(location, profile, name) if checkpoint is None else Path(checkpoint)
-    images = load_images(spec.dataset, data_dir=data_dir, seed=spec.seed, download=download)
-    threads_before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        training = SupernetTraining(images, settings, device=device)
-        stop = threading.Event()
-        with draining(stop, console=console):
-            is_complete = _train(training, file, stop=stop, console=console)
-            num_done = 0
-            if is_complete:
-                facts = _facts(training, images.source, device=device, threads=threads)
-                _record(location, profile, name, facts)
-                num_done = score_archs(location, profile, name, rows, training, stop=stop, console=console)
-    finally:
-        torch.set_num_threads(threads_before)
-    scored = is_scored(location, profile, name)
-    return SupernetSummary(
-        name=profile,
-        estimator=name,
-        num_steps=len(training.losses),
-        num_steps_left=len(training.losses) - training.num_done,
-        loss=_recent_loss(training),
-        num_asked=len(rows),
-        num_done=num_done,
-        num_left=sum(not scored[row] for row in rows),
-        train_seconds=training.seconds,
-        seconds=time.monotonic() - start,
-    )
-
-
-def _checkpoint_file(location: Location, profile: str, name: str) -> Path:
+def checkpoint_file(location: Location, profile: str, name: str) -> Path:
+    """Where the checkpoint of a supernet is kept by default: beside the store."""
     if is_remote(location):
-        raise ValueError(
-            f"say with --checkpoint FILE where to keep the training: {redacted(location)} is not a folder here"
-        )
+        raise ValueError(f"name a checkpoint file with --checkpoint FILE: {redacted(location)} is not a local folder")
     path = local_path(location)
     return path.with_name(f"{path.stem}-{name}-{profile.replace('/', '-')}.npz")
 
 
-def _train(training: SupernetTraining, file: Path, *, stop: threading.Event, console: Console) -> bool:
+def train(training: SupernetTraining, file: Path, *, stop: threading.Event, console: Console) -> bool:
+    """Train from the checkpoint on, if there is one; returns whether the training is complete."""
     if file.exists():
         training.load(file)
     total, done = len(training.losses), training.num_done
     if done == total:
-        console.print(f"Supernet: trained already ({file}).", markup=False)
+        console.print(f"Supernet: already trained ({file}).", markup=False)
         return True
     console.print(
-        f"Supernet: {total - done} of {total} steps to train, {training.steps_per_epoch} an epoch, on {len(training.train):,} "
-        f"images of {training.images.name}; {len(training.valid):,} are kept to score on. Checkpoint: {file}",
+        f"Supernet: {total - done} of {total} steps to train, {training.steps_per_epoch} per epoch, on {len(training.train):,} "
+        f"images of {training.images.name}; {len(training.valid):,} are held out for scoring. Checkpoint: {file}",
         markup=False,
     )
     with progress_bar(total, console=console, done=done, doing="training", of="steps", unit="step") as count:
 
         def on_step(training: SupernetTraining) -> None:
-            count.remark = f", loss {_recent_loss(training):.3f}"
+            count.remark = f", loss {recent_loss(training):.3f}"
             count(1)
 
         return training.run(file, on_step=on_step, should_stop=stop.is_set)
 
 
-def _recent_loss(training: SupernetTraining) -> float:
+def recent_loss(training: SupernetTraining) -> float:
+    """Mean loss of the last 50 steps, in nat."""
     done = training.losses[: training.num_done]
     return float(done[-_RECENT_STEPS:].mean(dtype=np.float64)) if len(done) else float("nan")
 
 
-def _facts(training: SupernetTraining, source: str, *, device: str, threads: int) -> dict[str, Any]:
+def training_facts(training: SupernetTraining, source: str, *, device: str, threads: int) -> dict[str, Any]:
+    """How a supernet was trained, JSON-ready, for the attributes of its estimator."""
     facts = provenance(device=device, data_source=source, arch_order="")
     del facts["arch_order"]
     return {
@@ -213,7 +93,8 @@ def _facts(training: SupernetTraining, source: str, *, device: str, threads: int
     }
 
 
-def _record(location: Location, profile: str, name: str, facts: dict[str, Any]) -> None:
+def record(location: Location, profile: str, name: str, facts: dict[str, Any]) -> None:
+    """Store how the supernet of these scores was trained; raises `SpecMismatchError` if they come from another training."""
     before = open_trainings(location, profile).get(name)
     if before is None:
         record_training(location, profile, name, facts)
@@ -223,5 +104,111 @@ def _record(location: Location, profile: str, name: str, facts: dict[str, Any]) 
         lines = "\n".join(f"  {key}: stored {before.get(key)}, here {facts[key]}" for key in differing)
         raise SpecMismatchError(
             f"the scores {name} of {profile} in {location} come from another training:\n{lines}\n"
-            "Ask for that training to continue it, or give these scores another name with --name."
+            "Use the settings of that training to resume it, or give these scores another name with --name."
         )
+
+
+def is_scored(location: Location, profile: str, name: str) -> NDArray[np.bool_]:
+    """Whether each architecture of a profile has a score of this name; shape (arch,)."""
+    stored = open_estimators(location, profile)["status"]
+    if name not in list_estimators(location, profile):
+        return np.zeros(stored.sizes["arch"], dtype=bool)
+    return stored.sel(estimator=name).values == STATUS["ok"]  # type: ignore[no-any-return]
+
+
+def score_archs(
+    location: Location,
+    profile: str,
+    name: str,
+    rows: Sequence[int],
+    training: SupernetTraining,
+    *,
+    stop: threading.Event,
+    console: Console,
+) -> int:
+    """Score the sub-networks that have no score yet, shard by shard, and write what is there now and then.
+
+    Parameters
+    ----------
+    location, profile, name
+        Store, profile in it, and the estimator that the scores are stored as.
+    rows
+        Positions of the architectures asked for.
+    training
+        The supernet, trained.
+    stop
+        Ends it after the architecture in hand.
+    console
+        Where progress is shown.
+
+    Returns
+    -------
+    How many were scored.
+    """
+    data = open_profile(location, profile, chunks=None)
+    size, arch = int(data.attrs["shard_size"]), data["arch"].values
+    scored = is_scored(location, profile, name)
+    to_do = [row for row in rows if not scored[row]]
+    run = uuid.uuid4().hex
+    with progress_bar(len(to_do), console=console, doing="scoring") as count:
+        for index in sorted({row // size for row in to_do}):
+            if stop.is_set():
+                break
+            inside = tuple(row for row in to_do if row // size == index)
+            shard = Shard(index, index * size, min((index + 1) * size, len(arch)), inside)
+            with claim_shard(location, profile, index, run=run, watch=True) as claim:
+                writer = _Writer(location, profile, name, shard, claim)
+                _score_shard(shard, arch, training, writer, stop=stop, count=count)
+    return count.done
+
+
+class _Writer:
+    """Keeps scores of a shard and writes them now and then."""
+
+    def __init__(self, location: Location, profile: str, name: str, shard: Shard, claim: Lock) -> None:
+        self._where, self._name, self._claim = (location, profile, shard), name, claim
+        self._rows: list[tuple[int, str, float, float]] = []
+        self._last = time.monotonic()
+
+    def add(self, row: tuple[int, str, float, float]) -> None:
+        """Keep the position, string, score and seconds of an architecture."""
+        self._rows.append(row)
+        if time.monotonic() - self._last >= _WRITE_EVERY_S:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is kept."""
+        self._last = time.monotonic()
+        if not self._rows:
+            return
+        index, arch, score, seconds = zip(*self._rows, strict=True)
+        shape = (len(index), 1)
+        data = {
+            "score": np.reshape(score, shape),
+            "seconds": np.reshape(seconds, shape).astype(np.float32),
+            "message": np.full(shape, "", dtype=object),
+            "status": np.full(shape, STATUS["ok"], dtype=np.uint8),
+        }
+        coords = {"arch": list(arch), "arch_index": ("arch", list(index)), "estimator": [self._name]}
+        block = xr.Dataset({key: (("arch", "estimator"), value) for key, value in data.items()}, coords)
+        write_estimators(*self._where, block, claim=self._claim)
+        self._rows = []
+
+
+def _score_shard(
+    shard: Shard,
+    arch: NDArray[Any],
+    training: SupernetTraining,
+    writer: _Writer,
+    *,
+    stop: threading.Event,
+    count: Counter,
+) -> None:
+    for row in shard.rows:
+        if stop.is_set():
+            break
+        start = time.monotonic()
+        score = accuracy_of(training, str(arch[row]))
+        writer.add((row, str(arch[row]), score, time.monotonic() - start))
+        count(1)
+    writer.flush()

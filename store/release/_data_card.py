@@ -5,9 +5,9 @@ from typing import Any
 
 from sweetgrad.store.bins import EDGES, NUM_BINS
 from sweetgrad.store.estimators import DETAILS, ESTIMATOR_VARIABLES
+from sweetgrad.store.overview import ProfileInfo
 from sweetgrad.store.release._release import PAPER, Release
 from sweetgrad.store.schema import KINDS, LAYER_TYPES, STATUS, VARIABLES, Variable
-from sweetgrad.store.status import ProfileInfo
 
 _LICENCES = {"CC-BY-4.0": "https://creativecommons.org/licenses/by/4.0/"}
 _BIN_RECIPE = """The weights of every layer with a gradient in [1e-4, 5e-4) are those of the bins in it. Gradients were

@@ -26,6 +26,7 @@ from sweetgrad.store.checks import require_sound
 from sweetgrad.store.checks.sums import SUMS, files_below, read_sums, sha256_of, write_sums
 from sweetgrad.store.errors import NotAStoreError, StoreError
 from sweetgrad.store.locks import Lock, lock_folder
+from sweetgrad.store.overview import ProfileStatus, info, status
 from sweetgrad.store.profiles import finalise_profile
 from sweetgrad.store.redaction import redacted
 from sweetgrad.store.release._changelog import (
@@ -43,7 +44,6 @@ from sweetgrad.store.release._load import load_snippet
 from sweetgrad.store.release._release import Release, ReleaseFile
 from sweetgrad.store.release._zip import write_zip
 from sweetgrad.store.root import consolidate, redact_attributes
-from sweetgrad.store.status import ProfileStatus, info, status
 
 __all__ = ["publish"]
 

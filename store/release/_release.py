@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sweetgrad.store.status import AccuracyInfo, ProfileInfo
+from sweetgrad.store.overview import AccuracyInfo, ProfileInfo
 
 __all__ = ["PAPER", "PAPER_DOI", "Release", "ReleaseFile"]
 

@@ -12,8 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sweetgrad.flows.cli import app as cli
-from sweetgrad.flows.cli.tables import plain_table
-from sweetgrad.flows.cli.terminal import Terminal
+from sweetgrad.flows.cli.terminal import Terminal, plain_table
 from sweetgrad.profiling import load_batch, load_space, make_spec, profile_shard
 from sweetgrad.store import create_estimators, create_profile, finalise_profile, plan_shards
 from sweetgrad.store.packages import how_to_install

@@ -17,8 +17,7 @@ import sweetgrad.store
 from sweetgrad import flows
 from sweetgrad.flows.cli import app as cli
 from sweetgrad.flows.cli import terminal
-from sweetgrad.flows.cli.common import correlate_command, locate
-from sweetgrad.flows.cli.paths import expanded, new_folder, written_as
+from sweetgrad.flows.cli.arguments import correlate_command, expanded, locate, new_folder, written_as
 from sweetgrad.store import RemoteStore
 
 GOLDEN = str(Path(__file__).resolve().parents[1] / "data" / "format-1.zarr")

@@ -7,8 +7,8 @@ from pathlib import Path
 import dask
 import pytest
 
-from sweetgrad.flows.cluster_build import build_cluster, resize_cluster
-from sweetgrad.flows.cluster_config import read_cluster_config
+from sweetgrad.flows.cluster.build import build_cluster, resize_cluster
+from sweetgrad.flows.cluster.config import read_cluster_config
 
 SLURM = {"kind": "slurm", "workers": 4, "memory": "4GiB", "scheduler_options": {"host": "127.0.0.1"}}
 
@@ -196,7 +196,7 @@ def test_resize_cluster__asks_for_no_more_workers_than_there_are_shards(size, nu
 
 def test_read_cluster_config__leaves_ctrl_c_as_it_was():
     code = (
-        "import signal; from sweetgrad.flows.cluster_config import read_cluster_config\n"
+        "import signal; from sweetgrad.flows.cluster.config import read_cluster_config\n"
         "handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]\n"
         "read_cluster_config({'kind': 'slurm', 'workers': 1})\n"
         "assert handlers == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]"

@@ -108,7 +108,7 @@ def test_estimate__says_what_is_wrong_before_anything_is_written(store, name, se
 
 
 def test_estimate__refuses_other_data_than_the_profile_was_measured_with(store, monkeypatch):
-    import sweetgrad.flows.estimate_run as module
+    import sweetgrad.flows.estimate as module
 
     other = load_batch("digits", batch_size=8, seed=43)
     monkeypatch.setattr(module, "load_batch", lambda *_, **__: other)

@@ -12,7 +12,8 @@ import pytest
 import xarray as xr
 from rich.console import Console
 
-from sweetgrad.flows import profile, worker
+from sweetgrad.flows import profile
+from sweetgrad.flows.runs import worker
 from sweetgrad.profiling import load_batch, load_space, make_spec, profile_shard
 from sweetgrad.store import (
     FencedError,

@@ -12,9 +12,10 @@ import distributed
 import pytest
 from rich.console import Console
 
-from sweetgrad.flows import cluster, profile, waiting
-from sweetgrad.flows.cluster import open_client
-from sweetgrad.flows.waiting import NoWorkerError, WorkerWatch
+from sweetgrad.flows import profile
+from sweetgrad.flows.cluster import WorkerSource, open_client, waiting
+from sweetgrad.flows.cluster import client as cluster
+from sweetgrad.flows.cluster.waiting import NoWorkerError, WorkerWatch
 
 SETTINGS = {"dataset": "digits", "batch_size": 4, "device": "cpu"}
 THREADS = {"class": "distributed:LocalCluster", "n_workers": 1, "threads_per_worker": 1, "processes": False}
@@ -103,11 +104,9 @@ def test_open_client__does_not_wait_for_ever_for_a_first_worker(tmp_path, monkey
         dask.config.set({"distributed.scheduler.no-workers-timeout": "0.3s"}),
         pytest.raises(NoWorkerError, match=r"no worker has come in 0\.3 s\. Start one with `dask worker"),
         open_client(
-            scheduler=empty.scheduler_address,
-            cluster=None,
+            WorkerSource(scheduler=empty.scheduler_address),
             store=tmp_path,
             device="cpu",
-            num_workers=None,
             num_shards=1,
             console=quiet(),
         ),
@@ -118,7 +117,7 @@ def test_open_client__does_not_wait_for_ever_for_a_first_worker(tmp_path, monkey
 @pytest.fixture
 def leaving(monkeypatch):
     """The one worker leaves in the middle of its first shard, and no other comes; set when it has."""
-    from sweetgrad.flows import worker
+    from sweetgrad.flows.runs import worker
 
     left = threading.Event()
 

@@ -1,0 +1,201 @@
+"""How shards are handed out: to the workers of a cluster, leaving other runs what they hold."""
+
+import errno
+import queue
+import threading
+import uuid
+from collections.abc import Sequence
+from concurrent.futures import CancelledError
+from typing import Any
+
+import distributed
+from prefect import Task, task
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.futures import PrefectFuture
+from prefect.tasks import exponential_backoff
+from rich.console import Console
+
+from sweetgrad.flows.cluster.waiting import NoWorkerError, WorkerWatch
+from sweetgrad.flows.runs.work import Work
+from sweetgrad.store import ClaimedError, FencedError, Shard, UnreachableStoreError
+from sweetgrad.store.locks import LeaseWatch, claims, find_expired
+
+MAX_SHARDS_IN_FLIGHT = 512
+"""Shards handed out at a time; two a worker, so that the next one is there when a worker has written its last."""
+
+_RETRIES = 3
+_BACKOFF_S = 2.0
+_LASTING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOMEM}
+"""Errors of the system that will be the same a few seconds later."""
+
+
+class OtherRuns:
+    """Other runs on the same profile: their shards are left to them as long as they live."""
+
+    def __init__(self, run: Work, console: Console) -> None:
+        self._run = run
+        self._console = console
+        self._watch = LeaseWatch()
+        self._said = False
+
+    def leave_out(self, shards: Sequence[Shard]) -> tuple[list[Shard], frozenset[str]]:
+        """Shards that nobody else holds, and attempts that are dead, whose claims may be taken over."""
+        store, name = self._run.store, self._run.name
+        expired = find_expired(store, name, self._watch)
+        held = {
+            int(key.rpartition("/")[2].removesuffix(".json")): holder
+            for key, holder in claims(store, name).items()
+            if holder.attempt not in expired
+        }
+        free = [shard for shard in shards if shard.index not in held]
+        theirs = [shard.index for shard in shards if shard.index in held]
+        if theirs and not free and not self._said:
+            self._said = True
+            self._console.print(
+                f"The last {len(theirs)} shards are being written by {held[theirs[0]]}: waiting for them. "
+                "Ctrl-C leaves them to that run.",
+                markup=False,
+            )
+        return free, expired
+
+
+class Dispatcher:
+    """Hands shards to the workers of a cluster, as many at a time as they can take.
+
+    Attributes
+    ----------
+    num_done
+        Architectures done.
+    finished
+        Indices of the shards that need not be handed out again.
+    """
+
+    def __init__(self, run: Work, client: distributed.Client, stop: threading.Event, console: Console) -> None:
+        self._run, self._client, self._stop = run, client, stop
+        self._watch = WorkerWatch(client, run.device, console)
+        self._flying: dict[int, distributed.Future[int]] = {}
+        self._given_up = False
+        self.num_done = 0
+        self.finished: set[int] = set()
+
+    def ask_to_stop(self) -> None:
+        """Tell the workers to end after the network in hand."""
+        distributed.Event(self._run.id, client=self._client).set()
+
+    def run(self, shards: Sequence[Shard], expired: frozenset[str]) -> None:
+        """Run a Prefect task for each shard, and wait for them; raises what the first of them raised.
+
+        Raises
+        ------
+        NoWorkerError
+            If there is no worker for longer than one can be expected.
+        """
+        shard_task = self._task({shard.index: shard for shard in shards}, expired)
+        waiting, num_flying = iter(shards), 0
+        landed: queue.SimpleQueue[PrefectFuture[int]] = queue.SimpleQueue()
+        error: BaseException | None = None
+        while True:
+            while num_flying < self._room() and not self._stop.is_set() and (shard := next(waiting, None)):
+                shard_task.submit(shard.index).add_done_callback(landed.put)
+                num_flying += 1
+            if not num_flying:
+                break
+            try:
+                self.num_done += landed.get(timeout=1).result()
+            except queue.Empty:
+                try:  # workers may have come meanwhile, or gone
+                    if self._watch.look(is_stopping=self._stop.is_set()):
+                        self._give_up()
+                except NoWorkerError as raised:
+                    error = error or raised
+                    self._stop.set()
+                    self._give_up()
+                continue
+            except BaseException as raised:
+                error = error or raised
+                self._stop.set()
+            num_flying -= 1
+        if error:
+            raise error
+
+    def count(self) -> int:
+        """Workers that the cluster has now for this run."""
+        return self._watch.count()
+
+    def _give_up(self) -> None:
+        """Wait no more for shards that nobody works on."""
+        self._given_up = True
+        self._client.cancel(list(self._flying.values()), force=True)
+
+    def _room(self) -> int:
+        return min(2 * max(1, self.count()), MAX_SHARDS_IN_FLIGHT)
+
+    def _task(self, shards: dict[int, Shard], expired: frozenset[str]) -> Task[[int], int]:
+        # The task sees an index and not the shard: Prefect walks through every argument in search of futures.
+        def task_run_name(parameters: dict[str, Any]) -> str:
+            return _task_run_name(shards[parameters["index"]])
+
+        @task(
+            name=f"{self._run.verb}-shard",
+            task_run_name=task_run_name,  # type: ignore[arg-type]  # Prefect's protocol wants more than it calls
+            retries=_RETRIES,
+            retry_delay_seconds=exponential_backoff(_BACKOFF_S),
+            retry_jitter_factor=0.5,
+            retry_condition_fn=_may_pass,
+        )
+        def shard_task(index: int) -> int:
+            return 0 if self._stop.is_set() else self._run_shard(shards[index], expired)
+
+        return shard_task
+
+    def _run_shard(self, shard: Shard, expired: frozenset[str]) -> int:
+        run = self._run
+        function, arguments = run.call(shard)
+        try:
+            future = self._client.submit(
+                function,
+                *arguments,
+                run_id=run.id,
+                expired=expired,
+                pure=False,
+                resources={"GPU": 1} if run.device == "cuda" else {},
+                key=f"shard-{shard.index}-{uuid.uuid4().hex}",  # a second try must not be given the result of the first
+            )
+            self._flying[shard.index] = future
+            num_done = int(future.result())
+        except (ClaimedError, FencedError):
+            return 0  # another run has it
+        except (distributed.scheduler.NoWorkerError, distributed.scheduler.NoValidWorkerError) as error:
+            raise self._watch.error() from error  # Dask has the same setting, and may be the first to find out
+        except distributed.KilledWorker as error:
+            raise RuntimeError(
+                f"workers died again and again on {_task_run_name(shard)}, most likely for want of "
+                "memory: try fewer --workers or a smaller --batch-size. All other shards are written."
+            ) from error
+        except Exception as error:
+            if self._given_up and isinstance(error, CancelledError):
+                return 0
+            if not isinstance(error, CancelledError) and self._client.status == "running":
+                raise
+            raise RuntimeError(
+                f"the Dask scheduler is gone, and with it the work on architectures {shard.start} to {shard.stop - 1}. "
+                "What was written before is safe: start the scheduler anew, then run the same command again."
+            ) from error
+        finally:
+            self._flying.pop(shard.index, None)
+        self.finished.add(shard.index)
+        return num_done
+
+
+def _task_run_name(shard: Shard) -> str:
+    """The architectures that a shard has to run; where they do not follow each other, how many of them in which range."""
+    first, last, num_archs = shard.rows[0], shard.rows[-1], len(shard.rows)
+    if num_archs == 1:
+        return f"arch {first}"
+    return f"archs {first}-{last}" if last - first == num_archs - 1 else f"{num_archs} archs in {first}-{last}"
+
+
+def _may_pass(task: Task[Any, Any], task_run: TaskRun, state: State[Any]) -> bool:
+    """Whether an error may be gone in a few seconds: a store or a worker that could not be reached."""
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, UnreachableStoreError) or (isinstance(error, OSError) and error.errno not in _LASTING)

@@ -1,0 +1,164 @@
+"""What a run has to do, shard by shard: what is handed out, to which function, and what is done at the end."""
+
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from sweetgrad.flows.runs.worker import run_shard, run_trainings
+from sweetgrad.profiling import Batch, SearchSpace
+from sweetgrad.profiling.training import Course
+from sweetgrad.store import Location, ProfileSpec, Shard, finalise_profile, plan_shards
+from sweetgrad.store.training import collect_trainings, plan_trainings
+
+
+class Work(Protocol):
+    """What can be handed out shard by shard, whatever is done to the architectures of a shard."""
+
+    @property
+    def store(self) -> Location:
+        """Store."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """Group in it, whose shards are claimed."""
+        ...
+
+    @property
+    def rows(self) -> Sequence[int]:
+        """Positions of the architectures asked for."""
+        ...
+
+    @property
+    def command(self) -> str:
+        """Command that continues it."""
+        ...
+
+    @property
+    def id(self) -> str:
+        """Identifies the run."""
+        ...
+
+    @property
+    def verb(self) -> str:
+        """``profile`` or ``train``."""
+        ...
+
+    @property
+    def doing(self) -> str:
+        """``profiling`` or ``training``."""
+        ...
+
+    @property
+    def stopping(self) -> str:
+        """What becomes of the architectures in hand after Ctrl-C, in words."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """``cpu`` or ``cuda``."""
+        ...
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Words that Prefect finds the run by."""
+        ...
+
+    def shards_to_do(self) -> list[Shard]:
+        """Shards with rows that still have to run."""
+        ...
+
+    def call(self, shard: Shard) -> tuple[Callable[..., int], tuple[Any, ...]]:
+        """The function that a worker runs for a shard, and its arguments but for ``run_id`` and ``expired``."""
+        ...
+
+    def finish(self) -> None:
+        """What is done once, when a run ends, however it ends."""
+        ...
+
+
+@dataclass(frozen=True)
+class ProfileWork:
+    """The work of a run that profiles, loaded and checked."""
+
+    store: Location
+    name: str
+    rows: Sequence[int]
+    space: SearchSpace
+    batch: Batch
+    spec: ProfileSpec
+    estimators: tuple[str, ...]
+    retry_failed: bool
+    command: str = ""
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    verb: str = "profile"
+    doing: str = "profiling"
+    stopping: str = "finishing the networks in hand, then writing them"
+
+    @property
+    def device(self) -> str:
+        """``cpu`` or ``cuda``."""
+        return self.spec.device
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Words that Prefect finds the run by."""
+        return (self.spec.space, self.spec.dataset, f"seed-{self.spec.seed}", self.spec.device)
+
+    def shards_to_do(self) -> list[Shard]:
+        """Shards with rows that still have to run."""
+        return plan_shards(self.store, self.name, self.rows, estimators=self.estimators, retry_failed=self.retry_failed)
+
+    def call(self, shard: Shard) -> tuple[Callable[..., int], tuple[Any, ...]]:
+        """As in `Work`."""
+        settings = (self.space, self.batch, self.spec, self.estimators, self.retry_failed)
+        return run_shard, (self.store, self.name, shard, *settings)
+
+    def finish(self) -> None:
+        """Stamp the profile."""
+        finalise_profile(self.store, self.name)
+
+
+@dataclass(frozen=True)
+class TrainingWork:
+    """The work of a run that trains with one seed, loaded and checked."""
+
+    store: Location
+    name: str
+    rows: Sequence[int]
+    course: Course
+    label: str
+    retry_failed: bool
+    command: str
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    verb: str = "train"
+    doing: str = "training"
+    stopping: str = "abandoning the current trainings after their epoch; finished ones are written"
+
+    @property
+    def device(self) -> str:
+        """``cpu`` or ``cuda``."""
+        return self.course.device
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Words that Prefect finds the run by."""
+        return (self.course.space.name, self.course.dataset, f"seed-{self.course.seed}", self.course.device)
+
+    def shards_to_do(self) -> list[Shard]:
+        """Shards with trainings that still have to run."""
+        return plan_trainings(self.store, self.name, self.rows, retry_failed=self.retry_failed)
+
+    def call(self, shard: Shard) -> tuple[Callable[..., int], tuple[Any, ...]]:
+        """As in `Work`."""
+        return run_trainings, (self.store, self.name, shard, self.course, self.retry_failed)
+
+    def finish(self) -> None:
+        """Copy the results into the accuracy table."""
+        collect_trainings(self.store, space=self.course.space.name, label=self.label)
+
+
+def num_rows(shards: Sequence[Shard]) -> int:
+    """Architectures that shards have to run."""
+    return sum(len(shard.rows) for shard in shards)

@@ -1,0 +1,201 @@
+"""The public names of `sweetgrad.store`; each is imported when it is first used."""
+
+from .access import (
+    Location,
+    RemoteStore,
+)
+from .accuracy import (
+    ACCURACY_VARIABLES,
+    ImportReport,
+    import_accuracy,
+    list_archs,
+    open_accuracies,
+    open_accuracy,
+)
+from .benchmarks import (
+    OnnxSurrogate,
+    Surrogate,
+    detect_format,
+    predict_accuracies,
+    read_accuracy_file,
+)
+from .bins import (
+    EDGES,
+    NUM_BINS,
+    bin_bounds,
+    edges_f32,
+)
+from .checks import (
+    Problem,
+    verify,
+)
+from .errors import (
+    ClaimedError,
+    CorruptShardError,
+    FencedError,
+    NotAStoreError,
+    SchemaVersionError,
+    SpecMismatchError,
+    StoreError,
+    UnreachableStoreError,
+)
+from .estimators import (
+    ACTIVATION_VARIABLES,
+    ACTIVATIONS,
+    MOMENT_VARIABLES,
+    MOMENTS,
+    create_estimators,
+    list_estimators,
+    open_activations,
+    open_estimators,
+    open_moments,
+)
+from .locks import (
+    Lock,
+    claim_shard,
+)
+from .merging import (
+    MergedProfile,
+    MergeReport,
+    merge,
+)
+from .overview import (
+    AccuracyInfo,
+    EstimatorStatus,
+    Failure,
+    ProfileInfo,
+    ProfileStatus,
+    StoreInfo,
+    info,
+    status,
+)
+from .profiles import (
+    create_profile,
+    finalise_profile,
+    list_profiles,
+    open_profile,
+    open_store,
+    record_run,
+    stored_archs,
+)
+from .release import (
+    Release,
+    ReleaseFile,
+    publish,
+)
+from .schema import (
+    FORMAT_VERSION,
+    KINDS,
+    LAYER_TYPES,
+    STATUS,
+    VARIABLES,
+    Variable,
+    empty_rows,
+)
+from .shards import (
+    Shard,
+    plan_shards,
+    read_estimator_status,
+    read_shard,
+    recover_shard,
+    replan_shard,
+    reset_shard,
+    write_estimators,
+    write_shard,
+)
+from .spaces import (
+    Genotype,
+    parse_genotype,
+)
+from .spec import (
+    ProfileSpec,
+)
+from .training import (
+    TRAINING_VARIABLES,
+    collect_trainings,
+    open_training,
+)
+
+__all__ = [
+    "ACCURACY_VARIABLES",
+    "ACTIVATIONS",
+    "ACTIVATION_VARIABLES",
+    "EDGES",
+    "FORMAT_VERSION",
+    "KINDS",
+    "LAYER_TYPES",
+    "MOMENTS",
+    "MOMENT_VARIABLES",
+    "NUM_BINS",
+    "STATUS",
+    "TRAINING_VARIABLES",
+    "VARIABLES",
+    "AccuracyInfo",
+    "ClaimedError",
+    "CorruptShardError",
+    "EstimatorStatus",
+    "Failure",
+    "FencedError",
+    "Genotype",
+    "ImportReport",
+    "Location",
+    "Lock",
+    "MergeReport",
+    "MergedProfile",
+    "NotAStoreError",
+    "OnnxSurrogate",
+    "Problem",
+    "ProfileInfo",
+    "ProfileSpec",
+    "ProfileStatus",
+    "Release",
+    "ReleaseFile",
+    "RemoteStore",
+    "SchemaVersionError",
+    "Shard",
+    "SpecMismatchError",
+    "StoreError",
+    "StoreInfo",
+    "Surrogate",
+    "UnreachableStoreError",
+    "Variable",
+    "bin_bounds",
+    "claim_shard",
+    "collect_trainings",
+    "create_estimators",
+    "create_profile",
+    "detect_format",
+    "edges_f32",
+    "empty_rows",
+    "finalise_profile",
+    "import_accuracy",
+    "info",
+    "list_archs",
+    "list_estimators",
+    "list_profiles",
+    "merge",
+    "open_accuracies",
+    "open_accuracy",
+    "open_activations",
+    "open_estimators",
+    "open_moments",
+    "open_profile",
+    "open_store",
+    "open_training",
+    "parse_genotype",
+    "plan_shards",
+    "predict_accuracies",
+    "publish",
+    "read_accuracy_file",
+    "read_estimator_status",
+    "read_shard",
+    "record_run",
+    "recover_shard",
+    "replan_shard",
+    "reset_shard",
+    "status",
+    "stored_archs",
+    "verify",
+    "write_estimators",
+    "write_shard",
+]
