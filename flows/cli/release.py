@@ -96,7 +96,7 @@ def _show(release: "Release", dest: Path, *, named: bool) -> None:
         table.add_row(file.name, f"{file.num_bytes / 1e6:,.2f} MB")
     console.print(table)
     if release.unchanged:
-        console.print(f"Unchanged: all content has the same digests as release {release.number - 1}.")
+        console.print(f"Unchanged: all content has the digests of release {release.number - 1}.")
     for change in release.changes:
         console.print(change)
     console.print("\nNext:")

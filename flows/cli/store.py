@@ -158,7 +158,7 @@ def accuracy_import(
     )
     console = Terminal()
     console.print(str(report))
-    console.print(f"The store now contains for {space}: {', '.join(report.selectors)}")
+    console.print(f"Accuracies of {space} in the store: {', '.join(report.selectors)}")
     profiled = sorted({name.partition("/")[0] for name in list_profiles(location)})
     if profiled and space not in profiled:
         console.print(

@@ -91,7 +91,8 @@ def choose_workers(
         raise ValueError(f"workers must be at least 1, got {workers}")
     if scheduler is not None and cluster is not None:
         raise ValueError(
-            f"give either a scheduler or a cluster, not both: got {scheduler}, which runs already, and {cluster}, which starts one"
+            f"give either a scheduler or a cluster, not both: got {scheduler}, which runs already, "
+            f"and {cluster}, which starts one"
         )
     config = None if cluster is None else read_cluster_config(cluster, num_workers=workers)
     return WorkerSource(workers, scheduler, config)

@@ -5,8 +5,8 @@ import pytest
 from torch import nn
 from typer.testing import CliRunner
 
-from sweetgrad import profiling
-from sweetgrad.flows import estimate, profile
+from sweetgrad import flows, profiling
+from sweetgrad.flows import profile
 from sweetgrad.flows.cli import app as cli
 from sweetgrad.flows.inputs import with_blocks
 from sweetgrad.profiling.spaces.protocol import Layer, Network
@@ -41,21 +41,21 @@ def test_with_blocks__names_each_once():
 
 
 @pytest.mark.parametrize(
-    ("command", "module", "function"),
+    ("command", "function"),
     [
-        (["profile", "s.zarr"], "sweetgrad.flows.profile", profile),
-        (["estimate", "s.zarr", "toy"], "sweetgrad.flows.estimate", estimate),
+        (["profile", "s.zarr"], "profile"),
+        (["estimate", "s.zarr", "toy"], "estimate"),
     ],
 )
 @pytest.mark.parametrize("asked", [False, True])
-def test_command__hands_activations_on(command, module, function, asked, monkeypatch):
+def test_command__hands_activations_on(command, function, asked, monkeypatch):
     seen = {}
 
     def note(*args, **options):
         seen.update(options)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(f"{module}.{function.__name__}", note)
+    monkeypatch.setattr(flows, function, note)
     CliRunner().invoke(cli.app, [*command, *(["--activations"] if asked else [])])
     assert seen["activations"] is asked
 

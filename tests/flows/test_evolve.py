@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from sweetgrad import profiling
 from sweetgrad.analysis import best_interval, score
 from sweetgrad.analysis.intervals import Interval
 from sweetgrad.flows import Evolution, estimate, evolution, select_archs
@@ -198,7 +199,7 @@ def test_evolve__leaves_a_profile_that_another_search_holds_or_that_is_of_other_
     store, _ = whole
     with claim_shard(store, NAME, 0, run="another"), pytest.raises(ClaimedError, match="held by process"):
         evolve(store)
-    monkeypatch.setattr(evolution, "load_batch", lambda name, **settings: load_batch(name, **{**settings, "seed": 1}))
+    monkeypatch.setattr(profiling, "load_batch", lambda name, **settings: load_batch(name, **{**settings, "seed": 1}))
     with pytest.raises(SpecMismatchError, match="batch_sha256"):
         evolve(store)
 

@@ -61,7 +61,7 @@ def test_profile__first_signal_to_the_group_writes_what_is_in_hand(number, comma
     assert process.returncode == 130, errors
     assert "Stopping: finishing the networks in hand" in errors
     done = num_done(store)
-    assert f"{done} architectures profiled and written, {2000 - done} left. Run the same command to continue." in errors
+    assert f"{done} architectures profiled and written, {2000 - done} left. Run the same command to resume." in errors
     assert before < done
     assert verify(store) == []
     assert psutil.wait_procs(family, timeout=20)[1] == []

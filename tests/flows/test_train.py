@@ -188,7 +188,7 @@ def test_train_one__says_what_is_wrong_before_it_trains(settings, message, tmp_p
 
 
 def test_cli_train__refuses_options_that_are_not_for_one_network(tmp_path):
-    with pytest.raises(ValueError, match="--archs, --retry-failed would say nothing: leave it out"):
+    with pytest.raises(ValueError, match="--archs, --retry-failed does not apply: omit it"):
         CliRunner().invoke(
             app,
             ["train", str(tmp_path / "s"), "--arch", "x", "--archs", "0:2", "--retry-failed"],

@@ -150,7 +150,7 @@ def test_train_one__killed_then_interrupted_goes_on_after_the_last_whole_epoch(
     (after,) = map(int, re.findall(rf"Going on after epoch (\d+) of {EPOCHS}", errors))
     assert after >= 1
     assert "Stopping: finishing the epoch, then writing its checkpoint" in errors
-    assert "The last whole epoch is written. Run the same command to continue." in errors
+    assert "The last whole epoch is written. Run the same command to resume." in errors
     done = after + len(losses(errors))
     assert losses(errors) == expected[after:done]
 
