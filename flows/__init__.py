@@ -28,7 +28,7 @@ __all__ = [
     "train",
 ]
 
-# Prefect reads these when it is first imported. They are defaults: what the user has set stays.
+# Prefect reads these when it is first imported. They are defaults: the user's settings take precedence.
 for _name, _value in {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -38,5 +38,5 @@ for _name, _value in {
 }.items():
     os.environ.setdefault(_name, _value)
 
-# It says so at its import. The server of a run has a home of its own, and one that is configured elsewhere needs none here.
+# Prefect warns about it at import. The server of a run has a home of its own, and a configured one needs none here.
 warnings.filterwarnings("ignore", message="Failed to create the Prefect home directory")

@@ -24,7 +24,7 @@ from sweetgrad.flows.profile import profile
 from sweetgrad.flows.server import require_server
 
 OPEN_TO_WEB_PAGES = (
-    "Warning: the Prefect server has no password, and answers pages of any site: each that a browser opens can start runs here. "
+    "Warning: the Prefect server has no password, and answers web pages of any site: any page in a browser can start runs here. "
     "Start it with PREFECT_SERVER_CORS_ALLOWED_ORIGINS=http://127.0.0.1:4200 and PREFECT_SERVER_API_AUTH_STRING=USER:PASSWORD, "
     "and set PREFECT_API_AUTH_STRING to the same here."
 )
@@ -101,7 +101,7 @@ def profile_deployment(**parameters: Any) -> Any:
 
 
 def is_open_to_web_pages() -> bool:
-    """Whether the configured server takes what a page of any site asks of it, in a browser that reaches the server."""
+    """Whether the configured server accepts requests of web pages of any site, in a browser that reaches the server."""
     if PREFECT_API_AUTH_STRING.value() or PREFECT_API_KEY.value():
         return False
     elsewhere = "https://elsewhere.invalid"

@@ -34,7 +34,7 @@ from sweetgrad.store import (
 from sweetgrad.store.shards import Shard, read_shard
 
 _SHARD_SIZE = 25
-"""Small, since a shard is written anew with every architecture: 25 rows take about 0.1 s."""
+"""Small, since a shard is rewritten with every architecture: 25 rows take about 0.1 s."""
 
 
 def searched_variant(variant: str) -> str:
@@ -49,7 +49,7 @@ def searched_variant(variant: str) -> str:
 
 
 class SearchedSpace:
-    """A space as a search sees it: the architectures that it came to, in that order, a list that grows.
+    """A space as a search sees it: a growing list of the architectures that it visited, in that order.
 
     Its profile has ``search`` in its name, beside the profile of the space's own list.
     """
@@ -157,12 +157,12 @@ class Evaluations:
         return row
 
     def score(self, row: int, interval: Interval) -> float:
-        """Score of a row that was run; minus infinity if its network failed, so that it is nobody's parent."""
+        """Score of a row that was run; minus infinity if its network failed, so that it is never a parent."""
         start = row - row % _SHARD_SIZE
         shard = Shard(row // _SHARD_SIZE, start, min(start + _SHARD_SIZE, len(self._searched)), [row])
         rows = read_shard(self._location, self.name, shard, variables=["grad_count_network", "status"])
-        found = float(score(rows.isel(arch=[row - start]), interval)[0])
-        return -np.inf if np.isnan(found) else found
+        value = float(score(rows.isel(arch=[row - start]), interval)[0])
+        return -np.inf if np.isnan(value) else value
 
     def open(self) -> xr.Dataset:
         """The profile as it is now."""
@@ -208,7 +208,7 @@ class Search:
 
     def evolve(self, draws: Draws, stop: threading.Event, *, cycles: int, population: int, tournament: int) -> None:
         """Go on until so many cycles are done, or ``stop`` is set; ``population`` and ``tournament`` as in `evolve`."""
-        space: Any = self._space  # that it has `mutate` was asked before
+        space: Any = self._space  # that it has `mutate` was checked before
 
         def first() -> NDArray[np.int64]:
             return self._cycle(space.arch_id(int(draws.integers(1, len(space))[0, 0])))
@@ -239,7 +239,7 @@ class Search:
         )
 
     def _cycle(self, arch: str) -> NDArray[np.int64]:
-        """An architecture is numbered by the cycle in which the search comes to it."""
+        """Number an architecture by the cycle in which the search visits it."""
         self.archs.append(arch)
         return np.array([len(self.archs) - 1])
 
@@ -260,7 +260,7 @@ def run_sample(evaluations: Evaluations, archs: Sequence[str], *, stop: threadin
     for arch in archs:
         if stop.is_set():
             raise RuntimeError(
-                f"stopped after {len(rows)} of {len(archs)} random architectures, which are written: the same command continues"
+                f"stopped after {len(rows)} of {len(archs)} random architectures, which are written: the same command resumes"
             )
         rows.append(evaluations.run(arch))
         count(1)
@@ -273,8 +273,8 @@ def require_genotype(arch: str, space: str) -> None:
         parse_genotype(arch)
     except ValueError as error:
         raise ValueError(
-            f"what is found in {space} cannot be drawn or handed to a surrogate, since {arch!r} is no genotype: "
-            "leave --plot and --surrogate out"
+            f"results of {space} cannot be drawn or passed to a surrogate, since {arch!r} is not a genotype: "
+            "omit --plot and --surrogate"
         ) from error
 
 

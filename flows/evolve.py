@@ -24,7 +24,7 @@ class Evolution:
     Attributes
     ----------
     name
-        Profile in the store that holds every architecture that the search has come to, and before them the random ones.
+        Profile in the store that holds the random architectures, then every architecture that the search has visited.
     arch, score
         The architecture with the best score, the first on a tie, and that score.
     interval
@@ -33,7 +33,7 @@ class Evolution:
         How sure the interval is; None where it was given.
     history
         Dims (cycle,): ``arch``, ``score`` (NaN where the network failed) and ``is_new``, False for an architecture that the
-        search had come to before.
+        search had visited before.
     random
         Dims (arch,): ``score`` and ``num_params`` (weights) of the random architectures that chose the interval.
     num_params
@@ -81,7 +81,7 @@ def evolve(
     seed: int = 42,
     search_seed: int = 0,
     device: Literal["auto", "cpu", "cuda"] = "auto",
-    drawn: bool = False,
+    needs_genotypes: bool = False,
     download: bool = False,
     console: Console | None = None,
 ) -> Evolution:
@@ -122,8 +122,8 @@ def evolve(
         Seed of the search itself; searches with different ones share a profile.
     device
         As in `profile`.
-    drawn
-        Whether the result will be drawn or passed to a surrogate; its architectures must be genotypes then.
+    needs_genotypes
+        Whether the result will be drawn or passed to a surrogate, which requires genotypes.
     download
         Download CIFAR into the data directory.
     console
@@ -170,7 +170,7 @@ def evolve(
             f"space {space!r} cannot be searched: it has no method mutate(arch_id, random), which returns a neighbour of an "
             "architecture. darts, darts-imagenet, nas-bench-301 and nas-bench-201 have one"
         )
-    if drawn:
+    if needs_genotypes:
         require_genotype(opened.arch_id(0), space)
     archs = [opened.arch_id(row) for row in select_archs(f"sample:{num_random}", num_archs=len(opened))]
     batch = load_batch(dataset, batch_size=batch_size, seed=seed, data_dir=data_dir, download=download)
@@ -197,7 +197,7 @@ def evolve(
         search = Search(evaluations, opened, chosen, on_cycle=lambda: count(1), console=console)
         search.evolve(Draws(search_seed, 1), stop, cycles=cycles, population=population, tournament=tournament)
     if not search.scores:
-        raise RuntimeError("stopped after the random architectures, which are written: the same command continues")
+        raise RuntimeError("stopped after the random architectures, which are written: the same command resumes")
     profile = evaluations.open()
     best = int(np.argmax(search.scores))
     rows = sorted({*sample, *search.rows})

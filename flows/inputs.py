@@ -13,16 +13,16 @@ from sweetgrad.store.spaces import Grammar, grammar_of
 
 
 def find_table(space: str, data_dir: str | Path | None, *, download: bool = False) -> Path | None:
-    """The table of a search space under ``data_dir``, fetched if it is not there and the space can; None if there is none."""
+    """The table of a search space under ``data_dir``, downloaded if it is missing and the space can; None if there is none."""
     if data_dir is None:
         return None
     make = registry.load("spaces", space)
     places = [Path(data_dir) / place for place in getattr(make, "tables", (f"benchmarks/{space}.csv.gz",))]
-    found = next((place for place in places if place.exists()), None)
+    table = next((place for place in places if place.exists()), None)
     fetch = getattr(make, "fetch_table", None)
-    if found is None and download and fetch is not None:
+    if table is None and download and fetch is not None:
         return fetch(Path(data_dir))  # type: ignore[no-any-return]
-    return found
+    return table
 
 
 def listed_archs(space: str, table: str | Path) -> list[str]:
@@ -31,18 +31,18 @@ def listed_archs(space: str, table: str | Path) -> list[str]:
 
 
 def package_grammar(space: str) -> Grammar | None:
-    """What a third party's space says of its strings, its function ``canonical_arch``; None if it has none, or none is there."""
+    """The function ``canonical_arch`` of a third party's space; None if it has none, or there is no such space."""
     if grammar_of(space) is not None or space not in registry.names("spaces"):
         return None
     return getattr(registry.load("spaces", space), "canonical_arch", None)
 
 
 def resolve_device(device: str, *, remote: bool) -> str:
-    """``cpu`` or ``cuda`` for ``auto``; raises ``ValueError`` for one that is no device, or not here, unless it is ``remote``."""
+    """``cpu`` or ``cuda`` for ``auto``; raises ``ValueError`` for an unknown device, or one missing here unless ``remote``."""
     if device not in ("auto", "cpu", "cuda"):
         raise ValueError(f"device must be auto, cpu or cuda, got {device!r}")
     if device == "cuda" and not remote and not torch.cuda.is_available():
-        raise ValueError("device cuda was asked for, but torch finds no CUDA device here; use --device cpu")
+        raise ValueError("device cuda was requested, but torch finds no CUDA device here; use --device cpu")
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return device
@@ -62,6 +62,6 @@ def require_cells(space: SearchSpace, rows: Sequence[int], spec: ProfileSpec, es
 
 
 def check_label(label: str) -> None:
-    """Raise ``ValueError`` for a label that cannot name a data set in the accuracy table, of which LABEL/SPLIT is asked for."""
+    """Raise ``ValueError`` for a label that cannot name a data set in the accuracy table, which is read as LABEL/SPLIT."""
     if not label or "/" in label or label.startswith("."):
-        raise ValueError(f"a label is a name without '/' that does not begin with '.', such as digits; got {label!r}")
+        raise ValueError(f"expected a label without '/' that does not start with '.', such as digits; got {label!r}")

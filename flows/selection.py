@@ -1,4 +1,4 @@
-"""Which architectures a command is about: ``all``, ``0:100``, ``sample:500``."""
+"""Which architectures a command selects: ``all``, ``0:100``, ``sample:500``."""
 
 import re
 from collections.abc import Sequence

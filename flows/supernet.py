@@ -27,7 +27,7 @@ class SupernetSummary:
     loss
         Mean loss of the last 50 steps, in nat.
     num_asked, num_done, num_left
-        Architectures asked for, scored by this run, and left to be scored.
+        Architectures requested, scored by this run, and left to be scored.
     train_seconds, seconds
         Wall time of the training in all its runs; of this run.
     """
@@ -129,13 +129,13 @@ def supernet(
         raise ValueError(f"threads must be at least 1, got {threads}")
     if not re.fullmatch(r"[a-z][a-z0-9_-]*", name) or name in registry.names("estimators"):
         raise ValueError(
-            f"the scores need a name of their own, of small letters, digits, - and _, such as spos-2; got {name!r}"
+            f"the name of the scores must be new, of lower-case letters, digits, - and _, such as spos-2; got {name!r}"
         )
     location = absolute(store)
     data = open_profile(location, profile, chunks=None)
     spec = ProfileSpec.from_attrs(data.attrs["spec"])
     if spec.space != "nas-bench-201":
-        raise ValueError(f"a supernet can be built of nas-bench-201, and {profile} is of {spec.space}")
+        raise ValueError(f"a supernet requires a profile of nas-bench-201, and {profile} is of {spec.space}")
     rows = select_archs(archs, num_archs=data.sizes["arch"])
     file = checkpoint_file(location, profile, name) if checkpoint is None else Path(checkpoint)
     images = load_images(spec.dataset, data_dir=data_dir, seed=spec.seed, download=download)

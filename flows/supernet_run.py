@@ -126,18 +126,18 @@ def score_archs(
     stop: threading.Event,
     console: Console,
 ) -> int:
-    """Score the sub-networks that have no score yet, shard by shard, and write what is there now and then.
+    """Score the sub-networks that have no score yet, shard by shard, and write scores periodically.
 
     Parameters
     ----------
     location, profile, name
         Store, profile in it, and the estimator that the scores are stored as.
     rows
-        Positions of the architectures asked for.
+        Positions of the requested architectures.
     training
         The supernet, trained.
     stop
-        Ends it after the architecture in hand.
+        Stops it after the current architecture.
     console
         Where progress is shown.
 
@@ -163,7 +163,7 @@ def score_archs(
 
 
 class _Writer:
-    """Keeps scores of a shard and writes them now and then."""
+    """Collects scores of a shard and writes them periodically."""
 
     def __init__(self, location: Location, profile: str, name: str, shard: Shard, claim: Lock) -> None:
         self._where, self._name, self._claim = (location, profile, shard), name, claim
@@ -171,13 +171,13 @@ class _Writer:
         self._last = time.monotonic()
 
     def add(self, row: tuple[int, str, float, float]) -> None:
-        """Keep the position, string, score and seconds of an architecture."""
+        """Add the position, string, score and seconds of an architecture."""
         self._rows.append(row)
         if time.monotonic() - self._last >= _WRITE_EVERY_S:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is kept."""
+        """Write the collected scores."""
         self._last = time.monotonic()
         if not self._rows:
             return

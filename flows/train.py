@@ -22,9 +22,9 @@ class TrainSummary:
     space, label
         Search space, and name of the data set in its accuracy table.
     num_asked, num_done, num_left
-        Trainings asked for; those that this run did; those that are left, 0 unless it was interrupted.
+        Trainings requested; those that this run did; those that are left, 0 unless it was interrupted.
     num_failed
-        Trainings asked for whose loss was not finite, or that raised.
+        Requested trainings whose loss was not finite, or that raised.
     failure
         Why the first of these failed; empty if none did.
     num_archs

@@ -175,7 +175,7 @@ def correlate(
 
 
 def _named_intervals(chosen: "Interval | BestInterval") -> "dict[str, Interval]":
-    """The intervals whose scores are correlated, by the name that is shown: the one given, or the best and the runner-up."""
+    """The intervals whose scores are correlated, by their label: the given one, or the best and the runner-up."""
     from sweetgrad.analysis import Interval
 
     if isinstance(chosen, Interval):
@@ -196,7 +196,7 @@ def _show_estimators(compared: "xr.Dataset", trainings: Mapping[str, Mapping[str
 
 
 def _own_accuracy(location: "Location", name: str) -> str:
-    """The accuracy to compare a profile with where nobody says."""
+    """The accuracy that a profile is compared with by default."""
     from sweetgrad.analysis.labels import own_accuracy, selectors_of
     from sweetgrad.store import info, open_accuracies
 
@@ -205,7 +205,7 @@ def _own_accuracy(location: "Location", name: str) -> str:
     space, dataset = profile.spec.space, profile.spec.dataset
     accuracy = own_accuracy(location, store, profile)
     if accuracy is None:
-        open_accuracies(location, space)  # raises, and says how to import some, where there are none at all
+        open_accuracies(location, space)  # raises, and explains how to import some, if there are none at all
         available = ", ".join(selectors_of(store, space))
         raise ValueError(
             f"no accuracies of {space} on {dataset}, the data set of {name}: choose others with --accuracy, from {available}"
@@ -249,7 +249,7 @@ def _correlation_table(by_interval: "xr.DataArray", method: str) -> Table:
 
 
 def _bar(value: float) -> str:
-    """A bar that starts in the middle: to the right where the share of gradients grows with depth."""
+    """A bar that starts in the middle: to the right if the share of gradients grows with depth."""
     length = round(abs(value) * _BAR / 2)
     half = _BAR // 2
     return " " * half + "█" * length if value >= 0 else (" " * (half - length) + "█" * length)

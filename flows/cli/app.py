@@ -13,6 +13,7 @@ import typer
 from rich.text import Text
 
 from sweetgrad.flows.cli.analysis import correlate, intervals
+from sweetgrad.flows.cli.arguments import written_as
 from sweetgrad.flows.cli.evolve import evolve
 from sweetgrad.flows.cli.pages import figure, findings, report, reproduce
 from sweetgrad.flows.cli.profile import estimate, profile, serve
@@ -22,6 +23,7 @@ from sweetgrad.flows.cli.search import search
 from sweetgrad.flows.cli.store import accuracy_export, accuracy_import, info, status, verify
 from sweetgrad.flows.cli.terminal import Terminal, accept_any_encoding
 from sweetgrad.flows.cli.train import supernet, train
+from sweetgrad.flows.logs import FILE_VARIABLE, LEVEL_VARIABLE, configure_logging
 from sweetgrad.store import StoreError
 from sweetgrad.store.packages import how_to_install
 
@@ -66,11 +68,27 @@ def _show_version(is_requested: bool) -> None:
 
 @app.callback()
 def root(
+    log_level: Annotated[
+        str,
+        typer.Option(
+            envvar=LEVEL_VARIABLE, help="Log messages of this level and above: DEBUG, INFO, WARNING or ERROR."
+        ),
+    ] = "WARNING",
+    log_file: Annotated[
+        Path | None,
+        typer.Option(
+            envvar=FILE_VARIABLE,
+            help="Also append the log to this file, with that of worker processes.",
+            show_default=False,
+            callback=written_as(),
+        ),
+    ] = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Measure the gradients of every architecture of a NAS benchmark once; answer every question from the store."""
+    configure_logging(log_level, log_file)
 
 
 _EXPECTED = (StoreError, ValueError, OSError, ImportError, RuntimeError, MemoryError)

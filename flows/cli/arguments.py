@@ -23,7 +23,7 @@ PICTURES = (".png", ".svg", ".pdf", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", "
 
 
 def expanded(value: Path | None) -> Path | None:
-    """A path as it was meant: a shell leaves the ``~`` of ``--data-dir=~/data`` to the program."""
+    """A path with ``~`` expanded: a shell does not expand that of ``--data-dir=~/data``."""
     return None if value is None else value.expanduser()
 
 
@@ -44,7 +44,7 @@ def new_folder(value: Path | None) -> Path | None:
         return None
     path = value.expanduser()
     if path.exists():
-        raise ValueError(f"{path} is there already: name a new folder, and nothing is overwritten")
+        raise ValueError(f"{path} already exists: name a new folder")
     return _in_folder(path)
 
 
@@ -144,7 +144,7 @@ def _json_or_text(value: str) -> Any:
 
 
 def open_selected(store: "Location", profile: str | None, *, archs: str | None = None) -> tuple[str, "xr.Dataset"]:
-    """Name and data of the profile asked for, or of the only one; ``archs`` as in `select_archs`."""
+    """Name and data of the requested profile, or of the only one; ``archs`` as in `select_archs`."""
     from sweetgrad.flows.selection import select_archs
     from sweetgrad.store import open_profile
 
@@ -171,7 +171,7 @@ def only_profile(store: "Location") -> str:
 
 
 def correlate_command(store: "Location", name: str) -> str:
-    """The command that compares the estimators of a profile with accuracy, or the one that must come before."""
+    """The command that compares the estimators of a profile with accuracy, or the command that is needed before it."""
     from sweetgrad.analysis.labels import own_accuracy
     from sweetgrad.store import info
     from sweetgrad.store.access import command_line
@@ -184,7 +184,7 @@ def correlate_command(store: "Location", name: str) -> str:
 
 
 def show_page(page: str, out: Path | None, *, what: str) -> None:
-    """Print a page, or write it to a file and say so."""
+    """Print a page, or write it to a file and print its name."""
     if out is None:
         typer.echo(page, nl=False)
     else:
@@ -193,7 +193,7 @@ def show_page(page: str, out: Path | None, *, what: str) -> None:
 
 
 def report_if_estimated(intervals: "Intervals", console: Console) -> None:
-    """Say so where not every count is exact."""
+    """Report that not every count is exact."""
     from sweetgrad.analysis.cuts import is_estimated
 
     if is_estimated(intervals):

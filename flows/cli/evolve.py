@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sweetgrad.store import Location, OnnxSurrogate
 
 
-@options_of(flows.evolve, without=["grid", "drawn"])
+@options_of(flows.evolve, without=["grid", "needs_genotypes"])
 def evolve(
     store: "Location",
     interval: Annotated[
@@ -51,7 +51,7 @@ def evolve(
         interval=None if interval == "auto" else parse_interval(interval),
         grid=IntervalGrid(split=split),
         device=device,  # type: ignore[arg-type]  # it is checked there, with a message
-        drawn=bool(plot) or predictor is not None,
+        needs_genotypes=bool(plot) or predictor is not None,
         console=Terminal(stderr=True),
         **options,
     )

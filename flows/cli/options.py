@@ -1,4 +1,4 @@
-"""Options of the program: those of a function come from its signature and docstring, those of several commands stand here."""
+"""Options of commands: those of a function, from its signature and docstring, and those that several commands share."""
 
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence

@@ -40,7 +40,7 @@ def accept_any_encoding(*streams: TextIO) -> None:
 
 def _in_plain(error: UnicodeError) -> tuple[str, int]:
     assert isinstance(error, UnicodeEncodeError)
-    return "".join(_PLAIN.get(each, "?") for each in error.object[error.start : error.end]), error.end
+    return "".join(_PLAIN.get(character, "?") for character in error.object[error.start : error.end]), error.end
 
 
 def _without_credentials(what: Any) -> Any:

@@ -1,6 +1,8 @@
-"""Build the Dask cluster that a `ClusterConfig` describes, and keep it at its size."""
+"""Creation of the Dask cluster that a `ClusterConfig` describes, and its size."""
 
 import inspect
+import os
+import shlex
 import shutil
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +11,7 @@ from distributed.core import Status
 from distributed.deploy.spec import SpecCluster
 
 from sweetgrad.flows.cluster.config import ClusterConfig
+from sweetgrad.flows.logs import LEVEL_VARIABLE
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
@@ -45,7 +48,7 @@ def build_cluster(config: ClusterConfig, *, device: str) -> Any:
 
 
 def resize_cluster(cluster: Any, config: ClusterConfig, *, num_shards: int) -> None:
-    """Ask a cluster for its workers, no more than there are shards; those that end before the run does are asked for again.
+    """Request the workers of a cluster, no more than there are shards; those that end before the run does are replaced.
 
     Raises
     ------
@@ -55,7 +58,7 @@ def resize_cluster(cluster: Any, config: ClusterConfig, *, num_shards: int) -> N
     limits = config.adapt or {"minimum": config.workers, "maximum": config.workers}
     limits = {key: min(value, num_shards) if key in ("minimum", "maximum") else value for key, value in limits.items()}
     if config.adapt is None and not isinstance(cluster, SpecCluster):
-        cluster.scale(limits["maximum"])  # Kubernetes and gateways look after their workers themselves
+        cluster.scale(limits["maximum"])  # Kubernetes and gateways manage their workers themselves
         return
     if isinstance(cluster, SpecCluster):
         _start_workers(cluster, config, count=limits["minimum"])
@@ -104,7 +107,9 @@ def _with_job_defaults(cls: Any, options: Mapping[str, Any], *, device: str) -> 
 
     # dask_jobqueue.local submits nothing: it splits the script into words and runs them as one command.
     has_shell = cls.job_cls.submit_command is not None
-    exports = [f"export {name}={value}" for name, value in ONE_THREAD.items()] if has_shell else []
+    level = os.environ.get(LEVEL_VARIABLE)
+    variables = ONE_THREAD | ({LEVEL_VARIABLE: shlex.quote(level)} if level else {})
+    exports = [f"export {name}={value}" for name, value in variables.items()] if has_shell else []
     return {
         "cores": 1,
         "processes": options.get("cores", 1),  # single-threaded, however many cores a job has
@@ -126,14 +131,14 @@ def _without_dump(error: Exception) -> str:
 
 def _keywords(cls: Any) -> list[str]:
     """Keywords of a class and of those that it hands the others on to."""
-    found: set[str] = set()
+    keywords: set[str] = set()
     for start in (cls, getattr(cls, "job_cls", None)):
         for base in getattr(start, "__mro__", ()):
             if "__init__" not in vars(base) or base is object:
                 continue
             parameters = list(inspect.signature(vars(base)["__init__"]).parameters.values())[1:]
-            found |= {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+            keywords |= {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
             takes_others = any(p.kind is p.VAR_KEYWORD for p in parameters)
             if not takes_others or base.__name__ == "JobQueueCluster":  # which hands them to job_cls
                 break
-    return sorted(found)
+    return sorted(keywords)

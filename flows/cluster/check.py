@@ -1,4 +1,4 @@
-"""Whether the workers of a cluster that we did not start can do the work: asked before the first shard is."""
+"""Checks of a cluster that this program did not start: whether its workers can run shards."""
 
 import uuid
 from collections.abc import Callable, Iterable, Mapping
@@ -16,53 +16,53 @@ from sweetgrad.store.packages import how_to_install
 
 
 def check_cluster(client: Client, *, store: Location, device: str) -> list[str]:
-    """Ask every worker, and the scheduler, what it has.
+    """Ask every worker, and the scheduler, for their versions, devices and access to the store.
 
     Parameters
     ----------
     client
         Client of a cluster with at least one worker.
     store
-        Store of the run. A folder must be the same folder for the workers; an address (``s3://…``) is not looked at.
+        Store of the run. A folder must be the same folder for the workers; a URL (``s3://…``) is not checked.
     device
         ``cpu`` or ``cuda``.
 
     Returns
     -------
-    What may move last bits of gradients, and is not the same on all machines: the CPU capability, by host.
+    Differences between machines that may change last bits of gradients: the CPU capability, by host.
 
     Raises
     ------
     ValueError
         If sweetgrad or torch is missing or of another version somewhere, or if a worker has several threads, no GPU where one is
-        needed, or does not see the store. The message names the host of each, and what to do.
+        needed, or no access to the store. The message names the host of each, and what to do.
     """
     is_folder = isinstance(store, str | Path) and "://" not in str(store)
     marker = local_path(store) / f"{uuid.uuid4().hex}.partial" if is_folder else None
     try:
         if marker is not None:
             marker.touch()  # a new name: a network file system cannot answer for it from a cache
-        facts = client.run(_asker(str(marker or "")), on_error="return")
+        answers = client.run(_asker(str(marker or "")), on_error="return")
     finally:
         if marker is not None:
             marker.unlink(missing_ok=True)
     info = client.scheduler_info(n_workers=-1)["workers"]
     problems = [
-        f"  worker {address} on {_host(found)}: {problem}"
-        for address, found in facts.items()
-        if (problem := _problem(found, info.get(address, {}), store=store, device=device))
+        f"  worker {address} on {_host(facts)}: {problem}"
+        for address, facts in answers.items()
+        if (problem := _problem(facts, info.get(address, {}), store=store, device=device))
     ]
-    found = client.run_on_scheduler(_asker(""))
-    if problem := _software_problem(found):
-        problems.append(f"  scheduler on {_host(found)}: {problem}")
+    scheduler_facts = client.run_on_scheduler(_asker(""))
+    if problem := _software_problem(scheduler_facts):
+        problems.append(f"  scheduler on {_host(scheduler_facts)}: {problem}")
     if problems:
-        raise ValueError("not every part of the cluster can do this work:\n" + "\n".join(problems))
-    return _differences(facts.values()) if device == "cpu" else []
+        raise ValueError("not every part of the cluster can run this:\n" + "\n".join(problems))
+    return _differences(answers.values()) if device == "cpu" else []
 
 
 def _asker(marker: str) -> Callable[[], dict[str, Any]]:
     def ask() -> dict[str, Any]:
-        # A local function travels by value, so that a worker without sweetgrad can be asked, too.
+        # A local function is pickled by value, so that a worker without sweetgrad can run it, too.
         import importlib.metadata
         import os
         import socket
@@ -86,37 +86,37 @@ def _asker(marker: str) -> Callable[[], dict[str, Any]]:
     return ask
 
 
-def _problem(found: Any, info: Mapping[str, Any], *, store: Location, device: str) -> str:
-    """What is wrong with a worker; empty if nothing is."""
-    if software := _software_problem(found):
+def _problem(facts: Any, info: Mapping[str, Any], *, store: Location, device: str) -> str:
+    """Why a worker cannot run shards; empty if it can."""
+    if software := _software_problem(facts):
         return software
     if threads := threads_problem(info.get("nthreads", 1)):
         return threads
-    if device == "cuda" and not found["cuda"]:
+    if device == "cuda" and not facts["cuda"]:
         return "torch finds no CUDA device there: use --device cpu, or start workers where there is a GPU"
     if device == "cuda" and not info.get("resources", {}).get("GPU"):
-        return "it offers no resource GPU, which every shard asks for: start it with --resources GPU=1"
-    if not found["sees_store"]:
+        return "it has no resource GPU, which every shard requires: start it with --resources GPU=1"
+    if not facts["sees_store"]:
         return (
-            f"it does not see the folder {store}, or sees another one of that name: give the store a path on a disk that all "
-            "machines share, or an address such as s3://…"
+            f"it does not see the folder {store}, or sees a different one of that name: use a path on a disk that all machines "
+            "share, or a URL such as s3://…"
         )
-    if not found["writes_store"]:
-        return f"it must not write to {store}: give its user write access"
+    if not facts["writes_store"]:
+        return f"it has no write access to {store}: grant it to its user"
     return ""
 
 
-def _software_problem(found: Any) -> str:
-    if isinstance(found, BaseException):
-        return f"it did not answer: {type(found).__name__}: {found}"
-    if "missing" in found:
-        return f"{found['missing']}: {how_to_install('profile')}, and install sweetgrad {version('sweetgrad')} there"
-    if found["sweetgrad"] != version("sweetgrad"):
+def _software_problem(facts: Any) -> str:
+    if isinstance(facts, BaseException):
+        return f"it did not answer: {type(facts).__name__}: {facts}"
+    if "missing" in facts:
+        return f"{facts['missing']}: {how_to_install('profile')}, and install sweetgrad {version('sweetgrad')} there"
+    if facts["sweetgrad"] != version("sweetgrad"):
         return (
-            f"it has sweetgrad {found['sweetgrad']}, this machine has {version('sweetgrad')}: install the same version"
+            f"it has sweetgrad {facts['sweetgrad']}, this machine has {version('sweetgrad')}: install the same version"
         )
     # "2.6.0+cpu" here and "2.6.0+cu124" there are the same release.
-    theirs, ours = (text.partition("+")[0] for text in (found["torch"], str(torch.__version__)))
+    theirs, ours = (text.partition("+")[0] for text in (facts["torch"], str(torch.__version__)))
     if theirs != ours:
         return f"it has torch {theirs}, this machine has {ours}, which the profile's provenance names: install the same version"
     return ""
@@ -124,11 +124,13 @@ def _software_problem(found: Any) -> str:
 
 def _differences(facts: Iterable[Mapping[str, Any]]) -> list[str]:
     ours = torch.backends.cpu.get_cpu_capability()
-    others = sorted({(found["cpu_capability"], found["host"]) for found in facts if found["cpu_capability"] != ours})
+    others = sorted(
+        {(worker["cpu_capability"], worker["host"]) for worker in facts if worker["cpu_capability"] != ours}
+    )
     return [
         f"cpu_capability is {theirs} on {host}, and {ours} here, which the provenance names" for theirs, host in others
     ]
 
 
-def _host(found: Any) -> str:
-    return str(found["host"]) if isinstance(found, dict) else "an unknown host"
+def _host(facts: Any) -> str:
+    return str(facts["host"]) if isinstance(facts, dict) else "an unknown host"

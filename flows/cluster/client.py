@@ -1,4 +1,4 @@
-"""Where shards run: a process for each core or GPU of this machine, a running Dask cluster, or one that a config builds."""
+"""Connection to the Dask cluster that runs shards: worker processes of this machine, a running cluster, or a new one."""
 
 import logging
 import multiprocessing
@@ -16,7 +16,7 @@ from sweetgrad.flows.cluster.build import ONE_THREAD, build_cluster, resize_clus
 from sweetgrad.flows.cluster.check import check_cluster
 from sweetgrad.flows.cluster.config import ClusterConfig, WorkerSource
 from sweetgrad.flows.cluster.waiting import FIRST_WORKER_S, NoWorkerError, configured_wait
-from sweetgrad.flows.runs.interrupt import deaf_children
+from sweetgrad.flows.runs.interrupt import signals_blocked
 from sweetgrad.flows.runs.provenance import report_differences
 from sweetgrad.flows.runs.summary import duration
 from sweetgrad.store import Location
@@ -46,7 +46,7 @@ def open_client(
     num_shards
         Shards to run: no more processes than that are started, since a shard is one worker's.
     console
-        Where to say what is waited for.
+        Where waiting is reported.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def open_client(
             _no_child_left(),
             _built(source.cluster, device=device, num_shards=num_shards) as client,
         ):
-            _wait_for_a_worker(client, console, "Ctrl-C withdraws the jobs and leaves.")
+            _wait_for_a_worker(client, console, "Ctrl-C cancels the jobs and exits.")
             report_differences(check_cluster(client, store=store, device=device), console=console)
             yield client
     else:
@@ -87,7 +87,7 @@ def open_client(
 def _script_not_imported() -> Iterator[None]:
     """Keep worker processes from importing the script that started them, which they do not need.
 
-    `multiprocessing` has every process import it anew. One without `if __name__ == "__main__":` would start itself in each.
+    `multiprocessing` has every process import it again. One without `if __name__ == "__main__":` would start itself in each.
     """
     script = sys.modules["__main__"]
     spec, file = script.__spec__, script.__dict__.pop("__file__", None)
@@ -117,7 +117,7 @@ def _connected(scheduler: str) -> Iterator[Client]:
 @contextmanager
 def _built(config: ClusterConfig, *, device: str, num_shards: int) -> Iterator[Client]:
     with ExitStack() as stack:
-        with deaf_children():
+        with signals_blocked():
             cluster = stack.enter_context(closing(build_cluster(config, device=device)))
             resize_cluster(cluster, config, num_shards=num_shards)
         yield stack.enter_context(Client(cluster))
@@ -127,7 +127,7 @@ def _built(config: ClusterConfig, *, device: str, num_shards: int) -> Iterator[C
 def _local(workers: dict[int, dict[str, Any]]) -> Iterator[Client]:
     scheduler = {"dashboard": False, "dashboard_address": "127.0.0.1:0", "host": "127.0.0.1", "port": 0}
     with ExitStack() as stack:
-        with deaf_children():
+        with signals_blocked():
             cluster = SpecCluster(
                 scheduler={"cls": Scheduler, "options": scheduler}, workers=workers, silence_logs=logging.CRITICAL
             )
@@ -137,7 +137,7 @@ def _local(workers: dict[int, dict[str, Any]]) -> Iterator[Client]:
 
 @contextmanager
 def _no_child_left() -> Iterator[None]:
-    """End workers that a cluster could not: Python waits for its child processes before it exits, and these hear no SIGTERM."""
+    """Kill workers that a cluster failed to end: Python waits for child processes before it exits, and these block SIGTERM."""
     before = set(multiprocessing.active_children())
     try:
         yield
@@ -151,7 +151,7 @@ def _wait_for_a_worker(client: Client, console: Console, hint: str) -> None:
     if client.scheduler_info(n_workers=1)["workers"]:
         return
     logging.getLogger("tornado.application").addFilter(_is_no_failed_cancel)
-    console.print(f"Waiting for a first worker; others may join later. {hint}", markup=False)
+    console.print(f"Waiting for the first worker; others may join later. {hint}", markup=False)
     limit = configured_wait() or FIRST_WORKER_S
     deadline = time.monotonic() + limit
     while time.monotonic() < deadline:
@@ -160,11 +160,11 @@ def _wait_for_a_worker(client: Client, console: Console, hint: str) -> None:
         except TimeoutError:
             continue
         return
-    raise NoWorkerError(f"no worker has come in {duration(limit)}. {hint}")
+    raise NoWorkerError(f"no worker has joined in {duration(limit)}. {hint}")
 
 
 def _is_no_failed_cancel(record: logging.LogRecord) -> bool:
-    """Distributed fails to cancel what it waits for if Ctrl-C comes before that has begun; there is nothing to cancel then."""
+    """Whether a record is about a wait that distributed cannot cancel, since Ctrl-C came before it had begun."""
     return "sync.<locals>.cancel" not in record.getMessage()
 
 

@@ -36,7 +36,7 @@ class ClusterConfig:
     cls
         The class itself.
     workers
-        Workers (dask-jobqueue: jobs) to ask for; None where ``adapt`` says it.
+        Number of workers (dask-jobqueue: jobs) to request; None if ``adapt`` gives it.
     adapt
         Keywords of the cluster's ``adapt``, ``minimum`` and ``maximum`` among them; None for a fixed number.
     options
@@ -114,9 +114,9 @@ def read_cluster_config(source: str | Path | Mapping[str, Any], *, num_workers: 
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is no TOML, has no such table, the table lacks or doubles one of those keys, or its class is no cluster.
+        If it is not valid TOML, has no such table, the table lacks one of those keys or has both, or its class is not a cluster.
     ModuleNotFoundError
-        If the module of the class is not there.
+        If the module of the class is not installed.
 
     Examples
     --------
@@ -147,12 +147,12 @@ def _read_table(path: Path) -> tuple[dict[str, Any], str]:
     except IsADirectoryError as error:
         raise ValueError(f"{path} is a folder: expected a TOML file with a table [cluster]") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is no TOML file: {error}") from error
+        raise ValueError(f"{path} is not valid TOML: {error}") from error
     table = document.get("cluster")
     if not isinstance(table, dict):
-        found = ", ".join(document) or "nothing"
+        tables = ", ".join(document) or "none"
         raise ValueError(
-            f"{path} has no table [cluster], it has {found}. Write e.g.\n"
+            f"{path} has no table [cluster], its tables: {tables}. Write e.g.\n"
             '[cluster]\nkind = "slurm"\nworkers = 8\nmemory = "4GiB"\nwalltime = "04:00:00"'
         )
     return table, str(path)
@@ -209,17 +209,17 @@ def _load_class(class_path: str, *, where: str) -> Any:
     except ModuleNotFoundError as error:
         hint = how_to_install("cluster") if module_name.startswith("dask_jobqueue") else "install it here"
         raise ModuleNotFoundError(
-            f"{where}: {class_path} needs the module {error.name}, which is not there: {hint}"
+            f"{where}: {class_path} needs the module {error.name}, which is not installed: {hint}"
         ) from error
     cls = getattr(module, name, None)
     if cls is None:
-        clusters = [found for found in vars(module) if _is_cluster(getattr(module, found))]
+        clusters = [member for member in vars(module) if _is_cluster(getattr(module, member))]
         raise ValueError(
             f"{where}: module {module_name} has no {name}; clusters in it: {', '.join(clusters) or 'none'}"
         )
     if not _is_cluster(cls):
         raise ValueError(
-            f"{where}: {class_path} is no cluster: expected a class derived from distributed.deploy.Cluster or one "
+            f"{where}: {class_path} is not a cluster: expected a class derived from distributed.deploy.Cluster or one "
             f"with a scheduler_address, got {cls!r}"
         )
     return cls
@@ -236,5 +236,5 @@ def _signal_handlers_kept() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _is_cluster(found: object) -> bool:
-    return isinstance(found, type) and (issubclass(found, Cluster) or hasattr(found, "scheduler_address"))
+def _is_cluster(member: object) -> bool:
+    return isinstance(member, type) and (issubclass(member, Cluster) or hasattr(member, "scheduler_address"))

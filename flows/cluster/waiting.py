@@ -1,4 +1,4 @@
-"""How long a run waits for workers: where jobs may stand in a queue a day, where nobody can come any more a moment."""
+"""How long a run waits for workers: a day if jobs may be queued, two minutes if nothing starts others."""
 
 import time
 from typing import Any
@@ -21,11 +21,11 @@ _SETTING = "DASK_DISTRIBUTED__SCHEDULER__NO_WORKERS_TIMEOUT"
 
 
 class NoWorkerError(RuntimeError):
-    """No worker is left to do what a run has to do, and none comes."""
+    """No worker is left to run shards, and none joins."""
 
 
 class WorkerWatch:
-    """Looks now and then whether a cluster has workers that can do the work.
+    """Checks periodically whether a cluster has workers that can run the shards.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class WorkerWatch:
     device
         ``cpu`` or ``cuda``.
     console
-        Where to say that none is left.
+        Where a loss of all workers is reported.
     """
 
     def __init__(self, client: Client, device: str, console: Console) -> None:
@@ -43,17 +43,17 @@ class WorkerWatch:
         self._said = False
 
     def count(self) -> int:
-        """Workers that can do the work; none if the scheduler is gone, as the shards in flight will say."""
+        """Number of workers that can run the shards; 0 if the scheduler is gone, which the shards in flight report."""
         info = self._client.scheduler_info(n_workers=-1).get("workers", {})
         return sum(can_run(worker, self._device) for worker in info.values())
 
     def look(self, *, is_stopping: bool) -> bool:
-        """Look once; whether the run is stopping and nobody is there who could have a network in hand.
+        """Check once; returns whether the run is stopping and no worker is left that could have a current network.
 
         Raises
         ------
         NoWorkerError
-            If none has been there for longer than one can be expected.
+            If there has been none for longer than the limit.
         """
         if self.count():
             self._last, self._said = time.monotonic(), False
@@ -67,15 +67,15 @@ class WorkerWatch:
         if seconds > _SAY_AFTER_S and not self._said:
             self._said = True
             self._console.print(
-                f"No worker is left: {why}. Waiting up to {duration(limit)} for one. Ctrl-C leaves.", markup=False
+                f"No worker is left: {why}. Waiting up to {duration(limit)} for one. Ctrl-C exits.", markup=False
             )
         return False
 
     def error(self) -> NoWorkerError:
-        """What is wrong if there has been no worker for too long."""
+        """The error for a run that has had no worker for too long."""
         limit, why, advice = _expectation(self._client)
         return NoWorkerError(
-            f"no worker is left, and none has come for {duration(limit)}: {why}. What was written is safe: {advice}, then run "
+            f"no worker is left, and none has joined for {duration(limit)}: {why}. What was written is safe: {advice}, then run "
             f"the same command again. {_SETTING}=1h would wait for an hour."
         )
 
@@ -86,9 +86,9 @@ def can_run(worker: Any, device: str) -> bool:
 
 
 def configured_wait() -> float | None:
-    """Seconds that the user has Dask wait for workers; None if nothing is set."""
-    found = dask.config.get("distributed.scheduler.no-workers-timeout", None)
-    return None if found is None else float(parse_timedelta(found))
+    """The user's setting of how many seconds Dask waits for workers; None if it is not set."""
+    timeout = dask.config.get("distributed.scheduler.no-workers-timeout", None)
+    return None if timeout is None else float(parse_timedelta(timeout))
 
 
 def _expectation(client: Client) -> tuple[float, str, str]:
@@ -110,6 +110,6 @@ def _expectation(client: Client) -> tuple[float, str, str]:
 
 
 def _gives_more(cluster: Any) -> bool:
-    """Whether a cluster starts other workers when some have ended: those that adapt, and those that look after themselves."""
+    """Whether a cluster replaces workers that have ended: those that adapt, and those that manage themselves."""
     adaptive = getattr(cluster, "_adaptive", None)
     return adaptive.state == "running" if adaptive is not None else not isinstance(cluster, SpecCluster)

@@ -1,4 +1,4 @@
-"""What Prefect's UI shows of a run: its progress while it goes on, and a summary when it ends."""
+"""Artifacts of a run in Prefect's UI: its progress while it runs, and a summary when it ends."""
 
 import re
 import threading
@@ -26,7 +26,7 @@ def shown_in_prefect(
 ) -> Iterator[None]:
     """Keep an artifact of a flow run at what is counted, and write ``summary()`` beside it at the end.
 
-    All of it happens in a thread of its own, which neither slows the run nor makes it fail when Prefect does not answer.
+    It is done in a separate thread, which neither slows the run nor makes it fail when Prefect does not answer.
 
     Parameters
     ----------
@@ -37,9 +37,9 @@ def shown_in_prefect(
     summary
         Markdown of the second artifact; called when the context ends, however it ends.
     on_cancel
-        Called once if somebody cancels the run in the UI.
+        Called once if the run is cancelled in the UI.
     console
-        Where to say that, and what Prefect could not be told.
+        Where that, and failures to reach Prefect, are reported.
     """
     context = FlowRunContext.get()
     assert context is not None, "outside a flow run"
@@ -50,7 +50,7 @@ def shown_in_prefect(
     def show() -> None:
         while not over.is_set():
             if shown.refresh():
-                console.print("Cancelled in Prefect: finishing the networks in hand, then writing them.", markup=False)
+                console.print("Cancelled in Prefect: finishing the current networks, then writing them.", markup=False)
                 on_cancel()
             over.wait(UPDATE_EVERY_S)
         shown.refresh()

@@ -1,6 +1,7 @@
-"""How shards are handed out: to the workers of a cluster, leaving other runs what they hold."""
+"""Dispatch of shards to the workers of a cluster; shards that other runs hold are left to them."""
 
 import errno
+import logging
 import queue
 import threading
 import uuid
@@ -21,12 +22,14 @@ from sweetgrad.store import ClaimedError, FencedError, Shard, UnreachableStoreEr
 from sweetgrad.store.locks import LeaseWatch, claims, find_expired
 
 MAX_SHARDS_IN_FLIGHT = 512
-"""Shards handed out at a time; two a worker, so that the next one is there when a worker has written its last."""
+"""Shards in flight at a time; two per worker, so that the next one is there when a worker has written its last."""
+
+_log = logging.getLogger(__name__)
 
 _RETRIES = 3
 _BACKOFF_S = 2.0
-_LASTING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOMEM}
-"""Errors of the system that will be the same a few seconds later."""
+_PERSISTENT = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOMEM}
+"""Errors of the operating system that persist, so that a retry does not help."""
 
 
 class OtherRuns:
@@ -36,7 +39,7 @@ class OtherRuns:
         self._run = run
         self._console = console
         self._watch = LeaseWatch()
-        self._said = False
+        self._is_reported = False
 
     def leave_out(self, shards: Sequence[Shard]) -> tuple[list[Shard], frozenset[str]]:
         """Shards that nobody else holds, and attempts that are dead, whose claims may be taken over."""
@@ -49,8 +52,8 @@ class OtherRuns:
         }
         free = [shard for shard in shards if shard.index not in held]
         theirs = [shard.index for shard in shards if shard.index in held]
-        if theirs and not free and not self._said:
-            self._said = True
+        if theirs and not free and not self._is_reported:
+            self._is_reported = True
             self._console.print(
                 f"The last {len(theirs)} shards are being written by {held[theirs[0]]}: waiting for them. "
                 "Ctrl-C leaves them to that run.",
@@ -60,26 +63,26 @@ class OtherRuns:
 
 
 class Dispatcher:
-    """Hands shards to the workers of a cluster, as many at a time as they can take.
+    """Submits shards to the workers of a cluster, as many at a time as they can take.
 
     Attributes
     ----------
     num_done
         Architectures done.
     finished
-        Indices of the shards that need not be handed out again.
+        Indices of the shards that need not be submitted again.
     """
 
     def __init__(self, run: Work, client: distributed.Client, stop: threading.Event, console: Console) -> None:
         self._run, self._client, self._stop = run, client, stop
         self._watch = WorkerWatch(client, run.device, console)
-        self._flying: dict[int, distributed.Future[int]] = {}
+        self._in_flight: dict[int, distributed.Future[int]] = {}
         self._given_up = False
         self.num_done = 0
         self.finished: set[int] = set()
 
     def ask_to_stop(self) -> None:
-        """Tell the workers to end after the network in hand."""
+        """Tell the workers to stop after the current network."""
         distributed.Event(self._run.id, client=self._client).set()
 
     def run(self, shards: Sequence[Shard], expired: frozenset[str]) -> None:
@@ -88,20 +91,20 @@ class Dispatcher:
         Raises
         ------
         NoWorkerError
-            If there is no worker for longer than one can be expected.
+            If there has been no worker for longer than the limit.
         """
         shard_task = self._task({shard.index: shard for shard in shards}, expired)
-        waiting, num_flying = iter(shards), 0
-        landed: queue.SimpleQueue[PrefectFuture[int]] = queue.SimpleQueue()
+        waiting, num_in_flight = iter(shards), 0
+        finished_tasks: queue.SimpleQueue[PrefectFuture[int]] = queue.SimpleQueue()
         error: BaseException | None = None
         while True:
-            while num_flying < self._room() and not self._stop.is_set() and (shard := next(waiting, None)):
-                shard_task.submit(shard.index).add_done_callback(landed.put)
-                num_flying += 1
-            if not num_flying:
+            while num_in_flight < self._room() and not self._stop.is_set() and (shard := next(waiting, None)):
+                shard_task.submit(shard.index).add_done_callback(finished_tasks.put)
+                num_in_flight += 1
+            if not num_in_flight:
                 break
             try:
-                self.num_done += landed.get(timeout=1).result()
+                self.num_done += finished_tasks.get(timeout=1).result()
             except queue.Empty:
                 try:  # workers may have come meanwhile, or gone
                     if self._watch.look(is_stopping=self._stop.is_set()):
@@ -114,7 +117,7 @@ class Dispatcher:
             except BaseException as raised:
                 error = error or raised
                 self._stop.set()
-            num_flying -= 1
+            num_in_flight -= 1
         if error:
             raise error
 
@@ -123,9 +126,9 @@ class Dispatcher:
         return self._watch.count()
 
     def _give_up(self) -> None:
-        """Wait no more for shards that nobody works on."""
+        """Stop waiting for shards that nobody works on."""
         self._given_up = True
-        self._client.cancel(list(self._flying.values()), force=True)
+        self._client.cancel(list(self._in_flight.values()), force=True)
 
     def _room(self) -> int:
         return min(2 * max(1, self.count()), MAX_SHARDS_IN_FLIGHT)
@@ -141,7 +144,7 @@ class Dispatcher:
             retries=_RETRIES,
             retry_delay_seconds=exponential_backoff(_BACKOFF_S),
             retry_jitter_factor=0.5,
-            retry_condition_fn=_may_pass,
+            retry_condition_fn=_is_transient,
         )
         def shard_task(index: int) -> int:
             return 0 if self._stop.is_set() else self._run_shard(shards[index], expired)
@@ -161,15 +164,17 @@ class Dispatcher:
                 resources={"GPU": 1} if run.device == "cuda" else {},
                 key=f"shard-{shard.index}-{uuid.uuid4().hex}",  # a second try must not be given the result of the first
             )
-            self._flying[shard.index] = future
+            self._in_flight[shard.index] = future
+            _log.debug("%s: submitted shard %d", run.name, shard.index)
             num_done = int(future.result())
-        except (ClaimedError, FencedError):
-            return 0  # another run has it
+        except (ClaimedError, FencedError) as error:
+            _log.info("%s: shard %d is left to another run: %s", run.name, shard.index, error)
+            return 0
         except (distributed.scheduler.NoWorkerError, distributed.scheduler.NoValidWorkerError) as error:
-            raise self._watch.error() from error  # Dask has the same setting, and may be the first to find out
+            raise self._watch.error() from error  # Dask has the same setting, and may notice first
         except distributed.KilledWorker as error:
             raise RuntimeError(
-                f"workers died again and again on {_task_run_name(shard)}, most likely for want of "
+                f"workers died again and again on {_task_run_name(shard)}, most likely out of "
                 "memory: try fewer --workers or a smaller --batch-size. All other shards are written."
             ) from error
         except Exception as error:
@@ -178,12 +183,13 @@ class Dispatcher:
             if not isinstance(error, CancelledError) and self._client.status == "running":
                 raise
             raise RuntimeError(
-                f"the Dask scheduler is gone, and with it the work on architectures {shard.start} to {shard.stop - 1}. "
-                "What was written before is safe: start the scheduler anew, then run the same command again."
+                f"the Dask scheduler is gone, and with it the current work on architectures {shard.start} to {shard.stop - 1}. "
+                "What was written before is safe: restart the scheduler, then run the same command again."
             ) from error
         finally:
-            self._flying.pop(shard.index, None)
+            self._in_flight.pop(shard.index, None)
         self.finished.add(shard.index)
+        _log.info("%s: shard %d is done, %d architectures", run.name, shard.index, num_done)
         return num_done
 
 
@@ -195,7 +201,12 @@ def _task_run_name(shard: Shard) -> str:
     return f"archs {first}-{last}" if last - first == num_archs - 1 else f"{num_archs} archs in {first}-{last}"
 
 
-def _may_pass(task: Task[Any, Any], task_run: TaskRun, state: State[Any]) -> bool:
+def _is_transient(task: Task[Any, Any], task_run: TaskRun, state: State[Any]) -> bool:
     """Whether an error may be gone in a few seconds: a store or a worker that could not be reached."""
     error = state.result(raise_on_failure=False)
-    return isinstance(error, UnreachableStoreError) or (isinstance(error, OSError) and error.errno not in _LASTING)
+    is_transient = isinstance(error, UnreachableStoreError) or (
+        isinstance(error, OSError) and error.errno not in _PERSISTENT
+    )
+    if is_transient and task_run.run_count <= _RETRIES:
+        _log.warning("%s: %r: trying again", task_run.name, error)
+    return is_transient

@@ -1,4 +1,4 @@
-"""Signals that ask a run to stop: it finishes what is in hand, then leaves; processes that it started take no notice of them."""
+"""Signals that stop a run: it finishes the current networks, then exits; the processes that it started block them."""
 
 import os
 import signal
@@ -27,22 +27,22 @@ def draining(
     *,
     console: Console,
     on_stop: Callable[[], None] = lambda: None,
-    stopping: str = "finishing the networks in hand, then writing them",
+    stopping: str = "finishing the current networks, then writing them",
 ) -> Iterator[None]:
-    """Set ``stop`` at the first SIGINT, SIGTERM or SIGHUP; leave the process at once when the same comes again.
+    """Set ``stop`` at the first SIGINT, SIGTERM or SIGHUP; exit at once when the same signal arrives again.
 
-    Within a moment it counts once: ``timeout`` and ``srun`` send it to the program, and to its group as well; and ``sweetgrad
-    serve`` tells its runs to end when they may know it already.
+    Repetitions within a moment count once: ``timeout`` and ``srun`` send it to the program and to its group as well, and
+    ``sweetgrad serve`` stops its runs, which may have received it already.
 
-    SIGTERM after SIGINT asks for nothing new: Ctrl-C on ``sweetgrad serve`` reaches its runs, which it then tells to end as well.
-    SIGHUP that is ignored when this begins stays ignored: that is ``nohup``.
+    SIGTERM after SIGINT is no repetition: Ctrl-C on ``sweetgrad serve`` reaches its runs, which it then stops as well.
+    A SIGHUP that is ignored when this begins stays ignored, as under ``nohup``.
 
     Parameters
     ----------
     stop
         Set by the first signal (or by anyone else).
     console
-        Where to say what goes on.
+        Where the interruption is reported.
     on_stop
         Called once from a thread of its own when ``stop`` is set.
     stopping
@@ -55,10 +55,10 @@ def draining(
                 is_again = [_is_again(signum, seen) for signum in numbers if signum in _STOPPING]
                 if all(is_again):
                     continue
-                _leave_what_is_gone(terminals)
+                _redirect_closed_terminals(terminals)
                 if not stop.is_set():
                     stop.set()
-                    console.print(f"\nStopping: {stopping}. Press Ctrl-C again to leave at once.", markup=False)
+                    console.print(f"\nStopping: {stopping}. Press Ctrl-C again to exit at once.", markup=False)
 
     def watch() -> None:
         stop.wait()
@@ -69,7 +69,7 @@ def draining(
     terminals = [number for number in (1, 2) if os.isatty(number)]
     receiver, sender = socket.socketpair()
     over = threading.Event()
-    threads = [threading.Thread(target=each, daemon=True) for each in (listen, watch)]
+    threads = [threading.Thread(target=target, daemon=True) for target in (listen, watch)]
     for thread in threads:
         thread.start()
     try:
@@ -89,7 +89,7 @@ def draining(
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Raise ``KeyboardInterrupt`` at SIGTERM and SIGHUP as at Ctrl-C, so that what was started is ended; leave at a second."""
+    """Raise ``KeyboardInterrupt`` at SIGTERM and SIGHUP as at Ctrl-C, so that processes are ended; exit at a second one."""
     seen: dict[int, float] = {}
 
     def handle(signum: int, frame: FrameType | None) -> None:
@@ -101,18 +101,18 @@ def interruptible() -> Iterator[None]:
 
 
 @contextmanager
-def deaf_children() -> Iterator[None]:
-    """Start processes that never get a signal to stop, whichever thread starts them, now or later; they end by other means.
+def signals_blocked() -> Iterator[None]:
+    """Block signals that stop a run in processes that are started meanwhile, now or later, from whichever thread.
 
-    A terminal and a batch system send their signals to all processes of a run, and only its main process knows what to do. They
-    are blocked in this thread meanwhile. Threads and processes inherit that: Dask's event loop is such a thread, and all workers,
-    those that replace others included, descend from it. A signal that arrives meanwhile is handled when all have started, since
-    what is half started cannot be ended; when it arrives again, the process is left at once.
+    A terminal and a batch system send their signals to all processes of a run, and only its main process can handle them; the
+    others end by other means. They are blocked in this thread, and threads and processes inherit that: Dask's event loop is such
+    a thread, and all workers, replacements included, descend from it. A signal that arrives meanwhile is handled when all have
+    started, since half-started processes cannot be ended; when it arrives again, the process exits at once.
     """
-    came: dict[int, float] = {}
+    arrived: dict[int, float] = {}
 
     def note(signum: int, frame: FrameType | None) -> None:
-        _is_again(signum, came)
+        _is_again(signum, arrived)
 
     with _handling(_STOPPING, note):
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
@@ -122,7 +122,7 @@ def deaf_children() -> Iterator[None]:
             yield
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    for signum in came:
+    for signum in arrived:
         signal.raise_signal(signum)
 
 
@@ -159,11 +159,11 @@ def _written_to(sender: socket.socket) -> Iterator[None]:
 
 
 def _nothing(signum: int, frame: FrameType | None) -> None:
-    """Handle a signal so that it ends nothing by itself."""
+    """Do nothing, instead of what the signal does by default."""
 
 
 def _is_again(signum: int, seen: dict[int, float]) -> bool:
-    """Whether a signal is one that was seen a moment ago; leaves the process at once if that was longer ago."""
+    """Whether a signal repeats one of a moment ago; exits at once if it repeats an earlier one."""
     now = time.monotonic()
     is_again = signum in seen
     if now - seen.setdefault(signum, now) > _ECHO_S[signal.Signals(signum)]:
@@ -171,8 +171,8 @@ def _is_again(signum: int, seen: dict[int, float]) -> bool:
     return is_again
 
 
-def _leave_what_is_gone(terminals: list[int]) -> None:
-    """Let file descriptors of a terminal that was closed lead nowhere, so that nothing that is printed later fails."""
+def _redirect_closed_terminals(terminals: list[int]) -> None:
+    """Redirect file descriptors of a closed terminal to nowhere, so that later printing does not fail."""
     for number in terminals:
         if not os.isatty(number):
             null = os.open(os.devnull, os.O_WRONLY)

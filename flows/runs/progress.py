@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: a bar on a terminal, a line now and then in a log file."""
+"""Progress of a run: a bar on a terminal, periodic lines elsewhere."""
 
 import time
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ LOG_EVERY_S = 30.0
 class Counter:
     """Counts architectures (or steps) done; thread-safe enough for one producer. Call it with the number that was finished.
 
-    ``remark`` may be set to words that go with the count, such as how training comes along.
+    ``remark`` may be set to text that is shown with the count, such as the loss.
     """
 
     remark = ""
@@ -83,7 +83,7 @@ def progress_bar(
         _Rate(),
         TimeRemainingColumn(elapsed_when_finished=True),
     )
-    # The rate of the last minutes, so that a resumed run or a slow start does not bend it for long.
+    # The rate of the last minutes, so that a resumed run or a slow start does not distort it for long.
     with Progress(*columns, console=console, speed_estimate_period=120) as bar:
         task = bar.add_task(doing, total=total, completed=done, unit=unit)
 

@@ -1,4 +1,4 @@
-"""Facts about a run that its numbers may depend on, for the attributes of a profile."""
+"""Provenance of a run: facts that its numbers may depend on, for the attributes of a profile."""
 
 import platform
 import subprocess
@@ -39,7 +39,7 @@ def provenance(*, device: str, data_source: str, arch_order: str) -> dict[str, A
 
 
 def report_differences(differences: Sequence[str], *, console: Console) -> None:
-    """Say what `sweetgrad.store.record_run` or `check_cluster` found: rows of the two may differ in last bits."""
+    """Report differences from `sweetgrad.store.record_run` or `check_cluster`: rows may differ in their last bits."""
     if differences:
         console.print(
             f"Note: {'; '.join(differences)}. Gradients may differ in their last bits between the two, "

@@ -11,7 +11,6 @@ import distributed
 import httpx
 from prefect import flow, tags
 from prefect.client.schemas.objects import State
-from prefect.context import TagsContext
 from prefect.states import Cancelled, Completed
 from prefect.task_runners import ThreadPoolTaskRunner
 from rich.console import Console
@@ -22,6 +21,7 @@ from sweetgrad.flows.runs.interrupt import draining
 from sweetgrad.flows.runs.progress import progress_bar
 from sweetgrad.flows.runs.summary import Ending, summary_markdown
 from sweetgrad.flows.runs.work import Work, num_rows
+from sweetgrad.flows.server.prefect_private import raise_error_of, untagged_tasks
 from sweetgrad.store import Shard
 from sweetgrad.store.redaction import redacted
 
@@ -31,11 +31,11 @@ _LOOK_EVERY_S = 2.0
 def shard_flow(
     run: Work, shards: Sequence[Shard], *, client: distributed.Client, console: Console, watched: bool
 ) -> tuple[int, int]:
-    """Run shards on a Dask cluster, as a Prefect flow, and finish (a profile is stamped).
+    """Run shards on a Dask cluster, as a Prefect flow, and finish up (a profile is finalised).
 
     Shards that another run holds are left to it. The flow ends when they are written, too; if that run dies it takes them over.
-    An error of one shard stops the others after the networks in hand, so that everything measured is written. A run that was
-    interrupted ends in a state of the type ``CANCELLED``, by the name of *Interrupted*.
+    An error of one shard stops the others after their current networks, so that everything measured is written. A run that was
+    interrupted ends in a state of type ``CANCELLED`` named *Interrupted*.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def shard_flow(
     console
         Where progress is shown.
     watched
-        Whether somebody may look at Prefect's UI: then artifacts show the progress, and a summary at the end.
+        Whether Prefect's UI may be watched: then artifacts show the progress, and a summary at the end.
 
     Returns
     -------
@@ -56,7 +56,7 @@ def shard_flow(
     num_archs = num_rows(shards)
     outcome: list[tuple[int, int]] = []
 
-    # Prefect stores and shows the parameters. So they are a few words about the work, which itself may hold a million numbers.
+    # Prefect stores and shows the parameters, so they only describe the work, which may hold a million numbers.
     @flow(
         name=f"sweetgrad-{run.verb}",
         description=f"{run.verb.capitalize()} architectures into a store, a task for each shard.",
@@ -66,14 +66,13 @@ def shard_flow(
         validate_parameters=False,
     )
     def measure(profile: str, store: str, num_archs: int, command: str) -> State[None]:
-        # A tag on a task costs calls to the server, which looks for a limit of that name: tags are for the flow run alone.
-        with TagsContext(current_tags=set()):
+        with untagged_tasks():
             outcome.append(_measure(run, shards, client=client, console=console, watched=watched))
         num_done, num_left = outcome[0]
         if num_left:
             return Cancelled(
                 name="Interrupted",
-                message=f"{num_done} architectures done, {num_left} left. To continue: {command}",
+                message=f"{num_done} architectures done, {num_left} left. To resume: {command}",
             )
         return Completed(message=f"{num_done} architectures done")
 
@@ -84,11 +83,11 @@ def shard_flow(
         if not outcome:
             raise
         console.print(
-            f"The Prefect server does not answer, and does not know that this run has ended ({error!r}).", markup=False
+            f"The Prefect server does not answer, and was not told that this run has ended ({error!r}).", markup=False
         )
     else:
         if not outcome:
-            state.result(_sync=True)  # raises what stopped it
+            raise_error_of(state)
     return outcome[0]
 
 
@@ -123,7 +122,7 @@ def _measure(
                         stop.wait(_LOOK_EVERY_S)
                     shards = run.shards_to_do()
                     if not stop.is_set():
-                        # What failed again when it was run again is no work any more.
+                        # Rows that failed again when they were run again are no work any more.
                         shards = [shard for shard in shards if shard.index not in dispatcher.finished]
                         count.catch_up(total - num_rows(shards))
                     ending.num_left = num_rows(shards)

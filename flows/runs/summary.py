@@ -1,4 +1,4 @@
-"""What a run says when it ends: what it did, how far its profile is, and the command that continues it."""
+"""Summary of a run when it ends: what it did, how complete its profile is, and the command that resumes it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Ending:
     Attributes
     ----------
     num_done, num_left
-        Architectures that it profiled, and those that it was asked for and did not get to.
+        Architectures that it profiled, and requested ones that it did not reach.
     num_workers
         Workers at its end.
     seconds
@@ -63,7 +63,7 @@ def profile_command(arguments: Mapping[str, Any]) -> str:
 
 
 def summary_markdown(store: Location, name: str, ending: Ending, *, command: str) -> str:
-    """What a run did and how far its profile is now, as a page of Markdown.
+    """What a run did and how complete its profile is now, as a page of Markdown.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def summary_markdown(store: Location, name: str, ending: Ending, *, command: str
     ending
         How the run ended.
     command
-        Command that continues it.
+        Command that resumes it.
 
     Raises
     ------
@@ -121,7 +121,8 @@ def _best(store: Location, name: str) -> str:
 def _failures(failures: Sequence[Failure]) -> list[str]:
     if not failures:
         return []
-    lines = [f"- {each.count:,}: `{each.message}`, first `{each.example}`" for each in failures[:_NUM_FAILURES]]
+    shown = failures[:_NUM_FAILURES]
+    lines = [f"- {failure.count:,}: `{failure.message}`, first `{failure.example}`" for failure in shown]
     more = len(failures) - _NUM_FAILURES
     return ["## Failures", "\n".join(lines + ([f"- and {more} other messages"] if more > 0 else []))]
 

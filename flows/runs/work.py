@@ -1,4 +1,4 @@
-"""What a run has to do, shard by shard: what is handed out, to which function, and what is done at the end."""
+"""The work of a run, shard by shard: which shards are left, the function that runs one, and what is done at the end."""
 
 import uuid
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from sweetgrad.store.training import collect_trainings, plan_trainings
 
 
 class Work(Protocol):
-    """What can be handed out shard by shard, whatever is done to the architectures of a shard."""
+    """Work that is dispatched shard by shard, whatever is done to the architectures of a shard."""
 
     @property
     def store(self) -> Location:
@@ -27,12 +27,12 @@ class Work(Protocol):
 
     @property
     def rows(self) -> Sequence[int]:
-        """Positions of the architectures asked for."""
+        """Positions of the requested architectures."""
         ...
 
     @property
     def command(self) -> str:
-        """Command that continues it."""
+        """Command that resumes it."""
         ...
 
     @property
@@ -52,7 +52,7 @@ class Work(Protocol):
 
     @property
     def stopping(self) -> str:
-        """What becomes of the architectures in hand after Ctrl-C, in words."""
+        """What happens to the current architectures after Ctrl-C, in words."""
         ...
 
     @property
@@ -74,7 +74,7 @@ class Work(Protocol):
         ...
 
     def finish(self) -> None:
-        """What is done once, when a run ends, however it ends."""
+        """Finish up once, when a run ends, however it ends."""
         ...
 
 
@@ -94,7 +94,7 @@ class ProfileWork:
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     verb: str = "profile"
     doing: str = "profiling"
-    stopping: str = "finishing the networks in hand, then writing them"
+    stopping: str = "finishing the current networks, then writing them"
 
     @property
     def device(self) -> str:
@@ -116,7 +116,7 @@ class ProfileWork:
         return run_shard, (self.store, self.name, shard, *settings)
 
     def finish(self) -> None:
-        """Stamp the profile."""
+        """Finalise the profile."""
         finalise_profile(self.store, self.name)
 
 

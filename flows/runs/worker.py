@@ -1,7 +1,8 @@
-"""What runs on a Dask worker: one plain function, its progress reported and its stop asked for through the scheduler."""
+"""What runs on a Dask worker: one plain function, whose progress and stop go through the scheduler."""
 
 import atexit
 import ctypes
+import logging
 import os
 import sys
 import time
@@ -9,18 +10,26 @@ from collections.abc import Callable, Sequence
 
 import distributed
 
+from sweetgrad.flows.logs import configure_worker_logging
 from sweetgrad.profiling import Batch, SearchSpace, profile_shard
 from sweetgrad.profiling.training import Course, train_shard
-from sweetgrad.store import Location, ProfileSpec, Shard, claim_shard, replan_shard
+from sweetgrad.store import FencedError, Location, ProfileSpec, Shard, claim_shard, replan_shard
 from sweetgrad.store.training import replan_trainings
 
 _REPORT_EVERY_S = 0.25
 _ASK_EVERY_S = 1.0
+_SLOW_READ_S = 10.0
+
+_log = logging.getLogger(__name__)
 
 
 def dask_setup(worker: distributed.Worker) -> None:
-    """Let a worker of this machine leave without taking torch apart, which takes it a second; Dask calls this by its name."""
-    atexit.register(os._exit, 0)  # by then Dask has closed it, and what it measured is written
+    """Prepare a worker of this machine; Dask calls this function by its name.
+
+    The worker exits without tearing torch down, which takes a second.
+    """
+    atexit.register(os._exit, 0)  # by then Dask has closed it, and its rows are written
+    configure_worker_logging(on_console=False)
 
 
 def run_shard(
@@ -94,29 +103,45 @@ def _run_claimed(
     run_id: str,
     expired: frozenset[str],
 ) -> int:
-    """Claim a shard, see what is left of it, and do that; returns how many architectures this run has done of it."""
+    """Claim a shard and run what is left of it; returns how many of its architectures this run has done."""
     _prepare()
     report = _Reporter(run_id)
+    start = time.monotonic()
     with claim_shard(store, name, shard.index, run=run_id, expired=expired) as claim:
-        # Since the shard was planned, whoever held it before may have written it.
+        _log.info("%s: claimed shard %d, %d architectures", name, shard.index, len(shard.rows))
+        # Since the shard was planned, an earlier holder may have written it.
         left = replan()
-        # What an earlier attempt of this run wrote before it died, nobody has counted.
+        if (read_s := time.monotonic() - start) > _SLOW_READ_S:
+            _log.warning("%s: claiming and reading shard %d took %.0f s: the store is slow", name, shard.index, read_s)
+        # Rows that an earlier attempt of this run wrote before it died have not been counted.
         num_before = len(shard.rows) - len(left.rows) if claim.is_again else 0
         try:
-            return num_before + work(left, on_done=report, should_stop=_stop_asked(run_id), claim=claim)
+            num_done = work(left, on_done=report, should_stop=_stop_requested(run_id), claim=claim)
+        except FencedError:
+            _log.warning("%s: shard %d was taken over by another run, and is left to it", name, shard.index)
+            raise
+        except Exception:
+            _log.exception("%s: shard %d failed", name, shard.index)
+            raise
         finally:
             report.flush()
+        _log.info(
+            "%s: wrote shard %d, %d of %d architectures in %.1f s",
+            *(name, shard.index, num_done, len(left.rows), time.monotonic() - start),
+        )
+        return num_before + num_done
 
 
 def _prepare() -> None:
-    # A worker may have joined after the others were asked.
+    # A worker may have joined after the others were checked.
     if problem := threads_problem(distributed.get_worker().state.nthreads):
-        raise ValueError(f"this worker cannot do the work: {problem}")
+        raise ValueError(f"this worker cannot run shards: {problem}")
+    configure_worker_logging(on_console=True)
     _keep_freed_memory()
 
 
 def threads_problem(num_threads: int) -> str:
-    """What is wrong with a worker of so many threads; empty if nothing is."""
+    """Why a worker with this number of threads cannot run shards; empty if it can."""
     if num_threads == 1:
         return ""
     return (
@@ -126,7 +151,7 @@ def threads_problem(num_threads: int) -> str:
 
 
 def _keep_freed_memory() -> None:
-    """Let glibc keep what tensors leave behind, for the next ones.
+    """Let glibc keep freed memory for the next tensors.
 
     Dask starts its workers with ``MALLOC_TRIM_THRESHOLD_`` at 64 KiB: every freed tensor goes back to the kernel and comes in
     again page by page, which doubled the CPU time of a network (0.67 against 0.34 s; 163,000 against 10,000 page faults).
@@ -139,7 +164,7 @@ def _keep_freed_memory() -> None:
 
 
 class _Reporter:
-    """Adds up finished architectures and sends their number now and then, since every message costs the scheduler time."""
+    """Counts finished architectures and sends their number periodically, since every message costs the scheduler time."""
 
     def __init__(self, channel: str) -> None:
         self._worker = distributed.get_worker()
@@ -158,13 +183,14 @@ class _Reporter:
         self._count, self._last = 0, time.monotonic()
 
 
-def _stop_asked(channel: str) -> Callable[[], bool]:
+def _stop_requested(channel: str) -> Callable[[], bool]:
     event = distributed.Event(channel)
-    asked = [float("-inf"), False]
+    last_look, is_requested = float("-inf"), False
 
-    def is_stop_asked() -> bool:
-        if time.monotonic() - asked[0] > _ASK_EVERY_S:
-            asked[:] = [time.monotonic(), event.is_set()]
-        return bool(asked[1])
+    def is_stop_requested() -> bool:
+        nonlocal last_look, is_requested
+        if time.monotonic() - last_look > _ASK_EVERY_S:
+            last_look, is_requested = time.monotonic(), event.is_set()
+        return is_requested
 
-    return is_stop_asked
+    return is_stop_requested

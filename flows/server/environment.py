@@ -1,9 +1,11 @@
-"""What the user's environment and working folder mean for a run, and what they must not mean for the processes that it starts."""
+"""Environment variables of a run and of its server: what the processes that they start must not inherit."""
 
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+
+from sweetgrad.flows.server.prefect_private import SERVER_VARIABLES
 
 _LOOPBACK = "127.0.0.1,localhost,::1"
 
@@ -13,7 +15,7 @@ _NOT_FOR_THE_SERVER = ("PREFECT", "UVICORN_", "DOCKET_", "OTEL_", "WEB_CONCURREN
 
 @contextmanager
 def run_environment() -> Iterator[None]:
-    """Set what holds for a run and every process that it starts: no proxy to this machine, no modules from the working folder.
+    """Set the environment of a run and of its processes: no proxy to this machine, no modules of the working folder.
 
     Python puts the working folder before its own library in processes that are started by ``-c`` or ``-m``, which workers are: a
     ``queue.py`` there would stand for the module ``queue``. Workers get the parent's ``sys.path`` afterwards, so nothing is lost.
@@ -33,7 +35,7 @@ def run_environment() -> Iterator[None]:
 
 
 def server_environment(environment: Mapping[str, str], *, home: Path) -> dict[str, str]:
-    """Environment of the Prefect server of a run: the user's, without any setting of Prefect and any proxy.
+    """Environment of the Prefect server of a run: the user's, without settings of Prefect and without proxies.
 
     Parameters
     ----------
@@ -44,8 +46,8 @@ def server_environment(environment: Mapping[str, str], *, home: Path) -> dict[st
 
     Examples
     --------
-    >>> found = server_environment({"PATH": "/bin", "prefect_ui_enabled": "1", "http_proxy": "x"}, home=Path("/tmp/own"))
-    >>> found["PATH"], found["PREFECT_HOME"], "http_proxy" in found, "prefect_ui_enabled" in found
+    >>> variables = server_environment({"PATH": "/bin", "prefect_ui_enabled": "1", "http_proxy": "x"}, home=Path("/tmp/own"))
+    >>> variables["PATH"], variables["PREFECT_HOME"], "http_proxy" in variables, "prefect_ui_enabled" in variables
     ('/bin', '/tmp/own', False, False)
     """
     kept = {name: value for name, value in environment.items() if not _is_refused(name)}
@@ -63,8 +65,7 @@ def server_environment(environment: Mapping[str, str], *, home: Path) -> dict[st
         "PREFECT_SERVER_DATABASE_MIGRATE_ON_START": "false",
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": "https://none.invalid",  # no page of any site: it has no UI
         "PREFECT_SERVER_UI_ENABLED": "false",
-        "PREFECT__SERVER_EPHEMERAL": "1",
-        "PREFECT__SERVER_FINAL": "1",
+        **SERVER_VARIABLES,
     }
 
 

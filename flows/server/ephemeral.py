@@ -1,10 +1,11 @@
 """A Prefect server for the length of one run, which cannot outlive it.
 
 Prefect would start one by itself, in our process group, where Ctrl-C ends it before the run and ``kill -9`` leaves it behind.
-This one has its own session, and a thread that ends it as soon as the pipe from its parent closes, however the parent ended.
-Should it end before the run does, it is started again: a run does not fail for want of the server that it brought itself.
+This one has a session of its own, and a thread that ends it as soon as the pipe from its parent closes, however the parent ended.
+If it ends before the run does, it is started again: a run must not fail because its own server is missing.
 """
 
+import logging
 import os
 import re
 import shutil
@@ -19,35 +20,35 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from sweetgrad.flows.runs.interrupt import deaf_children
+from sweetgrad.flows.runs.interrupt import signals_blocked
 from sweetgrad.flows.server.environment import server_environment
+from sweetgrad.flows.server.prefect_private import discarded_events
 
 STARTUP_TIMEOUT_S = float(os.environ.get("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120"))
 _LOOK_EVERY_S = 0.5
 _LOG_LINES = 8
 
+_log = logging.getLogger(__name__)
+
 
 class ServerError(RuntimeError):
-    """The Prefect server did not come up, or is gone."""
+    """The Prefect server did not start, or does not answer any more."""
 
 
 @contextmanager
 def prefect_server() -> Iterator[str]:
     """Start a server, or use the one that Prefect is configured for (``PREFECT_API_URL``); yields its API address.
 
-    A server that is started here knows nothing of the user's settings of Prefect, and its database is its own. Meanwhile those
-    of how to reach a server do not hold either. Returns at once: call `wait_until_up` before the first flow, so that other things
-    can start meanwhile.
+    A server that is started here ignores the user's settings of Prefect, and has a database of its own; the settings of how to
+    reach a server do not apply meanwhile. Returns at once, so that other things can start at the same time: call `wait_until_up`
+    before the first flow.
 
     Raises
     ------
     ServerError
-        If the configured server does not answer, or is gone and the flow ended for want of it. From `wait_until_up`: with what
-        kept ours from starting.
+        If the configured server does not answer, or stops answering during the flow. From `wait_until_up`: if ours did not start.
     """
     import httpx
-    from prefect.events.clients import NullEventsClient
-    from prefect.events.worker import EventsWorker
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     configured = PREFECT_API_URL.value()
@@ -58,20 +59,17 @@ def prefect_server() -> Iterator[str]:
         except httpx.TransportError as error:
             raise ServerError(
                 f"the Prefect server at {configured} does not answer any more ({error}). What was written before is safe: "
-                "start it anew, or unset PREFECT_API_URL, then run the same command again."
+                "restart it, or unset PREFECT_API_URL, then run the same command again."
             ) from error
         return
     home = Path(tempfile.mkdtemp(prefix="sweetgrad-prefect-"))
     try:
-        with closing(_Server(home)) as server:
+        with closing(_Server(home)) as server, discarded_events():
             _running[server.url] = server
-            # Nobody watches the events and logs of this server, and those still queued when it ends would be retried for minutes.
-            EventsWorker.set_client_override(NullEventsClient)
             try:
                 with temporary_settings(_client_settings(server.url, home)):
                     yield server.url
             finally:
-                EventsWorker.set_client_override(None)
                 del _running[server.url]
     finally:
         shutil.rmtree(home, ignore_errors=True)
@@ -101,7 +99,7 @@ def _client_settings(url: str, home: Path) -> dict[str, Any]:
         "client.custom_headers": {},
         "client.csrf_support_enabled": False,
         "flows.default_retries": 0,
-        "flows.heartbeat_frequency": None,  # nobody watches it, and its thread takes up to a second to end
+        "flows.heartbeat_frequency": None,  # it is not needed, and its thread takes up to a second to end
         "logging.to_api.enabled": False,
         "results.persist_by_default": False,
         "tasks.default_persist_result": False,
@@ -111,7 +109,7 @@ def _client_settings(url: str, home: Path) -> dict[str, Any]:
 class _Server:
     """The process of a server. Once it is up, another one takes its place if it ends: Prefect asks again for a minute.
 
-    The socket that it serves on is ours, so that nobody else gets the port, and what is asked between two processes is answered.
+    The socket that it serves on is ours, so that nobody else gets the port, and requests between two processes are answered.
     """
 
     def __init__(self, home: Path) -> None:
@@ -131,6 +129,7 @@ class _Server:
     def _keep_up(self) -> None:
         while not self._over.wait(_LOOK_EVERY_S):
             if self.process.poll() is not None:
+                _log.warning("the Prefect server ended with code %d, and is started again", self.process.returncode)
                 _end(self.process)
                 self.process = _start(self._home, self._socket, self.log)
 
@@ -157,7 +156,7 @@ def wait_until_up(url: str) -> None:
     import httpx
 
     if url not in _running:
-        return  # not ours: it was asked before
+        return  # not ours: it has answered before
     server = _running[url]
     process = server.process
     deadline = time.monotonic() + STARTUP_TIMEOUT_S
@@ -178,7 +177,7 @@ def wait_until_up(url: str) -> None:
 
 
 def cause_in(log: str) -> str:
-    r"""What a server's log says about why it failed: its last error, or else its last lines.
+    r"""The cause of a failure in a server's log: its last error, or else its last lines.
 
     Examples
     --------
@@ -186,11 +185,11 @@ def cause_in(log: str) -> str:
     'OSError: disk full'
     """
     errors = re.findall(r"^(?:[A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt))\b.*$", log, re.MULTILINE)
-    return errors[-1] if errors else "\n".join(log.strip().splitlines()[-_LOG_LINES:]) or "it said nothing"
+    return errors[-1] if errors else "\n".join(log.strip().splitlines()[-_LOG_LINES:]) or "its log is empty"
 
 
 def _start(home: Path, listening: socket.socket, log: Path) -> subprocess.Popen[bytes]:
-    with log.open("ab") as output, deaf_children():
+    with log.open("ab") as output, signals_blocked():
         return subprocess.Popen(
             [sys.executable, "-P", "-m", "sweetgrad.flows.server.program", str(listening.fileno())],
             stdin=subprocess.PIPE,

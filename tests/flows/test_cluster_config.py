@@ -65,7 +65,11 @@ def test_read_cluster_config__takes_a_number_of_workers_instead():
         ({"class": "LocalCluster", "workers": 1}, ValueError, 'class must be written "module:Class", got'),
         ({"class": "no_such_module:X", "workers": 1}, ImportError, "needs the module no_such_module, .*: install it"),
         ({"class": "distributed:LocalClutser", "workers": 1}, ValueError, "has no LocalClutser; .*LocalCluster"),
-        ({"class": "subprocess:Popen", "workers": 1}, ValueError, "subprocess:Popen is no cluster: expected a class"),
+        (
+            {"class": "subprocess:Popen", "workers": 1},
+            ValueError,
+            "subprocess:Popen is not a cluster: expected a class",
+        ),
         ({"class": "os:system", "workers": 1}, ValueError, "os:system is no cluster"),
         ({"kind": "slurm"}, ValueError, "needs either workers = N or adapt = .*, got neither"),
         ({"kind": "slurm", "workers": 1, "adapt": {"maximum": 2}}, ValueError, "got both"),
@@ -88,7 +92,7 @@ def test_read_cluster_config__says_what_is_wrong(table, error, message):
         ("[clusters]\nkind = 'slurm'\n", r"has no table \[cluster\], it has clusters\. Write e\.g\."),
         ("cluster = 3\n", r"has no table \[cluster\], it has cluster\."),
         ("", r"has no table \[cluster\], it has nothing\."),
-        ("[cluster\n", r"is no TOML file: .*line 1"),
+        ("[cluster\n", r"is not valid TOML: .*line 1"),
     ],
 )
 def test_read_cluster_config__names_the_file(text, message, tmp_path):

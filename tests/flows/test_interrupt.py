@@ -19,7 +19,7 @@ import pytest
 from rich.console import Console
 
 from sweetgrad.flows.runs import interrupt
-from sweetgrad.flows.runs.interrupt import deaf_children, draining, interruptible
+from sweetgrad.flows.runs.interrupt import draining, interruptible, signals_blocked
 from sweetgrad.store import NotAStoreError, status, verify
 
 PROFILE = [sys.executable, "-m", "sweetgrad.flows.cli", "profile"]
@@ -59,7 +59,7 @@ def test_profile__first_signal_to_the_group_writes_what_is_in_hand(number, comma
     os.kill(process.pid, number)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 130, errors
-    assert "Stopping: finishing the networks in hand" in errors
+    assert "Stopping: finishing the current networks" in errors
     done = num_done(store)
     assert f"{done} architectures profiled and written, {2000 - done} left. Run the same command to resume." in errors
     assert before < done
@@ -94,10 +94,10 @@ def blocked(pid: int) -> set[int]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
-def test_deaf_children__hears_nothing_of_what_is_started_later_by_the_threads_that_were():
+def test_signals_blocked__hears_nothing_of_what_is_started_later_by_the_threads_that_were():
     """As Dask's event loop starts a worker in place of one that died."""
     with ThreadPoolExecutor(1) as loop:
-        with deaf_children():
+        with signals_blocked():
             loop.submit(int).result()
         late = loop.submit(subprocess.Popen, ["sleep", "60"]).result()
     ordinary = subprocess.Popen(["sleep", "60"])
@@ -114,11 +114,11 @@ def test_deaf_children__hears_nothing_of_what_is_started_later_by_the_threads_th
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_deaf_children__a_signal_meanwhile_is_handled_when_all_have_started(number):
+def test_signals_blocked__a_signal_meanwhile_is_handled_when_all_have_started(number):
     started = []
 
     def start() -> None:
-        with interruptible(), deaf_children():
+        with interruptible(), signals_blocked():
             os.kill(os.getpid(), number)
             time.sleep(0.01)
             started.append(True)

@@ -114,7 +114,7 @@ def test_run_shard__counts_what_an_attempt_of_its_run_wrote_before_it_died(work,
     monkeypatch.setattr(
         distributed, "get_worker", lambda: SimpleNamespace(state=SimpleNamespace(nthreads=1), log_event=print)
     )
-    monkeypatch.setattr(worker, "_stop_asked", lambda channel: lambda: False)
+    monkeypatch.setattr(worker, "_stop_requested", lambda channel: lambda: False)
     dead = frozenset([claim.holder.attempt])
     assert worker.run_shard(store, NAME, planned, *work, (), False, run_id="ours", expired=dead) == num_done
     context.__exit__(None, None, None)

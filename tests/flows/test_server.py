@@ -91,7 +91,7 @@ def test_prefect_server__says_in_one_message_why_it_did_not_start(monkeypatch):
             "sqlalchemy.exc.OperationalError: locked",
         ),
         ("one\ntwo\n", "one\ntwo"),
-        ("", "it said nothing"),
+        ("", "its log is empty"),
     ],
 )
 def test_cause_in__is_the_last_error_of_a_log(log, cause):

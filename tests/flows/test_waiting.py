@@ -77,7 +77,7 @@ def test_worker_watch__waits_a_day_for_a_queue_and_minutes_where_nobody_is_to_co
 def test_worker_watch__waits_as_long_as_dask_is_told_to():
     with dask.config.set({"distributed.scheduler.no-workers-timeout": "1s"}):
         watch = after(watch_of({}, cluster=spec_cluster("running")), 2)
-        with pytest.raises(NoWorkerError, match=r"none has come for 1\.0 s"):
+        with pytest.raises(NoWorkerError, match=r"none has joined for 1\.0 s"):
             watch.look(is_stopping=False)
     assert not after(watch_of({}, cluster=spec_cluster("running")), 2).look(is_stopping=False)
 
@@ -102,7 +102,7 @@ def test_open_client__does_not_wait_for_ever_for_a_first_worker(tmp_path, monkey
     with (
         distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=None) as empty,
         dask.config.set({"distributed.scheduler.no-workers-timeout": "0.3s"}),
-        pytest.raises(NoWorkerError, match=r"no worker has come in 0\.3 s\. Start one with `dask worker"),
+        pytest.raises(NoWorkerError, match=r"no worker has joined in 0\.3 s\. Start one with `dask worker"),
         open_client(
             WorkerSource(scheduler=empty.scheduler_address),
             store=tmp_path,
@@ -136,7 +136,7 @@ def leaving(monkeypatch):
 def test_profile__ends_with_an_error_when_no_worker_is_left(prefect_api, leaving, tmp_path):
     with (
         dask.config.set({"distributed.scheduler.no-workers-timeout": "1s"}),
-        pytest.raises(NoWorkerError, match=r"no worker is left, and none has come for 1\.0 s"),
+        pytest.raises(NoWorkerError, match=r"no worker is left, and none has joined for 1\.0 s"),
     ):
         profile(tmp_path / "s.zarr", archs="0:4", shard_size=2, console=quiet(), **SETTINGS, **IN_THIS_PROCESS)
 
