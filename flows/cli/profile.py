@@ -4,6 +4,7 @@ import shlex
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Console
 from rich.text import Text
 
 from sweetgrad import flows
@@ -27,15 +28,7 @@ def profile(store: "Location", **options: Any) -> None:
 
     console = Terminal(stderr=True)
     summary = flows.profile(store, console=console, **options)
-    if summary.num_left:
-        console.print(
-            f"{summary.num_done} architectures profiled and written, {summary.num_left} left. Run the same command to resume."
-        )
-        raise typer.Exit(130)
-    if summary.num_done:
-        console.print(f"{summary.num_done} architectures profiled in {summary.seconds:.0f} s.")
-    else:
-        console.print(f"All {summary.num_asked} architectures are already in the store.")
+    _report(summary, "profiled", "are already in the store", console)
     failed = f", {summary.num_failed} failed (see `{command_line('status', store)}`)" if summary.num_failed else ""
     console.print(
         Text.assemble(
@@ -53,15 +46,7 @@ def estimate(store: "Location", profile: str, **options: Any) -> None:
     """
     console = Terminal(stderr=True)
     summary = flows.estimate(store, profile, console=console, **options)
-    if summary.num_left:
-        console.print(
-            f"{summary.num_done} architectures scored and written, {summary.num_left} left. Run the same command to resume."
-        )
-        raise typer.Exit(130)
-    if summary.num_done:
-        console.print(f"{summary.num_done} architectures scored in {summary.seconds:.0f} s.")
-    else:
-        console.print(f"All {summary.num_asked} architectures already have these scores.")
+    _report(summary, "scored", "already have these scores", console)
     failed = f" For {summary.num_failed} an estimator failed; the store holds the reason." if summary.num_failed else ""
     console.print(
         Text.assemble(
@@ -69,6 +54,19 @@ def estimate(store: "Location", profile: str, **options: Any) -> None:
             (correlate_command(store, summary.name), "bold"),
         )
     )
+
+
+def _report(summary: flows.ProfileSummary, done: str, nothing_to_do: str, console: Console) -> None:
+    """Print what a run did; exits with status 130 if it was interrupted."""
+    if summary.num_left:
+        console.print(
+            f"{summary.num_done} architectures {done} and written, {summary.num_left} left. Run the same command to resume."
+        )
+        raise typer.Exit(130)
+    if summary.num_done:
+        console.print(f"{summary.num_done} architectures {done} in {summary.seconds:.0f} s.")
+    else:
+        console.print(f"All {summary.num_asked} architectures {nothing_to_do}.")
 
 
 @options_of(serve_deployment)

@@ -150,9 +150,9 @@ def _read_table(path: Path) -> tuple[dict[str, Any], str]:
         raise ValueError(f"{path} is not valid TOML: {error}") from error
     table = document.get("cluster")
     if not isinstance(table, dict):
-        tables = ", ".join(document) or "none"
+        tables = ", ".join(document) or "nothing"
         raise ValueError(
-            f"{path} has no table [cluster], its tables: {tables}. Write e.g.\n"
+            f"{path} has no table [cluster], it has {tables}. Write e.g.\n"
             '[cluster]\nkind = "slurm"\nworkers = 8\nmemory = "4GiB"\nwalltime = "04:00:00"'
         )
     return table, str(path)

@@ -70,7 +70,7 @@ def test_read_cluster_config__takes_a_number_of_workers_instead():
             ValueError,
             "subprocess:Popen is not a cluster: expected a class",
         ),
-        ({"class": "os:system", "workers": 1}, ValueError, "os:system is no cluster"),
+        ({"class": "os:system", "workers": 1}, ValueError, "os:system is not a cluster"),
         ({"kind": "slurm"}, ValueError, "needs either workers = N or adapt = .*, got neither"),
         ({"kind": "slurm", "workers": 1, "adapt": {"maximum": 2}}, ValueError, "got both"),
         ({"kind": "slurm", "workers": 0}, ValueError, "workers must be a whole number, 1 or more, got 0"),
