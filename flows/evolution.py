@@ -1,249 +1,279 @@
-"""``sweetgrad evolve``: search a space by evolution, with Sweetimator's score as the fitness, each network run once."""
+"""A search by evolution in progress: each architecture that it visits is a row of a profile that grows, and is run once."""
 
 import threading
-import time
-import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 from rich.console import Console
 
-from sweetgrad.analysis import BestInterval, IntervalGrid, best_interval, score
+from sweetgrad.analysis import score
 from sweetgrad.analysis.intervals import Interval
-from sweetgrad.analysis.search import Draws
-from sweetgrad.flows.evaluations import Evaluations
-from sweetgrad.flows.evolution_search import Search
-from sweetgrad.flows.inputs import find_table, resolve_device
-from sweetgrad.flows.interrupt import draining
-from sweetgrad.flows.progress import Counter, progress_bar
-from sweetgrad.flows.provenance import provenance, say_what_differs
-from sweetgrad.flows.selection import select_archs
-from sweetgrad.profiling import load_batch, load_space
-from sweetgrad.store import STATUS, Location, parse_genotype
-from sweetgrad.store.access import absolute
+from sweetgrad.analysis.search import Draws, regularised_evolution
+from sweetgrad.flows.runs.progress import Counter
+from sweetgrad.profiling import Batch, Network, SearchSpace, load_space, make_spec, profile_shard, registry
+from sweetgrad.profiling.architectures import ArchIds
+from sweetgrad.store import (
+    COUNTS,
+    STATUS,
+    Location,
+    Lock,
+    Profile,
+    ProfileSpec,
+    create_profile,
+    parse_genotype,
+    stored_archs,
+)
 
-__all__ = ["Evolution", "evolve"]
+_SHARD_SIZE = 25
+"""Small, since a shard is rewritten with every architecture: 25 rows take about 0.1 s."""
 
 
-@dataclass(frozen=True)
-class Evolution:
-    """What a search found.
+def searched_variant(variant: str) -> str:
+    """Variant of a space as a search sees it.
+
+    Examples
+    --------
+    >>> searched_variant("c16-n8"), searched_variant("")
+    ('c16-n8-search', 'search')
+    """
+    return "-".join(part for part in (variant, "search") if part)
+
+
+class SearchedSpace:
+    """A space as a search sees it: a growing list of the architectures that it visited, in that order.
+
+    Its profile has ``search`` in its name, beside the profile of the space's own list.
+    """
+
+    open_ended = True
+
+    def __init__(self, space: SearchSpace, archs: list[str]) -> None:
+        self.space, self.archs = space, archs
+        self.name, self.init = space.name, space.init
+        self.variant = searched_variant(space.variant)
+        self.layer_names, self.input_size = space.layer_names, space.input_size
+        self.options: Mapping[str, Any] = getattr(space, "options", {})
+        self.version: int = getattr(space, "version", 1)
+        # Other forms of a network, which estimators ask for where there are any.
+        for form in ("build_literal", "build_thin"):
+            if hasattr(space, form):
+                setattr(self, form, getattr(space, form))
+
+    def __len__(self) -> int:
+        """Architectures so far."""
+        return len(self.archs)
+
+    def arch_id(self, index: int) -> str:
+        """String of an architecture."""
+        return self.archs[index]
+
+    def build(self, arch_id: str, *, in_channels: int, num_classes: int) -> Network:
+        """Build a network, as the space itself does."""
+        return self.space.build(arch_id, in_channels=in_channels, num_classes=num_classes)
+
+
+def rebuild_space(spec: ProfileSpec, archs: list[str], table: str | Path | None) -> SearchSpace:
+    """The space of a profile with these architectures: its own list as far as the profile has grown, or those of a search."""
+    options = dict(spec.space_options)
+    if table is None and getattr(registry.load("spaces", spec.space), "open_ended", False):
+        options["num_archs"] = len(archs)
+    space = load_space(spec.space, table=table, options=options)
+    return SearchedSpace(space, archs) if spec.variant == searched_variant(space.variant) else space
+
+
+class Evaluations:
+    """The profile of a search.
 
     Attributes
     ----------
     name
-        Profile in the store that holds every architecture that the search has come to, and before them the random ones.
-    arch, score
-        The architecture with the best score, the first on a tie, and that score.
-    interval
-        Interval of the score.
-    choice
-        How sure the interval is; None where it was given.
-    history
-        Dims (cycle,): ``arch``, ``score`` (NaN where the network failed) and ``is_new``, False for an architecture that the
-        search had come to before.
-    random
-        Dims (arch,): ``score`` and ``num_params`` (weights) of the random architectures that chose the interval.
-    num_params
-        Weights of the architecture found.
-    num_networks, num_run
-        Different architectures that the search and its random sample consist of; those of them that this call had to run.
-    network_seconds
-        What the networks took, those of earlier calls too.
-    seconds
-        Wall time of this call.
-    num_left
-        Cycles that are left; 0 unless the search was interrupted. Then ``arch`` is the best so far.
+        Of the profile.
+    num_run
+        Networks that were run, and not found in the store.
     """
 
-    name: str
-    arch: str
-    score: float
-    interval: Interval
-    choice: BestInterval | None = field(repr=False)
-    history: xr.Dataset = field(repr=False)
-    random: xr.Dataset = field(repr=False)
-    num_params: int
-    num_networks: int
-    num_run: int
-    network_seconds: float
-    seconds: float
-    num_left: int
+    def __init__(self, location: Location, space: SearchSpace, batch: Batch, *, seed: int, device: str) -> None:
+        self._location, self._batch = location, batch
+        self._searched = SearchedSpace(space, [])
+        self._seed, self._device = seed, device
+        self.name = self._spec().profile_name
+        self.num_run = 0
+        self._row: dict[str, int] = {}
+        self._done: set[int] = set()
+        self._lock: Lock | None = None
+
+    @contextmanager
+    def writing(self, first: Sequence[str], facts: Mapping[str, Any], *, run: str) -> Iterator[tuple[str, ...]]:
+        """Open the profile, or make it with these architectures, and be the only one to write to it.
+
+        Yields
+        ------
+        What earlier runs had otherwise, as `Profile.record_run` returns it.
+
+        Raises
+        ------
+        LockedError
+            If another search writes to it.
+        SpecMismatchError
+            If it was measured with other settings.
+        """
+        self._searched.archs[:] = stored_archs(self._location, self.name) or first
+        self._profile = self._create()
+        # The lock of the first shard stands for the whole profile: to grow it, this must be the only writer.
+        with self._profile.lock(0, run=run, watch=True) as self._lock:
+            self._searched.archs[:] = stored_archs(self._location, self.name)  # another search may have just ended
+            self._row = {arch: row for row, arch in enumerate(self._searched.archs)}
+            self._profile = self._create()
+            self._done = set(np.flatnonzero(self._profile.status() != STATUS["not run"]).tolist())
+            differences = self._profile.record_run(facts)
+            try:
+                yield differences
+            finally:
+                self._profile.finalise()
+
+    def run(self, arch: str) -> int:
+        """Row of an architecture, whose network is run if it was not before."""
+        row = self._row.get(arch)
+        if row is None:
+            row = self._row[arch] = len(self._row)
+            self._searched.archs.append(arch)
+            self._profile = self._create()
+        if row not in self._done:
+            for shard in self._profile.plan([row]):
+                profile_shard(self._profile, shard, self._searched, self._batch, self._spec(), lock=self._lock)
+            self._done.add(row)
+            self.num_run += 1
+        return row
+
+    def score(self, row: int, interval: Interval) -> float:
+        """Score of a row that was run; minus infinity if its network failed, so that it is never a parent."""
+        (shard,) = self._profile.shards_of([row])
+        rows = self._profile.read(COUNTS, shard, variables=["grad_count_network", "status"])
+        value = float(score(rows.isel(arch=[row - shard.start]), interval)[0])
+        return -np.inf if np.isnan(value) else value
+
+    def open(self) -> xr.Dataset:
+        """The profile as it is now."""
+        return self._profile.dataset(chunks=None)
+
+    def _create(self) -> Profile:
+        """The profile, created, or lengthened if it lacks architectures."""
+        return create_profile(
+            self._location,
+            self._spec(),
+            arch=ArchIds(self._searched),
+            layers=self._searched.layer_names,
+            shard_size=_SHARD_SIZE,
+            may_grow=True,
+        )
+
+    def _spec(self) -> ProfileSpec:
+        return make_spec(self._searched, self._batch, seed=self._seed, device=self._device)
 
 
-def evolve(
-    store: Location,
-    *,
-    space: str = "darts",
-    dataset: str = "cifar10",
-    data_dir: str | Path | None = None,
-    space_file: str | Path | None = None,
-    space_options: Mapping[str, Any] | None = None,
-    interval: Interval | None = None,
-    grid: IntervalGrid = IntervalGrid(),  # noqa: B008  (frozen)
-    num_random: int = 100,
-    cycles: int = 200,
-    population: int = 10,
-    tournament: int = 3,
-    batch_size: int = 128,
-    seed: int = 42,
-    search_seed: int = 0,
-    device: str = "auto",
-    download: bool = False,
-    drawn: bool = False,
-    console: Console | None = None,
-) -> Evolution:
-    """Search a space by regularised evolution; the fitness of an architecture is its score (Eq. 1) at initialisation.
+class Search:
+    """One search in progress.
 
-    First, random architectures of the space are run, and choose the interval (Algorithm 1). Then come ``cycles`` architectures:
-    the first ``population`` are uniform, each later one is a mutant of the fittest of a few, and takes the place of the oldest.
-    Every network that is run is a row of one profile in the store. An architecture that is there costs nothing; so the same call
-    continues a search that was interrupted, and comes to the same rows and the same result.
-
-    Parameters
+    Attributes
     ----------
-    store, dataset, data_dir, space_file, space_options, download
-        As in `profile`.
-    space
-        Registered search space that has ``mutate`` (`sweetgrad.profiling.SearchSpace`).
-    interval
-        Interval of the score; None: the best of ``grid``.
-    grid
-        Intervals to choose from.
-    num_random
-        Random architectures, always the same (``sample:N``): they choose the interval, and what is found is compared with them.
-    cycles
-        Architectures that the search comes to, the first population among them, those that it comes to again, too.
-    population, tournament
-        Architectures alive; of them, those drawn, with replacement, of which the fittest is a parent.
-    batch_size, seed
-        Images in the batch; seed of the batch and the initialisation.
-    search_seed
-        Seed of the search itself: searches with different ones share a profile.
-    device
-        ``cpu``, ``cuda`` or ``auto``.
-    drawn
-        Whether what is found will be drawn, or handed to a surrogate: then its architectures must be genotypes.
-    console
-        Where progress is shown (default: standard error).
-
-    Returns
-    -------
-    What was found. After Ctrl-C ``num_left`` is greater than 0, and the same call continues.
-
-    Raises
-    ------
-    ValueError, FileNotFoundError
-        For what the caller can put right; nothing is written then. Also if every random network fails.
-    RuntimeError
-        If Ctrl-C was pressed before the interval was chosen.
-    LockedError
-        If another search writes to the same profile.
-    SpecMismatchError
-        If the store holds this profile with other settings.
+    archs, rows, scores
+        Of each cycle so far: the architecture, its row in the profile, and its score, minus infinity where its network failed.
     """
-    start = time.monotonic()
-    console = console or Console(stderr=True)
-    _check(cycles=cycles, population=population, tournament=tournament, num_random=num_random)
-    device = resolve_device(device, remote=False)
-    table = space_file or find_table(space, data_dir, download=download)
-    opened = load_space(space, table=table, options=space_options)
-    if not hasattr(opened, "mutate"):
-        raise ValueError(
-            f"space {space!r} cannot be searched: it has no method mutate(arch_id, random), which says what a small step is. "
-            "darts, darts-imagenet, nas-bench-301 and nas-bench-201 have one"
-        )
-    if drawn:
-        _require_genotype(opened.arch_id(0), space)
-    archs = [opened.arch_id(row) for row in select_archs(f"sample:{num_random}", num_archs=len(opened))]
-    batch = load_batch(dataset, batch_size=batch_size, seed=seed, data_dir=data_dir, download=download)
-    evaluations = Evaluations(absolute(store), opened, batch, seed=seed, device=device)
-    facts = provenance(device=device, data_source=batch.source, arch_order="as searches came to them")
-    stop = threading.Event()
-    console.print(
-        f"{evaluations.name}: {num_random} random architectures, then {cycles} cycles. Data: {batch.source}.",
-        markup=False,
-    )
-    with (
-        evaluations.writing(archs, facts, run=uuid.uuid4().hex) as differences,
-        draining(stop, console=console),
-        progress_bar(num_random + cycles, console=console) as count,
-    ):
-        say_what_differs(differences, console=console)
-        sample = _run_sample(evaluations, archs, stop=stop, count=count)
-        random = evaluations.open().isel(arch=sample)
-        _require_measured(random, space)
-        choice = None if interval is not None else best_interval(random, grid, num_archs=num_random)
-        chosen = choice.interval if choice is not None else interval
-        assert chosen is not None
-        console.print(f"Interval {choice or chosen}", markup=False)
-        search = Search(evaluations, opened, chosen, on_cycle=lambda: count(1), console=console)
-        search.evolve(Draws(search_seed, 1), stop, cycles=cycles, population=population, tournament=tournament)
-    if not search.scores:
-        raise RuntimeError("stopped after the random architectures, which are written: the same command continues")
-    profile = evaluations.open()
-    best = int(np.argmax(search.scores))
-    rows = sorted({*sample, *search.rows})
-    num_params = profile["num_params"].sel(kind="weight").sum("layer")
-    return Evolution(
-        name=evaluations.name,
-        arch=search.archs[best],
-        score=search.scores[best],
-        interval=chosen,
-        choice=choice,
-        history=search.history(),
-        random=xr.Dataset({"score": score(profile, chosen), "num_params": num_params}).isel(arch=sample).compute(),
-        num_params=int(num_params[search.rows[best]]),
-        num_networks=len(rows),
-        num_run=evaluations.num_run,
-        network_seconds=float(profile["profile_seconds"].values[rows].sum()),
-        seconds=time.monotonic() - start,
-        num_left=cycles - len(search.rows),
-    )
 
+    def __init__(
+        self,
+        evaluations: Evaluations,
+        space: SearchSpace,
+        interval: Interval,
+        *,
+        on_cycle: Callable[[], None],
+        console: Console,
+    ) -> None:
+        self._evaluations, self._space, self._interval = evaluations, space, interval
+        self._on_cycle, self._console = on_cycle, console
+        self.archs: list[str] = []
+        self.rows: list[int] = []
+        self.scores: list[float] = []
 
-def _check(*, cycles: int, population: int, tournament: int, num_random: int) -> None:
-    for name, value, least in (
-        ("population", population, 1),
-        ("tournament", tournament, 1),
-        ("num_random", num_random, 2),
-    ):
-        if value < least:
-            raise ValueError(f"{name} must be at least {least}, got {value}")
-    if cycles < population:
-        raise ValueError(
-            f"{cycles} cycles are fewer than the population of {population}, which they include: give at least {population}"
+    def evolve(self, draws: Draws, stop: threading.Event, *, cycles: int, population: int, tournament: int) -> None:
+        """Go on until so many cycles are done, or ``stop`` is set; ``population`` and ``tournament`` as in `evolve`."""
+        space: Any = self._space  # that it has `mutate` was checked before
+
+        def first() -> NDArray[np.int64]:
+            return self._cycle(space.arch_id(int(draws.integers(1, len(space))[0, 0])))
+
+        def mutant(parent: NDArray[np.int64]) -> tuple[NDArray[np.int64], float]:
+            return self._cycle(space.mutate(self.archs[parent[0]], draws.streams[0])), 0.0
+
+        regularised_evolution(
+            draws,
+            first=first,
+            mutant=mutant,
+            train=lambda child, _: self._fitness(self.archs[child[0]]),
+            is_active=lambda: len(self.rows) < cycles and not stop.is_set(),
+            population=population,
+            tournament=tournament,
         )
 
+    def history(self) -> xr.Dataset:
+        """As in `Evolution`."""
+        values = np.array(self.scores)
+        is_new = [row not in self.rows[:cycle] for cycle, row in enumerate(self.rows)]
+        return xr.Dataset(
+            {
+                "arch": ("cycle", np.array(self.archs, dtype=object)),
+                "score": ("cycle", np.where(np.isfinite(values), values, np.nan)),
+                "is_new": ("cycle", is_new),
+            }
+        )
 
-def _run_sample(evaluations: Evaluations, archs: Sequence[str], *, stop: threading.Event, count: Counter) -> list[int]:
+    def _cycle(self, arch: str) -> NDArray[np.int64]:
+        """Number an architecture by the cycle in which the search visits it."""
+        self.archs.append(arch)
+        return np.array([len(self.archs) - 1])
+
+    def _fitness(self, arch: str) -> NDArray[np.float64]:
+        row = self._evaluations.run(arch)
+        value = self._evaluations.score(row, self._interval)
+        if value > max(self.scores, default=-np.inf):
+            self._console.print(f"cycle {len(self.scores) + 1}: score {value:,.0f}", markup=False)
+        self.rows.append(row)
+        self.scores.append(value)
+        self._on_cycle()
+        return np.array([value])
+
+
+def run_sample(evaluations: Evaluations, archs: Sequence[str], *, stop: threading.Event, count: Counter) -> list[int]:
     """Rows of the random architectures, whose networks are run if they were not before."""
     rows: list[int] = []
     for arch in archs:
         if stop.is_set():
             raise RuntimeError(
-                f"stopped after {len(rows)} of {len(archs)} random architectures, which are written: the same command continues"
+                f"stopped after {len(rows)} of {len(archs)} random architectures, which are written: the same command resumes"
             )
         rows.append(evaluations.run(arch))
         count(1)
     return rows
 
 
-def _require_genotype(arch: str, space: str) -> None:
+def require_genotype(arch: str, space: str) -> None:
+    """Raise ``ValueError`` if an architecture is not a genotype, as drawings and surrogates need it."""
     try:
         parse_genotype(arch)
     except ValueError as error:
         raise ValueError(
-            f"what is found in {space} cannot be drawn or handed to a surrogate, since {arch!r} is no genotype: "
-            "leave --plot and --surrogate out"
+            f"results of {space} cannot be drawn or passed to a surrogate, since {arch!r} is not a genotype: "
+            "omit --plot and --surrogate"
         ) from error
 
 
-def _require_measured(random: xr.Dataset, space: str) -> None:
+def require_measured(random: xr.Dataset, space: str) -> None:
+    """Raise ``ValueError`` if fewer than two of the random architectures were measured: no interval follows from them."""
     status = random["status"].values
     if (status == STATUS["ok"]).sum() < 2:
         failed = np.flatnonzero(status != STATUS["ok"])[0]

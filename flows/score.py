@@ -1,57 +1,64 @@
-"""One network of one's own: build it, one backward pass, and where its gradients lie."""
+"""``sweetgrad score``: one network of your own, one backward pass, and the distribution of its gradients."""
 
 import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import xarray as xr
-
-from sweetgrad.analysis import IntervalGrid, layer_profile
-from sweetgrad.analysis.intervals import Intervals
-from sweetgrad.analysis.layers import SWEET_INTERVAL
-
 if TYPE_CHECKING:
+    import xarray as xr
     from torch import nn
 
+    from sweetgrad.analysis import IntervalGrid
+    from sweetgrad.analysis.intervals import Intervals
     from sweetgrad.profiling import Batch
     from sweetgrad.profiling.any_network import MemoryFormat
-
-__all__ = ["score_network"]
 
 
 def score_network(
     model: "str | nn.Module | Callable[[], nn.Module]",
     *,
-    interval: Intervals = SWEET_INTERVAL,
-    grid: IntervalGrid = IntervalGrid(),  # noqa: B008  (frozen)
+    input_shape: tuple[int, int, int] | None = None,
+    num_classes: int | None = None,
     dataset: str | None = None,
     data_dir: str | Path | None = None,
     download: bool = False,
-    input_shape: tuple[int, int, int] | None = None,
-    num_classes: int | None = None,
     batch_size: int = 64,
     seed: int = 42,
     memory_format: "MemoryFormat | None" = None,
     threads: int = 1,
-) -> xr.Dataset:
+    interval: "Intervals | None" = None,
+    grid: "IntervalGrid | None" = None,
+) -> "xr.Dataset":
     """Score one network at initialisation: what ``sweetgrad score`` shows.
 
     Parameters
     ----------
     model
-        A network, a function that builds one, or the name of such a function as in `load_model`, which runs the file named.
-    interval, grid
-        As in `layer_profile`.
-    dataset, data_dir, download
-        Data set to draw the images from, as in `load_batch`. None: random images and labels.
-    input_shape, num_classes
-        Channels, height and width of random images, (3, 32, 32) by default; and their classes, 10 by default. With ``dataset``
-        they may be left out; if not, they must be those of the data set.
-    batch_size, seed
-        Images; and the seed of the images and of the initialisation.
-    memory_format, threads
-        As in `profile_network`: both move last bits, and with them some counts by a bin.
+        A network, a function that builds one, or the name of such a function: FILE.py:FUNCTION, or PACKAGE.MODULE:FUNCTION,
+        e.g. torchvision.models:resnet18. The file is executed: it must be one that you trust.
+    input_shape
+        Channels, height and width of random images (default: 3x32x32, or those of the data set, which they must not contradict).
+    num_classes
+        Number of classes of random labels (default: 10, or those of the data set, which it must not contradict).
+    dataset
+        Real images instead of random ones: digits, cifar10, cifar100, imagenet16-120, or one of your own.
+    data_dir
+        As in `profile`.
+    download
+        Download CIFAR from its official address into the data directory.
+    batch_size
+        Images in the batch.
+    seed
+        Seed of the batch and of the initialisation.
+    memory_format
+        As in `profile_network`; it changes last bits, and with them some counts by one bin.
+    threads
+        Number of CPU threads, regardless of OMP_NUM_THREADS; it changes last bits.
+    interval
+        Interval of the score (default: the paper's for NAS-Bench-201).
+    grid
+        As in `layer_profile` (default: those of `IntervalGrid`).
 
     Returns
     -------
@@ -63,16 +70,19 @@ def score_network(
     ValueError
         As in `load_model`, `load_batch` and `profile_network`; or if the loss is not finite.
     FileNotFoundError
-        If the files of the data set are not there.
+        If the files of the data set do not exist.
 
     Examples
     --------
     >>> from torch import nn
     >>> build = lambda: nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 3))
-    >>> found = score_network(build, input_shape=(1, 4, 4), num_classes=3, batch_size=8)
-    >>> found.layer.values.tolist(), found.num_params.values.tolist()
+    >>> layers = score_network(build, input_shape=(1, 4, 4), num_classes=3, batch_size=8)
+    >>> layers.layer.values.tolist(), layers.num_params.values.tolist()
     (['0', '3'], [36, 48])
     """
+    # Imported here, so that reading the options of a command does not load torch.
+    from sweetgrad.analysis import IntervalGrid, layer_profile
+    from sweetgrad.analysis.layers import SWEET_INTERVAL
     from sweetgrad.profiling import load_batch, load_model, profile_network
 
     if dataset is None:
@@ -94,8 +104,9 @@ def score_network(
             f"the loss is {loss}, and {broken:,} of {total:,} gradients are not finite: at initialisation the network overflows "
             "on these images. Add normalisation, or make the initial weights or the images smaller"
         )
-    told: dict[str, Any] = {"dataset": batch.dataset, "batch_size": batch_size, "seed": seed, **profile.attrs}
-    return layer_profile(profile, interval, grid=grid).assign_attrs(told, input_shape=batch.x.shape[1:])
+    settings: dict[str, Any] = {"dataset": batch.dataset, "batch_size": batch_size, "seed": seed, **profile.attrs}
+    layers = layer_profile(profile, interval or SWEET_INTERVAL, grid=grid or IntervalGrid())
+    return layers.assign_attrs(settings, input_shape=batch.x.shape[1:])
 
 
 def _random(shape: tuple[int, int, int], num_classes: int, batch_size: int, seed: int) -> "Batch":
@@ -106,9 +117,7 @@ def _random(shape: tuple[int, int, int], num_classes: int, batch_size: int, seed
 
 def _require_same(dataset: str, there: str, asked: str | tuple[()] | None) -> None:
     if asked and asked != there:
-        raise ValueError(
-            f"{dataset} has {there}, but {asked} were asked for: leave that out, or leave the data set out"
-        )
+        raise ValueError(f"{dataset} has {there}, but {asked} were requested: omit that option, or omit the data set")
 
 
 def _shape(shape: tuple[int, ...]) -> str:

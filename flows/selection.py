@@ -1,11 +1,7 @@
-"""Which architectures a command is about: ``all``, ``0:100``, ``sample:500``."""
+"""Which architectures a command selects: ``all``, ``0:100``, ``sample:500``."""
 
 import re
 from collections.abc import Sequence
-
-import numpy as np
-
-__all__ = ["select_archs"]
 
 _SAMPLE_SEED = 42
 
@@ -37,6 +33,8 @@ def select_archs(selection: str, *, num_archs: int) -> Sequence[int]:
         size = int(match[1])
         if not 1 <= size <= num_archs:
             raise ValueError(f"a sample must have 1 to {num_archs} architectures (the size of the space), got {size}")
+        import numpy as np
+
         # One seed for all profiles: those of several batches and seeds can be compared architecture by architecture.
         # RandomState, because NumPy promises never to change its stream.
         return sorted(np.random.RandomState(_SAMPLE_SEED).permutation(num_archs)[:size].tolist())

@@ -1,200 +1,68 @@
-"""``sweetgrad supernet``: train a weight-sharing supernet (SPOS), then score architectures in it; not training-free."""
+"""The steps of a supernet run: train with checkpoints, record how it was trained, score architectures shard by shard."""
 
-import re
 import threading
 import time
-from dataclasses import dataclass
+import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+import xarray as xr
+from numpy.typing import NDArray
 from rich.console import Console
 
-from sweetgrad.flows.inputs import resolve_device
-from sweetgrad.flows.interrupt import draining
-from sweetgrad.flows.progress import progress_bar
-from sweetgrad.flows.provenance import provenance
-from sweetgrad.flows.selection import select_archs
-from sweetgrad.flows.supernet_scores import is_scored, score_archs
-from sweetgrad.profiling import load_images, registry
-from sweetgrad.profiling.supernet import SupernetSettings, SupernetTraining
-from sweetgrad.store import Location, Profile, ProfileSpec, SpecMismatchError
-from sweetgrad.store.access import absolute, is_remote, local_path
+from sweetgrad.flows.runs.progress import Counter, progress_bar
+from sweetgrad.flows.runs.provenance import provenance
+from sweetgrad.profiling.supernet import SupernetTraining, subnet_accuracy
+from sweetgrad.store import STATUS, Block, Location, Lock, Profile, Shard, SpecMismatchError, profile_block
+from sweetgrad.store.access import is_remote, local_path
 from sweetgrad.store.redaction import redacted
 
-__all__ = ["SupernetSummary", "supernet"]
-
 _RECENT_STEPS = 50
+_WRITE_EVERY_S = 30.0
 _SAME = ("method", "dataset", "settings", "weights_sha256")
-"""What two trainings of one estimator must agree in, so that their scores may stand in one array."""
+"""What two trainings of one estimator must agree in, so that their scores may be stored in one array."""
 
 
-@dataclass(frozen=True)
-class SupernetSummary:
-    """What a run did.
-
-    Attributes
-    ----------
-    name, estimator
-        Profile in the store, and the estimator that the scores are stored as.
-    num_steps, num_steps_left
-        Steps of the training, and those of them that are left after an interruption.
-    loss
-        Mean loss of the last 50 steps, in nat.
-    num_asked, num_done, num_left
-        Architectures asked for, scored by this run, and left to be scored.
-    train_seconds, seconds
-        Wall time of the training in all its runs; of this run.
-    """
-
-    name: str
-    estimator: str
-    num_steps: int
-    num_steps_left: int
-    loss: float
-    num_asked: int
-    num_done: int
-    num_left: int
-    train_seconds: float
-    seconds: float
-
-
-def supernet(
-    store: Location,
-    profile: str,
-    *,
-    settings: SupernetSettings | None = None,
-    archs: str = "all",
-    name: str = "spos",
-    checkpoint: str | Path | None = None,
-    data_dir: str | Path | None = None,
-    download: bool = False,
-    device: str = "auto",
-    threads: int = 1,
-    console: Console | None = None,
-) -> SupernetSummary:
-    """Train a supernet on the data set of a profile, and store beside it how well sub-networks do with inherited weights.
-
-    This is SPOS (Guo et al. 2020), which the paper's Table 6 compares with; unlike every other estimator it trains. What is there
-    already, in the checkpoint or in the store, is not done again.
-
-    Parameters
-    ----------
-    store, profile
-        Folder, URL or `RemoteStore`, and name of a profile of NAS-Bench-201 in it. It need not be measured.
-    settings
-        How to train; by default as `SupernetSettings` says.
-    archs
-        Architectures to score, as in `profile`.
-    name
-        Estimator that the scores are stored as.
-    checkpoint
-        File in which the training is kept [default: beside the store].
-    data_dir, download, device
-        As in `profile`.
-    threads
-        Threads of the processor. Their number can move last bits.
-    console
-        Where progress is shown (default: standard error).
-
-    Returns
-    -------
-    What was done. After Ctrl-C steps or architectures are left, and the same call continues.
-
-    Raises
-    ------
-    ValueError, FileNotFoundError
-        For what the caller can put right; nothing is written then.
-    NotAStoreError
-        If there is no such profile.
-    SpecMismatchError
-        If the store holds scores of this name from another training.
-    """
-    start = time.monotonic()
-    settings = settings or SupernetSettings()
-    console = console or Console(stderr=True)
-    device = resolve_device(device, remote=False)
-    if threads < 1:
-        raise ValueError(f"threads must be at least 1, got {threads}")
-    if not re.fullmatch(r"[a-z][a-z0-9_-]*", name) or name in registry.names("estimators"):
-        raise ValueError(
-            f"the scores need a name of their own, of small letters, digits, - and _, such as spos-2; got {name!r}"
-        )
-    location = absolute(store)
-    stored = Profile.open(location, profile)
-    data = stored.dataset(chunks=None)
-    spec = ProfileSpec.from_attrs(data.attrs["spec"])
-    if spec.space != "nas-bench-201":
-        raise ValueError(f"a supernet can be built of nas-bench-201, and {profile} is of {spec.space}")
-    rows = select_archs(archs, num_archs=data.sizes["arch"])
-    file = _checkpoint_file(location, profile, name) if checkpoint is None else Path(checkpoint)
-    images = load_images(spec.dataset, data_dir=data_dir, seed=spec.seed, download=download)
-    threads_before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        training = SupernetTraining(images, settings, device=device)
-        stop = threading.Event()
-        with draining(stop, console=console):
-            is_complete = _train(training, file, stop=stop, console=console)
-            num_done = 0
-            if is_complete:
-                facts = _facts(training, images.source, device=device, threads=threads)
-                _record(stored, name, facts)
-                num_done = score_archs(stored, name, rows, training, stop=stop, console=console)
-    finally:
-        torch.set_num_threads(threads_before)
-    scored = is_scored(stored, name)
-    return SupernetSummary(
-        name=profile,
-        estimator=name,
-        num_steps=len(training.losses),
-        num_steps_left=len(training.losses) - training.num_done,
-        loss=_recent_loss(training),
-        num_asked=len(rows),
-        num_done=num_done,
-        num_left=sum(not scored[row] for row in rows),
-        train_seconds=training.seconds,
-        seconds=time.monotonic() - start,
-    )
-
-
-def _checkpoint_file(location: Location, profile: str, name: str) -> Path:
+def checkpoint_file(location: Location, profile: str, name: str) -> Path:
+    """Where the checkpoint of a supernet is kept by default: beside the store."""
     if is_remote(location):
-        raise ValueError(
-            f"say with --checkpoint FILE where to keep the training: {redacted(location)} is not a folder here"
-        )
+        raise ValueError(f"name a checkpoint file with --checkpoint FILE: {redacted(location)} is not a local folder")
     path = local_path(location)
     return path.with_name(f"{path.stem}-{name}-{profile.replace('/', '-')}.npz")
 
 
-def _train(training: SupernetTraining, file: Path, *, stop: threading.Event, console: Console) -> bool:
+def train(training: SupernetTraining, file: Path, *, stop: threading.Event, console: Console) -> bool:
+    """Train from the checkpoint on, if there is one; returns whether the training is complete."""
     if file.exists():
         training.load(file)
     total, done = len(training.losses), training.num_done
     if done == total:
-        console.print(f"Supernet: trained already ({file}).", markup=False)
+        console.print(f"Supernet: already trained ({file}).", markup=False)
         return True
     console.print(
-        f"Supernet: {total - done} of {total} steps to train, {training.steps_per_epoch} an epoch, on {len(training.train):,} "
-        f"images of {training.images.name}; {len(training.valid):,} are kept to score on. Checkpoint: {file}",
+        f"Supernet: {total - done} of {total} steps to train, {training.steps_per_epoch} per epoch, on {len(training.train):,} "
+        f"images of {training.images.name}; {len(training.valid):,} are held out for scoring. Checkpoint: {file}",
         markup=False,
     )
     with progress_bar(total, console=console, done=done, doing="training", of="steps", unit="step") as count:
 
         def on_step(training: SupernetTraining) -> None:
-            count.remark = f", loss {_recent_loss(training):.3f}"
+            count.remark = f", loss {recent_loss(training):.3f}"
             count(1)
 
         return training.run(file, on_step=on_step, should_stop=stop.is_set)
 
 
-def _recent_loss(training: SupernetTraining) -> float:
+def recent_loss(training: SupernetTraining) -> float:
+    """Mean loss of the last 50 steps, in nat."""
     done = training.losses[: training.num_done]
     return float(done[-_RECENT_STEPS:].mean(dtype=np.float64)) if len(done) else float("nan")
 
 
-def _facts(training: SupernetTraining, source: str, *, device: str, threads: int) -> dict[str, Any]:
+def training_facts(training: SupernetTraining, source: str, *, device: str, threads: int) -> dict[str, Any]:
+    """How a supernet was trained, JSON-ready, for the attributes of its estimator."""
     facts = provenance(device=device, data_source=source, arch_order="")
     del facts["arch_order"]
     return {
@@ -213,7 +81,8 @@ def _facts(training: SupernetTraining, source: str, *, device: str, threads: int
     }
 
 
-def _record(profile: Profile, name: str, facts: dict[str, Any]) -> None:
+def record(profile: Profile, name: str, facts: dict[str, Any]) -> None:
+    """Store how the supernet of these scores was trained; raises `SpecMismatchError` if they come from another training."""
     before = profile.trained_estimators().get(name)
     if before is None:
         profile.record_training(name, facts)
@@ -223,5 +92,105 @@ def _record(profile: Profile, name: str, facts: dict[str, Any]) -> None:
         lines = "\n".join(f"  {key}: stored {before.get(key)}, here {facts[key]}" for key in differing)
         raise SpecMismatchError(
             f"the scores {name} of {profile.name} in {profile.location} come from another training:\n{lines}\n"
-            "Ask for that training to continue it, or give these scores another name with --name."
+            "Use the settings of that training to resume it, or give these scores another name with --name."
         )
+
+
+def is_scored(profile: Profile, name: str) -> NDArray[np.bool_]:
+    """Whether each architecture of a profile has a score of this name; shape (arch,)."""
+    if name not in profile.estimators():
+        return np.zeros(profile.num_archs, dtype=bool)
+    return np.asarray(profile.status(profile_block(name)) == STATUS["ok"])
+
+
+def score_archs(
+    profile: Profile,
+    name: str,
+    rows: Sequence[int],
+    training: SupernetTraining,
+    *,
+    stop: threading.Event,
+    console: Console,
+) -> int:
+    """Score the sub-networks that have no score yet, shard by shard, and write scores periodically.
+
+    Parameters
+    ----------
+    profile, name
+        Where to write, and the estimator that the scores are stored as.
+    rows
+        Positions of the requested architectures.
+    training
+        The supernet, trained.
+    stop
+        Stops it after the current architecture.
+    console
+        Where progress is shown.
+
+    Returns
+    -------
+    How many were scored.
+    """
+    scored = is_scored(profile, name)
+    to_do = sorted(row for row in rows if not scored[row])
+    block, arch = profile_block(name), profile.arch()
+    run = uuid.uuid4().hex
+    with progress_bar(len(to_do), console=console, doing="scoring") as count:
+        for shard in profile.shards_of(to_do):
+            if stop.is_set():
+                break
+            with profile.lock(shard.index, run=run, watch=True) as lock:
+                writer = _Writer(profile, block, shard, lock)
+                _score_shard(shard, arch, training, writer, stop=stop, count=count)
+    return count.done
+
+
+class _Writer:
+    """Collects scores of a shard and writes them periodically."""
+
+    def __init__(self, profile: Profile, block: Block, shard: Shard, lock: Lock) -> None:
+        self._profile, self._block, self._shard, self._lock = profile, block, shard, lock
+        self._rows: list[tuple[int, str, float, float]] = []
+        self._last = time.monotonic()
+
+    def add(self, row: tuple[int, str, float, float]) -> None:
+        """Add the position, string, score and seconds of an architecture."""
+        self._rows.append(row)
+        if time.monotonic() - self._last >= _WRITE_EVERY_S:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the collected scores."""
+        self._last = time.monotonic()
+        if not self._rows:
+            return
+        index, arch, score, seconds = zip(*self._rows, strict=True)
+        data = {
+            "score": np.asarray(score),
+            "seconds": np.asarray(seconds, np.float32),
+            "message": np.full(len(index), "", dtype=object),
+            "status": np.full(len(index), STATUS["ok"], dtype=np.uint8),
+        }
+        coords = {"arch": list(arch), "arch_index": ("arch", list(index))}
+        rows = xr.Dataset({key: ("arch", values) for key, values in data.items()}, coords)
+        self._profile.write(self._shard, {self._block: rows}, lock=self._lock)
+        self._rows = []
+
+
+def _score_shard(
+    shard: Shard,
+    arch: NDArray[Any],
+    training: SupernetTraining,
+    writer: _Writer,
+    *,
+    stop: threading.Event,
+    count: Counter,
+) -> None:
+    for row in shard.rows:
+        if stop.is_set():
+            break
+        start = time.monotonic()
+        score = subnet_accuracy(training, str(arch[row]))
+        writer.add((row, str(arch[row]), score, time.monotonic() - start))
+        count(1)
+    writer.flush()

@@ -10,7 +10,7 @@ import pandas as pd
 from rich.console import Console
 
 from sweetgrad.flows.inputs import check_label, find_table, resolve_device
-from sweetgrad.flows.interrupt import draining
+from sweetgrad.flows.runs.interrupt import draining
 from sweetgrad.profiling import load_space
 from sweetgrad.profiling.architectures import deterministic
 from sweetgrad.profiling.training import (
@@ -27,8 +27,6 @@ from sweetgrad.profiling.training import (
 from sweetgrad.store import ImportReport, Location, import_accuracy, parse_genotype
 from sweetgrad.store.access import absolute
 from sweetgrad.store.root import create_store
-
-__all__ = ["train_one"]
 
 
 def train_one(
@@ -48,9 +46,9 @@ def train_one(
     threads: int = 1,
     console: Console | None = None,
 ) -> ImportReport | None:
-    """Train one architecture in this process; after Ctrl-C or a crash the same call goes on from the last whole epoch.
+    """Train one architecture in this process; after Ctrl-C or a crash the same call resumes from the last whole epoch.
 
-    The rest of a training that was interrupted is, on the same machine, bit for bit that of one that was not.
+    On the same machine, a resumed training is bit for bit the same as one that was not interrupted.
 
     Parameters
     ----------
@@ -74,11 +72,11 @@ def train_one(
     Raises
     ------
     ValueError
-        If the architecture is not in the space, the recipe not for it, a checkpoint cannot be read, or an option makes no sense.
+        If the architecture is not in the space, the recipe not for it, a checkpoint cannot be read, or an option is invalid.
     NotAStoreError
-        If there is something else where the store should be.
+        If the path of the store holds something else.
     DivergedError
-        If the loss is not finite; the last checkpoint stays.
+        If the loss is not finite; the last checkpoint is kept.
     """
     console = console or Console(stderr=True)
     label = dataset if label is None else label
@@ -87,7 +85,7 @@ def train_one(
         raise ValueError(f"threads must be at least 1, got {threads}")
     folder_of_checkpoints = Path(checkpoints)
     if folder_of_checkpoints.exists() and not folder_of_checkpoints.is_dir():
-        raise ValueError(f"checkpoints go into a folder, and {checkpoints} is a file: give another --checkpoints")
+        raise ValueError(f"--checkpoints must be a folder, and {checkpoints} is a file: choose another")
     device = resolve_device(device, remote=False)
     search_space = load_space(space, table=space_file or find_table(space, data_dir), options=space_options)
     if hasattr(search_space, "form"):
@@ -100,12 +98,12 @@ def train_one(
     with deterministic(threads):
         check_config(course, arch)
         trainer, data = make_trainer(course, arch)
-        # That there can be none in this place must be known before the training, not after.
+        # Whether a store can be created there must be known before the training, not after.
         create_store(absolute(store))
         if load_checkpoint(path, trainer, settings):
-            console.print(f"Going on after epoch {trainer.epoch} of {recipe.epochs}, from {path}.", markup=False)
+            console.print(f"Resuming after epoch {trainer.epoch} of {recipe.epochs}, from {path}.", markup=False)
         else:
-            console.print(f"Beginning; the checkpoint of every epoch goes to {path}.", markup=False)
+            console.print(f"Starting; the checkpoint of every epoch is written to {path}.", markup=False)
         with draining(stop, console=console, stopping="finishing the epoch, then writing its checkpoint"):
             while trainer.epoch < recipe.epochs and not stop.is_set():
                 start = time.monotonic()

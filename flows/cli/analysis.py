@@ -1,37 +1,16 @@
-"""``sweetgrad intervals`` and ``sweetgrad correlate``."""
+"""``sweetgrad intervals`` and ``correlate``."""
 
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
-import xarray as xr
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sweetgrad.analysis import (
-    BestInterval,
-    Interval,
-    IntervalGrid,
-    best_interval,
-    compare_estimators,
-    correlation_by_interval,
-    heatmap,
-    params,
-    params_live,
-    params_weights,
-    rank_correlation,
-    score,
-    sliding_windows,
-)
-from sweetgrad.analysis.comparison import open_estimator_scores
-from sweetgrad.analysis.counts import is_estimated
-from sweetgrad.analysis.figures import plot_comparison, plot_heatmap, plot_sweetness
-from sweetgrad.analysis.labels import own_accuracy, selectors_of
-from sweetgrad.analysis.published import TABLE_1
-from sweetgrad.flows.cli.common import locate, open_selected, parse_interval, tell_if_estimated
+from sweetgrad.flows.cli.arguments import locate, open_selected, parse_interval, report_if_estimated
 from sweetgrad.flows.cli.options import (
     MOST_RUNS,
     AccuracyOption,
@@ -44,12 +23,15 @@ from sweetgrad.flows.cli.options import (
     StoreArgument,
     picture,
 )
-from sweetgrad.flows.cli.tables import plain_table
-from sweetgrad.flows.cli.terminal import Terminal
-from sweetgrad.store import Location, Profile, info
-from sweetgrad.store.accuracy import open_accuracies, open_accuracy
+from sweetgrad.flows.cli.terminal import Terminal, plain_table
+from sweetgrad.store import Profile
 
-__all__ = ["correlate", "intervals"]
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from sweetgrad.analysis import BestInterval, Interval
+    from sweetgrad.analysis.correlation import Method
+    from sweetgrad.store import Location
 
 _BAR = 24
 
@@ -63,15 +45,21 @@ def intervals(
     sliding: SlidingOption = None,
     archs: Annotated[
         str | None,
-        typer.Option(help="all, START:STOP, sample:N [default: the first 100 that were measured].", show_default=False),
+        typer.Option(
+            help="Architectures: all, START:STOP, sample:N (default: the first 100 that were measured).",
+            show_default=False,
+        ),
     ] = None,
     bootstrap: Annotated[
         int, typer.Option(max=MOST_RUNS, help="Bootstrap resamples of the architectures for the win rate.")
     ] = 1000,
-    plot: Annotated[Path | None, picture("Draw the sweetness of every interval: .png, .svg, .pdf.")] = None,
+    plot: Annotated[Path | None, picture("Plot the sweetness of every interval: .png, .svg, .pdf.")] = None,
     storage_option: StorageOption = None,
 ) -> None:
     """Sweetness of every interval, and the best interval with its win rate (Algorithm 1)."""
+    from sweetgrad.analysis import IntervalGrid, best_interval, sliding_windows
+    from sweetgrad.analysis.figures import plot_sweetness
+
     name, data = open_selected(locate(store, storage_option), profile, archs=archs)
     num_archs = 100 if archs is None else data.sizes["arch"]
     grid = IntervalGrid(max_, min_, split) if sliding is None else sliding_windows(sliding)
@@ -80,7 +68,7 @@ def intervals(
     console = Terminal()
     console.print(Text.assemble((name, "bold"), f", {best.num_archs} architectures, {described}"))
     console.print(_sweetness_table(best))
-    tell_if_estimated(grid, console)
+    report_if_estimated(grid, console)
     console.print(
         Text.assemble(
             "Best interval ",
@@ -93,7 +81,7 @@ def intervals(
     )
     if plot is not None:
         plot_sweetness(best, path=plot)
-        console.print(f"Picture in {plot}")
+        console.print(f"Figure in {plot}")
 
 
 def correlate(
@@ -101,30 +89,53 @@ def correlate(
     profile: ProfileArgument = None,
     accuracy: AccuracyOption = None,
     interval: Annotated[
-        str | None, typer.Option(help="LOWER,UPPER [default: the best interval of the grid].", show_default=False)
+        str | None, typer.Option(help="LOWER,UPPER (default: the best interval of the grid).", show_default=False)
     ] = None,
     max_: MaxOption = "10",
     min_: MinOption = "1e-10",
     split: SplitOption = 2,
     sliding: SlidingOption = None,
-    method: Annotated[str, typer.Option(help="spearman or kendall (tau-b).")] = "spearman",
+    method: Annotated[str, typer.Option(help="Rank correlation: spearman or kendall (tau-b).")] = "spearman",
     estimators: Annotated[
-        bool, typer.Option("--estimators", help="All estimators in the store as well, as in Table 1 of the paper.")
+        bool, typer.Option("--estimators", help="Also compare all estimators in the store, as in Table 1 of the paper.")
     ] = False,
-    all_intervals: Annotated[bool, typer.Option("--all-intervals", help="Every interval of the grid as well.")] = False,
+    all_intervals: Annotated[
+        bool, typer.Option("--all-intervals", help="Also correlate every interval of the grid.")
+    ] = False,
     bootstrap: Annotated[
-        int, typer.Option(max=MOST_RUNS, help="Resamples of the architectures for the 95 % interval.")
+        int,
+        typer.Option(max=MOST_RUNS, help="Bootstrap resamples of the architectures for the 95 % confidence interval."),
     ] = 1000,
     heatmap_: Annotated[
-        Path | None, picture("Draw the correlation for all pairs of thresholds (Fig. 2).", "--heatmap")
+        Path | None, picture("Plot the correlation for all pairs of thresholds (Fig. 2).", "--heatmap")
     ] = None,
-    plot: Annotated[Path | None, picture("Draw all estimators with their intervals (Fig. 1).")] = None,
+    plot: Annotated[Path | None, picture("Plot all estimators with their confidence intervals (Fig. 1).")] = None,
     storage_option: StorageOption = None,
 ) -> None:
     """Rank correlation of Sweetimator, and of its baselines, with trained accuracy."""
+    from sweetgrad.analysis import (
+        IntervalGrid,
+        best_interval,
+        compare_estimators,
+        correlation_by_interval,
+        heatmap,
+        params,
+        params_live,
+        params_weights,
+        rank_correlation,
+        score,
+        sliding_windows,
+    )
+    from sweetgrad.analysis.comparison import open_estimator_scores
+    from sweetgrad.analysis.counts import is_estimated
+    from sweetgrad.analysis.figures import plot_comparison, plot_heatmap
+    from sweetgrad.analysis.published import TABLE_1
+    from sweetgrad.store import open_accuracy
+
     location = locate(store, storage_option)
     name, data = open_selected(location, profile)
     space = data.attrs["spec"]["space"]
+    kind = cast("Method", method)  # `rank_correlation` checks it, with a message
     accuracy = accuracy or _own_accuracy(location, name)
     labels = open_accuracy(location, space, accuracy)
     grid = IntervalGrid(max_, min_, split)
@@ -132,15 +143,14 @@ def correlate(
     choices = grid if sliding is None else sliding_windows(sliding)
     chosen = parse_interval(interval) if interval is not None else best_interval(data, choices)
     named = _named_intervals(chosen)
-    for each in filter(is_estimated, named.values()):
+    for estimated in filter(is_estimated, named.values()):
         console.print(
-            f"{each} has a threshold that is no edge of the bins: its score is estimated (log-linear inside a bin)."
+            f"{estimated} has a threshold that is not a bin edge: its score is estimated (log-linear inside a bin)."
         )
-    scores = {label: score(data, each) for label, each in named.items()}
+    scores = {label: score(data, scored) for label, scored in named.items()}
     scores |= {"params": params(data), "params_weights": params_weights(data), "params_live": params_live(data)}
     results = {
-        label: rank_correlation(values, labels, method=_method(method), bootstrap=bootstrap)
-        for label, values in scores.items()
+        label: rank_correlation(values, labels, method=kind, bootstrap=bootstrap) for label, values in scores.items()
     }
     num_archs = max(result.num_archs for result in results.values())
     console.print(Text.assemble((name, "bold"), f" against {space} {accuracy}, {num_archs:,} architectures"))
@@ -155,16 +165,18 @@ def correlate(
         _show_estimators(compared, Profile.open(location, name).trained_estimators(), console)
         if plot is not None:
             plot_comparison(compared, path=plot)
-            console.print(f"Picture in {plot}")
+            console.print(f"Figure in {plot}")
     if all_intervals:
-        console.print(_correlation_table(correlation_by_interval(data, labels, grid, method=_method(method)), method))
+        console.print(_correlation_table(correlation_by_interval(data, labels, grid, method=kind), method))
     if heatmap_ is not None:
-        plot_heatmap(heatmap(data, labels, grid, method=_method(method)), path=heatmap_)
-        console.print(f"Picture in {heatmap_}")
+        plot_heatmap(heatmap(data, labels, grid, method=kind), path=heatmap_)
+        console.print(f"Figure in {heatmap_}")
 
 
-def _named_intervals(chosen: Interval | BestInterval) -> dict[str, Interval]:
-    """The intervals whose scores are correlated, by the name that is shown: the one given, or the best and the runner-up."""
+def _named_intervals(chosen: "Interval | BestInterval") -> "dict[str, Interval]":
+    """The intervals whose scores are correlated, by their label: the given one, or the best and the runner-up."""
+    from sweetgrad.analysis import Interval
+
     if isinstance(chosen, Interval):
         return {f"sweetimator {chosen}": chosen}
     return {
@@ -173,7 +185,7 @@ def _named_intervals(chosen: Interval | BestInterval) -> dict[str, Interval]:
     }
 
 
-def _show_estimators(compared: xr.Dataset, trainings: Mapping[str, Mapping[str, Any]], console: Console) -> None:
+def _show_estimators(compared: "xr.Dataset", trainings: Mapping[str, Mapping[str, Any]], console: Console) -> None:
     console.print(_comparison_table(compared))
     for name, training in trainings.items():
         console.print(
@@ -182,26 +194,25 @@ def _show_estimators(compared: xr.Dataset, trainings: Mapping[str, Mapping[str, 
         )
 
 
-def _own_accuracy(location: Location, name: str) -> str:
-    """The accuracy to compare a profile with where nobody says."""
+def _own_accuracy(location: "Location", name: str) -> str:
+    """The accuracy that a profile is compared with by default."""
+    from sweetgrad.analysis.labels import own_accuracy, selectors_of
+    from sweetgrad.store import info, open_accuracies
+
     store = info(location)
     profile = store.profile(name)
     space, dataset = profile.spec.space, profile.spec.dataset
-    found = own_accuracy(location, store, profile)
-    if found is None:
-        open_accuracies(location, space)  # raises, and says how to import some, where there are none at all
-        there = ", ".join(selectors_of(store, space))
+    accuracy = own_accuracy(location, store, profile)
+    if accuracy is None:
+        open_accuracies(location, space)  # raises, and explains how to import some, if there are none at all
+        available = ", ".join(selectors_of(store, space))
         raise ValueError(
-            f"no accuracies of {space} on {dataset}, the data set of {name}: name others by --accuracy, of {there}"
+            f"no accuracies of {space} on {dataset}, the data set of {name}: choose others with --accuracy, from {available}"
         )
-    return found
+    return accuracy
 
 
-def _method(method: str) -> Literal["spearman", "kendall"]:
-    return method  # type: ignore[return-value]  # rank_correlation checks it, with a message
-
-
-def _sweetness_table(best: BestInterval) -> Table:
+def _sweetness_table(best: "BestInterval") -> Table:
     table = plain_table("interval", "sweetness", "", "win rate")
     table.columns[2].justify = "left"
     for label, value, win_rate in zip(
@@ -212,24 +223,24 @@ def _sweetness_table(best: BestInterval) -> Table:
     return table
 
 
-def _comparison_table(compared: xr.Dataset) -> Table:
+def _comparison_table(compared: "xr.Dataset") -> Table:
     table = plain_table(
         "estimator", "spearman", "95 % interval", "paper", "kendall", "95 % interval", "s/arch", "archs"
     )
-    for each in (compared.isel(estimator=i) for i in range(compared.sizes["estimator"])):
-        values = {key: float(value) for key, value in each.data_vars.items()}
+    for estimator in (compared.isel(estimator=i) for i in range(compared.sizes["estimator"])):
+        values = {key: float(value) for key, value in estimator.data_vars.items()}
         intervals = [f"{values[f'{m}_low']:.3f} to {values[f'{m}_high']:.3f}" for m in ("spearman", "kendall")]
         published, seconds = (
             "" if math.isnan(values[key]) else f"{values[key]:.3f}" for key in ("published", "seconds")
         )
         table.add_row(
-            *(each["estimator"].item(), f"{values['spearman']:.3f}", intervals[0], published),
+            *(estimator["estimator"].item(), f"{values['spearman']:.3f}", intervals[0], published),
             *(f"{values['kendall']:.3f}", intervals[1], seconds, f"{values['num_archs']:,.0f}"),
         )
     return table
 
 
-def _correlation_table(by_interval: xr.DataArray, method: str) -> Table:
+def _correlation_table(by_interval: "xr.DataArray", method: str) -> Table:
     table = plain_table("interval", method)
     for label, value in zip(by_interval["interval"].values, by_interval.values, strict=True):
         table.add_row(str(label), f"{value:.3f}")
@@ -237,7 +248,7 @@ def _correlation_table(by_interval: xr.DataArray, method: str) -> Table:
 
 
 def _bar(value: float) -> str:
-    """A bar that starts in the middle: to the right where the share of gradients grows with depth."""
+    """A bar that starts in the middle: to the right if the share of gradients grows with depth."""
     length = round(abs(value) * _BAR / 2)
     half = _BAR // 2
     return " " * half + "█" * length if value >= 0 else (" " * (half - length) + "█" * length)

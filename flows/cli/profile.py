@@ -1,113 +1,99 @@
-"""``sweetgrad profile``."""
+"""``sweetgrad profile``, ``estimate`` and ``serve``."""
 
-from typing import Annotated
+import shlex
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import Console
 from rich.text import Text
 
-from sweetgrad.flows.cli.common import locate, read_options, split_names
-from sweetgrad.flows.cli.options import (
-    MOST,
-    ActivationsOption,
-    ArchsOption,
-    ClusterOption,
-    DataDirOption,
-    DeviceOption,
-    MomentsOption,
-    NewStoreArgument,
-    SchedulerOption,
-    SpaceFileOption,
-    SpaceOption,
-    StorageOption,
-    WorkersOption,
-)
+from sweetgrad import flows
+from sweetgrad.flows.cli.arguments import correlate_command
+from sweetgrad.flows.cli.options import options_of
 from sweetgrad.flows.cli.terminal import Terminal
-from sweetgrad.store.access import command_line
+from sweetgrad.flows.serve import deploy
+from sweetgrad.flows.serve import serve as serve_deployment
 
-__all__ = ["profile"]
+if TYPE_CHECKING:
+    from sweetgrad.store import Location
 
 
-def profile(
-    store: NewStoreArgument,
-    space: Annotated[
-        str, typer.Option(help="Search space: nas-bench-201, nas-bench-101, darts, nds-pnas, ... or one of your own.")
-    ] = "nas-bench-201",
-    dataset: Annotated[
-        str, typer.Option(help="digits, synthetic, cifar10, cifar100, imagenet16-120, imagenet, or your own.")
-    ] = "digits",
-    data_dir: DataDirOption = None,
-    space_file: SpaceFileOption = None,
-    space_option: SpaceOption = None,
-    archs: ArchsOption = "all",
-    batch_size: Annotated[int, typer.Option(max=MOST, help="Images in the one batch that all architectures see.")] = 64,
-    seed: Annotated[int, typer.Option(help="Seed of the batch and the initialisation.")] = 42,
-    augment: Annotated[bool, typer.Option("--augment", help="Random crop and flip of the batch, seeded.")] = False,
-    shard_size: Annotated[
-        int | None,
-        typer.Option(max=MOST, help="Architectures in a shard of a new profile [default: 625].", show_default=False),
-    ] = None,
-    device: DeviceOption = "auto",
-    workers: WorkersOption = None,
-    scheduler: SchedulerOption = None,
-    cluster: ClusterOption = None,
-    estimators: Annotated[
-        str, typer.Option(help="Estimators to store as well, with commas between: grad_norm,snip.", show_default=False)
-    ] = "",
-    moments: MomentsOption = False,
-    activations: ActivationsOption = False,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run architectures that failed again.")] = False,
-    download: Annotated[
-        bool,
-        typer.Option(
-            "--download", help="Fetch CIFAR, or the table of an NDS space, from its official address into DATA_DIR."
-        ),
-    ] = False,
-    storage_option: StorageOption = None,
-) -> None:
-    """Profile architectures into a store. What is there already is not run again, so the same command resumes.
+@options_of(flows.profile)
+def profile(store: "Location", **options: Any) -> None:
+    """Profile architectures into a store. Rows that it already holds are not measured again, so the same command resumes.
 
-    Ctrl-C finishes the networks in hand and writes them; a second Ctrl-C leaves at once.
+    Ctrl-C finishes the current networks and writes them; a second Ctrl-C exits at once.
     """
-    from sweetgrad.flows.run import profile as run_profile
+    from sweetgrad.store.access import command_line
 
     console = Terminal(stderr=True)
-    location = locate(store, storage_option)
-    summary = run_profile(
-        location,
-        space=space,
-        dataset=dataset,
-        data_dir=data_dir,
-        space_file=space_file,
-        space_options=read_options(space_option, what="a space option", example="channels=16"),
-        archs=archs,
-        batch_size=batch_size,
-        seed=seed,
-        augment=augment,
-        shard_size=shard_size,
-        device=device,
-        workers=workers,
-        scheduler=scheduler,
-        cluster=cluster,
-        estimators=split_names(estimators),
-        moments=moments,
-        activations=activations,
-        retry_failed=retry_failed,
-        download=download,
-        console=console,
-    )
-    if summary.num_left:
-        console.print(
-            f"{summary.num_done} architectures profiled and written, {summary.num_left} left. Run the same command to continue."
-        )
-        raise typer.Exit(130)
-    if summary.num_done:
-        console.print(f"{summary.num_done} architectures profiled in {summary.seconds:.0f} s.")
-    else:
-        console.print(f"All {summary.num_asked} architectures are in the store already.")
-    failed = f", {summary.num_failed} failed (see `{command_line('status', location)}`)" if summary.num_failed else ""
+    summary = flows.profile(store, console=console, **options)
+    _report(summary, "profiled", "are already in the store", console)
+    failed = f", {summary.num_failed} failed (see `{command_line('status', store)}`)" if summary.num_failed else ""
     console.print(
         Text.assemble(
             *("Profile ", (summary.name, "bold"), f" in {store}{failed}. Next: "),
-            (command_line("intervals", location, summary.name), "bold"),
+            (command_line("intervals", store, summary.name), "bold"),
         )
     )
+
+
+@options_of(flows.estimate)
+def estimate(store: "Location", profile: str, **options: Any) -> None:
+    """Compute training-free estimators for the measured architectures of a profile; its counts stay as they are.
+
+    Scores that the store already holds are not recomputed, so the same command resumes.
+    """
+    console = Terminal(stderr=True)
+    summary = flows.estimate(store, profile, console=console, **options)
+    _report(summary, "scored", "already have these scores", console)
+    failed = f" For {summary.num_failed} an estimator failed; the store holds the reason." if summary.num_failed else ""
+    console.print(
+        Text.assemble(
+            *("Scores of ", (summary.name, "bold"), f" in {store}.{failed} Next: "),
+            (correlate_command(store, summary.name), "bold"),
+        )
+    )
+
+
+def _report(summary: flows.ProfileSummary, done: str, nothing_to_do: str, console: Console) -> None:
+    """Print what a run did; exits with status 130 if it was interrupted."""
+    if summary.num_left:
+        console.print(
+            f"{summary.num_done} architectures {done} and written, {summary.num_left} left. Run the same command to resume."
+        )
+        raise typer.Exit(130)
+    if summary.num_done:
+        console.print(f"{summary.num_done} architectures {done} in {summary.seconds:.0f} s.")
+    else:
+        console.print(f"All {summary.num_asked} architectures {nothing_to_do}.")
+
+
+@options_of(serve_deployment)
+def serve(
+    work_pool: Annotated[
+        str | None,
+        typer.Option(help="Deploy to this work pool and exit, instead of running here.", show_default=False),
+    ] = None,
+    **options: Any,
+) -> None:
+    """Let runs be started from Prefect's UI, its API or a schedule, on the server of PREFECT_API_URL.
+
+    Serves until Ctrl-C or SIGTERM, which also stops the runs that it started. Anyone who reaches that server can start runs as
+    you: protect it with a password (see the how-to page on Prefect). Only you decide where runs execute, with --scheduler or
+    --cluster.
+    """
+    if work_pool is None:
+        serve_deployment(**options)
+    elif options["scheduler"] is not None or options["cluster"] is not None:
+        raise ValueError(
+            "--scheduler and --cluster apply to runs on this machine; those of a work pool take SWEETGRAD_SCHEDULER or "
+            "SWEETGRAD_CLUSTER from the environment of their worker"
+        )
+    else:
+        name = options["name"]
+        deploy(work_pool, name=name)
+        typer.echo(
+            f"Deployed sweetgrad/{name} to the work pool {work_pool}. "
+            f"Next: prefect worker start --pool {shlex.quote(work_pool)}"
+        )

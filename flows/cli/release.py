@@ -4,49 +4,49 @@ import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
-from sweetgrad.flows.cli.common import chosen_names, locate
+from sweetgrad.flows.cli.arguments import chosen_names, locate
 from sweetgrad.flows.cli.options import StorageOption, StoreArgument
-from sweetgrad.flows.cli.tables import plain_table
-from sweetgrad.flows.cli.terminal import Terminal, progress
-from sweetgrad.store import Location, Release
-from sweetgrad.store import merge as merge_stores
-from sweetgrad.store import publish as publish_store
-from sweetgrad.store.access import Progress as Report
-from sweetgrad.store.access import command_line, is_remote
+from sweetgrad.flows.cli.terminal import Terminal, plain_table, progress
 
-__all__ = ["merge", "publish"]
+if TYPE_CHECKING:
+    from sweetgrad.store import Location, Release
+    from sweetgrad.store.access import Progress
 
 
 def publish(
     store: StoreArgument,
-    dest: Annotated[Path, typer.Argument(help="Folder of the release, or of the release before.", show_default=False)],
+    dest: Annotated[
+        Path, typer.Argument(help="Folder of the release, or of the previous release.", show_default=False)
+    ],
     profiles: Annotated[
-        str | None, typer.Option(help="Profiles to publish, separated by commas [default: all].", show_default=False)
+        str | None, typer.Option(help="Profiles to publish, separated by commas (default: all).", show_default=False)
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="Name of the published store [default: that of STORE].", show_default=False)
+        str | None, typer.Option(help="Name of the published store (default: that of STORE).", show_default=False)
     ] = None,
-    note: Annotated[str, typer.Option(help="What the changelog says about this release.", show_default=False)] = "",
+    note: Annotated[str, typer.Option(help="Changelog entry of this release.", show_default=False)] = "",
     creator: Annotated[
         list[str] | None,
-        typer.Option(help="Author, as 'Family, Given', or an organisation; may be repeated.", show_default=False),
+        typer.Option(help="Author, as 'Family, Given', or an organisation. Repeatable.", show_default=False),
     ] = None,
-    doi: Annotated[str, typer.Option(help="DOI of the data set, if there is one yet.", show_default=False)] = "",
-    url: Annotated[str, typer.Option(help="Address that DEST will be served at.", show_default=False)] = "",
+    doi: Annotated[str, typer.Option(help="DOI of the data set, if it has one.", show_default=False)] = "",
+    url: Annotated[str, typer.Option(help="URL that DEST will be served at.", show_default=False)] = "",
     allow_incomplete: Annotated[
-        bool, typer.Option("--allow-incomplete", help="Publish profiles that have rows left to run.")
+        bool, typer.Option("--allow-incomplete", help="Also publish profiles that have rows left to run.")
     ] = False,
     zip_only: Annotated[
-        bool, typer.Option("--zip-only", help="Only the zip, not the folder: for archives, and for git.")
+        bool, typer.Option("--zip-only", help="Write only the zip, not the folder: for archives, and for git.")
     ] = False,
     storage_option: StorageOption = None,
 ) -> None:
     """Write a release: the store as folder and as zip, checksums, data card, metadata for catalogues, changelog."""
+    from sweetgrad.store import publish as publish_store
+
     chosen = chosen_names(profiles, option="--profiles")
     with _progress() as report:
         release = publish_store(
@@ -66,24 +66,29 @@ def publish(
 
 
 def merge(
-    sources: Annotated[list[str], typer.Argument(help="Two stores or more, then the new one.", metavar="A B … DEST")],
+    sources: Annotated[list[str], typer.Argument(help="Two or more stores, then the new one.", metavar="A B … DEST")],
     storage_option: StorageOption = None,
 ) -> None:
-    """Join stores that different people computed into a new one; what contradicts is named, and nothing is written."""
+    """Merge stores that different people computed into a new one; if they conflict, nothing is written."""
+    from sweetgrad.store import merge as merge_stores
+    from sweetgrad.store.access import command_line
+
     *stores, dest = sources
     with _progress() as report:
-        found = merge_stores([_locate(store, storage_option) for store in stores], dest, progress=report)
+        merged = merge_stores([_locate(store, storage_option) for store in stores], dest, progress=report)
     console = Terminal(soft_wrap=True)
-    console.print(str(found))
-    console.print(f"Written to {dest}. `{command_line('status', dest)}` says what is left to run.")
+    console.print(str(merged))
+    console.print(f"Written to {dest}. `{command_line('status', dest)}` shows what is left to run.")
 
 
-def _locate(store: str, options: list[str] | None) -> Location:
-    """A source of a merge: options are for those at a URL, others may be local."""
+def _locate(store: str, options: list[str] | None) -> "Location":
+    """A source of a merge: options apply to those at a URL, others may be local."""
+    from sweetgrad.store.access import is_remote
+
     return locate(store, options if is_remote(store) else None)
 
 
-def _show(release: Release, dest: Path, *, named: bool) -> None:
+def _show(release: "Release", dest: Path, *, named: bool) -> None:
     console = Terminal(soft_wrap=True)
     console.print(Text.assemble((f"Release {release.number}", "bold"), f" of {release.name} in {dest}"))
     table = plain_table("file", "size")
@@ -102,8 +107,8 @@ def _show(release: Release, dest: Path, *, named: bool) -> None:
 
 
 @contextmanager
-def _progress() -> Iterator[Report]:
-    """A bar that starts anew with each thing that is done."""
+def _progress() -> "Iterator[Progress]":
+    """A bar that restarts with each stage."""
     with progress() as bar:
         task = bar.add_task("starting", total=None)
         stage = ""

@@ -1,4 +1,4 @@
-"""What the program writes to: a console on which text from a store is text, and nothing that a terminal obeys."""
+"""The console of the program: text from a store is printed as text and never obeyed by a terminal, and no table is cut."""
 
 import codecs
 import os
@@ -6,14 +6,16 @@ from collections.abc import Iterable
 from io import TextIOWrapper
 from typing import Any, TextIO
 
-from rich.console import Console, ConsoleOptions, RenderableType
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.segment import Segment
+from rich.table import Column, Table
 from rich.text import Text
 
 from sweetgrad.store.redaction import redacted
-
-__all__ = ["UNFOLDED", "Terminal", "accept_any_encoding", "progress"]
 
 UNFOLDED = 10_000
 """Columns in which no line folds."""
@@ -38,7 +40,7 @@ def accept_any_encoding(*streams: TextIO) -> None:
 
 def _in_plain(error: UnicodeError) -> tuple[str, int]:
     assert isinstance(error, UnicodeEncodeError)
-    return "".join(_PLAIN.get(each, "?") for each in error.object[error.start : error.end]), error.end
+    return "".join(_PLAIN.get(character, "?") for character in error.object[error.start : error.end]), error.end
 
 
 def _without_credentials(what: Any) -> Any:
@@ -75,3 +77,32 @@ def progress() -> Progress:
     description = TextColumn("{task.description}", markup=False)
     columns = (description, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+_MIN_FOLDED = 16
+
+
+class _WholeTable(Table):
+    """A table that never cuts a cell: what may fold is folded, and if that is not enough, lines are longer than the terminal."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Render as wide as the columns that do not fold need, and `_MIN_FOLDED` for each that does."""
+        natural = Measurement.get(console, options.update(max_width=UNFOLDED), self).maximum
+        spare = sum(max(0, _width(column) - _MIN_FOLDED) for column in self.columns if not column.no_wrap)
+        yield from super().__rich_console__(console, options.update(max_width=max(options.max_width, natural - spare)))
+
+
+def plain_table(*columns: str) -> Table:
+    """A table with a rule under its header, numbers to the right of the first column, which folds where there is no room."""
+    table = _WholeTable(box=box.SIMPLE_HEAD, pad_edge=False)
+    for number, column in enumerate(columns):
+        if number:
+            table.add_column(column, justify="right", no_wrap=True)
+        else:
+            table.add_column(column, overflow="fold")
+    return table
+
+
+def _width(column: Column) -> int:
+    texts = [str(column.header), *map(str, column.cells)]
+    return max(cell_len(line) for text in texts for line in text.split("\n"))

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from sweetgrad.flows.cli.common import read_options
+from sweetgrad.flows.cli.arguments import read_options
 from sweetgrad.profiling import Network, draw_batch, load_images, load_space, make_spec, profile_architectures
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sweetgrad.flows.server import prefect_server, wait_until_up
+from sweetgrad.flows.server.ephemeral import prefect_server, wait_until_up
 
 HOW_TO = Path(__file__).resolve().parents[2] / "docs" / "how-to"
 

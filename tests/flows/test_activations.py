@@ -5,9 +5,10 @@ import pytest
 from torch import nn
 from typer.testing import CliRunner
 
-from sweetgrad.flows import estimate, profile, run
+from sweetgrad import flows, profiling
+from sweetgrad.flows import profile
 from sweetgrad.flows.cli import app as cli
-from sweetgrad.flows.run import with_details
+from sweetgrad.flows.inputs import with_blocks
 from sweetgrad.profiling.spaces.protocol import Layer, Network
 
 
@@ -28,33 +29,33 @@ class NoCells:
 
 
 def test_profile__refuses_activations_of_a_space_without_cells_before_anything_is_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(run, "load_space", lambda *args, **options: NoCells())
+    monkeypatch.setattr(profiling, "load_space", lambda *args, **options: NoCells())
     with pytest.raises(ValueError, match=r"layer 'cell0' is made of 2 modules, .* must build each cell as one module"):
         profile(tmp_path / "s.zarr", space="nas-bench-201", batch_size=4, activations=True)
     assert not (tmp_path / "s.zarr").exists()
 
 
-def test_with_details__names_each_once():
-    assert with_details(["snip"], moments=False, activations=False) == ["snip"]
-    assert with_details(["activations", "snip"], moments=True, activations=True) == ["activations", "snip", "moments"]
+def test_with_blocks__names_each_once():
+    assert with_blocks(["snip"], moments=False, activations=False) == ["snip"]
+    assert with_blocks(["activations", "snip"], moments=True, activations=True) == ["activations", "snip", "moments"]
 
 
 @pytest.mark.parametrize(
-    ("command", "module", "function"),
+    ("command", "function"),
     [
-        (["profile", "s.zarr"], "sweetgrad.flows.run", profile),
-        (["estimate", "s.zarr", "toy"], "sweetgrad.flows.estimate_run", estimate),
+        (["profile", "s.zarr"], "profile"),
+        (["estimate", "s.zarr", "toy"], "estimate"),
     ],
 )
 @pytest.mark.parametrize("asked", [False, True])
-def test_command__hands_activations_on(command, module, function, asked, monkeypatch):
+def test_command__hands_activations_on(command, function, asked, monkeypatch):
     seen = {}
 
     def note(*args, **options):
         seen.update(options)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(f"{module}.{function.__name__}", note)
+    monkeypatch.setattr(flows, function, note)
     CliRunner().invoke(cli.app, [*command, *(["--activations"] if asked else [])])
     assert seen["activations"] is asked
 

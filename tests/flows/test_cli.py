@@ -12,8 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sweetgrad.flows.cli import app as cli
-from sweetgrad.flows.cli.tables import plain_table
-from sweetgrad.flows.cli.terminal import Terminal
+from sweetgrad.flows.cli.terminal import Terminal, plain_table
 from sweetgrad.profiling import load_batch, load_space, make_spec, profile_shard
 from sweetgrad.store import Profile, create_profile, profile_block
 from sweetgrad.store.packages import how_to_install
@@ -117,7 +116,7 @@ def test_status_and_info__say_what_is_there(store, run):
     assert "15,605" in out
     code, out = run("info", store)
     assert code == 0
-    for text in ("20 of 15,625 architectures", "bytes an architecture", "batch_sha256", "estimator snip"):
+    for text in ("20 of 15,625 architectures", "bytes per architecture", "batch_sha256", "estimator snip"):
         assert text in out
 
 
@@ -157,7 +156,7 @@ def numbers(text):
 def test_verify__says_that_nothing_is_wrong_or_what_is(store, run, tmp_path):
     import shutil
 
-    assert run("verify", store) == (0, f"{store}: nothing wrong.\n")
+    assert run("verify", store) == (0, f"{store}: no problems.\n")
     copy = tmp_path / "copy.zarr"
     shutil.copytree(store, copy)
     (file,) = (path for path in (copy / NAME / "grad_count" / "c").rglob("*") if path.is_file())
@@ -203,7 +202,7 @@ def test_accuracy_import_then_correlate(store, run, tmp_path):
         assert text in out
     assert "<svg" in picture.read_text()
     code, out = run("correlate", store, "--accuracy", "cifar10/test", "--interval", "1e-4,3.1e-4", "--bootstrap", "0")
-    assert "no edge of the bins" in out
+    assert "not a bin edge" in out
     with pytest.raises(ValueError, match=r"no accuracies of nas-bench-201 on digits.*--accuracy, of cifar10/test/200"):
         run("correlate", store)
     with pytest.raises(ValueError, match="expected a profile with trained accuracies of its data set"):
@@ -249,7 +248,7 @@ def test_intervals__of_a_split_beyond_the_bins_says_that_they_are_estimated(stor
             ["accuracy", "import", "{store}", "--space", "nas-bench-210", "--from", "x"],
             "mean 'nas-bench-201' or 'nas-bench-101'",
         ),
-        (["intervals", "{store}", "--plot", "{store}/none/x.png"], "/none/x.png. Make its folder first: mkdir -p"),
+        (["intervals", "{store}", "--plot", "{store}/none/x.png"], "/none/x.png. Create its folder first: mkdir -p"),
         (["profile", "{store}", "--dataset", "cifar10"], "--download"),
         (["profile", "{store}", "--space", "nas-bench-20"], "Did you mean 'nas-bench-201'"),
     ],
@@ -266,14 +265,14 @@ def test_main__an_error_is_one_message_and_status_1(arguments, message, store, m
 
 
 def test_text__of_a_full_disk_says_that_nothing_is_lost():
-    text = cli._text(OSError(errno.ENOSPC, "No space left on device"))
+    text = cli._message(OSError(errno.ENOSPC, "No space left on device"))
     assert "No space left" in text
-    assert "run the same command again to continue" in text
+    assert "run the same command again to resume" in text
 
 
 def test_text__of_a_folder_that_may_not_be_written_says_what_to_do():
-    text = cli._text(PermissionError(errno.EACCES, "Permission denied", "ro/x.png"))
-    assert text.startswith("Permission denied: ro/x.png. Name a place that you may use")
+    text = cli._message(PermissionError(errno.EACCES, "Permission denied", "ro/x.png"))
+    assert text.startswith("Permission denied: ro/x.png. Use a place that you have access to")
 
 
 def test_program__without_torch_says_what_to_install(store):

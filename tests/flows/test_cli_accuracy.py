@@ -45,7 +45,7 @@ def folder(tmp_path):
 def test_accuracy_import__a_folder_of_nats_bench(run, folder, tmp_path):
     out = run(tmp_path / "s.zarr", "--space", "nas-bench-201", "--from", folder)
     assert "1 rows matched" in out
-    assert "Now in the store for nas-bench-201: cifar10/test/2" in out
+    assert "Accuracies of nas-bench-201 in the store: cifar10/test/2" in out
     assert open_accuracy(tmp_path / "s.zarr", "nas-bench-201", "cifar10/test").to_series().to_dict() == {ARCH: 84.25}
     assert "nothing to do" in run(tmp_path / "s.zarr", "--space", "nas-bench-201", "--from", folder)
     assert verify(tmp_path / "s.zarr") == []

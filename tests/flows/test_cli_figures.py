@@ -46,8 +46,8 @@ def test_report__is_one_file(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["figure", "nope"], "there is no figure 'nope'; there are estimators"),
-        (["figure", "heatmap"], "say which store"),
+        (["figure", "nope"], "unknown figure 'nope', expected one of estimators"),
+        (["figure", "heatmap"], "name a store"),
         (["figure", "heatmap", str(GOLDEN), "toy/synthetic/bs4-seed43"], "it holds toy/synthetic/bs4-seed42"),
         (["figure", "seed", str(GOLDEN)], "Profile with another --seed"),
         (["figure", "depth", str(GOLDEN), "--interval", "1e-4"], "an interval is LOWER,UPPER"),

@@ -13,9 +13,8 @@ from rich.text import Text
 from typer.testing import CliRunner
 
 from sweetgrad.flows.cli import app as cli
-from sweetgrad.flows.cli.tables import plain_table
-from sweetgrad.flows.cli.terminal import Terminal, progress
-from sweetgrad.flows.progress import progress_bar
+from sweetgrad.flows.cli.terminal import Terminal, plain_table, progress
+from sweetgrad.flows.runs.progress import progress_bar
 
 GOLDEN = Path(__file__).parents[1] / "data" / "format-1.zarr"
 EVIL = "\x1b]0;owned\x07\x1b[2J[red]a[/red][/]\x9b31m\u202e"

@@ -2,11 +2,13 @@
 
 import inspect
 import os
+import re
 import shutil
 import subprocess
 import sys
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import typer
@@ -15,11 +17,14 @@ from typer.testing import CliRunner
 
 import sweetgrad.store
 from sweetgrad import flows
+from sweetgrad.analysis.search import ALGORITHMS
 from sweetgrad.flows.cli import app as cli
 from sweetgrad.flows.cli import terminal
-from sweetgrad.flows.cli.common import correlate_command, locate
-from sweetgrad.flows.cli.paths import expanded, new_folder, written_as
-from sweetgrad.store import RemoteStore
+from sweetgrad.flows.cli.arguments import correlate_command, expanded, locate, new_folder, written_as
+from sweetgrad.profiling.training import RECIPES
+from sweetgrad.store import Location, RemoteStore
+from sweetgrad.store.benchmarks import Format
+from sweetgrad.store.benchmarks.shipped import SHIPPED
 
 GOLDEN = str(Path(__file__).resolve().parents[1] / "data" / "format-1.zarr")
 DATASET = str(Path(__file__).resolve().parents[2] / "docs" / "dataset" / "nas-bench-201-cifar10.zarr.zip")
@@ -42,7 +47,7 @@ def _error(*arguments):
         assert result.exit_code == 2, result.output
         return " ".join(result.output.split())
     assert isinstance(result.exception, _KNOWN), result.exception
-    return cli._text(result.exception)
+    return cli._message(result.exception)
 
 
 def test_commands__that_take_a_store_take_its_storage_options():
@@ -60,8 +65,8 @@ def test_commands__that_start_workers_take_the_same_options_for_them():
 
 def test_functions__that_run_on_a_store_take_one_at_a_url():
     for function in (flows.profile, flows.estimate, flows.train, flows.evolve, flows.supernet):
-        annotation = inspect.signature(function).parameters["store"].annotation
-        assert RemoteStore in annotation.__args__, function
+        assert inspect.signature(function).parameters["store"].annotation == "Location", function
+    assert RemoteStore in get_args(Location)
 
 
 def test_functions__that_open_list_or_check_a_store_take_storage_options():
@@ -94,7 +99,7 @@ def test_functions__that_open_list_or_check_a_store_take_storage_options():
         (["intervals", "", "--split", "2"], "the path of the store is empty"),
         (["merge", GOLDEN, "", "new.zarr"], "the path of the store is empty"),
         (["intervals", GOLDEN, "--plot", "picture"], "expected a file name that ends in .png"),
-        (["intervals", GOLDEN, "--plot", "no such/p.png"], "Make its folder first: mkdir -p 'no such'"),
+        (["intervals", GOLDEN, "--plot", "no such/p.png"], "Create its folder first: mkdir -p 'no such'"),
         (["report", GOLDEN, "--out", "x.pdf"], "expected a file name that ends in .html"),
         (["report", GOLDEN, "--out", "."], "is a folder: name a file in it"),
         (["report", GOLDEN, "--profiles", ","], "--profiles names nothing"),
@@ -104,7 +109,7 @@ def test_functions__that_open_list_or_check_a_store_take_storage_options():
         (["info", "s3://b/k", "--storage-option", "bogus=1"], "storage options were refused: TypeError"),
         (["info", "s3://b/k", "--storage-option", "anon=False"], "anon must be true or false, got 'False'"),
         (["info", "s3://b/k", "--storage-option", "tries=many"], "tries must be a number, 1 or more"),
-        (["info", "s3://b/k", "--storage-option", "a=1", "--storage-option", "a=2"], "a is given twice"),
+        (["info", "s3://b/k", "--storage-option", "a=1", "--storage-option", "a=2"], "got a twice"),
         (["info", "s3://b/k", "--storage-option", "SECRET"], "got 'SECRET', without '='"),
         (["score", "json:loads", "--classes", "0"], "must be at least 1"),
         (["profile", "new.zarr", "--cluster", "."], ". is a folder: expected a TOML file"),
@@ -151,7 +156,9 @@ def test_program__shows_no_traceback_of_what_nobody_expected_unless_it_is_asked_
 def test_program__says_in_one_line_that_dasks_configuration_is_malformed(text, tmp_path):
     (tmp_path / "dask.yaml").write_text(text)
     environment = {**os.environ, "DASK_CONFIG": str(tmp_path)}
-    shown = subprocess.run([*_PROGRAM, "--version"], env=environment, capture_output=True, text=True, check=False)
+    shown = subprocess.run(
+        [*_PROGRAM, "profile", str(tmp_path / "s.zarr")], env=environment, capture_output=True, text=True, check=False
+    )
     assert shown.returncode == 1
     assert shown.stderr.startswith("error: Dask's configuration cannot be read")
     assert len(shown.stderr.splitlines()) == 1
@@ -220,3 +227,42 @@ def test_correlate_command__asks_for_accuracies_where_there_are_none(tmp_path):
     shutil.rmtree(store / "toy" / "accuracy")
     expected = f"sweetgrad accuracy import '{store}' --space toy --from FILE"
     assert correlate_command(str(store), "toy/synthetic/bs4-seed42") == expected
+
+
+_HEAVY = ("dask", "distributed", "pandas", "prefect", "scipy", "torch", "xarray", "zarr")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], *([*name.split(), "--help"] for name, _ in _commands())]
+)
+def test_program__shows_its_help_without_loading_what_it_computes_with(arguments):
+    code = (
+        "import sys\nfrom sweetgrad.flows.cli import main\n"
+        f"sys.argv = ['sweetgrad', *{arguments!r}]\n"
+        "try:\n    main()\n"
+        f"finally:\n    print([name for name in {_HEAVY!r} if name in sys.modules], file=sys.stderr)\n"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stderr == "[]\n"
+
+
+def test_import_of_the_store__loads_no_pandas():
+    code = "import sys, sweetgrad.store\nprint('pandas' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "names"),
+    [
+        (["search"], "--algorithm", ALGORITHMS),
+        (["accuracy", "import"], "--format", get_args(Format)),
+        (["accuracy", "import"], "--from", SHIPPED),
+        (["train"], "--recipe", RECIPES),
+    ],
+)
+def test_help__names_every_choice(command, option, names):
+    program = typer.main.get_command(cli.app)
+    for name in command:
+        program = program.commands[name]
+    (parameter,) = [parameter for parameter in program.params if option in parameter.opts]
+    assert [name for name in names if name not in re.split(r"[\s,.()]+", parameter.help)] == []

@@ -42,7 +42,7 @@ def test_publish__shows_files_changes_and_what_to_do_next(run, tmp_path):
     assert "Unchanged: all content has the digests of release 1." in out
     assert "--creator" not in out
     assert "Doe, Jane" in (dest / "README.md").read_text()
-    assert run("verify", dest) == (0, f"{dest}: nothing wrong.\n")
+    assert run("verify", dest) == (0, f"{dest}: no problems.\n")
     (dest / "load.py").write_text("")
     code, out = run("verify", dest)
     assert code == 1

@@ -16,9 +16,10 @@ from distributed import Client, LocalCluster
 from rich.console import Console
 
 from sweetgrad.flows import profile
-from sweetgrad.flows.cluster import local_workers, open_client
-from sweetgrad.flows.cluster_config import read_cluster_config
-from sweetgrad.flows.worker import run_shard
+from sweetgrad.flows.cluster import WorkerSource
+from sweetgrad.flows.cluster.client import local_workers, open_client
+from sweetgrad.flows.cluster.config import read_cluster_config
+from sweetgrad.flows.runs.worker import run_shard
 
 
 def environments(workers):
@@ -39,7 +40,7 @@ def test_local_workers__shares_gpus_when_more_are_asked_for(monkeypatch):
 
 
 def test_local_workers__one_single_threaded_process_a_core(monkeypatch):
-    monkeypatch.setattr("sweetgrad.flows.cluster._num_cores", lambda: 6)
+    monkeypatch.setattr("sweetgrad.flows.cluster.client._num_cores", lambda: 6)
     workers = local_workers("cpu", None, num_shards=25)
     assert len(workers) == 6
     assert all(worker["options"]["nthreads"] == 1 for worker in workers.values())
@@ -48,7 +49,7 @@ def test_local_workers__one_single_threaded_process_a_core(monkeypatch):
 
 
 def test_local_workers__no_more_than_there_are_shards(monkeypatch):
-    monkeypatch.setattr("sweetgrad.flows.cluster._num_cores", lambda: 6)
+    monkeypatch.setattr("sweetgrad.flows.cluster.client._num_cores", lambda: 6)
     assert len(local_workers("cpu", None, num_shards=2)) == 2
     assert len(local_workers("cpu", 5, num_shards=1)) == 1
 
@@ -97,11 +98,9 @@ def wait_until(condition, *, timeout_s: float = 60) -> None:
 
 def opened(table: dict, *, store: Path, console: Console, num_shards: int = 25):
     return open_client(
-        scheduler=None,
-        cluster=read_cluster_config(table),
+        WorkerSource(cluster=read_cluster_config(table)),
         store=str(store),
         device="cpu",
-        num_workers=None,
         num_shards=num_shards,
         console=console,
     )
@@ -118,7 +117,7 @@ def test_open_client__submits_jobs_replaces_lost_ones_and_withdraws_all(batch_sy
         os.killpg(jobs(batch_system, "started")[0], signal.SIGKILL)  # as a walltime that is over
         wait_until(lambda: len(jobs(batch_system, "started")) == 3)
         client.wait_for_workers(2, timeout=60)
-    assert "Waiting for a first worker; others may join later. Ctrl-C withdraws the jobs" in console.file.getvalue()
+    assert "Waiting for the first worker; others may join later. Ctrl-C withdraws the jobs" in console.file.getvalue()
     assert set(jobs(batch_system, "cancelled")) == set(jobs(batch_system, "started"))
     wait_until(lambda: not any(psutil.pid_exists(job) for job in jobs(batch_system, "started")))
 
@@ -141,7 +140,7 @@ def test_profile__leaves_a_full_queue_and_withdraws_its_jobs(number, batch_syste
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     said = ""
-    while "Waiting for a first worker" not in said:
+    while "Waiting for the first worker" not in said:
         line = process.stderr.readline()
         assert line, said
         said += line
@@ -171,7 +170,7 @@ def test_run_shard__refuses_a_worker_of_several_threads_that_joined_late():
     ):
         nothing = [None] * 8
         shard = client.submit(run_shard, *nothing, run_id="run", expired=frozenset())
-        with pytest.raises(ValueError, match=r"this worker cannot do the work: it has 2 threads"):
+        with pytest.raises(ValueError, match=r"this worker cannot run shards: it has 2 threads"):
             shard.result()
 
 
@@ -180,10 +179,10 @@ def test_open_client__runs_in_a_script_without_a_main_guard(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
         "from rich.console import Console\n"
-        "from sweetgrad.flows.cluster import open_client\n"
+        "from sweetgrad.flows.cluster import WorkerSource, open_client\n"
         "print('runs')\n"
-        "local = {'scheduler': None, 'cluster': None, 'store': 's', 'device': 'cpu', 'num_workers': 1, 'num_shards': 1}\n"
-        "with open_client(**local, console=Console()) as client:\n"
+        "local = {'store': 's', 'device': 'cpu', 'num_shards': 1}\n"
+        "with open_client(WorkerSource(1), **local, console=Console()) as client:\n"
         "    print(client.submit(lambda: 6 * 7).result())\n"
         "print(__file__)\n"
     )
@@ -196,9 +195,7 @@ def test_open_client__inside_a_process_that_is_starting_says_so(monkeypatch):
     monkeypatch.setattr(multiprocessing.current_process(), "_inheriting", True, raising=False)
     with (
         pytest.raises(RuntimeError, match="under `if __name__ == '__main__':`"),
-        open_client(
-            scheduler=None, cluster=None, store="s", device="cpu", num_workers=1, num_shards=1, console=Console()
-        ),
+        open_client(WorkerSource(1), store="s", device="cpu", num_shards=1, console=Console()),
     ):
         pass
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import dask
 import pytest
 
-from sweetgrad.flows.cluster_build import build_cluster, resize_cluster
-from sweetgrad.flows.cluster_config import read_cluster_config
+from sweetgrad.flows.cluster.build import build_cluster, resize_cluster
+from sweetgrad.flows.cluster.config import read_cluster_config
 
 SLURM = {"kind": "slurm", "workers": 4, "memory": "4GiB", "scheduler_options": {"host": "127.0.0.1"}}
 
@@ -65,8 +65,12 @@ def test_read_cluster_config__takes_a_number_of_workers_instead():
         ({"class": "LocalCluster", "workers": 1}, ValueError, 'class must be written "module:Class", got'),
         ({"class": "no_such_module:X", "workers": 1}, ImportError, "needs the module no_such_module, .*: install it"),
         ({"class": "distributed:LocalClutser", "workers": 1}, ValueError, "has no LocalClutser; .*LocalCluster"),
-        ({"class": "subprocess:Popen", "workers": 1}, ValueError, "subprocess:Popen is no cluster: expected a class"),
-        ({"class": "os:system", "workers": 1}, ValueError, "os:system is no cluster"),
+        (
+            {"class": "subprocess:Popen", "workers": 1},
+            ValueError,
+            "subprocess:Popen is not a cluster: expected a class",
+        ),
+        ({"class": "os:system", "workers": 1}, ValueError, "os:system is not a cluster"),
         ({"kind": "slurm"}, ValueError, "needs either workers = N or adapt = .*, got neither"),
         ({"kind": "slurm", "workers": 1, "adapt": {"maximum": 2}}, ValueError, "got both"),
         ({"kind": "slurm", "workers": 0}, ValueError, "workers must be a whole number, 1 or more, got 0"),
@@ -88,7 +92,7 @@ def test_read_cluster_config__says_what_is_wrong(table, error, message):
         ("[clusters]\nkind = 'slurm'\n", r"has no table \[cluster\], it has clusters\. Write e\.g\."),
         ("cluster = 3\n", r"has no table \[cluster\], it has cluster\."),
         ("", r"has no table \[cluster\], it has nothing\."),
-        ("[cluster\n", r"is no TOML file: .*line 1"),
+        ("[cluster\n", r"is not valid TOML: .*line 1"),
     ],
 )
 def test_read_cluster_config__names_the_file(text, message, tmp_path):
@@ -196,7 +200,7 @@ def test_resize_cluster__asks_for_no_more_workers_than_there_are_shards(size, nu
 
 def test_read_cluster_config__leaves_ctrl_c_as_it_was():
     code = (
-        "import signal; from sweetgrad.flows.cluster_config import read_cluster_config\n"
+        "import signal; from sweetgrad.flows.cluster.config import read_cluster_config\n"
         "handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]\n"
         "read_cluster_config({'kind': 'slurm', 'workers': 1})\n"
         "assert handlers == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]"

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from sweetgrad import profiling
 from sweetgrad.flows import estimate, profile
 from sweetgrad.profiling import load_batch, load_space, make_spec, profile_architectures, profile_shard
 from sweetgrad.store import (
@@ -95,7 +96,7 @@ def test_estimate__scores_what_is_measured_and_touches_no_count(store, prefect_a
             NAME,
             {"estimators": ["snip"], "archs": "0:10"},
             ValueError,
-            r"none of the architectures asked for \(0:10\) is measured",
+            r"none of the requested architectures \(0:10\) is measured",
         ),
         ("nas-bench-201/digits/bs9-seed42", {"estimators": ["snip"]}, NotAStoreError, f"it holds {NAME}"),
     ],
@@ -107,10 +108,8 @@ def test_estimate__says_what_is_wrong_before_anything_is_written(store, name, se
 
 
 def test_estimate__refuses_other_data_than_the_profile_was_measured_with(store, monkeypatch):
-    import sweetgrad.flows.estimate_run as module
-
     other = load_batch("digits", batch_size=8, seed=43)
-    monkeypatch.setattr(module, "load_batch", lambda *_, **__: other)
+    monkeypatch.setattr(profiling, "load_batch", lambda *_, **__: other)
     with pytest.raises(SpecMismatchError, match="batch_sha256: stored"):
         estimate(store, NAME, estimators=["snip"], console=quiet())
     assert list_estimators(store, NAME) == []

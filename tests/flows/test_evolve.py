@@ -13,9 +13,10 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from sweetgrad import profiling
 from sweetgrad.analysis import best_interval, score
 from sweetgrad.analysis.intervals import Interval
-from sweetgrad.flows import Evolution, estimate, evaluations, evolution, select_archs
+from sweetgrad.flows import Evolution, estimate, evolution, select_archs
 from sweetgrad.flows import evolve as search
 from sweetgrad.flows.cli.app import app
 from sweetgrad.profiling import load_batch, load_space, make_spec, profile_architectures
@@ -109,7 +110,7 @@ def test_evolve__runs_nothing_twice_and_other_searches_share_the_profile(whole: 
 def test_evolve__cut_off_anywhere_it_ends_in_the_same_store(
     whole: tuple[Path, Evolution], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: str, nth: int
 ) -> None:
-    place: Any = evaluations if room == "profile_shard" else _growth
+    place: Any = evolution if room == "profile_shard" else _growth
     calls, real = [], getattr(place, room)
 
     def cut_off(*args: Any, **kwargs: Any) -> Any:
@@ -135,7 +136,7 @@ def test_evolve__cut_off_anywhere_it_ends_in_the_same_store(
 def test_evolve__ctrl_c_finishes_the_network_in_hand(
     whole: tuple[Path, Evolution], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, calls = evaluations.profile_shard, []
+    real, calls = evolution.profile_shard, []
 
     def interrupted(*args: Any, **kwargs: Any) -> int:
         calls.append(None)
@@ -144,7 +145,7 @@ def test_evolve__ctrl_c_finishes_the_network_in_hand(
         return real(*args, **kwargs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(evaluations, "profile_shard", interrupted)
+        patch.setattr(evolution, "profile_shard", interrupted)
         part = evolve(tmp_path / "s.zarr")
     assert (part.num_run, part.num_left) == (6, 6)
     done = evolve(tmp_path / "s.zarr")
@@ -154,7 +155,7 @@ def test_evolve__ctrl_c_finishes_the_network_in_hand(
 
 
 def test_evolve__a_network_that_fails_is_nobodys_parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, calls = evaluations.SearchedSpace.build, []
+    real, calls = evolution.SearchedSpace.build, []
 
     def build(self: Any, arch_id: str, **settings: Any) -> Any:
         calls.append(arch_id)
@@ -162,7 +163,7 @@ def test_evolve__a_network_that_fails_is_nobodys_parent(tmp_path: Path, monkeypa
             raise MemoryError("too large")
         return real(self, arch_id, **settings)
 
-    monkeypatch.setattr(evaluations.SearchedSpace, "build", build)
+    monkeypatch.setattr(evolution.SearchedSpace, "build", build)
     found = evolve(tmp_path / "s.zarr")
     scores = found.history["score"].values
     assert np.flatnonzero(np.isnan(scores)).tolist() == [1]
@@ -178,7 +179,7 @@ def test_evolve__a_network_that_fails_is_nobodys_parent(tmp_path: Path, monkeypa
         ({"space": "dart"}, "no search space named 'dart'"),
         ({"dataset": "digit"}, "no data set named 'digit'"),
         ({"space": "no-mutation"}, r"no method mutate\(arch_id, random\)"),
-        ({"space": "nas-bench-201", "space_options": {}, "drawn": True}, "is no genotype: leave --plot"),
+        ({"space": "nas-bench-201", "space_options": {}, "drawn": True}, "is not a genotype: leave --plot"),
     ],
 )
 def test_evolve__names_what_is_wrong_and_writes_nothing(
@@ -198,7 +199,7 @@ def test_evolve__leaves_a_profile_that_another_search_holds_or_that_is_of_other_
     store, _ = whole
     with lock_shard(store, NAME, 0, run="another"), pytest.raises(LockedError, match="held by process"):
         evolve(store)
-    monkeypatch.setattr(evolution, "load_batch", lambda name, **settings: load_batch(name, **{**settings, "seed": 1}))
+    monkeypatch.setattr(profiling, "load_batch", lambda name, **settings: load_batch(name, **{**settings, "seed": 1}))
     with pytest.raises(SpecMismatchError, match="batch_sha256"):
         evolve(store)
 

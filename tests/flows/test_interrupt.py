@@ -18,8 +18,8 @@ import psutil
 import pytest
 from rich.console import Console
 
-from sweetgrad.flows import interrupt
-from sweetgrad.flows.interrupt import deaf_children, draining, interruptible
+from sweetgrad.flows.runs import interrupt
+from sweetgrad.flows.runs.interrupt import draining, interruptible, signals_blocked
 from sweetgrad.store import NotAStoreError, status, verify
 
 PROFILE = [sys.executable, "-m", "sweetgrad.flows.cli", "profile"]
@@ -51,7 +51,7 @@ def test_profile__first_signal_to_the_group_writes_what_is_in_hand(number, comma
     environment = {key: value for key, value in command.items() if key != "PREFECT_API_URL"}
     process = start_and_wait_for_rows(store, environment)
     family = psutil.Process(process.pid).children(recursive=True)
-    (server,) = [child for child in family if "sweetgrad.flows.server" in " ".join(child.cmdline())]
+    (server,) = [child for child in family if "sweetgrad.flows.server.ephemeral" in " ".join(child.cmdline())]
     before = num_done(store)
     # A terminal sends it to the whole group, workers included; a batch system to the server as well, and some twice.
     os.killpg(process.pid, number)
@@ -59,9 +59,9 @@ def test_profile__first_signal_to_the_group_writes_what_is_in_hand(number, comma
     os.kill(process.pid, number)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 130, errors
-    assert "Stopping: finishing the networks in hand" in errors
+    assert "Stopping: finishing the current networks" in errors
     done = num_done(store)
-    assert f"{done} architectures profiled and written, {2000 - done} left. Run the same command to continue." in errors
+    assert f"{done} architectures profiled and written, {2000 - done} left. Run the same command to resume." in errors
     assert before < done
     assert verify(store) == []
     assert psutil.wait_procs(family, timeout=20)[1] == []
@@ -94,10 +94,10 @@ def blocked(pid: int) -> set[int]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
-def test_deaf_children__hears_nothing_of_what_is_started_later_by_the_threads_that_were():
+def test_signals_blocked__hears_nothing_of_what_is_started_later_by_the_threads_that_were():
     """As Dask's event loop starts a worker in place of one that died."""
     with ThreadPoolExecutor(1) as loop:
-        with deaf_children():
+        with signals_blocked():
             loop.submit(int).result()
         late = loop.submit(subprocess.Popen, ["sleep", "60"]).result()
     ordinary = subprocess.Popen(["sleep", "60"])
@@ -114,11 +114,11 @@ def test_deaf_children__hears_nothing_of_what_is_started_later_by_the_threads_th
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_deaf_children__a_signal_meanwhile_is_handled_when_all_have_started(number):
+def test_signals_blocked__a_signal_meanwhile_is_handled_when_all_have_started(number):
     started = []
 
     def start() -> None:
-        with interruptible(), deaf_children():
+        with interruptible(), signals_blocked():
             os.kill(os.getpid(), number)
             time.sleep(0.01)
             started.append(True)
@@ -187,7 +187,7 @@ ON_A_TERMINAL = """
 import sys, threading
 from pathlib import Path
 from rich.console import Console
-from sweetgrad.flows.interrupt import draining
+from sweetgrad.flows.runs.interrupt import draining
 console, stop = Console(stderr=True), threading.Event()
 with draining(stop, console=console):
     console.print("ready")

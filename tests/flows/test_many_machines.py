@@ -192,7 +192,7 @@ def test_profile__names_every_worker_that_cannot_do_the_work(network, scheduler,
     with connected(scheduler) as client:
         client.wait_for_workers(5, timeout=60)
         try:
-            with pytest.raises(ValueError, match="not every part of the cluster can do this work") as caught:
+            with pytest.raises(ValueError, match="not every part of the cluster can run this") as caught:
                 profile(store, scheduler=scheduler, console=quiet(), **SETTINGS)
         finally:
             for process in misfits:

@@ -12,7 +12,8 @@ import pytest
 import xarray as xr
 from rich.console import Console
 
-from sweetgrad.flows import profile, worker
+from sweetgrad.flows import profile
+from sweetgrad.flows.runs import worker
 from sweetgrad.profiling import load_batch, load_space, make_spec, profile_shard
 from sweetgrad.store import FencedError, Profile, create_profile, lock_shard, open_profile, status, verify
 
@@ -57,14 +58,14 @@ def test_profile_shard__an_attempt_that_was_given_up_writes_nothing_over_its_suc
         assert over.wait(60)
 
     def first_attempt():
-        with lock_shard(store, NAME, 0, run="run") as lock:
-            return profile_shard(Profile.open(store, NAME), shards[0], *work, on_done=hang, lock=lock)
+        with lock_shard(store, NAME, 0, run="run") as claim:
+            return profile_shard(Profile.open(store, NAME), shards[0], *work, on_done=hang, lock=claim)
 
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(first_attempt)
         assert begun.wait(60)
-        with lock_shard(store, NAME, 0, run="run") as lock:
-            assert profile_shard(Profile.open(store, NAME), shards[0], *work, lock=lock) == SHARD_SIZE
+        with lock_shard(store, NAME, 0, run="run") as claim:
+            assert profile_shard(Profile.open(store, NAME), shards[0], *work, lock=claim) == SHARD_SIZE
         profile_shard(Profile.open(store, NAME), shards[1], *work)
         over.set()
         with pytest.raises(FencedError, match="taken over by nobody any more"):
@@ -79,13 +80,13 @@ def test_profile__leaves_a_shard_to_the_run_that_holds_it_and_waits_for_it(work,
     shards = create(store, work)
     console = Console(file=io.StringIO(), width=200)
     with ThreadPoolExecutor(1) as pool:
-        with lock_shard(store, NAME, 0, run="another run") as lock:
+        with lock_shard(store, NAME, 0, run="another run") as claim:
             run = pool.submit(profile, store, archs=f"0:{2 * SHARD_SIZE}", workers=1, console=console, **SETTINGS)
             while "waiting for them" not in console.file.getvalue():
                 assert not run.done(), run.result()
                 time.sleep(0.05)  # the run needs the interpreter, too
             assert status(store)[0].num_ok == SHARD_SIZE
-            profile_shard(Profile.open(store, NAME), shards[0], *work, lock=lock)
+            profile_shard(Profile.open(store, NAME), shards[0], *work, lock=claim)
         summary = run.result()
     assert (summary.num_done, summary.num_left) == (SHARD_SIZE, 0)
     assert "The last 1 shards are being written by process" in console.file.getvalue()
@@ -104,7 +105,7 @@ def test_run_shard__counts_what_an_attempt_of_its_run_wrote_before_it_died(work,
     monkeypatch.setattr(
         distributed, "get_worker", lambda: SimpleNamespace(state=SimpleNamespace(nthreads=1), log_event=print)
     )
-    monkeypatch.setattr(worker, "_stop_asked", lambda channel: lambda: False)
+    monkeypatch.setattr(worker, "_stop_requested", lambda channel: lambda: False)
     dead = frozenset([lock.holder.attempt])
     assert (
         worker.run_shard(Profile.open(store, NAME), planned, *work, (), False, run_id="ours", expired=dead) == num_done

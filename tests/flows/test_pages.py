@@ -286,12 +286,11 @@ def run(
     monkeypatch.chdir(tmp_path)
 
     @contextlib.contextmanager
-    def in_this_process(**how: Any) -> Iterator[distributed.Client]:
+    def in_this_process(*_: Any, **how: Any) -> Iterator[distributed.Client]:
         with distributed.Client(worker) as client:
             yield client
 
-    for flow in ("run", "train_run"):
-        monkeypatch.setattr(f"sweetgrad.flows.{flow}.open_client", in_this_process)
+    monkeypatch.setattr("sweetgrad.flows.runs.session.open_client", in_this_process)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
     modules, threads = set(sys.modules), torch.get_num_threads()

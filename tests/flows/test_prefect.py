@@ -20,9 +20,10 @@ from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary
 from prefect.states import Cancelling
 from rich.console import Console
 
-from sweetgrad.flows import deployment, handout, profile
-from sweetgrad.flows.artifacts import artifact_key
-from sweetgrad.flows.summary import Ending, summary_markdown
+from sweetgrad.flows import deployment, profile
+from sweetgrad.flows.runs import dispatcher
+from sweetgrad.flows.runs.artifacts import artifact_key
+from sweetgrad.flows.runs.summary import Ending, summary_markdown
 from sweetgrad.profiling import load_batch, load_space, make_spec, profile_architectures
 from sweetgrad.store import COUNTS, Profile, Shard, UnreachableStoreError, create_profile, info, status
 
@@ -243,7 +244,7 @@ def test_serve__stops_when_told_so_before_it_has_started():
 
 def fail_first(monkeypatch, errors):
     """Let the first attempts to profile a shard raise ``errors``; returns the number of attempts as a list of ones."""
-    from sweetgrad.flows import worker
+    from sweetgrad.flows.runs import worker
 
     attempts, original = [], worker.profile_shard
 
@@ -254,7 +255,7 @@ def fail_first(monkeypatch, errors):
         return original(*args, **kwargs)
 
     monkeypatch.setattr(worker, "profile_shard", profile_shard)
-    monkeypatch.setattr(handout, "_BACKOFF_S", 0.01)
+    monkeypatch.setattr(dispatcher, "_BACKOFF_S", 0.01)
     return attempts
 
 
@@ -284,7 +285,7 @@ def test_profile__does_not_try_again_what_will_not_pass(error, message, prefect_
     [((7,), "arch 7"), (tuple(range(625, 1250)), "archs 625-1249"), ((3, 5, 8), "3 archs in 3-8")],
 )
 def test_task_run__says_which_architectures(rows, name):
-    assert handout._task_run_name(Shard(0, 0, 2000, rows)) == name
+    assert dispatcher._task_run_name(Shard(0, 0, 2000, rows)) == name
 
 
 @pytest.fixture(scope="module")

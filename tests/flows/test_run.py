@@ -10,8 +10,9 @@ import xarray as xr
 import zarr
 from rich.console import Console
 
-from sweetgrad.flows import profile, worker_check
-from sweetgrad.flows import run as run_module
+from sweetgrad.flows import profile
+from sweetgrad.flows.cluster import check
+from sweetgrad.flows.runs import session
 from sweetgrad.profiling import load_batch, load_space, make_spec, profile_architectures
 from sweetgrad.profiling.spaces.nas_bench_201 import NasBench201
 from sweetgrad.store import SpecMismatchError, StoreError, info, list_profiles, open_estimators, open_profile, verify
@@ -89,7 +90,7 @@ def test_profile__says_that_earlier_rows_were_measured_with_another_cpu_capabili
     attributes = zarr.open_group(store, path=NAME).attrs
     assert "Note:" not in reference[2]
     attributes["runs"] = [{**run, "cpu_capability": "AVX9"} for run in attributes["runs"]]
-    monkeypatch.setattr(run_module, "run_on_workers", lambda *_, **__: (0, 1))
+    monkeypatch.setattr(session, "run_profile", lambda *_, **__: (0, 1))
     profile(store, archs="10:11", console=console, **SETTINGS)
     here = torch.backends.cpu.get_cpu_capability()
     assert f"Note: cpu_capability is {here} in this run, and was AVX9 in an earlier one." in console.file.getvalue()
@@ -103,12 +104,10 @@ def test_profile__refuses_rows_of_another_version_of_the_space(reference, monkey
         profile(reference[0], archs="0:11", console=quiet(), **SETTINGS)
 
 
-def test_check_workers__tells_the_cpu_capability_of_other_hosts():
+def test_check_cluster__tells_the_cpu_capability_of_other_hosts():
     here = torch.backends.cpu.get_cpu_capability()
     facts = [{"host": host, "cpu_capability": each} for host, each in (("a", here), ("b", "AVX9"), ("b", "AVX9"))]
-    assert worker_check._differences(facts) == [
-        f"cpu_capability is AVX9 on b, and {here} here, which the provenance names"
-    ]
+    assert check._differences(facts) == [f"cpu_capability is AVX9 on b, and {here} here, which the provenance names"]
 
 
 def test_profile__refuses_other_settings_and_names_them(reference):

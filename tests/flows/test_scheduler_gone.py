@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from sweetgrad.flows.handout import Workers
+from sweetgrad.flows.runs.dispatcher import Dispatcher
 from sweetgrad.store import Shard
 
 
@@ -27,14 +27,15 @@ class Client:
     ("error", "status"), [(CancelledError(), "running"), (RuntimeError("cannot schedule new futures"), "closed")]
 )
 def test_workers__say_that_the_scheduler_is_gone(error, status):
-    run = SimpleNamespace(
-        id=None, table=SimpleNamespace(location=None, name=None), device="cpu", call=lambda shard: (print, (shard,))
-    )
-    workers = Workers(run, Client(error, status), threading.Event(), None)
+    table = SimpleNamespace(location=None, name=None)
+    run = SimpleNamespace(id=None, table=table, device="cpu", call=lambda shard: (print, (shard,)))
+    workers = Dispatcher(run, Client(error, status), threading.Event(), None)
     assert workers._room() == 2
-    with pytest.raises(RuntimeError, match="the Dask scheduler is gone, and with it the work on architectures 4 to 7"):
+    with pytest.raises(
+        RuntimeError, match="the Dask scheduler is gone, and with it the current work on architectures 4 to 7"
+    ):
         workers._run_shard(Shard(1, 4, 8, (4, 5)), frozenset())
     with pytest.raises(KeyError):  # any other error is left as it is
-        Workers(run, Client(KeyError("x"), "running"), threading.Event(), None)._run_shard(
+        Dispatcher(run, Client(KeyError("x"), "running"), threading.Event(), None)._run_shard(
             Shard(1, 4, 8, ()), frozenset()
         )

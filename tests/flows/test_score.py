@@ -167,7 +167,7 @@ def test_score__prints_every_layer_the_score_and_draws(file: Path, run: Callable
         row = next(line for line in out.splitlines() if line.split()[:1] == [each.layer.item()])
         assert row.split()[1:4] == [f"{each.num_params:,}", f"{each['count']:,}", f"{each.proportion:.1%}"]
     assert f"{found.sweetness.item():+.2f}" in out
-    assert f"Picture in {picture}" in out
+    assert f"Figure in {picture}" in out
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
@@ -208,11 +208,11 @@ def test_score__takes_a_data_set_and_what_is_installed(file: Path, run: Callable
         (["{file}:resnet", "--interval", "1e-4"], "an interval is LOWER,UPPER"),
         (
             ["{file}:small", "--dataset", "digits", "--classes", "9"],
-            "digits has 10 classes, but 9 classes were asked for",
+            "digits has 10 classes, but 9 classes were requested",
         ),
         (
             ["{file}:small", "--dataset", "digits", "--input", "3x9x9"],
-            "digits has images 3x8x8, but images 3x9x9 were asked for",
+            "digits has images 3x8x8, but images 3x9x9 were requested",
         ),
         (["torchvison.models:resnet18"], "Install the package that contains it"),
     ],

@@ -85,7 +85,7 @@ def test_search__prints_the_table_draws_and_saves(store, monkeypatch, tmp_path):
     saved = xr.open_zarr(tmp_path / "runs.zarr", consolidated=False)
     assert dict(saved.sizes)["run"] == 20
     assert saved.attrs["budget_s"] == 3000
-    assert run(*arguments, monkeypatch=monkeypatch) == out.split("Picture in")[0]  # the same seed, the same table
+    assert run(*arguments, monkeypatch=monkeypatch) == out.split("Figure in")[0]  # the same seed, the same table
 
 
 def test_search__says_where_scores_are_estimated(store, monkeypatch):
@@ -157,4 +157,4 @@ def test_search__of_a_part_is_refused_but_selection_is_not(tmp_path, monkeypatch
     assert {"random/1", "sweetimator/3", "optimal/60"} <= set(rows(out))
     assert "rea" not in rows(out)
     assert "300 architectures" in out
-    assert "60 draws see much of these 300" in out
+    assert "60 draws cover much of these 300" in out

@@ -7,8 +7,8 @@ import socket
 import psutil
 from rich.console import Console
 
-from sweetgrad.flows import server
-from sweetgrad.flows.cluster import open_client
+from sweetgrad.flows.cluster import WorkerSource, open_client
+from sweetgrad.flows.server import ephemeral as server
 
 
 def listening(process: psutil.Process) -> set[str]:
@@ -38,8 +38,8 @@ def test_prefect_server__listens_on_loopback_only(prefect_api):
 
 def test_local_cluster__listens_on_loopback_only(tmp_path):
     before = listening(psutil.Process())
-    where = {"scheduler": None, "cluster": None, "store": tmp_path, "device": "cpu", "num_workers": 1, "num_shards": 1}
-    with open_client(**where, console=Console(file=io.StringIO())) as client:
+    where = {"store": tmp_path, "device": "cpu", "num_shards": 1}
+    with open_client(WorkerSource(1), **where, console=Console(file=io.StringIO())) as client:
         client.wait_for_workers(1, timeout=120)
         nanny = psutil.Process().children(recursive=True)
         addresses = listening(psutil.Process())

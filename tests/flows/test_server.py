@@ -9,8 +9,8 @@ import httpx
 import pytest
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
-from sweetgrad.flows import server as server_module
-from sweetgrad.flows.server import ServerError, cause_in, prefect_server, require_server, wait_until_up
+from sweetgrad.flows.server import ephemeral
+from sweetgrad.flows.server.ephemeral import ServerError, cause_in, prefect_server, require_server, wait_until_up
 
 
 def stand_in(*_):
@@ -19,9 +19,9 @@ def stand_in(*_):
 
 
 def test_server__is_started_again_when_it_ends_before_the_run_does(tmp_path, monkeypatch):
-    monkeypatch.setattr(server_module, "_start", stand_in)
-    monkeypatch.setattr(server_module, "_LOOK_EVERY_S", 0.01)
-    with closing(server_module._Server(tmp_path)) as server:
+    monkeypatch.setattr(ephemeral, "_start", stand_in)
+    monkeypatch.setattr(ephemeral, "_LOOK_EVERY_S", 0.01)
+    with closing(ephemeral._Server(tmp_path)) as server:
         first = server.process
         server.keep_up()
         first.kill()
@@ -56,12 +56,12 @@ def test_prefect_server__no_page_of_a_site_can_ask_it_for_anything(prefect_api):
 
 
 def test_prefect_server__says_in_one_message_why_it_did_not_start(monkeypatch):
-    original = server_module.server_environment
+    original = ephemeral.server_environment
 
     def without_a_home(environment, *, home):
         return {**original(environment, home=home), "PREFECT_HOME": "/dev/null"}
 
-    monkeypatch.setattr(server_module, "server_environment", without_a_home)
+    monkeypatch.setattr(ephemeral, "server_environment", without_a_home)
     homes = []
 
     def start() -> None:
@@ -91,7 +91,7 @@ def test_prefect_server__says_in_one_message_why_it_did_not_start(monkeypatch):
             "sqlalchemy.exc.OperationalError: locked",
         ),
         ("one\ntwo\n", "one\ntwo"),
-        ("", "it said nothing"),
+        ("", "its log is empty"),
     ],
 )
 def test_cause_in__is_the_last_error_of_a_log(log, cause):

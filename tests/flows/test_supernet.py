@@ -11,8 +11,8 @@ import pytest
 from rich.console import Console
 
 from sweetgrad.analysis.comparison import open_estimator_scores
-from sweetgrad.flows import supernet_scores
-from sweetgrad.flows.supernet_run import supernet
+from sweetgrad.flows import supernet_run
+from sweetgrad.flows.supernet import supernet
 from sweetgrad.profiling import load_batch, load_space, make_spec
 from sweetgrad.profiling.supernet import SupernetSettings, SupernetTraining
 from sweetgrad.store import (
@@ -105,7 +105,7 @@ def test_supernet__is_marked_as_trained_wherever_it_is_compared(store):
 @pytest.mark.parametrize("after", ["training", "scoring"])
 def test_supernet__ctrl_c_keeps_what_is_done_and_the_same_call_goes_on(store, monkeypatch, after):
     where = {"training": "SupernetTraining.step", "scoring": "subnet_accuracy"}[after]
-    owner = SupernetTraining if after == "training" else supernet_scores
+    owner = SupernetTraining if after == "training" else supernet_run
     plain, calls = getattr(owner, where.rpartition(".")[2]), []
 
     def third_is_interrupted(*arguments):

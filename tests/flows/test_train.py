@@ -98,8 +98,8 @@ def test_train__refuses_another_recipe_under_the_same_label(trained):
     [
         ({"workers": 0}, "workers must be at least 1"),
         ({"seeds": []}, "expected one or more seeds"),
-        ({"label": "digits/mine"}, "a label is a name without '/'"),
-        ({"label": ""}, "a label is a name without '/'"),
+        ({"label": "digits/mine"}, "expected a label without '/'"),
+        ({"label": ""}, "expected a label without '/'"),
         ({"recipe": RECIPES["darts-cifar"]}, "network of cells with edges.*use another recipe"),
         (
             {"recipe": RECIPES["darts-cifar"], "space": "darts", "space_options": {"channels": 4, "cells": 3}},
@@ -151,7 +151,7 @@ def test_train_one__goes_on_from_its_checkpoint_and_ends_where_it_would_have(tmp
     architectures._load.cache_clear()
     architectures._tensors.cache_clear()
     assert report is not None
-    assert "Going on after epoch 1 of 3" in parts.file.getvalue()
+    assert "Resuming after epoch 1 of 3" in parts.file.getvalue()
     losses = [
         [line.partition(",")[0] for line in console.file.getvalue().splitlines() if line.startswith("epoch")]
         for console in (whole, parts)
@@ -165,10 +165,10 @@ def test_train_one__goes_on_from_its_checkpoint_and_ends_where_it_would_have(tmp
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"label": "a/b"}, "a label is a name without '/'"),
+        ({"label": "a/b"}, "expected a label without '/'"),
         ({"threads": 0}, "threads must be at least 1, got 0"),
         ({"arch": "nonsense"}, "not a NAS-Bench-201 architecture"),
-        ({"checkpoints": "file"}, "checkpoints go into a folder, and .*file is a file"),
+        ({"checkpoints": "file"}, "--checkpoints must be a folder, and .*file is a file"),
         ({"store": "file"}, "file is a file: expected a folder of a zarr store"),
         ({"store": "folder"}, "is not a sweetgrad store"),
     ],
@@ -188,7 +188,7 @@ def test_train_one__says_what_is_wrong_before_it_trains(settings, message, tmp_p
 
 
 def test_cli_train__refuses_options_that_are_not_for_one_network(tmp_path):
-    with pytest.raises(ValueError, match="--archs, --retry-failed would say nothing: leave it out"):
+    with pytest.raises(ValueError, match="--archs, --retry-failed does not apply: omit it"):
         CliRunner().invoke(
             app,
             ["train", str(tmp_path / "s"), "--arch", "x", "--archs", "0:2", "--retry-failed"],

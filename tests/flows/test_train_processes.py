@@ -147,15 +147,15 @@ def test_train_one__killed_then_interrupted_goes_on_after_the_last_whole_epoch(
 
     process = start(arguments, command)
     errors = stop(process, signal.SIGINT, wait_until(lambda: checkpoint.stat().st_mtime_ns != before, process))
-    (after,) = map(int, re.findall(rf"Going on after epoch (\d+) of {EPOCHS}", errors))
+    (after,) = map(int, re.findall(rf"Resuming after epoch (\d+) of {EPOCHS}", errors))
     assert after >= 1
     assert "Stopping: finishing the epoch, then writing its checkpoint" in errors
-    assert "The last whole epoch is written. Run the same command to continue." in errors
+    assert "The last whole epoch is written. Run the same command to resume." in errors
     done = after + len(losses(errors))
     assert losses(errors) == expected[after:done]
 
     errors = in_this_process("b")
-    assert f"Going on after epoch {done} of {EPOCHS}" in errors
+    assert f"Resuming after epoch {done} of {EPOCHS}" in errors
     assert losses(errors) == expected[done:]
     assert len(losses(errors)) >= 1
     same = [open_accuracies(tmp_path / store, "nas-bench-201")["accuracy"].values for store in ("a.zarr", "b.zarr")]

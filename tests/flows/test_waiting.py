@@ -12,9 +12,10 @@ import distributed
 import pytest
 from rich.console import Console
 
-from sweetgrad.flows import cluster, profile, waiting
-from sweetgrad.flows.cluster import open_client
-from sweetgrad.flows.waiting import NoWorkerError, WorkerWatch
+from sweetgrad.flows import profile
+from sweetgrad.flows.cluster import WorkerSource, open_client, waiting
+from sweetgrad.flows.cluster import client as cluster
+from sweetgrad.flows.cluster.waiting import NoWorkerError, WorkerWatch
 
 SETTINGS = {"dataset": "digits", "batch_size": 4, "device": "cpu"}
 THREADS = {"class": "distributed:LocalCluster", "n_workers": 1, "threads_per_worker": 1, "processes": False}
@@ -76,7 +77,7 @@ def test_worker_watch__waits_a_day_for_a_queue_and_minutes_where_nobody_is_to_co
 def test_worker_watch__waits_as_long_as_dask_is_told_to():
     with dask.config.set({"distributed.scheduler.no-workers-timeout": "1s"}):
         watch = after(watch_of({}, cluster=spec_cluster("running")), 2)
-        with pytest.raises(NoWorkerError, match=r"none has come for 1\.0 s"):
+        with pytest.raises(NoWorkerError, match=r"none has joined for 1\.0 s"):
             watch.look(is_stopping=False)
     assert not after(watch_of({}, cluster=spec_cluster("running")), 2).look(is_stopping=False)
 
@@ -101,13 +102,11 @@ def test_open_client__does_not_wait_for_ever_for_a_first_worker(tmp_path, monkey
     with (
         distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=None) as empty,
         dask.config.set({"distributed.scheduler.no-workers-timeout": "0.3s"}),
-        pytest.raises(NoWorkerError, match=r"no worker has come in 0\.3 s\. Start one with `dask worker"),
+        pytest.raises(NoWorkerError, match=r"no worker has joined in 0\.3 s\. Start one with `dask worker"),
         open_client(
-            scheduler=empty.scheduler_address,
-            cluster=None,
+            WorkerSource(scheduler=empty.scheduler_address),
             store=tmp_path,
             device="cpu",
-            num_workers=None,
             num_shards=1,
             console=quiet(),
         ),
@@ -118,7 +117,7 @@ def test_open_client__does_not_wait_for_ever_for_a_first_worker(tmp_path, monkey
 @pytest.fixture
 def leaving(monkeypatch):
     """The one worker leaves in the middle of its first shard, and no other comes; set when it has."""
-    from sweetgrad.flows import worker
+    from sweetgrad.flows.runs import worker
 
     left = threading.Event()
 
@@ -137,7 +136,7 @@ def leaving(monkeypatch):
 def test_profile__ends_with_an_error_when_no_worker_is_left(prefect_api, leaving, tmp_path):
     with (
         dask.config.set({"distributed.scheduler.no-workers-timeout": "1s"}),
-        pytest.raises(NoWorkerError, match=r"no worker is left, and none has come for 1\.0 s"),
+        pytest.raises(NoWorkerError, match=r"no worker is left, and none has joined for 1\.0 s"),
     ):
         profile(tmp_path / "s.zarr", archs="0:4", shard_size=2, console=quiet(), **SETTINGS, **IN_THIS_PROCESS)
 

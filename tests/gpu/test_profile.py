@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 
 from sweetgrad.flows import profile
-from sweetgrad.flows.cluster import open_client
+from sweetgrad.flows.cluster import WorkerSource, open_client
 from sweetgrad.store import SpecMismatchError, open_profile, verify
 
 pytestmark = pytest.mark.gpu
@@ -31,11 +31,9 @@ def test_open_client__gives_each_process_one_gpu_of_its_own(tmp_path):
         return os.environ.get("CUDA_VISIBLE_DEVICES"), torch.cuda.device_count(), os.getpid()
 
     with open_client(
-        scheduler=None,
-        cluster=None,
+        WorkerSource(),
         store=str(tmp_path),
         device="cuda",
-        num_workers=None,
         num_shards=1000,
         console=Console(file=io.StringIO()),
     ) as client:

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from sweetgrad.flows.cli.common import locate
+from sweetgrad.flows.cli.arguments import locate
 from sweetgrad.store import NotAStoreError, RemoteStore, list_profiles, open_profile, verify
 from sweetgrad.store.access import absolute, with_options
 from sweetgrad.store.packages import how_to_install

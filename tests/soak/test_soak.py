@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sweetgrad.flows.server import prefect_server, wait_until_up
+from sweetgrad.flows.server.ephemeral import prefect_server, wait_until_up
 
 SOAK = Path(__file__).with_name("soak.py")
 TINY = ["--archs", "0:24", "--batch-size", "4", "--shard-size", "8"]

@@ -42,12 +42,12 @@ from sweetgrad.store import (
     status,
     verify,
 )
-from sweetgrad.store._planning import Shard
 from sweetgrad.store.access import open_root, zarr_store
 from sweetgrad.store.access._documents import check_document, parse_json
 from sweetgrad.store.access._guard import GuardedStore
 from sweetgrad.store.access._limits import MAX_DOCUMENT_BYTES
 from sweetgrad.store.access._zip import check_members
+from sweetgrad.store.table import Shard
 
 
 @pytest.fixture

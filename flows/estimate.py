@@ -1,0 +1,123 @@
+"""``sweetgrad estimate``: add estimators to a profile that has been measured; its counts stay as they are."""
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from sweetgrad.flows.profile import ProfileSummary
+
+if TYPE_CHECKING:
+    from sweetgrad.store import Location
+
+
+def estimate(
+    store: "Location",
+    profile: str,
+    *,
+    estimators: Sequence[str],
+    archs: str = "all",
+    data_dir: str | Path | None = None,
+    space_file: str | Path | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    cluster: str | Path | Mapping[str, Any] | None = None,
+    moments: bool = False,
+    activations: bool = False,
+    retry_failed: bool = False,
+    download: bool = False,
+    console: Console | None = None,
+) -> ProfileSummary:
+    """Compute estimators for the measured architectures of a profile; scores that the store already holds are not recomputed.
+
+    Space, data set and batch are rebuilt from the settings of the profile, and compared with them.
+
+    Parameters
+    ----------
+    store
+        Folder or URL of the store.
+    profile
+        Name of a profile in the store.
+    estimators
+        Estimators to compute, or all of them: all (without moments and activations).
+    archs
+        Which of the measured architectures: all, START:STOP, sample:N, or an index.
+    data_dir, space_file, workers, scheduler, cluster, moments, activations
+        As in `profile`.
+    retry_failed
+        Recompute estimators that failed for an architecture before.
+    download
+        Download missing files of the data set into the data directory.
+    console
+        Where progress is shown (default: standard error).
+
+    Returns
+    -------
+    What was done; ``num_asked`` counts measured architectures, ``num_failed`` those of them for which an estimator failed.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        For what the caller can fix; nothing has been written then.
+    NotAStoreError
+        If there is no such profile.
+    SpecMismatchError
+        If the space or the data are not those that the profile was measured with.
+    """
+    # Imported here, so that reading the options of a command does not load torch, Prefect and Dask.
+    from sweetgrad.flows.cluster import choose_workers
+    from sweetgrad.flows.evolution import rebuild_space
+    from sweetgrad.flows.inputs import find_table, require_cells, resolve_device, with_blocks
+    from sweetgrad.flows.runs.provenance import provenance, report_differences
+    from sweetgrad.flows.runs.session import run_profile
+    from sweetgrad.flows.runs.work import ProfileWork
+    from sweetgrad.flows.selection import select_archs
+    from sweetgrad.profiling import load_batch, make_spec, registry
+    from sweetgrad.store import STATUS, Profile, profile_block
+    from sweetgrad.store.access import absolute
+
+    start = time.monotonic()
+    console = console or Console(stderr=True)
+    registered = [name for name in registry.names("estimators") if not profile_block(name).arrays]
+    names = registered if list(estimators) == ["all"] else list(estimators)
+    names = with_blocks(names, moments=moments, activations=activations)
+    if not names:
+        raise ValueError(f"name the estimators to compute; registered are {', '.join(registered)}")
+    for name in names:
+        registry.load("estimators", name)
+    source = choose_workers(workers=workers, scheduler=scheduler, cluster=cluster)
+    location = absolute(store)
+    stored = Profile.open(location, profile)
+    spec, data = stored.spec, stored.dataset(chunks=None)
+    resolve_device(spec.device, remote=source.is_remote)
+    table = space_file or find_table(spec.space, data_dir, download=download)
+    space = rebuild_space(spec, data["arch"].values.tolist(), table)
+    batch = load_batch(
+        spec.dataset,
+        batch_size=spec.batch_size,
+        seed=spec.seed,
+        augment=spec.augment,
+        data_dir=data_dir,
+        download=download,
+    )
+    rebuilt = make_spec(space, batch, seed=spec.seed, device=spec.device)
+    rebuilt.require_equal(spec, where=f"profile {profile} in {location}")
+    measured = data["status"].values == STATUS["ok"]
+    rows = [row for row in select_archs(archs, num_archs=len(space)) if measured[row]]
+    if not rows:
+        raise ValueError(f"none of the requested architectures ({archs}) is measured in {profile}: profile them first")
+    require_cells(space, rows, spec, names)
+    stored.add_blocks(map(profile_block, names))
+    work = ProfileWork(stored, tuple(rows), space, batch, spec, tuple(names), retry_failed)
+    shards = work.shards_to_do()
+    num_done = num_left = 0
+    if shards:
+        order = f"file {Path(table).name}" if table else "the space's own"
+        facts = provenance(device=spec.device, data_source=batch.source, arch_order=order)
+        report_differences(stored.record_run({**facts, "estimators": names}), console=console)
+        num_done, num_left = run_profile(work, shards, source=source, console=console)
+    status = stored.scores()["status"].sel(estimator=names).values[rows]
+    num_failed = int((status == STATUS["failed"]).any(axis=1).sum())
+    return ProfileSummary(profile, len(rows), num_done, num_left, num_failed, time.monotonic() - start)

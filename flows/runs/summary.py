@@ -1,0 +1,115 @@
+"""Summary of a run when it ends: what it did, how complete its profile is, and the command that resumes it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sweetgrad.analysis import best_interval
+from sweetgrad.flows.parameters import parameters_of
+from sweetgrad.flows.profile import profile
+from sweetgrad.store import Location, info, open_profile
+from sweetgrad.store.access import command_line
+from sweetgrad.store.pages import render
+from sweetgrad.store.redaction import redacted
+
+_MAX_FAILURES = 5
+
+
+@dataclass
+class Ending:
+    """How a run ended.
+
+    Attributes
+    ----------
+    num_done, num_left
+        Architectures that it profiled, and requested ones that it did not reach.
+    num_workers
+        Workers at its end.
+    seconds
+        Wall time of its shards.
+    error
+        What stopped it; empty if nothing did.
+    """
+
+    num_done: int = 0
+    num_left: int = 0
+    num_workers: int = 0
+    seconds: float = 0.0
+    error: str = ""
+
+
+def profile_command(arguments: Mapping[str, Any]) -> str:
+    """The ``sweetgrad profile`` command with these arguments of `profile`, without those that are the default.
+
+    Tables of a cluster are left out: a command line has no room for them. Secrets are, too.
+
+    Examples
+    --------
+    >>> profile_command({"store": "my store.zarr", "archs": "0:9", "seed": 42, "augment": True})
+    "sweetgrad profile 'my store.zarr' --archs 0:9 --augment"
+    """
+    defaults = {name: parameter.default for name, parameter in parameters_of(profile).items()}
+    words = ["profile", arguments["store"]]
+    for key, value in (arguments.get("space_options") or {}).items():
+        words += ["--space-option", f"{key}={value}"]
+    for name, value in arguments.items():
+        if name == "store" or value in (None, [], defaults[name]) or isinstance(value, Mapping):
+            continue
+        words.append(f"--{name.replace('_', '-')}")
+        if isinstance(value, Sequence) and not isinstance(value, str):
+            words.append(",".join(value))
+        elif value is not True:
+            words.append(str(value))
+    return command_line(*words)
+
+
+def summary_markdown(store: Location, name: str, ending: Ending, *, command: str) -> str:
+    """What a run did and how complete its profile is now, as a page of Markdown.
+
+    Parameters
+    ----------
+    store, name
+        The profile, as it is on disk.
+    ending
+        How the run ended.
+    command
+        Command that resumes it.
+
+    Raises
+    ------
+    StoreError
+        If the profile cannot be read.
+    """
+    about = info(store, name).profiles[0]
+    is_unfinished = bool(ending.num_left or ending.error)
+    can_choose = about.status.num_ok >= 2
+    page = render(
+        Path(__file__).with_suffix(".md.j2"),
+        store=redacted(store),
+        ending=ending,
+        time=duration(ending.seconds),
+        status=about.status,
+        device=about.spec.device,
+        best=best_interval(open_profile(store, name, chunks=None)) if can_choose else None,
+        content_digest=about.content_digest,
+        max_failures=_MAX_FAILURES,
+        is_unfinished=is_unfinished,
+        command=command if is_unfinished else command_line("intervals", store, name),
+    )
+    return page.rstrip("\n")
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words.
+
+    Examples
+    --------
+    >>> duration(12.34), duration(75), duration(7260)
+    ('12.3 s', '1 min 15 s', '2 h 1 min')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
