@@ -113,7 +113,8 @@ def is_scored(location: Location, profile: str, name: str) -> NDArray[np.bool_]:
     stored = open_estimators(location, profile)["status"]
     if name not in list_estimators(location, profile):
         return np.zeros(stored.sizes["arch"], dtype=bool)
-    return stored.sel(estimator=name).values == STATUS["ok"]  # type: ignore[no-any-return]
+    is_ok: NDArray[np.bool_] = stored.sel(estimator=name).values == STATUS["ok"]
+    return is_ok
 
 
 def score_archs(
