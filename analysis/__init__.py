@@ -1,14 +1,24 @@
-"""Questions to a stored profile: scores, sweetness, the best interval, rank correlation. Needs neither torch nor Prefect."""
+"""Analysis of stored profiles: scores, sweetness, the best interval, rank correlation. Needs neither torch nor Prefect."""
 
-from sweetgrad.analysis.baselines import LossSummary, loss_summary, params, params_live, params_weights
-from sweetgrad.analysis.comparison import compare_estimators, estimator_scores, te_nas, te_nas_nobn
+from sweetgrad.analysis.comparison import compare_estimators, estimator_scores
 from sweetgrad.analysis.correlation import RankCorrelation, correlation_by_interval, heatmap, rank_correlation
 from sweetgrad.analysis.counts import interval_bounds, interval_counts
-from sweetgrad.analysis.figures import plot_comparison, plot_heatmap, plot_layers, plot_sweetness
+from sweetgrad.analysis.estimators import (
+    LossSummary,
+    loss_summary,
+    params,
+    params_live,
+    params_weights,
+    sweet_grad_abs,
+    sweet_grad_norm,
+    sweet_grad_sq,
+    sweet_snip,
+    te_nas,
+    te_nas_nobn,
+)
 from sweetgrad.analysis.intervals import Interval, IntervalGrid, sliding_windows
 from sweetgrad.analysis.layers import layer_profile
 from sweetgrad.analysis.scores import proportion, score
-from sweetgrad.analysis.sweet import sweet_grad_abs, sweet_grad_norm, sweet_grad_sq, sweet_snip
 from sweetgrad.analysis.sweetness import BestInterval, best_interval, sweetness
 
 __all__ = [
@@ -29,10 +39,6 @@ __all__ = [
     "params",
     "params_live",
     "params_weights",
-    "plot_comparison",
-    "plot_heatmap",
-    "plot_layers",
-    "plot_sweetness",
     "proportion",
     "rank_correlation",
     "score",

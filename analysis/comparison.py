@@ -5,70 +5,30 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
-from sweetgrad.analysis.baselines import params, params_live, params_weights
 from sweetgrad.analysis.correlation import Method, RankCorrelation, rank_correlation
-from sweetgrad.analysis.cuts import is_estimated
+from sweetgrad.analysis.counts import is_estimated
+from sweetgrad.analysis.estimators import (
+    params,
+    params_live,
+    params_weights,
+    sweet_grad_norm,
+    sweet_snip,
+    te_nas,
+    te_nas_nobn,
+)
 from sweetgrad.analysis.intervals import Intervals
 from sweetgrad.analysis.scores import score
-from sweetgrad.analysis.sweet import sweet_grad_norm, sweet_snip
-from sweetgrad.store import Location
-from sweetgrad.store.estimators import DETAILS, MOMENTS, open_estimators, open_moments, open_trainings
-
-__all__ = ["compare_estimators", "estimator_scores", "is_trained", "open_estimator_scores", "te_nas", "te_nas_nobn"]
+from sweetgrad.store import MOMENTS, Location, Profile, open_estimators, open_moments, profile_block
 
 _METHODS: tuple[Method, ...] = ("spearman", "kendall")
 
 _TRAINED = " (trained)"
 
 
-def te_nas(scores: xr.DataArray) -> xr.DataArray:
-    """Rank by linear regions, less the rank by the condition number of the tangent kernel (TE-NAS, Chen et al. 2021).
-
-    Parameters
-    ----------
-    scores
-        Dims ``(arch, estimator)``, with the estimators ``te_nas_condition`` and ``te_nas_regions``.
-
-    Returns
-    -------
-    Dims ``(arch,)``: greater is better. Ranks are among the architectures that have both, equal values share the mean rank; NaN
-    where one is missing. It depends on which architectures are compared, as the method does.
-
-    Examples
-    --------
-    >>> values = [[10.0, 3.0], [2.0, 9.0], [5.0, 5.0], [1.0, np.nan]]
-    >>> names = ["te_nas_condition", "te_nas_regions"]
-    >>> te_nas(xr.DataArray(values, {"estimator": names}, ("arch", "estimator"))).values
-    array([-2.,  2.,  0., nan])
-    """
-    condition, regions = (scores.sel(estimator=f"te_nas_{part}", drop=True) for part in ("condition", "regions"))
-    both = ~(np.isnan(condition.values) | np.isnan(regions.values))
-    ranks = np.full(both.shape, np.nan)
-    ranks[both] = pd.Series(regions.values[both]).rank() - pd.Series(condition.values[both]).rank()
-    return condition.copy(data=ranks).rename("te_nas")
-
-
-def te_nas_nobn(scores: xr.DataArray) -> xr.DataArray:
-    """Linear regions less condition number, both without BatchNorm: the combination of the paper's Table 1.
-
-    Parameters
-    ----------
-    scores
-        Dims ``(arch, estimator)``, with the estimators ``te_nas_condition_nobn`` and ``te_nas_regions_nobn``.
-
-    Returns
-    -------
-    Dims ``(arch,)``: greater is better.
-    """
-    regions, condition = (scores.sel(estimator=f"te_nas_{part}_nobn", drop=True) for part in ("regions", "condition"))
-    return (regions - condition).rename("te_nas_nobn")
-
-
 WITHOUT_PASS = ("params", "params_weights")
-"""Scores that the histogram holds and that a network gives without running."""
+"""Scores from the histogram that need no pass."""
 
 _COMBINED = {
     "te_nas": (te_nas, ("te_nas_condition", "te_nas_regions")),
@@ -79,26 +39,26 @@ _COMBINED = {
 def estimator_scores(
     profile: xr.Dataset, stored: xr.Dataset, interval: Intervals, *, moments: xr.Dataset | None = None
 ) -> xr.Dataset:
-    """Scores of every estimator: those stored, those that the histogram holds, and those combined of others.
+    """Scores of every estimator: those stored, those derived from the histogram, and combinations of others.
 
     Parameters
     ----------
     profile
-        A profile as from `open_profile`.
+        A profile as returned by `open_profile`.
     stored
-        Its estimators, as from `open_estimators`.
+        Its estimators, as returned by `open_estimators`.
     interval
-        The Sweetimator interval, such as the result of `best_interval`.
+        The interval of Sweetimator, such as the result of `best_interval`.
     moments
-        As from `open_moments`: `sweet_grad_norm` and `sweet_snip` of the same interval as well, which costs reading them.
+        As returned by `open_moments`: adds `sweet_grad_norm` and `sweet_snip` of the same interval, which requires reading them.
 
     Returns
     -------
-    ``score`` and ``seconds``, dims ``(arch, estimator)``; NaN where there is no score. Scores are as stored: infinite ones stay,
-    since a logarithm of 0 has its rank, and of condition numbers the smaller one is the better. ``seconds`` of what needs the
-    gradients and comes from the histogram (``sweetimator``, ``params_live``, unless it is stored) are ``profile_seconds``:
-    building, one forward and backward pass, counting. ``params`` and ``params_weights`` need no pass, and how long counting them
-    takes is known only where they are stored: NaN otherwise.
+    ``score`` and ``seconds``, dims ``(arch, estimator)``; NaN where there is no score. Scores are returned as stored: infinite
+    values are kept, because the logarithm of 0 has a rank, and smaller condition numbers are better. For estimators derived from
+    the histogram (``sweetimator``, and ``params_live`` unless it is stored), ``seconds`` are ``profile_seconds``: building the
+    network, one forward and backward pass, and counting. ``params`` and ``params_weights`` need no pass; their ``seconds`` are
+    NaN unless they are stored.
     """
     held = {
         "sweetimator": score(profile, interval).reset_coords(drop=True),
@@ -107,11 +67,13 @@ def estimator_scores(
         "params_live": params_live(profile),
     }
     if moments is not None:
-        held |= {each.__name__: each(moments, interval) for each in (sweet_grad_norm, sweet_snip)}
+        held |= {estimator.__name__: estimator(moments, interval) for estimator in (sweet_grad_norm, sweet_snip)}
     scores = dict(held)
     whole_pass = profile["profile_seconds"].astype(np.float64)
     seconds = {name: xr.full_like(whole_pass, np.nan) if name in WITHOUT_PASS else whole_pass for name in held}
-    for name in (str(each) for each in stored["estimator"].values if each not in DETAILS):
+    for name in map(str, stored["estimator"].values):
+        if profile_block(name).arrays:
+            continue
         scores[name] = stored["score"].sel(estimator=name, drop=True)
         seconds[name] = stored["seconds"].sel(estimator=name, drop=True)
     for name, (combine, parts) in _COMBINED.items():
@@ -138,8 +100,8 @@ def open_estimator_scores(
 
     Returns
     -------
-    As `estimator_scores`. An estimator that is not training-free has ``(trained)`` after its name, so that it is
-    never taken for one.
+    As `estimator_scores`. The name of an estimator that is not training-free ends in
+    ``(trained)``.
 
     Raises
     ------
@@ -147,13 +109,13 @@ def open_estimator_scores(
         If there is no such store or profile.
     """
     stored = open_estimators(location, name).isel(arch=rows)
-    # A threshold inside a bin leaves no sum of a part of it.
-    has_moments = MOMENTS in stored["estimator"].values and not is_estimated(interval)
+    # Sums cannot be split inside a bin.
+    has_moments = MOMENTS.name in stored["estimator"].values and not is_estimated(interval)
     moments = open_moments(location, name).isel(arch=rows) if has_moments else None
     scores = estimator_scores(profile, stored, interval, moments=moments)
-    trained = open_trainings(location, name)
-    shown = [f"{each}{_TRAINED}" if each in trained else each for each in scores["estimator"].values]
-    return scores.assign_coords(estimator=np.array(shown, dtype=object))
+    trained = Profile.open(location, name).trained_estimators()
+    names = [f"{name}{_TRAINED}" if name in trained else name for name in scores["estimator"].values]
+    return scores.assign_coords(estimator=np.array(names, dtype=object))
 
 
 def is_trained(shown: str) -> bool:
@@ -175,15 +137,15 @@ def compare_estimators(
     Parameters
     ----------
     scores
-        As from `estimator_scores`.
+        As returned by `estimator_scores`.
     accuracy
         Dims ``(arch,)``, per cent, with architecture strings as coordinate.
     published
-        Published Spearman correlations by estimator, such as ``TABLE_1["nas-bench-201"]["cifar10"]``, to stand beside.
+        Published Spearman correlations by estimator to include, such as ``TABLE_1["nas-bench-201"]["cifar10"]``.
     bootstrap, seed
         As in `rank_correlation`.
     methods
-        ``"spearman"``, and ``"kendall"`` unless it is left out, whose resamples take most of the time.
+        Any of ``"spearman"`` and ``"kendall"``; resamples of the latter take most of the time.
 
     Returns
     -------
@@ -194,13 +156,13 @@ def compare_estimators(
     names = [str(name) for name in scores["estimator"].values]
     columns: dict[str, list[float]] = {}
     for name in names:
-        each = scores["score"].sel(estimator=name, drop=True)
+        values = scores["score"].sel(estimator=name, drop=True)
         for method in methods:
-            found = _correlation(each, accuracy, method=method, bootstrap=bootstrap, seed=seed)
-            columns.setdefault(method, []).append(found.correlation)
-            columns.setdefault(f"{method}_low", []).append(found.low)
-            columns.setdefault(f"{method}_high", []).append(found.high)
-        columns.setdefault("num_archs", []).append(found.num_archs)
+            correlation = _correlation(values, accuracy, method=method, bootstrap=bootstrap, seed=seed)
+            columns.setdefault(method, []).append(correlation.correlation)
+            columns.setdefault(f"{method}_low", []).append(correlation.low)
+            columns.setdefault(f"{method}_high", []).append(correlation.high)
+        columns.setdefault("num_archs", []).append(correlation.num_archs)
         columns.setdefault("seconds", []).append(float(scores["seconds"].sel(estimator=name).compute().median()))
         columns.setdefault("published", []).append(published.get(name, np.nan))
     data = {key: ("estimator", np.array(values)) for key, values in columns.items()}
@@ -209,11 +171,11 @@ def compare_estimators(
 
 
 def _correlation(
-    each: xr.DataArray, accuracy: xr.DataArray, *, method: Method, bootstrap: int, seed: int
+    values: xr.DataArray, accuracy: xr.DataArray, *, method: Method, bootstrap: int, seed: int
 ) -> RankCorrelation:
-    if int(each.notnull().sum()) < 2:
-        return RankCorrelation(np.nan, np.nan, np.nan, int(each.notnull().sum()), method)
-    return rank_correlation(each, accuracy, method=method, bootstrap=bootstrap, seed=seed)
+    if int(values.notnull().sum()) < 2:
+        return RankCorrelation(np.nan, np.nan, np.nan, int(values.notnull().sum()), method)
+    return rank_correlation(values, accuracy, method=method, bootstrap=bootstrap, seed=seed)
 
 
 def _side_by_side(columns: Mapping[str, xr.DataArray], names: xr.Variable) -> xr.DataArray:

@@ -1,28 +1,149 @@
-"""Parameters in an interval, from the stored bins: a sum where the thresholds are edges, bounds and an estimate where not."""
+"""Parameters in an interval, from the stored bins: exact if the thresholds are bin edges, else bounds and an estimate."""
 
+import bisect
 import itertools
+import math
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeAlias
+from fractions import Fraction
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import xarray as xr
 from dask.base import is_dask_collection
 from numpy.typing import NDArray
 
-from sweetgrad.analysis.cuts import Cut, are_estimated, cuts_of, interval_coords
-from sweetgrad.analysis.intervals import Interval, Intervals, as_intervals
-from sweetgrad.analysis.rows import as_slice
-from sweetgrad.store.bins import NUM_BINS
-from sweetgrad.store.schema import KINDS
+from sweetgrad.analysis.intervals import (
+    SMALLEST_GRADIENT,
+    Interval,
+    Intervals,
+    Threshold,
+    as_intervals,
+    format_threshold,
+)
+from sweetgrad.store.format.bins import EDGES, NUM_BINS, threshold_bin
+from sweetgrad.store.format.schema import KINDS, STATUS
 
-__all__ = [
-    "Kind",
-    "block_rows",
-    "interval_bounds",
-    "interval_counts",
-    "select_kind",
-    "total_counts",
-]
+
+def measured_rows(profile: xr.Dataset) -> NDArray[np.int64]:
+    """Positions of the architectures that were measured (status 1), ascending; ``status`` is read at once."""
+    return np.flatnonzero(profile["status"].values == STATUS["ok"])
+
+
+def as_slice(positions: NDArray[np.int64]) -> slice | NDArray[np.int64]:
+    """Return consecutive positions as a slice, which gives a view of an array, and a much faster read from a store.
+
+    Examples
+    --------
+    >>> as_slice(np.array([3, 4, 5])), as_slice(np.array([3, 5]))
+    (slice(3, 6, None), array([3, 5]))
+    """
+    follow = positions.size > 0 and (np.diff(positions) == 1).all()
+    return slice(int(positions[0]), int(positions[-1]) + 1) if follow else positions
+
+
+class Cut(NamedTuple):
+    """Position of a threshold: below it lie all bins before ``bin``, and the fraction ``share`` of ``bin`` itself."""
+
+    bin: int
+    share: float
+
+    @property
+    def after(self) -> int:
+        """Index of the first bin that lies wholly above the threshold."""
+        return self.bin + (self.share > 0)
+
+
+def cut_at(threshold: Threshold, *, exact: bool = False) -> Cut:
+    """Find where a threshold falls among the bins.
+
+    Parameters
+    ----------
+    threshold
+        An exact threshold, or infinity.
+    exact
+        Whether to raise if the threshold lies inside a bin.
+
+    Raises
+    ------
+    ValueError
+        If ``exact`` and the threshold is not a stored edge; the message names the nearest edges.
+
+    Examples
+    --------
+    >>> cut_at(Fraction(1, 10**10)), cut_at(math.inf)
+    (Cut(bin=2, share=0.0), Cut(bin=344, share=0.0))
+    """
+    if threshold == math.inf:
+        return Cut(NUM_BINS - 1, 0.0)
+    assert isinstance(threshold, Fraction)
+    stored = threshold_bin(threshold)
+    if stored is not None:
+        return Cut(stored, 0.0)
+    if threshold <= SMALLEST_GRADIENT:
+        return Cut(1, 0.0)
+    above = bisect.bisect_right(EDGES, threshold)
+    if exact:
+        near = " and ".join(f"{edge} ({format_threshold(edge)})" for edge in EDGES[max(0, above - 1) : above + 1])
+        raise ValueError(
+            f"threshold {threshold} ({format_threshold(threshold)}) is not a stored edge; nearest: {near}. "
+            "Ask for one of these, or leave exact=False for an estimate with bounds."
+        )
+    # The smallest float keeps a threshold just above an edge marked as estimated.
+    return Cut(above + 1, max(_share_below(threshold, above), math.ulp(0.0)))
+
+
+def cuts_of(pieces: Sequence[Interval], *, exact: bool = False) -> tuple[list[Cut], list[Cut]]:
+    """Where the lower thresholds of some intervals fall, and where the upper ones; ``exact`` as in `cut_at`."""
+    lower = [cut_at(piece.lower, exact=exact) for piece in pieces]
+    upper = [cut_at(piece.upper, exact=exact) for piece in pieces]
+    return lower, upper
+
+
+def bins_of(piece: Interval) -> slice:
+    """The bins that make up an interval; raises ``ValueError`` where one of its thresholds is not a stored edge.
+
+    Examples
+    --------
+    >>> bins_of(Interval(0, 1e-10))
+    slice(0, 2, None)
+    """
+    return slice(cut_at(piece.lower, exact=True).bin, cut_at(piece.upper, exact=True).bin)
+
+
+def are_estimated(lower: Sequence[Cut], upper: Sequence[Cut]) -> NDArray[np.bool_]:
+    """Whether one of the two thresholds lies inside a bin; shape (interval,)."""
+    return np.array([low.share > 0 or high.share > 0 for low, high in zip(lower, upper, strict=True)], dtype=bool)
+
+
+def is_estimated(intervals: Intervals) -> bool:
+    """Whether a threshold lies inside a bin, so that counts are estimated.
+
+    Examples
+    --------
+    >>> is_estimated((1e-4, 5e-4)), is_estimated((1.23e-4, 5e-4))
+    (False, True)
+    """
+    return bool(are_estimated(*cuts_of(as_intervals(intervals))).any())
+
+
+def interval_coords(pieces: Sequence[Interval]) -> dict[str, Any]:
+    """Coordinates of the ``interval`` dimension: labels, the edges as floats, and whether one of them is not a stored edge."""
+    return {
+        "interval": np.array([str(piece) for piece in pieces], dtype=object),
+        "lower": ("interval", np.array([float(piece.lower) for piece in pieces])),
+        "upper": ("interval", np.array([float(piece.upper) for piece in pieces])),
+        "estimated": ("interval", are_estimated(*cuts_of(pieces))),
+    }
+
+
+def _share_below(threshold: Fraction, above: int) -> float:
+    """Estimated share, in [0, 1], of a bin that lies below a threshold inside it; ``EDGES[above]`` is the next edge."""
+    if above == 0:
+        return float(threshold / EDGES[0])
+    if above == len(EDGES):
+        return 1 - float(EDGES[-1] / threshold)
+    return math.log(threshold / EDGES[above - 1]) / math.log(EDGES[above] / EDGES[above - 1])
+
 
 Kind: TypeAlias = Literal["weight", "other", "all"]
 Level: TypeAlias = Literal["layer", "network"]
@@ -30,7 +151,7 @@ Level: TypeAlias = Literal["layer", "network"]
 _BLOCK_ROWS = 1024
 
 _WHOLE_BYTES = 1 << 28
-"""Counts that take more memory than this are never read whole, even where the profile was opened without dask."""
+"""Counts that take more memory than this are never read at once, even if the profile was opened without dask."""
 
 _VARIABLE = {"layer": "grad_count", "network": "grad_count_network"}
 
@@ -43,7 +164,7 @@ def interval_counts(
     Parameters
     ----------
     profile
-        A profile as from `open_profile`.
+        A profile as returned by `open_profile`.
     intervals
         A grid, a sequence of intervals, or one interval.
     kind
@@ -51,8 +172,8 @@ def interval_counts(
     level
         ``"network"`` reads only the small ``grad_count_network``.
     exact
-        Whether to refuse a threshold that is not a stored edge. Otherwise the bin that such a threshold cuts is split
-        log-linearly (see `interval_bounds` for how wrong that can be).
+        Whether to raise if a threshold is not a stored edge. Otherwise the bin that contains the threshold is split
+        log-linearly (`interval_bounds` bounds the error).
 
     Returns
     -------
@@ -63,11 +184,11 @@ def interval_counts(
     Raises
     ------
     ValueError
-        If ``kind`` or ``level`` is unknown, or ``exact`` and a threshold is not an edge; the nearest edges are named.
+        If ``kind`` or ``level`` is unknown, or ``exact`` and a threshold is not an edge; the message names the nearest edges.
 
     Notes
     -----
-    An edge stands for its nearest float32, with which gradients were compared. Inside the bins below 1e-10 and above 10 the
+    Gradients were compared with the float32 nearest to each edge. Inside the bins below 1e-10 and above 10 the
     estimate is uniform in ``g`` and in ``1 / g``.
 
     Examples
@@ -116,7 +237,7 @@ def interval_bounds(
 
 
 def total_counts(profile: xr.Dataset, *, kind: Kind = "weight") -> xr.DataArray:
-    """Parameters of every layer, with those whose gradient is not finite; dims ``(arch, layer)``, int64."""
+    """Parameters of every layer, including those whose gradient is not finite; dims ``(arch, layer)``, int64."""
     return select_kind(profile["num_params"].astype(np.int64), kind)
 
 
@@ -136,7 +257,7 @@ def _counter(lower: Sequence[Cut], upper: Sequence[Cut]) -> Callable[[NDArray[An
     def count(values: NDArray[Any]) -> NDArray[Any]:
         if values.ndim == 1:
             return count_block(values)
-        # Block by block: the sums at all cuts are several times as large as the answer.
+        # Block by block: the sums at all cuts are several times as large as the result.
         starts = range(0, max(1, len(values)), _BLOCK_ROWS)
         return np.concatenate([count_block(values[start : start + _BLOCK_ROWS]) for start in starts])
 
@@ -150,7 +271,7 @@ def counts_below(counts: NDArray[Any], *cuts: Sequence[int]) -> list[NDArray[np.
     parts: NDArray[np.int64] = np.add.reduceat(counts, starts, axis=-1, dtype=np.int64)
     below = np.zeros((*parts.shape[:-1], len(starts) + 1), dtype=np.int64)
     np.cumsum(parts, axis=-1, out=below[..., 1:])
-    return [below[..., as_slice(np.searchsorted([*starts, NUM_BINS], each))] for each in cuts]
+    return [below[..., as_slice(np.searchsorted([*starts, NUM_BINS], list_of_cuts))] for list_of_cuts in cuts]
 
 
 def _counts_between(
@@ -169,7 +290,7 @@ def _counts_between(
     if in_blocks:
         values = values.chunk({"arch": block_rows(values), "kind": 1})
     elif level == "network" and values.chunks is None:
-        # Read whole, xarray keeps it with the profile: the next question costs no read.
+        # xarray then caches the values in the profile: the next call reads nothing.
         values.load()
     count = _counter(lower, upper)
     dtype = np.float64 if are_estimated(lower, upper).any() else np.int64
@@ -196,12 +317,12 @@ def _counts_between(
 
 
 def _exceeds_memory(counts: xr.DataArray) -> bool:
-    """Whether counts are too many to be read whole, and would be."""
+    """Whether counts would be read at once although they are too large for memory."""
     return counts.chunks is None and counts.nbytes > _WHOLE_BYTES
 
 
 def block_rows(counts: xr.DataArray) -> int:
-    """Architectures in a block that is read at once: those of a chunk of the store."""
+    """Number of architectures to read at once: those of one chunk of the store."""
     return int(counts.encoding.get("chunks", (_BLOCK_ROWS,))[0])
 
 

@@ -3,26 +3,12 @@
 import itertools
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Protocol, Self, TypeAlias, TypeGuard
 
-from sweetgrad.store.bins import EDGES
-
-__all__ = [
-    "SMALLEST_GRADIENT",
-    "Interval",
-    "IntervalGrid",
-    "Intervals",
-    "Number",
-    "Threshold",
-    "as_intervals",
-    "as_threshold",
-    "format_threshold",
-    "is_single",
-    "sliding_windows",
-]
+from sweetgrad.store.format.bins import EDGES
 
 Number: TypeAlias = int | float | str | Fraction
 """A threshold as a user writes it: ``1e-4``, ``"1/7000"``, ``Fraction(1, 7000)``."""
@@ -38,7 +24,7 @@ SMALLEST_GRADIENT = Fraction(1, 2**149)
 """The smallest denormal: no float32 lies strictly between zero and it, so "at least this" says "not exactly zero"."""
 
 
-class HasBounds(Protocol):
+class _HasBounds(Protocol):
     """Anything with ``lower`` and ``upper``: an `Interval`, or the result of `best_interval`."""
 
     @property
@@ -199,7 +185,7 @@ def sliding_windows(ratio: Number = 2) -> list[Interval]:
     return [Interval(edge, edge * factor) for edge in EDGES if edge * factor in edges]
 
 
-Intervals: TypeAlias = IntervalGrid | HasBounds | tuple[Number, Number] | Sequence[HasBounds]
+Intervals: TypeAlias = IntervalGrid | _HasBounds | tuple[Number, Number] | Sequence[_HasBounds]
 """One interval (also as ``(lower, upper)``, or the result of `best_interval`), a sequence of them, or a grid."""
 
 
@@ -213,9 +199,9 @@ def as_intervals(intervals: Intervals) -> list[Interval]:
     """
     if isinstance(intervals, IntervalGrid):
         return intervals.intervals
-    if is_single(intervals):
-        return [_as_interval(intervals)]
-    return [_as_interval(interval) for interval in intervals]  # type: ignore[union-attr]
+    if isinstance(intervals, Iterable) and not is_single(intervals):
+        return [_as_interval(interval) for interval in intervals]
+    return [_as_interval(intervals)]
 
 
 def is_single(intervals: Intervals) -> bool:
@@ -282,7 +268,7 @@ def _as_interval(interval: object) -> Interval:
     raise ValueError(f"expected an Interval, a pair (lower, upper) or an IntervalGrid, got {interval!r}")
 
 
-def _has_bounds(thing: object) -> TypeGuard[HasBounds]:
+def _has_bounds(thing: object) -> TypeGuard[_HasBounds]:
     # Not by isinstance: a string has `lower` and `upper`, too.
     return isinstance(getattr(thing, "lower", None), Fraction)
 

@@ -1,4 +1,4 @@
-"""Which trained accuracy of a store a profile is compared with where nobody says, and how spaces and data sets are written."""
+"""The accuracies that profiles are compared with by default, and display names of search spaces and data sets."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -8,38 +8,28 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from sweetgrad.analysis.rows import measured_rows
+from sweetgrad.analysis.counts import measured_rows
 from sweetgrad.store import Location, ProfileInfo, StoreInfo, info, open_accuracy, open_profile
 
-__all__ = [
-    "DATASETS",
-    "Labelled",
-    "labelled_profiles",
-    "measured_archs",
-    "own_accuracy",
-    "seeds_of",
-    "selectors_of",
-]
-
 _SPACES = {"nas-bench-101": "NAS-Bench-101", "nas-bench-201": "NAS-Bench-201", "darts": "DARTS"}
-"""Search spaces as they are written."""
+"""Display names of search spaces."""
 
 DATASETS = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "imagenet16-120": "ImageNet16-120"}
-"""Data sets as they are written."""
+"""Display names of data sets."""
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelledProfile:
     """A profile of a store with the trained accuracy that it is compared with.
 
     Attributes
     ----------
     store, info
-        Where it lies, and what the store says of it.
+        Location of the store, and what `info` returns for the profile.
     selector
-        As `own_accuracy` says; None where the store has no accuracy of its data set.
+        Result of `own_accuracy`; None if the store has no accuracy for the data set.
     seeds
-        As `seeds_of` says: the accuracies of single seeds that it is the mean of, if any.
+        Result of `seeds_of`: accuracies of the single seeds that it is the mean of, if any.
     """
 
     store: Location
@@ -58,23 +48,23 @@ class Labelled:
         return self.info.spec.dataset
 
     @property
-    def kin(self) -> tuple[str, str]:
+    def task(self) -> tuple[str, str]:
         """Search space and data set."""
         return self.info.spec.space, self.dataset
 
     @property
     def title(self) -> str:
-        """Search space and data set, as they are written."""
+        """Display name of search space and data set."""
         return f"{self.space_title}, {self.dataset_title}"
 
     @property
     def space_title(self) -> str:
-        """Search space as it is written."""
+        """Display name of the search space."""
         return _SPACES.get(self.info.spec.space, self.info.spec.space)
 
     @property
     def dataset_title(self) -> str:
-        """Data set as it is written."""
+        """Display name of the data set."""
         return DATASETS.get(self.dataset, self.dataset)
 
     @cached_property
@@ -83,35 +73,35 @@ class Labelled:
         return None if self.selector is None else open_accuracy(self.store, self.info.spec.space, self.selector)
 
     def open(self) -> xr.Dataset:
-        """The whole profile, as xarray's own lazy arrays."""
+        """Open the whole profile, as lazy arrays of xarray without dask."""
         return open_profile(self.store, self.name, chunks=None)
 
     def with_accuracy(self) -> tuple[xr.Dataset, xr.DataArray]:
-        """The profile and its accuracy, which there must be."""
+        """Open the profile and its accuracy; raises ``ValueError`` if there is none."""
         if self.accuracy is None:
             raise ValueError(f"{self.store} has no accuracy of {self.title} to compare {self.name} with")
         return self.open(), self.accuracy
 
 
-def labelled_profiles(stores: Iterable[Location]) -> Iterator[Labelled]:
+def labelled_profiles(stores: Iterable[Location]) -> Iterator[LabelledProfile]:
     """Every profile of some stores with its accuracy, in their order."""
     for store in stores:
-        found = info(store)
-        for profile in found.profiles:
-            selector = own_accuracy(store, found, profile)
-            seeds = seeds_of(found, profile.spec.space, selector) if selector else ()
-            yield Labelled(store, profile, selector, seeds)
+        store_info = info(store)
+        for profile in store_info.profiles:
+            selector = own_accuracy(store, store_info, profile)
+            seeds = seeds_of(store_info, profile.spec.space, selector) if selector else ()
+            yield LabelledProfile(store, profile, selector, seeds)
 
 
 def selectors_of(store: StoreInfo, space: str) -> Sequence[str]:
-    """``dataset/split/epochs`` of every accuracy that a store has of a search space."""
-    return next((each.selectors for each in store.accuracies if each.space == space), ())
+    """``dataset/split/epochs`` of every accuracy that a store has for a search space."""
+    return next((table.selectors for table in store.accuracies if table.space == space), ())
 
 
 def seeds_of(store: StoreInfo, space: str, selector: str) -> list[str]:
     """Accuracies of single seeds behind ``dataset/split``, which `train` names ``dataset/seedN``: ``dataset/seedN/split``."""
     dataset, split = selector.rsplit("/", 1)
-    parts = (each.rsplit("/", 2) for each in selectors_of(store, space))
+    parts = (name.rsplit("/", 2) for name in selectors_of(store, space))
     return sorted({f"{name}/{of}" for name, of, _ in parts if of == split and name.startswith(f"{dataset}/seed")})
 
 
@@ -137,7 +127,7 @@ def own_accuracy(location: Location, store: StoreInfo, profile: ProfileInfo) -> 
     split with an accuracy of a single measured architecture, which correlates with nothing, counts as no test split.
     """
     dataset, space = profile.spec.dataset, profile.spec.space
-    parts = (each.rsplit("/", 2) for each in selectors_of(store, space))
+    parts = (name.rsplit("/", 2) for name in selectors_of(store, space))
     splits = {split for name, split, _ in parts if name == dataset}
     if len(splits) < 2:
         return f"{dataset}/{splits.pop()}" if splits else None

@@ -1,4 +1,4 @@
-"""One network, layer by layer: where its gradients lie, in one Dataset that a table and a picture are made from."""
+"""One network, layer by layer: where its gradients lie, in one Dataset for tables and figures."""
 
 import numpy as np
 import xarray as xr
@@ -7,13 +7,11 @@ from sweetgrad.analysis.counts import Kind, interval_counts, select_kind, total_
 from sweetgrad.analysis.intervals import Interval, IntervalGrid, Intervals, as_intervals
 from sweetgrad.analysis.scores import DEPTH_LAYERS, proportion, score
 from sweetgrad.analysis.sweetness import sweetness
-from sweetgrad.store.schema import KINDS, LAYER_TYPES
-
-__all__ = ["SWEET_INTERVAL", "layer_profile"]
+from sweetgrad.store.format.schema import KINDS, LAYER_TYPES
 
 SWEET_INTERVAL = Interval(1e-4, 5e-4)
 """The interval that Algorithm 1 chooses for NAS-Bench-201 with 64 CIFAR-10 images and split 2, in the paper and here. Gradients
-depend on the batch and the task, so for another setting it is a place to start, not a constant."""
+depend on the batch and the task, so for other settings it is only a starting point."""
 
 _TYPE_NAMES = {code: name for name, code in LAYER_TYPES.items()}
 _NO_PADDING = tuple(name for name in LAYER_TYPES if name != "padding")
@@ -26,7 +24,7 @@ def layer_profile(
     grid: IntervalGrid = IntervalGrid(),  # noqa: B008  (frozen)
     kind: Kind = "weight",
 ) -> xr.Dataset:
-    """Tell where the gradients of one network lie: its score (Eq. 1), and the share of every layer (Eq. 2).
+    """Summarise where the gradients of one network lie: its score (Eq. 1), and the share of every layer (Eq. 2).
 
     Parameters
     ----------
@@ -35,7 +33,7 @@ def layer_profile(
     interval
         One interval; by default [1e-4, 5e-4), which Algorithm 1 chooses for NAS-Bench-201 with 64 CIFAR-10 images.
     grid
-        Intervals that cover all magnitudes, for the picture.
+        Intervals that cover all magnitudes, for the figure.
     kind
         As in `interval_counts`.
 
@@ -51,7 +49,7 @@ def layer_profile(
     this network alone, NaN with fewer than 2 layers of type cell or reduction; ``loss``.
 
     Attributes: ``arch``, ``kind``, ``interval``, ``lower``, ``upper``, and whether the counts are ``estimated``, because a
-    threshold is no edge of the bins.
+    threshold is not a bin edge.
 
     Raises
     ------
@@ -64,8 +62,8 @@ def layer_profile(
     >>> rows = empty_rows(["a"], [0], layers=["c1", "c2"])
     >>> rows.status[:], rows.layer_type[:], rows.num_params[:, :, 0] = 1, 2, 10
     >>> rows.grad_count[0, :, 0, 0] = [4, 8]  # of the ten weights of each layer, those with gradient 0
-    >>> found = layer_profile(rows, (0, 1e-10))
-    >>> found.proportion.values, float(found.sweetness)
+    >>> layers = layer_profile(rows, (0, 1e-10))
+    >>> layers.proportion.values, float(layers.sweetness)
     (array([0.4, 0.8]), 1.0)
     """
     pieces = as_intervals(interval)

@@ -7,12 +7,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from sweetgrad.analysis.counts import Kind, interval_counts, total_counts
+from sweetgrad.analysis.counts import Kind, as_slice, interval_counts, total_counts
 from sweetgrad.analysis.intervals import Intervals, is_single
-from sweetgrad.analysis.rows import as_slice
-from sweetgrad.store.schema import LAYER_TYPES, STATUS
-
-__all__ = ["DEPTH_LAYERS", "chosen_layers", "proportion", "proportion_of", "score"]
+from sweetgrad.store.format.schema import LAYER_TYPES, STATUS
 
 DEPTH_LAYERS = ("cell", "reduction")
 """Layer types over which the released method follows the proportion through the depth of the network."""
@@ -26,7 +23,7 @@ def score(profile: xr.Dataset, interval: Intervals, *, kind: Kind = "weight") ->
     Parameters
     ----------
     profile
-        A profile as from `open_profile`; only ``grad_count_network`` and ``status`` are read.
+        A profile as returned by `open_profile`; only ``grad_count_network`` and ``status`` are read.
     interval
         One interval, the result of `best_interval`, a sequence of intervals, or a grid.
     kind
@@ -70,7 +67,7 @@ def proportion(
     Parameters
     ----------
     profile
-        A profile as from `open_profile`.
+        A profile as returned by `open_profile`.
     grid
         As in `interval_counts`.
     kind

@@ -1,4 +1,4 @@
-"""The sweetness of an interval (Eq. 3) and the choice of the best one (Algorithm 1), with how sure that choice is."""
+"""The sweetness of an interval (Eq. 3) and the choice of the best one (Algorithm 1), with its bootstrap win rate."""
 
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
@@ -10,13 +10,9 @@ import xarray as xr
 from dask.system import CPU_COUNT
 from numpy.typing import NDArray
 
-from sweetgrad.analysis.counts import Kind, block_rows
-from sweetgrad.analysis.cuts import interval_coords
+from sweetgrad.analysis.counts import Kind, as_slice, block_rows, interval_coords, measured_rows
 from sweetgrad.analysis.intervals import Interval, IntervalGrid, Intervals, Threshold, as_intervals
-from sweetgrad.analysis.rows import as_slice, measured_rows
 from sweetgrad.analysis.scores import DEPTH_LAYERS, chosen_layers, proportion_of
-
-__all__ = ["BestInterval", "best_interval", "sweetest", "sweetness", "sweetness_by_arch"]
 
 
 def sweetness(proportion: xr.DataArray) -> xr.DataArray:
@@ -58,28 +54,28 @@ def sweetness(proportion: xr.DataArray) -> xr.DataArray:
 
 @dataclass(frozen=True)
 class BestInterval:
-    """The interval with the largest sweetness, and how sure that is.
+    """The interval with the largest sweetness, the runner-up, and how often each wins in bootstrap resamples.
 
     Attributes
     ----------
     interval, sweetness
         The winner and its sweetness, in [-1, 1].
-    confidence
+    win_rate
         Share of the bootstrap resamples of the architectures in which it wins, in [0, 1].
-    runner_up, runner_up_sweetness, runner_up_confidence
+    runner_up, runner_up_sweetness, runner_up_win_rate
         The same for the interval with the second largest sweetness.
     num_archs
-        Architectures that the choice rests on.
+        Number of architectures that were used.
     table
-        Dataset over ``interval``: ``sweetness`` and ``share`` (of the resamples won) of every interval.
+        Dataset over ``interval``: ``sweetness`` and ``win_rate`` of every interval.
     """
 
     interval: Interval
     sweetness: float
-    confidence: float
+    win_rate: float
     runner_up: Interval
     runner_up_sweetness: float
-    runner_up_confidence: float
+    runner_up_win_rate: float
     num_archs: int
     table: xr.Dataset = field(repr=False, compare=False)
 
@@ -95,9 +91,8 @@ class BestInterval:
 
     def __str__(self) -> str:
         return (
-            f"{self.interval}: sweetness {self.sweetness:.3f} over {self.num_archs} architectures, best in "
-            f"{self.confidence:.0%} of resamples; next {self.runner_up}: {self.runner_up_sweetness:.3f}, "
-            f"{self.runner_up_confidence:.0%}"
+            f"{self.interval}: sweetness {self.sweetness:.3f} over {self.num_archs} architectures, win rate {self.win_rate:.0%}; "
+            f"runner-up {self.runner_up}: {self.runner_up_sweetness:.3f}, {self.runner_up_win_rate:.0%}"
         )
 
 
@@ -111,21 +106,21 @@ def best_interval(
     bootstrap: int = 1000,
     seed: int = 0,
 ) -> BestInterval:
-    """Find the interval with the largest sweetness (Algorithm 1); of equal ones, the lowest.
+    """Find the interval with the largest sweetness (Algorithm 1); ties go to the lowest interval.
 
     Parameters
     ----------
     profile
-        A profile as from `open_profile`; only the shards of the architectures used are read.
+        A profile as returned by `open_profile`; only the shards of the architectures used are read.
     grid
         Intervals to choose from; the default is the paper's. From `sliding_windows` it chooses better on the CIFAR and ImageNet
         images of NAS-Bench-201, and no differently elsewhere (docs/findings.md).
     num_archs
-        Use the first so many architectures that were measured, or all if there are fewer.
+        Number of architectures to use: the first that were measured, or all if there are fewer.
     kind, layer_types
         As in `proportion`.
     bootstrap, seed
-        Number of resamples of the architectures for ``confidence``, and the seed of their draw.
+        Number of resamples of the architectures for ``win_rate``, and the seed of their draw.
 
     Returns
     -------
@@ -140,7 +135,7 @@ def best_interval(
     --------
     >>> best = best_interval(profile, IntervalGrid(max=10, min=1e-10, split=2))  # doctest: +SKIP
     >>> print(best)                                                              # doctest: +SKIP
-    [1e-4, 5e-4): sweetness 0.612 over 100 architectures, best in 97% of resamples; next [5e-4, 1e-3): 0.557, 3%
+    [1e-4, 5e-4): sweetness 0.612 over 100 architectures, win rate 97%; runner-up [5e-4, 1e-3): 0.557, 3%
     """
     pieces = as_intervals(grid)
     if len(pieces) < 2:
@@ -152,17 +147,19 @@ def best_interval(
         )
 
     mean = by_arch.mean(axis=0)
-    share = _share_of_wins(by_arch, bootstrap=bootstrap, seed=seed)
+    win_rate = _win_rate(by_arch, bootstrap=bootstrap, seed=seed)
     first = int(sweetest(mean))
     second = int(sweetest(np.where(np.arange(len(mean)) == first, -np.inf, mean)))
-    table = xr.Dataset({"sweetness": ("interval", mean), "share": ("interval", share)}, coords=interval_coords(pieces))
+    table = xr.Dataset(
+        {"sweetness": ("interval", mean), "win_rate": ("interval", win_rate)}, coords=interval_coords(pieces)
+    )
     return BestInterval(
         interval=pieces[first],
         sweetness=float(mean[first]),
-        confidence=float(share[first]),
+        win_rate=float(win_rate[first]),
         runner_up=pieces[second],
         runner_up_sweetness=float(mean[second]),
-        runner_up_confidence=float(share[second]),
+        runner_up_win_rate=float(win_rate[second]),
         num_archs=len(by_arch),
         table=table,
     )
@@ -229,13 +226,13 @@ def sweetness_by_arch(
 
 
 def _in_blocks(counts: xr.DataArray, of_rows: Callable[[slice], NDArray[np.float64]]) -> NDArray[np.float64]:
-    """What a function gives for each block of rows, along ``arch``: no more than some shards are in memory.
+    """Apply a function to blocks of rows along ``arch``, so that only a few shards are in memory at a time.
 
-    It is what dask would do, without a task graph, which takes as long as the sums.
+    Like dask, but without building a task graph, which takes as long as the sums.
     """
     size = block_rows(counts)
     blocks = [slice(start, start + size) for start in range(0, counts.sizes["arch"], size)]
-    # Decompression and sums let go of the interpreter, so threads run side by side; each block is one of theirs alone.
+    # Decompression and sums release the GIL, so threads run in parallel.
     with ThreadPoolExecutor(CPU_COUNT) as pool:
         return np.concatenate(list(pool.map(of_rows, blocks)))
 
@@ -276,8 +273,8 @@ def _first_measured(profile: xr.Dataset, num_archs: int) -> xr.Dataset:
     return needed.isel(arch=as_slice(rows))
 
 
-def _share_of_wins(by_arch: NDArray[Any], *, bootstrap: int, seed: int) -> NDArray[np.float64]:
-    """How often each interval wins in resamples of the architectures; shape (interval,), sum 1."""
+def _win_rate(by_arch: NDArray[Any], *, bootstrap: int, seed: int) -> NDArray[np.float64]:
+    """Share of the resamples of the architectures that each interval wins; shape (interval,), sum 1."""
     num_archs, num_intervals = by_arch.shape
     if bootstrap < 1:
         raise ValueError(f"bootstrap must be at least 1 resample, got {bootstrap}")

@@ -75,13 +75,12 @@ def estimate(
     from sweetgrad.flows.runs.work import ProfileWork
     from sweetgrad.flows.selection import select_archs
     from sweetgrad.profiling import load_batch, make_spec, registry
-    from sweetgrad.store import STATUS, ProfileSpec, create_estimators, open_estimators, open_profile, record_run
+    from sweetgrad.store import STATUS, Profile, profile_block
     from sweetgrad.store.access import absolute
-    from sweetgrad.store.estimators import DETAILS
 
     start = time.monotonic()
     console = console or Console(stderr=True)
-    registered = [name for name in registry.names("estimators") if name not in DETAILS]
+    registered = [name for name in registry.names("estimators") if not profile_block(name).arrays]
     names = registered if list(estimators) == ["all"] else list(estimators)
     names = with_blocks(names, moments=moments, activations=activations)
     if not names:
@@ -90,8 +89,8 @@ def estimate(
         registry.load("estimators", name)
     source = choose_workers(workers=workers, scheduler=scheduler, cluster=cluster)
     location = absolute(store)
-    data = open_profile(location, profile, chunks=None)
-    spec = ProfileSpec.from_attrs(data.attrs["spec"])
+    stored = Profile.open(location, profile)
+    spec, data = stored.spec, stored.dataset(chunks=None)
     resolve_device(spec.device, remote=source.is_remote)
     table = space_file or find_table(spec.space, data_dir, download=download)
     space = rebuild_space(spec, data["arch"].values.tolist(), table)
@@ -110,15 +109,15 @@ def estimate(
     if not rows:
         raise ValueError(f"none of the requested architectures ({archs}) is measured in {profile}: profile them first")
     require_cells(space, rows, spec, names)
-    create_estimators(location, profile, names)
-    work = ProfileWork(location, profile, tuple(rows), space, batch, spec, tuple(names), retry_failed)
+    stored.add_blocks(map(profile_block, names))
+    work = ProfileWork(stored, tuple(rows), space, batch, spec, tuple(names), retry_failed)
     shards = work.shards_to_do()
     num_done = num_left = 0
     if shards:
         order = f"file {Path(table).name}" if table else "the space's own"
         facts = provenance(device=spec.device, data_source=batch.source, arch_order=order)
-        report_differences(record_run(location, profile, {**facts, "estimators": names}), console=console)
+        report_differences(stored.record_run({**facts, "estimators": names}), console=console)
         num_done, num_left = run_profile(work, shards, source=source, console=console)
-    status = open_estimators(location, profile)["status"].sel(estimator=names).values[rows]
+    status = stored.scores()["status"].sel(estimator=names).values[rows]
     num_failed = int((status == STATUS["failed"]).any(axis=1).sum())
     return ProfileSummary(profile, len(rows), num_done, num_left, num_failed, time.monotonic() - start)

@@ -18,20 +18,16 @@ from sweetgrad.flows.runs.progress import Counter
 from sweetgrad.profiling import Batch, Network, SearchSpace, load_space, make_spec, profile_shard, registry
 from sweetgrad.profiling.architectures import ArchIds
 from sweetgrad.store import (
+    COUNTS,
     STATUS,
     Location,
     Lock,
+    Profile,
     ProfileSpec,
-    claim_shard,
     create_profile,
-    finalise_profile,
-    open_profile,
     parse_genotype,
-    plan_shards,
-    record_run,
     stored_archs,
 )
-from sweetgrad.store.shards import Shard, read_shard
 
 _SHARD_SIZE = 25
 """Small, since a shard is rewritten with every architecture: 25 rows take about 0.1 s."""
@@ -109,7 +105,7 @@ class Evaluations:
         self.num_run = 0
         self._row: dict[str, int] = {}
         self._done: set[int] = set()
-        self._claim: Lock | None = None
+        self._lock: Lock | None = None
 
     @contextmanager
     def writing(self, first: Sequence[str], facts: Mapping[str, Any], *, run: str) -> Iterator[tuple[str, ...]]:
@@ -117,28 +113,28 @@ class Evaluations:
 
         Yields
         ------
-        What earlier runs had otherwise, as `sweetgrad.store.record_run` returns it.
+        What earlier runs had otherwise, as `Profile.record_run` returns it.
 
         Raises
         ------
-        ClaimedError
+        LockedError
             If another search writes to it.
         SpecMismatchError
             If it was measured with other settings.
         """
         self._searched.archs[:] = stored_archs(self._location, self.name) or first
-        self._create()
-        # The first shard's claim stands for the whole profile: to grow, one must be alone, too.
-        with claim_shard(self._location, self.name, 0, run=run, watch=True) as self._claim:
+        self._profile = self._create()
+        # The first shard's lock stands for the whole profile: to grow, one must be alone, too.
+        with self._profile.lock(0, run=run, watch=True) as self._lock:
             self._searched.archs[:] = stored_archs(self._location, self.name)  # another search may have just ended
             self._row = {arch: row for row, arch in enumerate(self._searched.archs)}
-            status = self.open()["status"].values
-            self._done = set(np.flatnonzero(status != STATUS["not run"]).tolist())
-            differences = record_run(self._location, self.name, facts)
+            self._profile = self._create()
+            self._done = set(np.flatnonzero(self._profile.status() != STATUS["not run"]).tolist())
+            differences = self._profile.record_run(facts)
             try:
                 yield differences
             finally:
-                finalise_profile(self._location, self.name)
+                self._profile.finalise()
 
     def run(self, arch: str) -> int:
         """Row of an architecture, whose network is run if it was not before."""
@@ -146,30 +142,28 @@ class Evaluations:
         if row is None:
             row = self._row[arch] = len(self._row)
             self._searched.archs.append(arch)
-            self._create()
+            self._profile = self._create()
         if row not in self._done:
-            for shard in plan_shards(self._location, self.name, [row]):
-                profile_shard(
-                    self._location, self.name, shard, self._searched, self._batch, self._spec(), claim=self._claim
-                )
+            for shard in self._profile.plan([row]):
+                profile_shard(self._profile, shard, self._searched, self._batch, self._spec(), lock=self._lock)
             self._done.add(row)
             self.num_run += 1
         return row
 
     def score(self, row: int, interval: Interval) -> float:
         """Score of a row that was run; minus infinity if its network failed, so that it is never a parent."""
-        start = row - row % _SHARD_SIZE
-        shard = Shard(row // _SHARD_SIZE, start, min(start + _SHARD_SIZE, len(self._searched)), [row])
-        rows = read_shard(self._location, self.name, shard, variables=["grad_count_network", "status"])
-        value = float(score(rows.isel(arch=[row - start]), interval)[0])
+        (shard,) = self._profile.shards_of([row])
+        rows = self._profile.read(COUNTS, shard, variables=["grad_count_network", "status"])
+        value = float(score(rows.isel(arch=[row - shard.start]), interval)[0])
         return -np.inf if np.isnan(value) else value
 
     def open(self) -> xr.Dataset:
         """The profile as it is now."""
-        return open_profile(self._location, self.name, chunks=None)
+        return self._profile.dataset(chunks=None)
 
-    def _create(self) -> None:
-        create_profile(
+    def _create(self) -> Profile:
+        """The profile, made or lengthened if it has not all architectures."""
+        return create_profile(
             self._location,
             self._spec(),
             arch=ArchIds(self._searched),

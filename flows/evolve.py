@@ -139,7 +139,7 @@ def evolve(
         For what the caller can fix; nothing has been written then. Also if every random network fails.
     RuntimeError
         If Ctrl-C was pressed before the interval was chosen.
-    ClaimedError
+    LockedError
         If another search writes to the same profile.
     SpecMismatchError
         If the store holds this profile with other settings.

@@ -7,7 +7,7 @@ import torch
 
 from sweetgrad.profiling import SearchSpace, load_space, registry
 from sweetgrad.profiling.architectures import ArchIds
-from sweetgrad.profiling.estimators.activations import cells_of
+from sweetgrad.profiling.estimators.histograms import cells_of
 from sweetgrad.store import ACTIVATIONS, MOMENTS, ProfileSpec
 from sweetgrad.store.spaces import Grammar, grammar_of
 
@@ -50,13 +50,13 @@ def resolve_device(device: str, *, remote: bool) -> str:
 
 def with_blocks(estimators: Sequence[str], *, moments: bool, activations: bool) -> list[str]:
     """Estimators, and the blocks that are computed and stored as one of them: sums of gradients, histograms of activations."""
-    blocks = [name for name, is_requested in ((MOMENTS, moments), (ACTIVATIONS, activations)) if is_requested]
+    blocks = [name for name, is_requested in ((MOMENTS.name, moments), (ACTIVATIONS.name, activations)) if is_requested]
     return list(dict.fromkeys([*estimators, *blocks]))
 
 
 def require_cells(space: SearchSpace, rows: Sequence[int], spec: ProfileSpec, estimators: Sequence[str]) -> None:
     """Raise ``ValueError`` if activations are requested of a space whose networks do not name their cells."""
-    if ACTIVATIONS in estimators and len(rows):
+    if ACTIVATIONS.name in estimators and len(rows):
         shape = {"in_channels": spec.input_shape[0], "num_classes": spec.num_classes}
         cells_of(space.build(space.arch_id(rows[0]), **shape))
 

@@ -134,9 +134,8 @@ def profile(
     from sweetgrad.flows.selection import select_archs
     from sweetgrad.profiling import load_batch, load_space, make_spec, registry
     from sweetgrad.profiling.architectures import ArchIds
-    from sweetgrad.store import create_estimators, create_profile, finalise_profile, record_run
+    from sweetgrad.store import create_profile, profile_block
     from sweetgrad.store.access import absolute
-    from sweetgrad.store.shards import count_rows
     from sweetgrad.store.spaces import arch_order
 
     start = time.monotonic()
@@ -153,7 +152,7 @@ def profile(
     spec = make_spec(search_space, batch, seed=seed, device=resolved_device)
     require_cells(search_space, rows, spec, names)
     location = absolute(store)
-    name = create_profile(
+    stored = create_profile(
         location,
         spec,
         arch=ArchIds(search_space),
@@ -161,18 +160,18 @@ def profile(
         shard_size=shard_size,
         may_grow=getattr(search_space, "open_ended", False),
     )
-    create_estimators(location, name, names)
+    stored.add_blocks(map(profile_block, names))
     command = profile_command(arguments)
-    work = ProfileWork(location, name, rows, search_space, batch, spec, tuple(names), retry_failed, command)
+    work = ProfileWork(stored, rows, search_space, batch, spec, tuple(names), retry_failed, command)
     shards = work.shards_to_do()
     num_done = num_left = 0
     if shards:
         order = arch_order(search_space, table)
         facts = provenance(device=resolved_device, data_source=batch.source, arch_order=order)
-        report_differences(record_run(location, name, facts), console=console)
+        report_differences(stored.record_run(facts), console=console)
         console.print(f"Space {space}, order of architectures: {order}. Data: {batch.source or dataset}.", markup=False)
         num_done, num_left = run_profile(work, shards, source=source, console=console)
     else:
-        finalise_profile(location, name)  # the run that wrote the last row may have been killed before it did
-    num_failed = count_rows(location, name)["failed"]
-    return ProfileSummary(name, len(rows), num_done, num_left, num_failed, time.monotonic() - start)
+        stored.finalise()  # the run that wrote the last row may have been killed before it did
+    num_failed = stored.count_rows()["failed"]
+    return ProfileSummary(stored.name, len(rows), num_done, num_left, num_failed, time.monotonic() - start)

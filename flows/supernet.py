@@ -118,7 +118,7 @@ def supernet(
     )
     from sweetgrad.profiling import load_images, registry
     from sweetgrad.profiling.supernet import SupernetSettings, SupernetTraining
-    from sweetgrad.store import ProfileSpec, open_profile
+    from sweetgrad.store import Profile
     from sweetgrad.store.access import absolute
 
     start = time.monotonic()
@@ -132,11 +132,11 @@ def supernet(
             f"the name of the scores must be new, of lower-case letters, digits, - and _, such as spos-2; got {name!r}"
         )
     location = absolute(store)
-    data = open_profile(location, profile, chunks=None)
-    spec = ProfileSpec.from_attrs(data.attrs["spec"])
+    stored = Profile.open(location, profile)
+    spec = stored.spec
     if spec.space != "nas-bench-201":
         raise ValueError(f"a supernet requires a profile of nas-bench-201, and {profile} is of {spec.space}")
-    rows = select_archs(archs, num_archs=data.sizes["arch"])
+    rows = select_archs(archs, num_archs=stored.num_archs)
     file = checkpoint_file(location, profile, name) if checkpoint is None else Path(checkpoint)
     images = load_images(spec.dataset, data_dir=data_dir, seed=spec.seed, download=download)
     threads_before = torch.get_num_threads()
@@ -149,11 +149,11 @@ def supernet(
             num_done = 0
             if is_complete:
                 facts = training_facts(training, images.source, device=resolved_device, threads=threads)
-                record(location, profile, name, facts)
-                num_done = score_archs(location, profile, name, rows, training, stop=stop, console=console)
+                record(stored, name, facts)
+                num_done = score_archs(stored, name, rows, training, stop=stop, console=console)
     finally:
         torch.set_num_threads(threads_before)
-    scored = is_scored(location, profile, name)
+    scored = is_scored(stored, name)
     return SupernetSummary(
         name=profile,
         estimator=name,

@@ -14,21 +14,9 @@ from rich.console import Console
 
 from sweetgrad.flows.runs.progress import Counter, progress_bar
 from sweetgrad.flows.runs.provenance import provenance
-from sweetgrad.profiling.supernet import SupernetTraining, accuracy_of
-from sweetgrad.store import (
-    STATUS,
-    Location,
-    Lock,
-    Shard,
-    SpecMismatchError,
-    claim_shard,
-    list_estimators,
-    open_estimators,
-    open_profile,
-    write_estimators,
-)
+from sweetgrad.profiling.supernet import SupernetTraining, subnet_accuracy
+from sweetgrad.store import STATUS, Block, Location, Lock, Profile, Shard, SpecMismatchError, profile_block
 from sweetgrad.store.access import is_remote, local_path
-from sweetgrad.store.estimators import open_trainings, record_training
 from sweetgrad.store.redaction import redacted
 
 _RECENT_STEPS = 50
@@ -93,33 +81,30 @@ def training_facts(training: SupernetTraining, source: str, *, device: str, thre
     }
 
 
-def record(location: Location, profile: str, name: str, facts: dict[str, Any]) -> None:
+def record(profile: Profile, name: str, facts: dict[str, Any]) -> None:
     """Store how the supernet of these scores was trained; raises `SpecMismatchError` if they come from another training."""
-    before = open_trainings(location, profile).get(name)
+    before = profile.trained_estimators().get(name)
     if before is None:
-        record_training(location, profile, name, facts)
+        profile.record_training(name, facts)
         return
     differing = [key for key in _SAME if before.get(key) != facts[key]]
     if differing:
         lines = "\n".join(f"  {key}: stored {before.get(key)}, here {facts[key]}" for key in differing)
         raise SpecMismatchError(
-            f"the scores {name} of {profile} in {location} come from another training:\n{lines}\n"
+            f"the scores {name} of {profile.name} in {profile.location} come from another training:\n{lines}\n"
             "Use the settings of that training to resume it, or give these scores another name with --name."
         )
 
 
-def is_scored(location: Location, profile: str, name: str) -> NDArray[np.bool_]:
+def is_scored(profile: Profile, name: str) -> NDArray[np.bool_]:
     """Whether each architecture of a profile has a score of this name; shape (arch,)."""
-    stored = open_estimators(location, profile)["status"]
-    if name not in list_estimators(location, profile):
-        return np.zeros(stored.sizes["arch"], dtype=bool)
-    is_ok: NDArray[np.bool_] = stored.sel(estimator=name).values == STATUS["ok"]
-    return is_ok
+    if name not in profile.estimators():
+        return np.zeros(profile.num_archs, dtype=bool)
+    return np.asarray(profile.status(profile_block(name)) == STATUS["ok"])
 
 
 def score_archs(
-    location: Location,
-    profile: str,
+    profile: Profile,
     name: str,
     rows: Sequence[int],
     training: SupernetTraining,
@@ -131,8 +116,8 @@ def score_archs(
 
     Parameters
     ----------
-    location, profile, name
-        Store, profile in it, and the estimator that the scores are stored as.
+    profile, name
+        Where to write, and the estimator that the scores are stored as.
     rows
         Positions of the requested architectures.
     training
@@ -146,19 +131,16 @@ def score_archs(
     -------
     How many were scored.
     """
-    data = open_profile(location, profile, chunks=None)
-    size, arch = int(data.attrs["shard_size"]), data["arch"].values
-    scored = is_scored(location, profile, name)
+    scored = is_scored(profile, name)
     to_do = [row for row in rows if not scored[row]]
+    block, arch = profile_block(name), profile.arch()
     run = uuid.uuid4().hex
     with progress_bar(len(to_do), console=console, doing="scoring") as count:
-        for index in sorted({row // size for row in to_do}):
+        for shard in profile.shards_of(to_do):
             if stop.is_set():
                 break
-            inside = tuple(row for row in to_do if row // size == index)
-            shard = Shard(index, index * size, min((index + 1) * size, len(arch)), inside)
-            with claim_shard(location, profile, index, run=run, watch=True) as claim:
-                writer = _Writer(location, profile, name, shard, claim)
+            with profile.lock(shard.index, run=run, watch=True) as lock:
+                writer = _Writer(profile, block, shard, lock)
                 _score_shard(shard, arch, training, writer, stop=stop, count=count)
     return count.done
 
@@ -166,8 +148,8 @@ def score_archs(
 class _Writer:
     """Collects scores of a shard and writes them periodically."""
 
-    def __init__(self, location: Location, profile: str, name: str, shard: Shard, claim: Lock) -> None:
-        self._where, self._name, self._claim = (location, profile, shard), name, claim
+    def __init__(self, profile: Profile, block: Block, shard: Shard, lock: Lock) -> None:
+        self._profile, self._block, self._shard, self._lock = profile, block, shard, lock
         self._rows: list[tuple[int, str, float, float]] = []
         self._last = time.monotonic()
 
@@ -183,16 +165,15 @@ class _Writer:
         if not self._rows:
             return
         index, arch, score, seconds = zip(*self._rows, strict=True)
-        shape = (len(index), 1)
         data = {
-            "score": np.reshape(score, shape),
-            "seconds": np.reshape(seconds, shape).astype(np.float32),
-            "message": np.full(shape, "", dtype=object),
-            "status": np.full(shape, STATUS["ok"], dtype=np.uint8),
+            "score": score,
+            "seconds": np.asarray(seconds, np.float32),
+            "message": np.full(len(index), "", dtype=object),
+            "status": np.full(len(index), STATUS["ok"], dtype=np.uint8),
         }
-        coords = {"arch": list(arch), "arch_index": ("arch", list(index)), "estimator": [self._name]}
-        block = xr.Dataset({key: (("arch", "estimator"), value) for key, value in data.items()}, coords)
-        write_estimators(*self._where, block, claim=self._claim)
+        coords = {"arch": list(arch), "arch_index": ("arch", list(index))}
+        rows = xr.Dataset({key: ("arch", values) for key, values in data.items()}, coords)
+        self._profile.write(self._shard, {self._block: rows}, lock=self._lock)
         self._rows = []
 
 
@@ -209,7 +190,7 @@ def _score_shard(
         if stop.is_set():
             break
         start = time.monotonic()
-        score = accuracy_of(training, str(arch[row]))
+        score = subnet_accuracy(training, str(arch[row]))
         writer.add((row, str(arch[row]), score, time.monotonic() - start))
         count(1)
     writer.flush()

@@ -115,10 +115,10 @@ def train(
     from sweetgrad.flows.selection import select_archs
     from sweetgrad.profiling import load_space, registry
     from sweetgrad.profiling.architectures import ArchIds
-    from sweetgrad.profiling.training import JUDGED, Course, check_course, find_recipe
-    from sweetgrad.store import STATUS, open_training
+    from sweetgrad.profiling.training import EVAL_SPLITS, TrainingConfig, check_config, find_recipe
+    from sweetgrad.store import STATUS
     from sweetgrad.store.access import absolute, command_line
-    from sweetgrad.store.training import collect_trainings, create_training, record_training_run
+    from sweetgrad.store.training import collect_trainings, create_training
 
     start = time.monotonic()
     console = console or Console(stderr=True)
@@ -139,25 +139,26 @@ def train(
     rows = select_archs(archs, num_archs=len(search_space))
     folder = None if data_dir is None else Path(data_dir).expanduser().resolve()
     registry.load("datasets", dataset)
-    courses = [
-        Course(search_space, dataset, folder, changed_recipe, seed, resolved_device) for seed in dict.fromkeys(seeds)
+    configs = [
+        TrainingConfig(search_space, dataset, folder, changed_recipe, seed, resolved_device)
+        for seed in dict.fromkeys(seeds)
     ]
-    settings = [course.settings() for course in courses]
-    check_course(courses[0], search_space.arch_id(rows[0]))
+    settings = [config.settings() for config in configs]
+    check_config(configs[0], search_space.arch_id(rows[0]))
     location = absolute(store)
     works = []
-    for course, course_settings in zip(courses, settings, strict=True):
-        name = create_training(
+    for config, config_settings in zip(configs, settings, strict=True):
+        trainings = create_training(
             location,
             space=search_space.name,
             label=label,
-            seed=course.seed,
+            seed=config.seed,
             arch=ArchIds(search_space),
-            splits=JUDGED,
-            settings=course_settings,
+            splits=EVAL_SPLITS,
+            settings=config_settings,
         )
         command = f"{command_line('train', store)} …"  # a recipe need not be one that the program knows
-        works.append(TrainingWork(location, name, rows, course, label, retry_failed, command))
+        works.append(TrainingWork(trainings, rows, config, label, retry_failed, command))
     to_do = [(work, shards) for work in works if (shards := work.shards_to_do())]
     num_done = num_left = 0
     if to_do:
@@ -165,7 +166,7 @@ def train(
             device=resolved_device, data_source=dataset, arch_order=getattr(search_space, "order", "built in")
         )
         for work, _ in to_do:
-            record_training_run(location, work.name, facts)
+            work.table.record_run(facts)
         num_shards = max(len(shards) for _, shards in to_do)
         with open_session(
             source, store=location, device=resolved_device, num_shards=num_shards, console=console
@@ -174,15 +175,17 @@ def train(
                 if num_left:
                     num_left += num_rows(shards)
                     continue
-                console.print(f"{work.name}: {num_rows(shards)} of {len(rows)} architectures to train.", markup=False)
+                console.print(
+                    f"{work.table.name}: {num_rows(shards)} of {len(rows)} architectures to train.", markup=False
+                )
                 done, num_left = shard_flow(work, shards, client=client, console=console, watched=False)
                 num_done += done
     num_archs = collect_trainings(location, space=search_space.name, label=label)
-    trainings = [open_training(location, work.name).isel(arch=list(rows)) for work in works]
+    results = [work.table.dataset().isel(arch=list(rows)) for work in works]
     failures = [
         message
-        for training in trainings
-        for message in training["message"].values[training["status"].values == STATUS["failed"]]
+        for result in results
+        for message in result["message"].values[result["status"].values == STATUS["failed"]]
     ]
     return TrainSummary(
         space=search_space.name,

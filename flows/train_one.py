@@ -14,11 +14,11 @@ from sweetgrad.flows.runs.interrupt import draining
 from sweetgrad.profiling import load_space
 from sweetgrad.profiling.architectures import deterministic
 from sweetgrad.profiling.training import (
-    JUDGED,
-    Course,
+    EVAL_SPLITS,
     Recipe,
-    accuracy_of,
-    check_course,
+    TrainingConfig,
+    check_config,
+    evaluate,
     load_checkpoint,
     make_trainer,
     save_checkpoint,
@@ -91,12 +91,12 @@ def train_one(
     if hasattr(search_space, "form"):
         arch = str(parse_genotype(arch))
     folder = None if data_dir is None else Path(data_dir).expanduser().resolve()
-    course = Course(search_space, dataset, folder, recipe, seed, device)
+    course = TrainingConfig(search_space, dataset, folder, recipe, seed, device)
     settings = {"arch": arch, **course.settings()}
     path = folder_of_checkpoints / f"{settings_digest(settings)}.npz"
     stop = threading.Event()
     with deterministic(threads):
-        check_course(course, arch)
+        check_config(course, arch)
         trainer, data = make_trainer(course, arch)
         # Whether a store can be created there must be known before the training, not after.
         create_store(absolute(store))
@@ -121,10 +121,10 @@ def train_one(
                 "dataset": label,
                 "split": part,
                 "epochs": recipe.epochs,
-                "accuracy": accuracy_of(trainer.module, *data[part]),
+                "accuracy": evaluate(trainer.module, *data[part]),
                 "seconds": trainer.seconds,
             }
-            for part in JUDGED
+            for part in EVAL_SPLITS
         ]
     console.print(", ".join(f"{label}/{row['split']}: {row['accuracy']:.2f} %" for row in rows), markup=False)
     table = pd.DataFrame(rows)

@@ -1,15 +1,15 @@
-"""Run networks: draw a batch, build an architecture, one backward pass, exact counts. The only room that needs torch."""
+"""Run networks: draw a batch, build an architecture, run one backward pass, count exactly. The only package that needs torch."""
 
 from sweetgrad.profiling.any_network import profile_network
 from sweetgrad.profiling.architectures import make_spec, profile_architectures, profile_shard
 from sweetgrad.profiling.batches import Batch, Images, draw_batch, random_batch
 from sweetgrad.profiling.counting import count_gradients
-from sweetgrad.profiling.datasets import load_batch, load_images
 from sweetgrad.profiling.estimators import Estimator, EstimatorError, Probe, estimator
 from sweetgrad.profiling.measure import Measurement, measure_network
 from sweetgrad.profiling.models import load_model
+from sweetgrad.profiling.registry import load_batch, load_images, load_space
 from sweetgrad.profiling.registry import names as registered
-from sweetgrad.profiling.spaces import Layer, Network, SearchSpace, load_space
+from sweetgrad.profiling.spaces import Layer, Network, SearchSpace
 
 __all__ = [
     "Batch",

@@ -1,4 +1,4 @@
-"""Many architectures of a search space: the plain functions that a worker runs."""
+"""Profile many architectures of a search space: the plain functions that a worker runs."""
 
 import math
 import time
@@ -15,39 +15,33 @@ from torch import Tensor
 
 from sweetgrad.profiling import registry
 from sweetgrad.profiling.batches import Batch
-from sweetgrad.profiling.building import Builder
-from sweetgrad.profiling.estimators import Estimator, Probe
-from sweetgrad.profiling.estimators.running import Score, run_estimators
-from sweetgrad.profiling.measure import count_network, fill_row, to_device
-from sweetgrad.profiling.spaces.protocol import Network, SearchSpace
+from sweetgrad.profiling.estimators import Estimator
+from sweetgrad.profiling.estimators.running import Score, measure_with_estimators
+from sweetgrad.profiling.measure import Builder, fill_row, to_device
+from sweetgrad.profiling.spaces.protocol import SearchSpace
 from sweetgrad.store import (
+    COUNTS,
     STATUS,
-    Location,
     Lock,
+    Profile,
     ProfileSpec,
     Shard,
     Variable,
     empty_rows,
-    read_estimator_status,
-    read_shard,
-    recover_shard,
-    write_estimators,
-    write_shard,
+    profile_block,
+    split_scores,
 )
-from sweetgrad.store.estimators import DETAILS
-from sweetgrad.store.schema import full
-
-__all__ = ["ArchIds", "deterministic", "make_spec", "profile_architectures", "profile_shard"]
+from sweetgrad.store.format.schema import full
 
 
 @dataclass(frozen=True)
 class ArchIds(Sequence[str]):
-    """Architecture strings of a space, in index order; each is made when it is asked for, so that millions take no memory."""
+    """Architecture strings of a space, in index order; created on access, so that millions take no memory."""
 
     space: SearchSpace
 
     def __len__(self) -> int:
-        """Architectures in the space."""
+        """Number of architectures in the space."""
         return len(self.space)
 
     @overload
@@ -67,7 +61,7 @@ def make_spec(space: SearchSpace, batch: Batch, *, seed: int = 42, device: str =
     Parameters
     ----------
     space, batch
-        What is profiled, and on which images.
+        The search space, and the batch that all architectures share.
     seed
         Seed of every network's initialisation.
     device
@@ -95,8 +89,8 @@ def make_spec(space: SearchSpace, batch: Batch, *, seed: int = 42, device: str =
 
 
 @dataclass(frozen=True)
-class _Work:
-    """What one architecture still needs: its counts, and which estimators."""
+class _Row:
+    """What is missing in one row: whether its counts, and which estimators."""
 
     index: int
     counts: bool
@@ -113,28 +107,28 @@ def profile_architectures(
     on_done: Callable[[int], None] = lambda index: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> xr.Dataset:
-    """Profile architectures one after another; each depends on its string and the spec alone, not on its neighbours.
+    """Profile architectures one after another; each result depends only on the architecture and the spec, not on the others.
 
     Parameters
     ----------
     space, batch, spec
-        The space, the batch that all architectures share, and the settings (`make_spec`).
+        The search space, the batch that all architectures share, and the settings (`make_spec`).
     indices
         Positions of the architectures in the space.
     estimators
-        Names of registered estimators to compute as well, or a mapping from names to functions. One that raises or whose score is
-        not finite has ``estimator_status`` 2 for that architecture, and ``estimator_message`` says why; the counts stand.
+        Names of registered estimators to compute as well, or a mapping of names to functions. If an estimator raises or its score
+        is not finite, ``estimator_status`` is 2 for that architecture and ``estimator_message`` says why; the counts are kept.
     on_done
-        Called with each index when it is done.
+        Called with the index of each architecture that is done.
     should_stop
-        Asked before each architecture; True ends the loop, and what is done is returned.
+        Called before each architecture; if it returns True, the rows so far are returned.
 
     Returns
     -------
-    Dataset with the row variables of a profile, one row for each architecture done, and with ``score``, ``seconds``,
+    Dataset with the row variables of a profile, one row for each architecture that is done, and with ``score``, ``seconds``,
     ``estimator_status`` and ``estimator_message``, dims (arch, estimator); and, if ``moments`` or ``activations`` are among the
-    estimators, `MOMENT_VARIABLES` or ``activation_count``. An architecture that raised (or ran out of memory) has
-    ``status`` 2 and its ``message``; the others go on.
+    estimators, their arrays (`MOMENTS`, `ACTIVATIONS`). An architecture that raised (or ran out of memory) has
+    ``status`` 2 and its ``message``; the others continue.
 
     Raises
     ------
@@ -149,13 +143,12 @@ def profile_architectures(
     >>> rows.status.values.tolist(), rows.grad_count.dims
     ([1, 1], ('arch', 'layer', 'kind', 'bin'))
     """
-    work = [_Work(index, counts=True, estimators=tuple(estimators)) for index in indices]
-    return _do(work, space, batch, spec, _functions(estimators), on_done=on_done, should_stop=should_stop)
+    work = [_Row(index, counts=True, estimators=tuple(estimators)) for index in indices]
+    return _profile_rows(work, space, batch, spec, _functions(estimators), on_done=on_done, should_stop=should_stop)
 
 
 def profile_shard(
-    location: Location,
-    name: str,
+    profile: Profile,
     shard: Shard,
     space: SearchSpace,
     batch: Batch,
@@ -164,54 +157,54 @@ def profile_shard(
     estimators: Sequence[str] = (),
     on_done: Callable[[int], None] = lambda index: None,
     should_stop: Callable[[], bool] = lambda: False,
-    claim: Lock | None = None,
+    lock: Lock | None = None,
 ) -> int:
-    """Profile the rows that a shard still needs and write the shard: the one function that a worker is given.
+    """Profile the missing rows of a shard and write the shard: the one function that a worker runs.
 
-    What a row holds already is not computed again: neither its counts nor an estimator's score. A shard on disk that cannot be
-    decoded is made again, with all the rows that it held.
+    Counts and scores that a row already has are not computed again. A shard on disk that cannot be decoded is recomputed, with
+    all rows that it had.
 
     Parameters
     ----------
-    location, name, shard
-        Store, profile and shard (`plan_shards`).
+    profile, shard
+        Where to write, and what is left to run of it (`Table.plan`).
     space, batch, spec, estimators, on_done, should_stop
         As in `profile_architectures`.
-    claim
-        As in `write_shard`.
+    lock
+        As in `Table.write`.
 
     Returns
     -------
-    Number of architectures done; fewer than asked only if ``should_stop`` said so.
+    Number of architectures that are done; fewer than requested only if ``should_stop`` returned True.
 
     Raises
     ------
     FencedError
-        If the claim was taken over by another attempt; the shard is left to it.
+        If the lock was taken over by another attempt; the shard is left to it.
     """
-    shard = recover_shard(location, name, shard, claim=claim)
-    status = read_shard(location, name, shard, variables=["status"])["status"].values
-    scored = read_estimator_status(location, name, shard, estimators)
+    shard = profile.recover(shard, lock=lock)
+    status = profile.status(shard=shard)
+    scored = {name: profile.status(profile_block(name), shard) for name in estimators}
     work = [
-        _Work(row, status[place] != STATUS["ok"], tuple(e for e in estimators if scored[e][place] != STATUS["ok"]))
+        _Row(row, status[place] != STATUS["ok"], tuple(e for e in estimators if scored[e][place] != STATUS["ok"]))
         for row, place in zip(shard.rows, np.array(shard.rows, dtype=np.int64) - shard.start, strict=True)
     ]
-    rows = _do(work, space, batch, spec, _functions(estimators), on_done=on_done, should_stop=should_stop)
+    rows = _profile_rows(work, space, batch, spec, _functions(estimators), on_done=on_done, should_stop=should_stop)
     num_done = rows.sizes["arch"]
-    # A measured row never changes: where only estimators were missing, the counts stay as they were written.
-    measured = np.flatnonzero([each.counts for each in work[:num_done]])
+    # A measured row never changes: where only estimators were missing, the stored counts are kept.
+    measured = np.flatnonzero([row.counts for row in work[:num_done]])
     if measured.size:
-        write_shard(location, name, shard, rows.isel(arch=measured), claim=claim)
+        profile.write(shard, {COUNTS: rows.isel(arch=measured)}, lock=lock)
     if estimators:
         arrays = [key for name in estimators for key in _details(name) if key in rows]
         scores = rows[["score", "seconds", *arrays]]
         scores = scores.assign(status=rows["estimator_status"], message=rows["estimator_message"])
-        write_estimators(location, name, shard, scores, claim=claim)
+        profile.write(shard, split_scores(scores), lock=lock)
     return num_done
 
 
-def _do(
-    work: Sequence[_Work],
+def _profile_rows(
+    work: Sequence[_Row],
     space: SearchSpace,
     batch: Batch,
     spec: ProfileSpec,
@@ -220,7 +213,7 @@ def _do(
     on_done: Callable[[int], None],
     should_stop: Callable[[], bool],
 ) -> xr.Dataset:
-    indices = [each.index for each in work]
+    indices = [row.index for row in work]
     outside = [index for index in indices if not 0 <= index < len(space)]
     if outside:
         raise ValueError(f"{space.name} has architectures 0 to {len(space) - 1}, got {outside[0]}")
@@ -232,42 +225,43 @@ def _do(
     num_done = 0
     with deterministic(spec.threads):
         x, y = to_device(batch, spec.device)
-        for row, each in enumerate(work):
+        for row, missing in enumerate(work):
             if should_stop():
                 break
             builder = Builder(space, archs[row], spec)
-            scores = _profile_one(rows, row, each, builder, x, y, functions)
+            scores = _profile_one(rows, row, missing, builder, x, y, functions)
             _fill_scores(rows, row, scores)
             num_done += 1
-            on_done(each.index)
+            on_done(missing.index)
     return rows.isel(arch=slice(num_done))
 
 
 def _profile_one(
-    rows: xr.Dataset, row: int, work: _Work, builder: Builder, x: Tensor, y: Tensor, functions: Mapping[str, Estimator]
+    rows: xr.Dataset,
+    row: int,
+    missing: _Row,
+    builder: Builder,
+    x: Tensor,
+    y: Tensor,
+    functions: Mapping[str, Estimator],
 ) -> dict[str, Score]:
-    def make() -> Probe:
-        return Probe(builder.network(), x, y, build=builder.whole, build_thin=builder.thin)
-
-    def count(network: Network, loss: float, seconds: float) -> None:
-        counting = time.perf_counter()
-        fill_row(rows, row, network, count_network(network, loss))
-        # Not what estimators took: each has seconds of its own.
-        rows["profile_seconds"].values[row] = seconds + time.perf_counter() - counting
-
     start = time.perf_counter()
     try:
-        chosen = {name: functions[name] for name in work.estimators}
-        return run_estimators(make, chosen, seed=builder.spec.seed, on_gradients=count if work.counts else None)
-    except Exception as error:  # one network must not end the others; what it raised is kept
+        chosen = {name: functions[name] for name in missing.estimators}
+        measured, scores = measure_with_estimators(builder, x, y, chosen, seed=builder.spec.seed, count=missing.counts)
+        if measured is not None and measured.counts is not None:
+            fill_row(rows, row, measured.network, measured.counts)
+            rows["profile_seconds"].values[row] = measured.seconds
+        return scores
+    except Exception as error:  # one network must not stop the others; its error is stored
         message = f"{type(error).__name__}: {error}"
-        if work.counts:
+        if missing.counts:
             rows["profile_seconds"].values[row] = time.perf_counter() - start
             rows["status"].values[row] = STATUS["failed"]
             rows["message"].values[row] = message
             return {}
-        # The counts stand, and only the estimators have failed.
-        return {name: Score(math.nan, math.nan, STATUS["failed"], message) for name in work.estimators}
+        # The counts are stored already; only the estimators failed.
+        return {name: Score(math.nan, math.nan, STATUS["failed"], message) for name in missing.estimators}
 
 
 def _functions(estimators: Sequence[str] | Mapping[str, Estimator]) -> Mapping[str, Estimator]:
@@ -277,8 +271,8 @@ def _functions(estimators: Sequence[str] | Mapping[str, Estimator]) -> Mapping[s
 
 
 def _details(estimator: str) -> dict[str, Variable]:
-    """Arrays that an estimator fills beside its score; its digests are filled in where they are written."""
-    return {key: variable for key, variable in DETAILS.get(estimator, {}).items() if key != "digest"}
+    """Arrays that an estimator fills beside its score."""
+    return {variable.name: variable for variable in profile_block(estimator).arrays}
 
 
 def _empty_scores(num_archs: int, estimators: Sequence[str]) -> xr.Dataset:
@@ -301,13 +295,13 @@ def _fill_scores(rows: xr.Dataset, row: int, scores: Mapping[str, Score]) -> Non
         rows["estimator_status"].values[row, column] = score.status
         rows["estimator_message"].values[row, column] = score.message
         for key, array in score.arrays.items():
-            rows[key].values[row] = 0  # padding has no parameters and puts nothing out
+            rows[key].values[row] = 0  # padding has neither parameters nor activations
             rows[key].values[row, : len(array)] = array
 
 
 @contextmanager
 def deterministic(threads: int) -> Iterator[None]:
-    """Set what moves last bits, and put it back: threads of one network; cuDNN's choice of algorithm, and its TF32."""
+    """Fix the settings that change last bits, and restore them: number of threads; cuDNN's choice of algorithm, and TF32."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

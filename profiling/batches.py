@@ -1,4 +1,4 @@
-"""The one mini-batch that every architecture of a profile sees."""
+"""Images in memory: data sets, their splits, and the one mini-batch that every architecture of a profile sees."""
 
 import hashlib
 from collections.abc import Mapping
@@ -7,8 +7,6 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-
-__all__ = ["Batch", "Images", "crop_and_flip", "draw_batch", "random_batch"]
 
 
 @dataclass(frozen=True)
@@ -20,19 +18,20 @@ class Images:
     name
         Name of the data set.
     x
-        Normalised images, float32, shape (N, C, H, W): an array, or, for images that memory would not hold, what gives one at
-        an array of positions and has ``shape``. Its method ``digest(positions)``, if any, names them without reading them all.
+        Normalised images, float32, shape (N, C, H, W): an array, or, where they do not fit in memory, an object with ``shape``
+        that returns an array when it is indexed with an array of positions. Its method ``digest(positions)``, if it has one,
+        identifies images without reading all of them.
     y
         Labels, int64, shape (N,), in 0..num_classes-1.
     num_classes
-        Classes of the data set, whether or not all of them occur in ``y``.
+        Number of classes of the data set, whether or not all of them occur in ``y``.
     source
         One line for the provenance: which files, how many images.
     crop_padding
-        Pixels that a random crop pads each side with when a batch is augmented.
+        Pixels of padding on each side for random crops.
     splits
-        Positions of the images that train a network and of those that judge it, by part (``train``, ``valid``, ``test``), for
-        `sweetgrad.profiling.training`; None where the data set has no such parts of its own.
+        Positions of the images of each split (``train``, ``valid``, ``test``), for `sweetgrad.profiling.training`; None if the
+        data set does not define any.
     """
 
     name: str
@@ -46,7 +45,7 @@ class Images:
 
 @dataclass(frozen=True)
 class Batch:
-    """One mini-batch: images float32 (N, C, H, W), labels int64 (N,), as NumPy so that it travels to any worker."""
+    """One mini-batch: images float32 (N, C, H, W) and labels int64 (N,), as NumPy arrays, which can be sent to any worker."""
 
     x: NDArray[np.float32]
     y: NDArray[np.int64]
@@ -56,7 +55,7 @@ class Batch:
     augment: bool = False
 
     def __post_init__(self) -> None:
-        """Check what a user can have got wrong; once, here."""
+        """Validate images and labels."""
         if self.x.ndim != 4 or self.x.dtype != np.float32:
             raise ValueError(f"images must be float32 of shape (N, C, H, W), got {self.x.dtype} {self.x.shape}")
         if self.y.shape != self.x.shape[:1] or self.y.dtype != np.int64:
@@ -64,7 +63,7 @@ class Batch:
         bad = np.flatnonzero(~np.isfinite(self.x).all(axis=(1, 2, 3)))
         if bad.size:
             raise ValueError(
-                f"{bad.size} of {len(self.x)} images hold NaN or infinite values (first: image {bad[0]}); clean the data"
+                f"{bad.size} of {len(self.x)} images contain NaN or infinite values (first: image {bad[0]}); clean the data"
             )
         wrong = np.flatnonzero((self.y < 0) | (self.y >= self.num_classes))
         if wrong.size:
@@ -89,7 +88,7 @@ def draw_batch(images: Images, *, batch_size: int, seed: int, augment: bool = Fa
     images
         The data set.
     batch_size
-        Images to draw.
+        Number of images to draw.
     seed
         Seed of the draw (and of the augmentation); the same seed gives the same batch on every platform.
     augment
@@ -102,7 +101,7 @@ def draw_batch(images: Images, *, batch_size: int, seed: int, augment: bool = Fa
     Raises
     ------
     ValueError
-        If the batch is larger than the data set, or the drawn images or labels are not valid.
+        If the batch is larger than the data set, or the drawn images or labels are invalid.
 
     Examples
     --------
@@ -122,21 +121,21 @@ def draw_batch(images: Images, *, batch_size: int, seed: int, augment: bool = Fa
 
 
 def random_batch(shape: tuple[int, int, int], *, num_classes: int, batch_size: int = 64, seed: int = 42) -> Batch:
-    """Draw a batch that carries nothing: standard normal images of any shape, uniform labels.
+    """Draw a batch of standard normal images of any shape with uniform labels.
 
     Parameters
     ----------
     shape
         Channels, height and width of an image.
     num_classes, batch_size
-        Classes, and images to draw.
+        Number of classes; number of images to draw.
     seed
         Seed of the draw; the same seed gives the same batch on every platform.
 
     Raises
     ------
     ValueError
-        If a number is less than 1.
+        If an argument is less than 1.
 
     Examples
     --------
@@ -154,7 +153,7 @@ def random_batch(shape: tuple[int, int, int], *, num_classes: int, batch_size: i
 
 
 def crop_and_flip(x: NDArray[np.float32], random: np.random.RandomState, *, padding: int) -> NDArray[np.float32]:
-    """Crop each image at random out of itself padded with zeros, and flip every other one; shape (N, C, H, W) stays."""
+    """Crop images at random after padding them with zeros, and flip each with probability 1/2; shape (N, C, H, W) is kept."""
     num, _, height, width = x.shape
     padded = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
     top, left = random.randint(0, 2 * padding + 1, size=(2, num))
@@ -164,3 +163,43 @@ def crop_and_flip(x: NDArray[np.float32], random: np.random.RandomState, *, padd
     )
     crops[flip] = crops[flip, :, :, ::-1]
     return crops
+
+
+def stratified_split(y: NDArray[np.int64], sizes: Mapping[str, int], *, seed: int) -> dict[str, NDArray[np.int64]]:
+    """Split images so that each class has the same share in every split, up to one image.
+
+    Parameters
+    ----------
+    y
+        Labels.
+    sizes
+        Number of images of each split by name; together at most as many as there are.
+    seed
+        Seed of the split; the same seed gives the same splits on every platform.
+
+    Returns
+    -------
+    Positions of the images of each split, ascending; the splits are disjoint.
+
+    Raises
+    ------
+    ValueError
+        If a split is empty, or the splits need more images than there are.
+
+    Examples
+    --------
+    >>> splits = stratified_split(np.arange(12) % 3, {"train": 6, "test": 3}, seed=0)
+    >>> {name: np.bincount(np.arange(12)[split] % 3).tolist() for name, split in splits.items()}
+    {'train': [2, 2, 2], 'test': [1, 1, 1]}
+    """
+    if min(sizes.values(), default=0) < 1 or sum(sizes.values()) > len(y):
+        raise ValueError(f"splits must have at least 1 image each and {len(y)} together at most, got {dict(sizes)}")
+    # RandomState, because NumPy promises never to change its stream.
+    order = np.random.RandomState(seed).permutation(len(y))
+    quantile = np.empty(len(y))  # position of each image within its class, in (0, 1)
+    for label in np.unique(y):
+        members = order[y[order] == label]
+        quantile[members] = (np.arange(len(members)) + 0.5) / len(members)
+    order = order[np.argsort(quantile[order], kind="stable")]
+    ends = np.cumsum(list(sizes.values()))
+    return {name: np.sort(order[end - size : end]) for (name, size), end in zip(sizes.items(), ends, strict=True)}

@@ -1,4 +1,4 @@
-"""Count gradients, or activations, in bins, exactly: one table look-up and one comparison each, whatever the number of bins.
+"""Count gradients or activations in bins, exactly: one table look-up and one comparison per value, whatever the number of bins.
 
 Shape legend: P = gradients, S = segments (layer x kind), B = bins.
 """
@@ -12,8 +12,6 @@ from torch import Tensor
 
 from sweetgrad.store import NUM_BINS, edges_f32
 
-__all__ = ["count_gradients", "find_bins", "in_memory_order"]
-
 
 def count_gradients(magnitude_P: Tensor, segments_S: NDArray[np.int64]) -> NDArray[np.int64]:
     """Count magnitudes in every bin, segment by segment.
@@ -21,10 +19,10 @@ def count_gradients(magnitude_P: Tensor, segments_S: NDArray[np.int64]) -> NDArr
     Parameters
     ----------
     magnitude_P
-        ``abs(dJ/dtheta)``, float32, shape (P,), on any device; NaN and infinity are allowed, a sign is not (`torch.abs` clears
-        that of -0.0 and of NaN as well).
+        ``abs(dJ/dtheta)``, float32, shape (P,), on any device. NaN and infinity are allowed; a sign bit is not (`torch.abs` also
+        clears that of -0.0 and of NaN).
     segments_S
-        Length of each consecutive segment, shape (S,), sum P.
+        Length of each consecutive segment, shape (S,); they sum to P.
 
     Returns
     -------
@@ -33,7 +31,7 @@ def count_gradients(magnitude_P: Tensor, segments_S: NDArray[np.int64]) -> NDArr
     Raises
     ------
     ValueError
-        If the magnitudes are not float32, have a sign, or are not as many as the segments hold.
+        If the magnitudes are not a float32 vector, have a sign bit, or do not match the lengths of the segments.
 
     Examples
     --------
@@ -44,11 +42,11 @@ def count_gradients(magnitude_P: Tensor, segments_S: NDArray[np.int64]) -> NDArr
     magnitude_P = magnitude_P.detach()
     if magnitude_P.dtype != torch.float32 or magnitude_P.ndim != 1 or magnitude_P.signbit().any():
         raise ValueError(
-            f"magnitudes must be one float32 vector without signs, got {magnitude_P.dtype} of shape {tuple(magnitude_P.shape)}; "
+            f"magnitudes must be a float32 vector without sign bits, got {magnitude_P.dtype} {tuple(magnitude_P.shape)}; "
             "pass grad.abs().float().flatten()"
         )
     if segments_S.sum() != magnitude_P.numel():
-        raise ValueError(f"segments hold {segments_S.sum()} gradients, but {magnitude_P.numel()} were given")
+        raise ValueError(f"the segments have {segments_S.sum()} gradients in total, got {magnitude_P.numel()}")
     if magnitude_P.device.type == "cpu":
         return _count_by_table(magnitude_P.numpy(), segments_S)
     return _count_by_bucketize(magnitude_P, segments_S)
@@ -73,7 +71,7 @@ def find_bins(magnitude_P: NDArray[np.float32]) -> NDArray[np.uint16]:
 
 
 def in_memory_order(values: Tensor) -> Tensor:
-    """All values of a tensor, shape (P,): a histogram does not care for the order, and a view spares the copy of reshape."""
+    """All values of a tensor, shape (P,), in memory order: a histogram does not depend on the order, and a view saves a copy."""
     if values.ndim == 4 and values.is_contiguous(memory_format=torch.channels_last):
         return values.permute(0, 2, 3, 1).reshape(-1)
     return values.reshape(-1)
@@ -84,7 +82,7 @@ def _count_by_bucketize(magnitude_P: Tensor, segments_S: NDArray[np.int64]) -> N
     thresholds = torch.from_numpy(_thresholds()).to(device)
     # right=True: a value equal to a threshold belongs to the bin above it, the paper's [t1, t2).
     bins = torch.bucketize(magnitude_P, thresholds, right=True)
-    # NaN compares with nothing, and bucketize does not say where it goes.
+    # No comparison with NaN is true, and bucketize does not document where it puts NaN.
     bins = torch.where(magnitude_P.isnan(), NUM_BINS - 1, bins)
     segment = torch.repeat_interleave(torch.from_numpy(segments_S).to(device))
     counts = torch.bincount(segment * NUM_BINS + bins, minlength=len(segments_S) * NUM_BINS)
@@ -92,17 +90,17 @@ def _count_by_bucketize(magnitude_P: Tensor, segments_S: NDArray[np.int64]) -> N
 
 
 def _thresholds() -> NDArray[np.float32]:
-    """Where each bin but the first begins, shape (B - 1,): the smallest denormal, the edges, infinity."""
+    """Lower edge of every bin except the first, shape (B - 1,): the smallest denormal, the edges, infinity."""
     smallest = np.nextafter(np.float32(0), np.float32(1))
     return np.concatenate([[smallest], edges_f32(), [np.float32(np.inf)]], dtype=np.float32)
 
 
 @cache
 def _tables() -> tuple[NDArray[np.uint16], NDArray[np.float32]]:
-    """For every value of the upper 16 bits of a magnitude: the bin of the smallest such float, and where the next bin begins.
+    """For each value of the upper 16 bits of a magnitude: the bin of the smallest such float, and the lower edge of the next bin.
 
     Magnitudes order as their bits do, and no two edges share their upper 16 bits (sign, exponent, 7 bits of mantissa: steps of at
-    most 0.8 %; neighbouring edges are at least 1.1 % apart), so one comparison settles the bin.
+    most 0.8 %; neighbouring edges are at least 1.1 % apart), so one comparison determines the bin.
     """
     thresholds = _thresholds()
     upper = np.arange(1 << 15, dtype=np.uint32) << 16
@@ -110,6 +108,6 @@ def _tables() -> tuple[NDArray[np.uint16], NDArray[np.float32]]:
     last = np.searchsorted(thresholds, (upper | 0xFFFF).view(np.float32), side="right")
     finite = upper.view(np.float32) < np.inf
     assert (last - first)[finite].max() == 1
-    # No comparison with NaN is true: keys whose floats all lie in one bin, infinity and NaN among them, are never moved on.
+    # No comparison with NaN is true: keys whose floats all lie in one bin, such as those of infinity and NaN, keep it.
     threshold = np.where(finite & (last > first), thresholds[np.minimum(first, len(thresholds) - 1)], np.nan)
     return first.astype(np.uint16), threshold.astype(np.float32)

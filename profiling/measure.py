@@ -1,7 +1,14 @@
-"""One network, one batch, one backward pass: its histogram, layer by layer."""
+"""Measure one network on one batch: seed, build, forward pass, loss, backward pass, count the gradients of every layer.
 
-from collections.abc import Callable, Iterable
+This is the only forward and backward pass of a profile. Whatever needs more from it than the counts, such as an estimator, takes
+part in it as a `Guest`.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -13,15 +20,57 @@ from torch.nn.parameter import is_lazy
 
 from sweetgrad.profiling.batches import Batch
 from sweetgrad.profiling.counting import count_gradients, in_memory_order
-from sweetgrad.profiling.spaces.protocol import Network, kind_of
-from sweetgrad.store import KINDS, LAYER_TYPES, STATUS
+from sweetgrad.profiling.estimators.protocol import EstimatorError
+from sweetgrad.profiling.spaces.protocol import Network, SearchSpace, kind_of
+from sweetgrad.store import KINDS, LAYER_TYPES, STATUS, ProfileSpec
 
-__all__ = ["Measurement", "count_network", "fill_row", "forward_backward", "measure_network", "to_device"]
+
+@dataclass(frozen=True)
+class Builder:
+    """Builds the networks of one architecture, from the seed of the spec, on its device and in channels-last memory format."""
+
+    space: SearchSpace
+    arch: str
+    spec: ProfileSpec
+
+    def network(self) -> Network:
+        """The network to profile; torch's generator continues from its initialisation."""
+        torch.manual_seed(self.spec.seed)
+        return self._place(self.space.build)
+
+    def whole(self) -> Network:
+        """The same network with the same weights, dead paths included; torch's generator is not advanced."""
+        build = getattr(self.space, "build_literal", self.space.build)
+        with torch.random.fork_rng([]):
+            torch.manual_seed(self.spec.seed)
+            return self._place(build)
+
+    def thin(self) -> nn.Module:
+        """The narrow and shallow variant of the network, if the space has one; torch's generator is not advanced."""
+        build = getattr(self.space, "build_thin", None)
+        if build is None:
+            raise EstimatorError(
+                f"{self.space.name} has no thin networks: "
+                "the space does not define build_thin(arch_id, *, in_channels, num_classes)"
+            )
+        with torch.random.fork_rng([]):
+            torch.manual_seed(self.spec.seed)
+            module: nn.Module = build(self.arch, **self._shape)
+        return module.train().to(self.spec.device)
+
+    def _place(self, build: Callable[..., Network]) -> Network:
+        network = build(self.arch, **self._shape)
+        network.module.train().to(self.spec.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return network
+
+    @property
+    def _shape(self) -> dict[str, int]:
+        return {"in_channels": self.spec.input_shape[0], "num_classes": self.spec.num_classes}
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one backward pass tells about a network; L = layers, K = kinds, B = bins.
+    """Counts and sums of the gradients of one backward pass; L = layers, K = kinds, B = bins.
 
     Attributes
     ----------
@@ -30,7 +79,7 @@ class Measurement:
     grad_abs_sum, grad_sq_sum
         float64, shape (L, K), rounded to 24 significant bits.
     num_params
-        int64, shape (L, K), counted from the parameters, not from the gradients.
+        int64, shape (L, K), from the shapes of the parameters, not from their gradients.
     loss
         Mean cross-entropy, in nat.
     """
@@ -42,33 +91,84 @@ class Measurement:
     loss: float
 
 
-def measure_network(network: Network, x: Tensor, y: Tensor) -> Measurement:
-    """Run one forward and backward pass in train mode and count the gradients of every layer.
+@dataclass(frozen=True)
+class Measured:
+    """A network after its forward and backward pass, with the gradients in ``.grad`` of its parameters.
 
-    The gradients stay on the network's parameters. A parameter without gradient has gradient 0.
+    Attributes
+    ----------
+    network
+        The network.
+    logits
+        Its output, shape (N, classes); the graph has been freed.
+    counts
+        Counts of its gradients; None if they were not requested.
+    seconds
+        Wall time of building, the pass and counting.
+    """
+
+    network: Network
+    logits: Tensor
+    counts: Measurement | None
+    seconds: float
+
+
+class Guest(Protocol):
+    """Takes part in the pass of a network, as some estimators do, without changing the network."""
+
+    @property
+    def needs_graph(self) -> bool:
+        """Whether `on_graph` is to be called; the images then require grad."""
+        ...
+
+    def watch(self, network: Network) -> AbstractContextManager[Any]:
+        """Return a context manager that is entered before the forward pass and exited after the backward pass."""
+        ...
+
+    def on_graph(self, network: Network, x: Tensor, logits: Tensor) -> None:
+        """Called between the forward and the backward pass, with the graph from images to logits; it must retain the graph."""
+        ...
+
+
+def measure(
+    build: Callable[[], Network], x: Tensor, y: Tensor, *, guests: Sequence[Guest] = (), count: bool = True
+) -> Measured:
+    """Build a network, run one forward and backward pass in train mode, and count the gradients of every layer.
 
     Parameters
     ----------
-    network
-        Network on the device of ``x``.
+    build
+        Seeds and builds the network, as `Builder.network` does.
     x, y
-        Images, shape (N, C, H, W), and labels, shape (N,).
+        Images, shape (N, C, H, W), and labels, shape (N,), on the device of the network.
+    guests
+        What takes part in the pass.
+    count
+        Whether to count the gradients; an estimator may need only the pass.
 
     Raises
     ------
     ValueError
         As in `forward_backward`.
+    Exception
+        Any exception of the network or of a guest.
     """
-    _, loss = forward_backward(network.module, x, y)
-    return count_network(network, loss)
+    start = time.perf_counter()
+    network = build()
+    with ExitStack() as stack:
+        for guest in guests:
+            stack.enter_context(guest.watch(network))
+        logits, loss = forward_backward(network.module, x, y, on_graph=_on_graph(network, guests))
+    counts = count_layers(network, loss) if count else None
+    return Measured(network, logits, counts, seconds=time.perf_counter() - start)
 
 
 def forward_backward(
     module: nn.Module, x: Tensor, y: Tensor, *, on_graph: Callable[[Tensor, Tensor], None] | None = None
 ) -> tuple[Tensor, float]:
-    """Run one forward and backward pass in train mode; the gradients of the mean cross-entropy stay on the parameters.
+    """Run one forward and backward pass in train mode; gradients of the mean cross-entropy are left in the parameters' ``.grad``.
 
-    A sparse gradient (of an embedding) becomes a dense one: what it leaves out is exactly 0.
+    A sparse gradient (of an embedding) is converted to a dense one; missing entries are exactly 0.
 
     Parameters
     ----------
@@ -77,7 +177,7 @@ def forward_backward(
     x, y
         As in `measure_network`.
     on_graph
-        Called between the two passes with the input, which requires grad then, and the logits; it must keep the graph.
+        Called between the two passes with the input, which then requires grad, and the logits; it must retain the graph.
 
     Returns
     -------
@@ -86,14 +186,13 @@ def forward_backward(
     Raises
     ------
     ValueError
-        If the network returns no logits for these labels, its loss depends on no parameter, or a lazy module of it is never
-        called.
+        If the output is not logits for these labels, the loss depends on no parameter, or a lazy module is never called.
     """
     module.train()
     module.zero_grad(set_to_none=True)
-    label_range = (int(y.min()), int(y.max())) if y.numel() else (0, 0)
     if on_graph is not None and x.is_floating_point():
         x = x.detach().clone().requires_grad_()
+    label_range = (int(y.min()), int(y.max())) if y.numel() else (0, 0)
     logits = module(x)
     _check_logits(logits, y, label_range)
     _check_lazy(module)
@@ -103,21 +202,17 @@ def forward_backward(
         if on_graph is not None:
             on_graph(x, logits)
             module.zero_grad(set_to_none=True)
-        # The images may require grad, but nobody wants this gradient.
+        # Not that of the images, which may require grad.
         loss.backward(inputs=parameters)  # type: ignore[no-untyped-call]
+    _check_gradients(parameters)
     for parameter in parameters:
         if parameter.grad is not None and parameter.grad.layout is not torch.strided:
             parameter.grad = parameter.grad.to_dense()
-    if all(parameter.grad is None for parameter in parameters):
-        raise ValueError(
-            "the loss depends on no parameter that requires grad: the network has no parameters, all are frozen "
-            "(requires_grad=False), or gradients are switched off here (torch.no_grad); profile a network that can be trained"
-        )
     return logits, loss.item()
 
 
-def count_network(network: Network, loss: float) -> Measurement:
-    """Count the gradients that a backward pass left on the parameters of every layer; ``loss`` is that of the pass, in nat."""
+def count_layers(network: Network, loss: float) -> Measurement:
+    """Count the gradients in ``.grad`` of the parameters of every layer, after a backward pass with this loss (in nat)."""
     shape = (len(network.layers), len(KINDS))
     segments = [
         [parameter for parameter in parameters if kind_of(parameter) == kind]
@@ -137,17 +232,38 @@ def count_network(network: Network, loss: float) -> Measurement:
     )
 
 
+def measure_network(network: Network, x: Tensor, y: Tensor) -> Measurement:
+    """Run one forward and backward pass of a network that is already built, and count the gradients of every layer.
+
+    The gradients are left in ``.grad`` of the parameters. A parameter without a gradient counts as 0.
+
+    Parameters
+    ----------
+    network
+        Network on the device of ``x``.
+    x, y
+        Images, shape (N, C, H, W), and labels, shape (N,).
+
+    Raises
+    ------
+    ValueError
+        As in `forward_backward`.
+    """
+    _, loss = forward_backward(network.module, x, y)
+    return count_layers(network, loss)
+
+
 def fill_row(rows: xr.Dataset, row: int, network: Network, measured: Measurement) -> None:
-    """Write a measurement into row ``row`` of ``rows``, in place, padding layers at the end."""
+    """Write a measurement to row ``row`` of ``rows``, in place; missing layers at the end are padding."""
     num_layers = len(network.layers)
     if num_layers > rows.sizes["layer"]:
         raise ValueError(
-            f"the network has {num_layers} layers, but the space names {rows.sizes['layer']}: layer_names must be as many as "
-            "the deepest architecture has"
+            f"the network has {num_layers} layers, but the space names {rows.sizes['layer']}: layer_names needs one name for "
+            "each layer of the deepest architecture"
         )
     rows["grad_count"].values[row, :num_layers] = measured.grad_count
     rows["grad_count_network"].values[row] = measured.grad_count.sum(axis=0)
-    # Padding has no parameters: its sums are 0.
+    # Padding has no parameters, so its sums are 0.
     rows["grad_abs_sum"].values[row] = rows["grad_sq_sum"].values[row] = 0.0
     rows["grad_abs_sum"].values[row, :num_layers] = measured.grad_abs_sum
     rows["grad_sq_sum"].values[row, :num_layers] = measured.grad_sq_sum
@@ -163,39 +279,60 @@ def to_device(batch: Batch, device: str) -> tuple[Tensor, Tensor]:
     return x, torch.from_numpy(batch.y).to(device)
 
 
+def _on_graph(network: Network, guests: Sequence[Guest]) -> Callable[[Tensor, Tensor], None] | None:
+    """A function that calls the guests that need the graph, and restores torch's generator; None if there are none."""
+    graph_guests = [guest for guest in guests if guest.needs_graph]
+
+    def call(x: Tensor, logits: Tensor) -> None:
+        state = torch.get_rng_state()
+        for guest in graph_guests:
+            guest.on_graph(network, x, logits)
+        torch.set_rng_state(state)
+
+    return call if graph_guests else None
+
+
 def _check_logits(logits: object, y: Tensor, label_range: tuple[int, int]) -> None:
     if not isinstance(logits, Tensor):
         raise ValueError(
             f"the network must return one tensor of logits (N, classes), got {type(logits).__name__}: wrap it in a module that "
-            "returns the logits"
+            "returns only the logits"
         )
     if logits.ndim < 2 or logits.shape[:1] + logits.shape[2:] != y.shape:
         raise ValueError(
             f"labels of shape {tuple(y.shape)} need logits of shape (N, classes, ...) with the same N and ..., "
             f"but the network returned {tuple(logits.shape)}"
         )
-    # cross_entropy would leave out the label -100 without a word, and on a GPU a label too large ends the process.
+    # cross_entropy silently ignores the label -100, and on a GPU a label that is too large aborts the process.
     if label_range[0] < 0 or label_range[1] >= logits.shape[1]:
         raise ValueError(
-            f"labels must be in 0..{logits.shape[1] - 1}, as the network has {logits.shape[1]} outputs; "
-            f"got {label_range[0]}..{label_range[1]}: give the network an output for every class of the images, or, with random "
-            f"labels, take {logits.shape[1]} classes"
+            f"labels must be in 0..{logits.shape[1] - 1}, because the network has {logits.shape[1]} outputs; "
+            f"got {label_range[0]}..{label_range[1]}: the network needs one output for each class of the images; for random "
+            f"labels, use {logits.shape[1]} classes"
         )
 
 
 def _check_lazy(module: nn.Module) -> None:
-    waiting = [name for name, parameter in module.named_parameters() if is_lazy(parameter)]
-    if waiting:
+    uninitialized = [name for name, parameter in module.named_parameters() if is_lazy(parameter)]
+    if uninitialized:
         raise ValueError(
-            f"the shape of {', '.join(waiting[:5])} is not known: the forward pass never calls the lazy module that holds it. "
-            "Remove that module, or give it its number of inputs (nn.Linear for nn.LazyLinear)"
+            f"the shape of {', '.join(uninitialized[:5])} is unknown: the forward pass never calls the lazy module that has it. "
+            "Remove that module, or specify its number of inputs (nn.Linear instead of nn.LazyLinear)"
+        )
+
+
+def _check_gradients(parameters: Sequence[Tensor]) -> None:
+    if all(parameter.grad is None for parameter in parameters):
+        raise ValueError(
+            "the loss depends on no parameter that requires grad: the network has no parameters, all are frozen "
+            "(requires_grad=False), or gradients are disabled here (torch.no_grad); profile a network that can be trained"
         )
 
 
 def _magnitudes(parameters: Iterable[Tensor], *, size: int, device: torch.device) -> Tensor:
     """Absolute gradients of all parameters in one float32 vector, shape (P,); zeros where there is no gradient.
 
-    Of a complex gradient it is the modulus.
+    For a complex gradient, its modulus.
     """
     magnitude = torch.zeros(size, device=device)
     start = 0
@@ -214,6 +351,6 @@ def _sums(magnitude: Tensor) -> tuple[float, float]:
 
 
 def _rounded(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sums to 24 significant bits, float32's precision in float64's range: more bits are noise that does not compress."""
+    """Round to 24 significant bits, float32's precision in float64's range: the other bits are noise that does not compress."""
     mantissa, exponent = np.frexp(sums)
     return np.ldexp(np.round(mantissa * 2.0**24) / 2.0**24, exponent)

@@ -1,4 +1,4 @@
-"""A person's own network, named on a command line: a file and a function in it."""
+"""Load a user's own network, given on the command line as a file and the name of a function in it."""
 
 import difflib
 import importlib
@@ -11,58 +11,56 @@ from types import ModuleType
 
 from torch import nn
 
-__all__ = ["load_model"]
-
 _MAX_CAUSES = 4
 
 
 def load_model(name: str) -> Callable[[], nn.Module]:
-    """Load a function that builds a network. This runs the file or imports the module: only name code that you trust.
+    """Load a function that builds a network. This runs the file or imports the module: only load code that you trust.
 
     Parameters
     ----------
     name
-        ``FILE.py:FUNCTION``, or ``PACKAGE.MODULE:FUNCTION`` for what is installed, e.g. ``torchvision.models:resnet18``. The
-        function (or class) is called without arguments and returns an ``nn.Module``; a name may also stand for a module that is
-        there already. A file can import what lies beside it, as under ``python FILE.py``.
+        ``FILE.py:FUNCTION``, or ``PACKAGE.MODULE:FUNCTION`` for an installed package, e.g. ``torchvision.models:resnet18``.
+        The function (or class) is called without arguments and returns an ``nn.Module``; the name may also be that of an
+        ``nn.Module`` itself. A file can import modules in its folder, as under ``python FILE.py``.
 
     Returns
     -------
-    The function; what it raises, or returns other than an ``nn.Module``, is a ValueError that names it.
+    The function; it raises ValueError if the loaded function raises or does not return an ``nn.Module``.
 
     Raises
     ------
     ValueError
-        If the file or the function is not there, or loading it raises.
+        If the file or the function does not exist, or loading it raises.
 
     Examples
     --------
     >>> load_model("torch.nn:Identity")()
     Identity()
     """
-    place, colon, attribute = name.rpartition(":")
-    if not colon or not place or not attribute:
+    location, colon, attribute = name.rpartition(":")
+    if not colon or not location or not attribute:
         raise ValueError(
-            f"a network is FILE.py:FUNCTION, such as model.py:build, or PACKAGE.MODULE:FUNCTION, such as "
+            f"a network must be given as FILE.py:FUNCTION, such as model.py:build, or PACKAGE.MODULE:FUNCTION, such as "
             f"torchvision.models:resnet18; got {name!r}"
         )
-    module = _run_file(Path(place).expanduser()) if place.endswith(".py") else _import(place)
-    found = getattr(module, attribute, None)
-    if found is None:
-        raise ValueError(f"{place} has no {attribute!r}.{_nearest(attribute, module)}")
-    if not isinstance(found, nn.Module) and not callable(found):
-        raise ValueError(f"{name} is {type(found).__name__}: name a function that returns an nn.Module")
-    return lambda: _build(name, found)
+    module = _run_file(Path(location).expanduser()) if location.endswith(".py") else _import(location)
+    target = getattr(module, attribute, None)
+    if target is None:
+        raise ValueError(f"{location} has no {attribute!r}.{_nearest(attribute, module)}")
+    if not isinstance(target, nn.Module) and not callable(target):
+        raise ValueError(f"{name} is of type {type(target).__name__}: name a function that returns an nn.Module")
+    return lambda: _build(name, target)
 
 
-def _build(name: str, found: nn.Module | Callable[[], object]) -> nn.Module:
-    if isinstance(found, nn.Module):
-        return found
+def _build(name: str, target: nn.Module | Callable[[], object]) -> nn.Module:
+    if isinstance(target, nn.Module):
+        return target
     try:
-        module = found()
-    except Exception as error:  # whatever a person's code raises
+        module = target()
+    except Exception as error:  # a user's code may raise anything
         at_the_call = isinstance(error, TypeError) and len(traceback.extract_tb(error.__traceback__)) == 1
-        advice = ". It is called without arguments: call it in a function of your own" if at_the_call else ""
+        advice = ". It is called without arguments: wrap it in a function of your own" if at_the_call else ""
         raise ValueError(f"{name} raised {_where(error)}{advice}") from error
     if not isinstance(module, nn.Module):
         raise ValueError(f"{name} returned {type(module).__name__}: it must return the network, an nn.Module")
@@ -71,9 +69,9 @@ def _build(name: str, found: nn.Module | Callable[[], object]) -> nn.Module:
 
 def _run_file(path: Path) -> ModuleType:
     if not path.is_file():
-        near = sorted(each.name for each in path.parent.glob("*.py"))[:10] if path.parent.is_dir() else []
-        raise ValueError(f"no such file: {path}" + (f"; beside it lie {', '.join(near)}" if near else ""))
-    # A name that no installed package has: model.py may well stand beside a package "model".
+        near = sorted(file.name for file in path.parent.glob("*.py"))[:10] if path.parent.is_dir() else []
+        raise ValueError(f"no such file: {path}" + (f"; its folder has {', '.join(near)}" if near else ""))
+    # A name that no installed package has: there may be a package "model" beside model.py.
     spec = importlib.util.spec_from_file_location(f"_sweetgrad_model_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
@@ -81,10 +79,10 @@ def _run_file(path: Path) -> ModuleType:
     folder = str(path.resolve().parent)
     if folder not in sys.path:
         sys.path.insert(0, folder)
-    sys.modules[spec.name] = module  # dataclasses and pickle look their module up
+    sys.modules[spec.name] = module  # dataclasses and pickle look up their module
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:  # a script that ends itself must not end us without a word
+    except (Exception, SystemExit) as error:  # a script that exits must not end this process silently
         del sys.modules[spec.name]
         raise ValueError(f"{path} cannot be loaded: {_where(error)}") from error
     return module
@@ -93,42 +91,42 @@ def _run_file(path: Path) -> ModuleType:
 def _import(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
-    except (Exception, SystemExit) as error:  # whatever another package's code raises
+    except (Exception, SystemExit) as error:  # code of another package may raise anything
         if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
             raise ValueError(
-                f"module {name!r} cannot be imported: {error}. Install the package that has it; a file of your own is named by "
-                "its path, such as ./model.py:build"
+                f"module {name!r} cannot be imported: {error}. Install the package that contains it; give a file of your own "
+                "by its path, such as ./model.py:build"
             ) from error
         raise ValueError(
-            f"module {name!r} is there, but importing it fails: {_where(error)}. Mend that installation; "
-            f"python -c 'import {name}' shows the same error in full"
+            f"module {name!r} is installed, but importing it fails: {_where(error)}. Repair the installation; "
+            f"python -c 'import {name}' shows the full error"
         ) from error
 
 
 def _where(error: BaseException) -> str:
-    """What was raised, by what it was caused, and the last line of the person's own file on the way to it."""
-    told = "; caused by ".join(f"{type(each).__name__}: {each}" for each in _with_causes(error))
-    frames = traceback.extract_tb(error.__traceback__)[1:]  # the first is ours
+    """The error with its causes, and the line of the user's own file that led to it."""
+    summary = "; caused by ".join(f"{type(cause).__name__}: {cause}" for cause in _with_causes(error))
+    frames = traceback.extract_tb(error.__traceback__)[1:]  # the first is in this module
     frames = [
-        each for each in frames if not each.filename.startswith("<frozen") and each.filename != importlib.__file__
+        frame for frame in frames if not frame.filename.startswith("<frozen") and frame.filename != importlib.__file__
     ]
     if isinstance(error, SyntaxError) or not frames:
-        return told
+        return summary
     own = [frame for frame in frames if frame.filename == frames[0].filename]
-    return f"{told} ({Path(own[-1].filename).name}, line {own[-1].lineno})"
+    return f"{summary} ({Path(own[-1].filename).name}, line {own[-1].lineno})"
 
 
 def _with_causes(error: BaseException) -> list[BaseException]:
-    """An error and those that it was raised from or while handling, as a traceback shows them; few, if there are many."""
+    """An error and its chain of causes, as a traceback shows them; only the first few."""
     chain: list[BaseException] = []
-    following: BaseException | None = error
-    while following is not None and following not in chain and len(chain) < _MAX_CAUSES:
-        chain.append(following)
-        following = following.__cause__ or (None if following.__suppress_context__ else following.__context__)
+    cause: BaseException | None = error
+    while cause is not None and cause not in chain and len(chain) < _MAX_CAUSES:
+        chain.append(cause)
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
     return chain
 
 
 def _nearest(attribute: str, module: ModuleType) -> str:
     own = [key for key, value in vars(module).items() if not key.startswith("_") and callable(value)]
     near = difflib.get_close_matches(attribute, own, n=3) or own[:10]
-    return f" Did you mean {', '.join(near)}?" if near else " It defines no function"
+    return f" Did you mean {', '.join(near)}?" if near else " It does not define any function"

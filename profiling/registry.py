@@ -1,14 +1,18 @@
-"""Find spaces, data sets and estimators by name: built in or a third party's, through one kind of entry point."""
+"""Search spaces, data sets and estimators by name: built-in ones and those of other packages, all found by entry points."""
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any, Literal
 
+from sweetgrad.profiling.batches import Batch, Images, draw_batch
+from sweetgrad.profiling.spaces.protocol import SearchSpace
 from sweetgrad.store.spaces import unknown_name
 
-__all__ = ["load", "names"]
-
 Group = Literal["spaces", "datasets", "estimators"]
+
+_KINDS: dict[Group, str] = {"spaces": "search space", "datasets": "data set", "estimators": "estimator"}
 
 
 def names(group: Group) -> list[str]:
@@ -17,12 +21,12 @@ def names(group: Group) -> list[str]:
 
 
 def load(group: Group, name: str) -> Callable[..., Any]:
-    """Import what is registered under ``name``.
+    """Import the object that is registered under ``name``.
 
     Raises
     ------
     ValueError
-        If nothing is, with the nearest names and all names; or if it cannot be imported.
+        If the name is not registered (the message has the nearest names and all names), or the object cannot be imported.
 
     Examples
     --------
@@ -30,13 +34,106 @@ def load(group: Group, name: str) -> Callable[..., Any]:
     Traceback (most recent call last):
     ValueError: no data set named 'digit'. Did you mean 'digits'? Registered: cifar10, cifar100, digits, ...
     """
-    what = {"spaces": "search space", "datasets": "data set", "estimators": "estimator"}[group]
     for entry in entry_points(group=f"sweetgrad.{group}"):
         if entry.name == name:
             try:
-                return entry.load()  # type: ignore[no-any-return]
+                loaded: Callable[..., Any] = entry.load()
             except (ImportError, AttributeError) as error:
                 raise ValueError(
-                    f"{what} {name!r} ({entry.value}) cannot be imported: {error}. Repair or remove the package that registers it"
+                    f"{_KINDS[group]} {name!r} ({entry.value}) cannot be imported: {error}. Repair or remove the package that "
+                    "registers it"
                 ) from error
-    raise unknown_name(what, name, names(group))
+            return loaded
+    raise unknown_name(_KINDS[group], name, names(group))
+
+
+def load_space(name: str, *, table: str | Path | None = None, options: Mapping[str, Any] | None = None) -> SearchSpace:
+    """Make a registered search space.
+
+    Parameters
+    ----------
+    name
+        Name in the entry-point group ``sweetgrad.spaces``.
+    table
+        File that lists or orders the architectures, for the spaces that take one.
+    options
+        Options of the space, such as ``{"channels": 16, "cells": 8}``, for the spaces that have any.
+
+    Raises
+    ------
+    ValueError
+        If there is no space of that name (the message has the nearest), it does not have such an option, or the table is missing
+        or malformed.
+
+    Examples
+    --------
+    >>> len(load_space("nas-bench-201"))
+    15625
+    """
+    make = load("spaces", name)
+    if options:
+        parameters = inspect.signature(make).parameters.values()
+        known = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+        unknown = [key for key in options if key not in known]
+        if unknown:
+            raise ValueError(f"space {name!r} has no option {unknown[0]!r}; its options: {', '.join(known) or 'none'}")
+    space = make(table, **(options or {}))
+    if not isinstance(space, SearchSpace):
+        raise ValueError(f"space {name!r} does not implement the protocol sweetgrad.profiling.spaces.SearchSpace")
+    return space
+
+
+def load_images(name: str, *, data_dir: Path | str | None = None, seed: int = 42, download: bool = False) -> Images:
+    """Load a registered data set.
+
+    Parameters
+    ----------
+    name
+        Name in the entry-point group ``sweetgrad.datasets``, such as ``cifar10``.
+    data_dir
+        Folder with the files of the data set, or its parent folder.
+    seed
+        Seed of a data set that is generated (``synthetic``); others ignore it.
+    download
+        Whether to download missing files to ``data_dir``, if the data set has an address.
+
+    Raises
+    ------
+    ValueError
+        If there is no data set of that name (the message has the nearest), or a file is damaged.
+    FileNotFoundError
+        If its files are not there.
+
+    Examples
+    --------
+    >>> load_images("digits").x.shape
+    (1797, 3, 8, 8)
+    """
+    folder = None if data_dir is None else Path(data_dir).expanduser()
+    images: Images = load("datasets", name)(folder, seed=seed, download=download)
+    return images
+
+
+def load_batch(
+    name: str,
+    *,
+    batch_size: int = 64,
+    seed: int = 42,
+    augment: bool = False,
+    data_dir: Path | str | None = None,
+    download: bool = False,
+) -> Batch:
+    """Load a data set and draw the one batch of a profile: `load_images`, then `draw_batch`.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        As in `load_images`; and if the batch is larger than the data set.
+
+    Examples
+    --------
+    >>> load_batch("digits", batch_size=4).y
+    array([6, 9, 3, 7])
+    """
+    images = load_images(name, data_dir=data_dir, seed=seed, download=download)
+    return draw_batch(images, batch_size=batch_size, seed=seed, augment=augment)

@@ -1,17 +1,14 @@
 """The public names of `sweetgrad.store`; each is imported when it is first used."""
 
-from .access import (
-    Location,
-    RemoteStore,
-)
+from .access import Location, RemoteStore
 from .accuracy import (
-    ACCURACY_VARIABLES,
     ImportReport,
     import_accuracy,
     list_archs,
     open_accuracies,
     open_accuracy,
 )
+from .accuracy_table import ACCURACY_VARIABLES
 from .benchmarks import (
     OnnxSurrogate,
     Surrogate,
@@ -19,46 +16,33 @@ from .benchmarks import (
     predict_accuracies,
     read_accuracy_file,
 )
-from .bins import (
-    EDGES,
-    NUM_BINS,
-    bin_bounds,
-    edges_f32,
-)
-from .checks import (
-    Problem,
-    verify,
-)
+from .checks import Problem, verify
+from .creation import create_profile, stored_archs
 from .errors import (
-    ClaimedError,
     CorruptShardError,
     FencedError,
+    LockedError,
     NotAStoreError,
     SchemaVersionError,
     SpecMismatchError,
     StoreError,
     UnreachableStoreError,
 )
-from .estimators import (
-    ACTIVATION_VARIABLES,
+from .format.bins import EDGES, NUM_BINS, bin_bounds, edges_f32
+from .format.blocks import (
     ACTIVATIONS,
-    MOMENT_VARIABLES,
+    COUNTS,
     MOMENTS,
-    create_estimators,
-    list_estimators,
-    open_activations,
-    open_estimators,
-    open_moments,
+    TRAINING,
+    VARIABLES,
+    Block,
+    empty_rows,
+    profile_block,
 )
-from .locks import (
-    Lock,
-    claim_shard,
-)
-from .merging import (
-    MergedProfile,
-    MergeReport,
-    merge,
-)
+from .format.schema import FORMAT_VERSION, KINDS, LAYER_TYPES, STATUS, Variable
+from .format.spec import ProfileSpec
+from .locks import Lock, lock_shard
+from .merging import MergedProfile, MergeReport, merge
 from .overview import (
     AccuracyInfo,
     EstimatorStatus,
@@ -69,69 +53,38 @@ from .overview import (
     info,
     status,
 )
-from .profiles import (
-    create_profile,
-    finalise_profile,
+from .profile import (
+    Profile,
+    list_estimators,
     list_profiles,
+    open_activations,
+    open_estimators,
+    open_moments,
     open_profile,
     open_store,
-    record_run,
-    stored_archs,
+    split_scores,
 )
-from .release import (
-    Release,
-    ReleaseFile,
-    publish,
-)
-from .schema import (
-    FORMAT_VERSION,
-    KINDS,
-    LAYER_TYPES,
-    STATUS,
-    VARIABLES,
-    Variable,
-    empty_rows,
-)
-from .shards import (
-    Shard,
-    plan_shards,
-    read_estimator_status,
-    read_shard,
-    recover_shard,
-    replan_shard,
-    reset_shard,
-    write_estimators,
-    write_shard,
-)
-from .spaces import (
-    Genotype,
-    parse_genotype,
-)
-from .spec import (
-    ProfileSpec,
-)
-from .training import (
-    TRAINING_VARIABLES,
-    collect_trainings,
-    open_training,
-)
+from .release import Release, ReleaseFile, publish
+from .spaces import Genotype, parse_genotype
+from .table import Shard, Table
+from .training import TRAINING_VARIABLES, Trainings, collect_trainings, create_training, open_training
 
 __all__ = [
     "ACCURACY_VARIABLES",
     "ACTIVATIONS",
-    "ACTIVATION_VARIABLES",
+    "COUNTS",
     "EDGES",
     "FORMAT_VERSION",
     "KINDS",
     "LAYER_TYPES",
     "MOMENTS",
-    "MOMENT_VARIABLES",
     "NUM_BINS",
     "STATUS",
+    "TRAINING",
     "TRAINING_VARIABLES",
     "VARIABLES",
     "AccuracyInfo",
-    "ClaimedError",
+    "Block",
     "CorruptShardError",
     "EstimatorStatus",
     "Failure",
@@ -140,11 +93,13 @@ __all__ = [
     "ImportReport",
     "Location",
     "Lock",
+    "LockedError",
     "MergeReport",
     "MergedProfile",
     "NotAStoreError",
     "OnnxSurrogate",
     "Problem",
+    "Profile",
     "ProfileInfo",
     "ProfileSpec",
     "ProfileStatus",
@@ -157,22 +112,23 @@ __all__ = [
     "StoreError",
     "StoreInfo",
     "Surrogate",
+    "Table",
+    "Trainings",
     "UnreachableStoreError",
     "Variable",
     "bin_bounds",
-    "claim_shard",
     "collect_trainings",
-    "create_estimators",
     "create_profile",
+    "create_training",
     "detect_format",
     "edges_f32",
     "empty_rows",
-    "finalise_profile",
     "import_accuracy",
     "info",
     "list_archs",
     "list_estimators",
     "list_profiles",
+    "lock_shard",
     "merge",
     "open_accuracies",
     "open_accuracy",
@@ -183,19 +139,12 @@ __all__ = [
     "open_store",
     "open_training",
     "parse_genotype",
-    "plan_shards",
     "predict_accuracies",
+    "profile_block",
     "publish",
     "read_accuracy_file",
-    "read_estimator_status",
-    "read_shard",
-    "record_run",
-    "recover_shard",
-    "replan_shard",
-    "reset_shard",
+    "split_scores",
     "status",
     "stored_archs",
     "verify",
-    "write_estimators",
-    "write_shard",
 ]

@@ -9,31 +9,22 @@ import pandas as pd
 import xarray as xr
 import zarr
 
-from sweetgrad.store._accuracy_merge import merge_tables, to_arrays
-from sweetgrad.store._accuracy_table import (
-    ACCURACY_VARIABLES,
+from sweetgrad.store.access import Location, child_groups, command_line, is_zip, open_root, with_options
+from sweetgrad.store.accuracy_table import (
     columns,
     load_table,
+    merge_tables,
     recover_accuracy,
     replace_table,
     selectors,
     source_entry,
+    to_arrays,
 )
-from sweetgrad.store._groups import archs_by_profile, archs_of_space
-from sweetgrad.store.access import Location, child_groups, command_line, is_zip, open_root, with_options
 from sweetgrad.store.benchmarks import tidy
 from sweetgrad.store.errors import NotAStoreError
+from sweetgrad.store.groups import archs_by_profile, archs_of_space
 from sweetgrad.store.root import editing, refuse_file
 from sweetgrad.store.spaces import Grammar, grammar_of, is_published_order, registered_spaces, unknown_name
-
-__all__ = [
-    "ACCURACY_VARIABLES",
-    "ImportReport",
-    "import_accuracy",
-    "list_archs",
-    "open_accuracies",
-    "open_accuracy",
-]
 
 _SHOWN = 200
 

@@ -2,17 +2,6 @@
 
 from sweetgrad.store.redaction import redacted
 
-__all__ = [
-    "ClaimedError",
-    "CorruptShardError",
-    "FencedError",
-    "NotAStoreError",
-    "SchemaVersionError",
-    "SpecMismatchError",
-    "StoreError",
-    "UnreachableStoreError",
-]
-
 
 class StoreError(Exception):
     """A store is not in the state that the call needs. Its message holds no credentials, whatever URL is in it."""
@@ -37,8 +26,8 @@ class CorruptShardError(StoreError):
     """A shard cannot be decoded, or its content does not have the digest that was stored with it."""
 
 
-class ClaimedError(StoreError):
-    """Somebody else holds the claim; ``holder`` says who."""
+class LockedError(StoreError):
+    """Somebody else holds the lock; ``holder`` says who."""
 
     def __init__(self, message: str, holder: object = None) -> None:
         super().__init__(message)
@@ -46,7 +35,7 @@ class ClaimedError(StoreError):
 
 
 class FencedError(StoreError):
-    """The claim was taken over by another attempt, and this one must not write any more."""
+    """The lock was taken over by another attempt, and this one must not write any more."""
 
 
 class UnreachableStoreError(StoreError):

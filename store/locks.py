@@ -28,7 +28,7 @@ What can come between, and why it does no harm:
   fenced.
 
 What remains is the time between a look and the one write that follows it. Where that write would destroy something, it
-is made such that it cannot: groups are created only where nothing is (`sweetgrad.store._arrays.put_group`) and folders
+is made such that it cannot: groups are created only where nothing is (`sweetgrad.store.groups.put_group`) and folders
 are moved aside, looked at, and only then deleted.
 """
 
@@ -48,25 +48,12 @@ from pathlib import Path
 from typing import Any
 
 from zarr.abc.store import Store
-from zarr.core.buffer import cpu, default_buffer_prototype
-from zarr.core.sync import sync
+from zarr.buffer import cpu, default_buffer_prototype
 from zarr.storage import LocalStore
 
 from sweetgrad.store.access import Location, zarr_store
-from sweetgrad.store.errors import ClaimedError, CorruptShardError, FencedError, StoreError
-
-__all__ = [
-    "LEASE_S",
-    "Holder",
-    "LeaseWatch",
-    "Lock",
-    "claim_shard",
-    "claims",
-    "delete_claim",
-    "lock_folder",
-    "lock_store",
-    "orphans",
-]
+from sweetgrad.store.access._zarr import sync
+from sweetgrad.store.errors import CorruptShardError, FencedError, LockedError, StoreError
 
 LEASE_S = 60.0
 """Seconds without renewal after which a lock may be taken over; it is renewed four times as often."""
@@ -194,7 +181,7 @@ class LeaseWatch:
 
 
 @contextmanager
-def claim_shard(
+def lock_shard(
     location: Location, name: str, index: int, *, run: str, expired: frozenset[str] = frozenset(), watch: bool = False
 ) -> Iterator[Lock]:
     """Hold the lock of a shard, renewed, for the length of the context.
@@ -212,7 +199,7 @@ def claim_shard(
 
     Raises
     ------
-    ClaimedError
+    LockedError
         If another run holds the shard.
     """
     store, key, watched = _lock_files(location), f"{_folder(name)}/{index}.json", LeaseWatch() if watch else None
@@ -244,7 +231,7 @@ def lock_folder(folder: Path) -> Iterator[Lock]:
 
     Raises
     ------
-    ClaimedError
+    LockedError
         If another program is writing it. It is not waited for: what it writes would be replaced at once.
     """
     store, key, watched = LocalStore(folder.parent), f"{folder.name}.claim", LeaseWatch()
@@ -254,8 +241,8 @@ def lock_folder(folder: Path) -> Iterator[Lock]:
 
     try:
         lock = _wait(store, key, uuid.uuid4().hex, may_take_over, refuse=watched.is_renewed)
-    except ClaimedError as error:
-        raise ClaimedError(
+    except LockedError as error:
+        raise LockedError(
             f"{folder} is being written by {error.holder}; expected to be alone with it. Nothing was written: wait for that "
             f"process, or, if it has ended, delete {folder.parent / key}.",
             error.holder,
@@ -264,7 +251,7 @@ def lock_folder(folder: Path) -> Iterator[Lock]:
         yield lock
 
 
-def claims(location: Location, name: str) -> dict[str, Holder]:
+def list_locks(location: Location, name: str) -> dict[str, Holder]:
     """Locks of a profile's shards: key in the store to holder; those that are released meanwhile are left out."""
     store = zarr_store(location, read_only=True)
     return {key: chain[-1] for key in _claim_keys(store, name) if (chain := _chain(store, key))}
@@ -274,13 +261,13 @@ def find_expired(location: Location, name: str, watch: LeaseWatch) -> frozenset[
     """Attempts whose locks of a profile's shards may be taken over; ``watch`` is the same from call to call."""
     store = zarr_store(location, read_only=True)
     return frozenset(
-        holder.attempt for key, holder in claims(location, name).items() if watch.is_expired(store, key, holder)
+        holder.attempt for key, holder in list_locks(location, name).items() if watch.is_expired(store, key, holder)
     )
 
 
-def delete_claim(location: Location, key: str) -> None:
+def delete_lock(location: Location, key: str) -> None:
     """Delete the lock of a dead holder, in the one way that harms nobody: by taking it over and releasing it."""
-    with suppress(ClaimedError):
+    with suppress(LockedError):
         _acquire(_lock_files(location), key, uuid.uuid4().hex, lambda holder: holder.is_dead).release()
 
 
@@ -299,12 +286,12 @@ def orphans(location: Location, name: str = "") -> list[str]:
 def _wait(
     store: Store, key: str, run: str, may_take_over: Callable[[Holder], bool], *, refuse: Callable[[Any], bool]
 ) -> Lock:
-    """Acquire a lock as soon as it is free or may be taken over; `ClaimedError` once its holder is one to refuse for."""
+    """Acquire a lock as soon as it is free or may be taken over; `LockedError` once its holder is one to refuse for."""
     pause_s, longest_s = _PAUSES_S
     while True:
         try:
             return _acquire(store, key, run, may_take_over)
-        except ClaimedError as error:
+        except LockedError as error:
             if refuse(error.holder):
                 raise
         time.sleep(pause_s)
@@ -320,11 +307,11 @@ def _never(holder: object) -> bool:
 
 
 def _acquire(store: Store, key: str, run: str, may_take_over: Callable[[Holder], bool]) -> Lock:
-    """Acquire a lock that is free, or whose holder may be replaced; `ClaimedError` if it may not."""
+    """Acquire a lock that is free, or whose holder may be replaced; `LockedError` if it may not."""
     for _ in range(_TRIES):
         chain = _chain(store, key)
         if chain and not may_take_over(chain[-1]):
-            raise ClaimedError(f"{key} is held by {chain[-1]}", chain[-1])
+            raise LockedError(f"{key} is held by {chain[-1]}", chain[-1])
         lock = Lock(store, key, Holder(run), before=tuple(chain))
         own = lock._own_key
         sync(store.set_if_not_exists(own, cpu.Buffer.from_bytes(json.dumps(asdict(lock.holder)).encode())))

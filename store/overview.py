@@ -8,9 +8,6 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from sweetgrad.store._accuracy_table import load_table, selectors
-from sweetgrad.store._groups import estimator_groups, profile_group, profile_names
-from sweetgrad.store._reading import read_array
 from sweetgrad.store.access import (
     Location,
     check_num_shards,
@@ -21,20 +18,14 @@ from sweetgrad.store.access import (
     open_root,
     with_options,
 )
+from sweetgrad.store.accuracy_table import load_table, selectors
+from sweetgrad.store.format.blocks import COUNTS, Block
+from sweetgrad.store.format.schema import STATUS
+from sweetgrad.store.format.spec import ProfileSpec
+from sweetgrad.store.groups import profile_group, profile_names
+from sweetgrad.store.profile import Profile
 from sweetgrad.store.redaction import redacted
-from sweetgrad.store.schema import STATUS
-from sweetgrad.store.spec import ProfileSpec
-
-__all__ = [
-    "AccuracyInfo",
-    "EstimatorStatus",
-    "Failure",
-    "ProfileInfo",
-    "ProfileStatus",
-    "StoreInfo",
-    "info",
-    "status",
-]
+from sweetgrad.store.table import read_array
 
 
 @dataclass(frozen=True)
@@ -160,7 +151,8 @@ def status(location: Location, *, storage_options: dict[str, Any] | None = None)
     location = with_options(location, storage_options)
     root = open_root(location)
     with making_sense(location):
-        return [_profile_status(profile_group(root, name, location), location) for name in sorted(profile_names(root))]
+        names = sorted(profile_names(root))
+        return [_profile_status(Profile(location, profile_group(root, name, location))) for name in names]
 
 
 def info(location: Location, name: str | None = None, *, storage_options: dict[str, Any] | None = None) -> StoreInfo:
@@ -188,7 +180,7 @@ def info(location: Location, name: str | None = None, *, storage_options: dict[s
 
 def _info(root: zarr.Group, location: Location, name: str | None) -> StoreInfo:
     names = sorted(profile_names(root)) if name is None else [name]
-    profiles = tuple(_profile_info(profile_group(root, each, location), location) for each in names)
+    profiles = tuple(_profile_info(Profile(location, profile_group(root, name, location))) for name in names)
     spaces = [path for path, _ in child_groups(root)] if name is None else [profiles[0].spec.space]
     tables = {space: load_table(root, location, space) for space in spaces}
     return StoreInfo(
@@ -204,14 +196,15 @@ def _info(root: zarr.Group, location: Location, name: str | None) -> StoreInfo:
     )
 
 
-def _profile_status(group: zarr.Group, location: Location) -> ProfileStatus:
-    values = read_array(group, "status", location)
+def _profile_status(profile: Profile) -> ProfileStatus:
+    values = profile.status()
     counts = _counts(values)
-    size = check_num_shards(values.size, group.attrs.get("shard_size"), where=f"{location}: {group.path}")
+    where = f"{profile.location}: {profile.name}"
+    size = check_num_shards(values.size, profile.attributes.get("shard_size"), where=where)
     shards = [values[i : i + size] for i in range(0, values.size, size)]
     run = [int((shard != STATUS["not run"]).sum()) for shard in shards]
     return ProfileStatus(
-        name=group.path,
+        name=profile.name,
         num_archs=int(values.size),
         num_ok=counts["ok"],
         num_failed=counts["failed"],
@@ -219,43 +212,40 @@ def _profile_status(group: zarr.Group, location: Location) -> ProfileStatus:
         num_shards=len(shards),
         num_shards_complete=sum(n == shard.size for n, shard in zip(run, shards, strict=True)),
         num_shards_started=sum(0 < n < shard.size for n, shard in zip(run, shards, strict=True)),
-        failures=_failures(group, values, location) if counts["failed"] else (),
+        failures=_failures(profile, values) if counts["failed"] else (),
     )
 
 
-def _failures(group: zarr.Group, values: NDArray[np.uint8], location: Location) -> tuple[Failure, ...]:
-    rows = np.flatnonzero(values == STATUS["failed"])
-    arch = read_array(group, "arch", location)[rows]
-    lines = [(str(text).splitlines() or [""])[0] for text in read_array(group, "message", location)[rows]]
-    first = {line: str(name) for line, name in reversed(list(zip(lines, arch, strict=True)))}
+def _failures(profile: Profile, values: NDArray[np.uint8]) -> tuple[Failure, ...]:
+    failed = values == STATUS["failed"]
+    messages = profile.read(COUNTS, variables=["message"])["message"].isel(arch=failed)
+    lines = [(str(text).splitlines() or [""])[0] for text in messages.values]
+    first = {line: str(name) for line, name in reversed(list(zip(lines, messages["arch"].values, strict=True)))}
     return tuple(Failure(line, count, first[line]) for line, count in Counter(lines).most_common())
 
 
-def _profile_info(group: zarr.Group, location: Location) -> ProfileInfo:
-    attributes: dict[str, Any] = dict(group.attrs)
-    how_far = _profile_status(group, location)
-    num_bytes = _size(location, group.path)
+def _profile_info(profile: Profile) -> ProfileInfo:
+    attributes = profile.attributes
+    how_far = _profile_status(profile)
+    num_bytes = _size(profile.location, profile.name)
     measured = how_far.num_ok + how_far.num_failed
     return ProfileInfo(
         status=how_far,
-        spec=ProfileSpec.from_attrs(attributes["spec"]),
-        layers=tuple(str(name) for name in read_array(group, "layer", location)),
+        spec=profile.spec,
+        layers=tuple(str(name) for name in read_array(profile.group, "layer", profile.location)),
         shard_size=int(attributes["shard_size"]),
         created=attributes.get("created", ""),
         runs=tuple(attributes.get("runs", ())),
         content_digest=attributes.get("content_digest"),
         num_bytes=num_bytes,
         bytes_per_arch=num_bytes / measured if num_bytes is not None and measured else None,
-        estimators=_estimators(group, location),
+        estimators=tuple(_estimator_status(profile, block) for block in profile.blocks()[1:]),
     )
 
 
-def _estimators(group: zarr.Group, location: Location) -> tuple[EstimatorStatus, ...]:
-    found = []
-    for name, child in estimator_groups(group):
-        counts = _counts(read_array(child, "status", location))
-        found.append(EstimatorStatus(name, counts["ok"], counts["failed"], counts["not run"]))
-    return tuple(found)
+def _estimator_status(profile: Profile, block: Block) -> EstimatorStatus:
+    counts = _counts(profile.status(block))
+    return EstimatorStatus(block.name, counts["ok"], counts["failed"], counts["not run"])
 
 
 def _counts(values: NDArray[np.uint8]) -> dict[str, int]:

@@ -3,8 +3,6 @@
 import shlex
 from importlib.metadata import requires
 
-__all__ = ["how_to_install"]
-
 
 def how_to_install(extra: str) -> str:
     """The command that installs what an extra of sweetgrad needs.

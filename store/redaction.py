@@ -9,8 +9,6 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-__all__ = ["REDACTED", "RedactedError", "redacted", "redacted_cause", "redacted_facts", "secrets_in", "secrets_of"]
-
 REDACTED = "***"
 """What stands in place of a secret."""
 

@@ -11,7 +11,6 @@ from typing import Any
 import zarr
 from zarr.errors import ZarrUserWarning
 
-from sweetgrad.store._upgrade import format_of, upgrade
 from sweetgrad.store.access import (
     PARTIAL,
     Location,
@@ -24,19 +23,10 @@ from sweetgrad.store.access import (
     zarr_store,
 )
 from sweetgrad.store.errors import NotAStoreError
+from sweetgrad.store.format.schema import FORMAT_VERSION
 from sweetgrad.store.locks import Lock, lock_store
 from sweetgrad.store.redaction import redacted_facts
-from sweetgrad.store.schema import FORMAT_VERSION
-
-__all__ = [
-    "append_run",
-    "consolidate",
-    "create_store",
-    "editing",
-    "now",
-    "redact_attributes",
-    "refuse_file",
-]
+from sweetgrad.store.upgrade import format_of, upgrade
 
 
 def create_store(location: Location) -> None:

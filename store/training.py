@@ -1,59 +1,86 @@
 """Trainings of our own: ``<space>/training/<label>/seed<seed>``, written one by one, then brought into the accuracy table."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 import zarr
-from numpy.typing import NDArray
 
-from sweetgrad.store._accuracy_merge import to_arrays
-from sweetgrad.store._accuracy_table import load_table, recover_accuracy, replace_table, source_entry
-from sweetgrad.store._arrays import create_array, put_group, stage_group, write_archs, write_array
-from sweetgrad.store._blocks import digests_of, stamp, write_rows
-from sweetgrad.store._groups import archs_of_space
-from sweetgrad.store._planning import Shard, is_done, rows_by_shard
-from sweetgrad.store._reading import read_array
-from sweetgrad.store.access import Location, child_groups, command_line, open_root, with_options
+from sweetgrad.store.access import Location, child_groups, command_line, with_options
+from sweetgrad.store.accuracy_table import load_table, recover_accuracy, replace_table, source_entry, to_arrays
 from sweetgrad.store.errors import NotAStoreError, SpecMismatchError
+from sweetgrad.store.format.arrays import create_array, write_archs, write_array
+from sweetgrad.store.format.blocks import TRAINING
+from sweetgrad.store.format.schema import STATUS, Variable
+from sweetgrad.store.groups import archs_of_space, put_group, stage_group
 from sweetgrad.store.locks import Lock
 from sweetgrad.store.root import append_run, editing, now
-from sweetgrad.store.schema import DIGEST, STATUS, Variable
+from sweetgrad.store.table import Table, read_array
 
-__all__ = [
-    "TRAINING",
-    "TRAINING_VARIABLES",
-    "collect_trainings",
-    "create_training",
-    "open_training",
-    "plan_trainings",
-    "record_training_run",
-    "replan_trainings",
-    "stamp_training",
-    "write_training",
-]
-
-TRAINING = "training"
+TRAINING_FOLDER = "training"
 """Name of the group of a search space that holds its trainings."""
 
 SHARD_SIZE = 25
 """Architectures that one worker trains one after another, each of them written when it is done."""
 
-_TABLE = (
-    Variable("accuracy", ("arch", "split"), "float64", "%", "Accuracy after training; NaN unless status is 1.", np.nan),
-    Variable("train_seconds", ("arch",), "float64", "s", "Wall time of the training, without judging it.", np.nan),
-    Variable("loss", ("arch",), "float32", "nat", "Mean loss over the last epoch.", np.nan),
-    Variable("message", ("arch",), "str", "", "Why the training failed; empty unless status is 2.", ""),
-    DIGEST,
-    Variable("status", ("arch",), "uint8", "1", f"{STATUS}; failed: the loss was not finite. Written last."),
+TRAINING_COORDINATES = (
     Variable("arch", ("arch",), "str", "", "Canonical architecture string of the search space.", "", "coord"),
     Variable("arch_index", ("arch",), "int32", "1", "Position in the search space.", 0, "coord"),
     Variable("split", ("split",), "str", "", "Part of the data set that the accuracy is of.", "", "coord"),
 )
-TRAINING_VARIABLES: dict[str, Variable] = {variable.name: variable for variable in _TABLE}
-"""Name to `Variable` of a group of trainings; those with the role ``row`` in the order in which they are written."""
+TRAINING_VARIABLES: dict[str, Variable] = {v.name: v for v in (*TRAINING.variables, *TRAINING_COORDINATES)}
+"""Name to `Variable` of a table of trainings."""
+
+
+class Trainings(Table):
+    """The trainings of a search space with one recipe and one seed, open: a table with a row for every architecture."""
+
+    @staticmethod
+    def _find(root: zarr.Group, name: str, location: Location) -> zarr.Group:
+        group = root.get(name)
+        if not isinstance(group, zarr.Group) or "settings" not in group.attrs:
+            raise NotAStoreError(
+                f"{location} has no trainings {name!r}; `{command_line('train', location)}` makes them."
+            )
+        return group
+
+    def write_row(self, row: int, values: Mapping[str, Any], *, lock: Lock | None = None) -> None:
+        """Write what one training gave.
+
+        Parameters
+        ----------
+        row
+            Position of the architecture.
+        values
+            ``accuracy`` (one for each split), ``train_seconds``, ``loss``, ``message``, ``status``.
+        lock
+            As in `Table.write`.
+        """
+        (shard,) = [shard for shard in self.shards() if shard.start <= row < shard.stop]
+        data = {v.name: (v.dims, np.asarray([values[v.name]])) for v in TRAINING.variables if v.name in values}
+        coords = {"arch": self.arch(shard)[[row - shard.start]], "arch_index": ("arch", [row])}
+        self.write(replace(shard, rows=(row,)), {TRAINING: xr.Dataset(data, coords)}, lock=lock)
+
+    def record_run(self, facts: Mapping[str, Any]) -> None:
+        """Append facts about a run that is about to train to the attribute ``runs``, with the time."""
+        with editing(self.location) as root:
+            append_run(self._find(root, self.name, self.location), facts)
+
+    def finalise(self) -> None:
+        """Stamp the table, as `Profile.finalise` does a profile."""
+        with editing(self.location) as root:
+            Trainings(self.location, self._find(root, self.name, self.location)).stamp()
+
+    def dataset(self) -> xr.Dataset:
+        """All of it but the digests, in memory; see `open_training`."""
+        data = self.read(TRAINING, variables=TRAINING.measured).drop_vars("arch")
+        stored = {v.name: read_array(self.group, v.name, self.location, command="train") for v in TRAINING_COORDINATES}
+        coords: dict[str, Any] = {v.name: (v.dims, stored[v.name]) for v in TRAINING_COORDINATES}
+        coords["arch"] = (("arch",), stored["arch"].astype(object))
+        return data.assign_coords(coords).assign_attrs(self.attributes)
 
 
 def create_training(
@@ -65,7 +92,7 @@ def create_training(
     arch: Sequence[str],
     splits: Sequence[str],
     settings: Mapping[str, Any],
-) -> str:
+) -> Trainings:
     """Create an empty group of trainings with a row for every architecture, or check that the one there has these settings.
 
     Parameters
@@ -81,19 +108,19 @@ def create_training(
 
     Returns
     -------
-    Path of the group in the store.
+    The table, open.
 
     Raises
     ------
     SpecMismatchError
         If the group is there with other settings or architectures; every difference is named.
     """
-    name = f"{space}/{TRAINING}/{label}/seed{seed}"
+    name = f"{space}/{TRAINING_FOLDER}/{label}/seed{seed}"
     with editing(location, create=True) as root:
         group = root.get(name)
         if isinstance(group, zarr.Group) and "settings" in group.attrs:
             _require_equal(group, settings, arch, where=f"{location}: {name}")
-            return name
+            return Trainings.open(location, name)
         staged = stage_group({"settings": dict(settings), "created": now(), "runs": []})
         sizes = {"arch": len(arch), "split": len(splits)}
         for variable in TRAINING_VARIABLES.values():
@@ -101,7 +128,7 @@ def create_training(
         write_archs(staged, arch)
         write_array(staged, "split", slice(None), np.array(splits, dtype=object))
         put_group(root, name, staged)
-    return name
+    return Trainings.open(location, name)
 
 
 def _require_equal(group: zarr.Group, settings: Mapping[str, Any], arch: Sequence[str], *, where: str) -> None:
@@ -128,52 +155,8 @@ def _flat(settings: Mapping[str, Any], where: str = "") -> dict[str, Any]:
     return found
 
 
-def record_training_run(location: Location, name: str, facts: Mapping[str, Any]) -> None:
-    """Append facts about a run that is about to train to the attribute ``runs``, with the time."""
-    with editing(location) as root:
-        append_run(_group(root, name, location), facts)
-
-
-def plan_trainings(location: Location, name: str, rows: Sequence[int], *, retry_failed: bool = False) -> list[Shard]:
-    """Group the rows that still have to be trained by shard; arguments as in `sweetgrad.store.plan_shards`."""
-    group = _group(open_root(location), name, location)
-    done = is_done(_read(group, "status", location), retry_failed=retry_failed)
-    to_run = np.zeros(len(done), dtype=bool)
-    to_run[np.asarray(rows, dtype=np.int64)] = True
-    return rows_by_shard(to_run & ~done, SHARD_SIZE)
-
-
-def replan_trainings(location: Location, name: str, shard: Shard, *, retry_failed: bool = False) -> Shard:
-    """The shard without the rows that were trained since it was planned."""
-    status = _read(_group(open_root(location), name, location), "status", location, shard=shard)
-    return shard.without(is_done(status, retry_failed=retry_failed))
-
-
-def write_training(location: Location, name: str, row: int, values: Mapping[str, Any], *, claim: Lock | None) -> None:
-    """Write what one training gave, ``status`` last, and its digest; the caller holds the claim of its shard.
-
-    Parameters
-    ----------
-    location, name, row
-        Group of trainings, and position of the architecture in it.
-    values
-        ``accuracy`` (one for each split), ``train_seconds``, ``loss``, ``message``, ``status``.
-    claim
-        As in `sweetgrad.store.write_shard`.
-    """
-    group = _group(open_root(location, mode="r+"), name, location)
-    variables = [variable for variable in TRAINING_VARIABLES.values() if variable.role == "row"]
-    start = row // SHARD_SIZE * SHARD_SIZE
-    num_archs: int = group["status"].shape[0]  # type: ignore[union-attr]
-    shard = Shard(row // SHARD_SIZE, start, min(start + SHARD_SIZE, num_archs), (row,))
-    position = np.array([row - start])
-    rows = {key: np.asarray([value]) for key, value in values.items()}
-    rows["digest"] = digests_of(_read(group, "arch", location, shard=shard)[position], variables, rows)
-    write_rows(group, variables, shard, rows, position=position, location=location, claim=claim)
-
-
 def open_training(location: Location, name: str, *, storage_options: dict[str, Any] | None = None) -> xr.Dataset:
-    """A group of trainings, in memory; variables as in `TRAINING_VARIABLES` but for the digest, attributes as in the store.
+    """A table of trainings, in memory; variables as in `TRAINING_VARIABLES` but for the digest, attributes as in the store.
 
     Parameters
     ----------
@@ -189,19 +172,7 @@ def open_training(location: Location, name: str, *, storage_options: dict[str, A
     CorruptShardError
         If a file of it cannot be decoded.
     """
-    location = with_options(location, storage_options)
-    group = _group(open_root(location), name, location)
-    variables = {key: variable for key, variable in TRAINING_VARIABLES.items() if key != "digest"}
-    data = {key: (variable.dims, _read(group, key, location)) for key, variable in variables.items()}
-    coords = {key: data.pop(key) for key, variable in variables.items() if variable.role == "coord"}
-    coords["arch"] = (("arch",), coords["arch"][1].astype(object))
-    return xr.Dataset(data, coords=coords, attrs=dict(group.attrs))
-
-
-def stamp_training(location: Location, name: str) -> None:
-    """Stamp a group of trainings as `sweetgrad.store.finalise_profile` does a profile."""
-    with editing(location) as root:
-        stamp(_group(root, name, location), location, shard_size=SHARD_SIZE)
+    return Trainings.open(with_options(location, storage_options), name).dataset()
 
 
 def collect_trainings(location: Location, *, space: str, label: str) -> int:
@@ -227,7 +198,7 @@ def collect_trainings(location: Location, *, space: str, label: str) -> int:
         merged = new if stored is None else new.combine_first(stored).reindex(arch=axis)
         others = [each for each in (stored.attrs["sources"] if stored else []) if each["source"] != source]
         for name in _seed_groups(root, space, label):
-            stamp(_group(root, name, location), location, shard_size=SHARD_SIZE)
+            Trainings(location, Trainings._find(root, name, location)).stamp()
         replace_table(root, space, merged.assign_attrs(sources=[*others, source_entry(source, table)]))
     return int(table["arch"].nunique())
 
@@ -264,19 +235,6 @@ def _tidy(root: zarr.Group, location: Location, space: str, label: str) -> pd.Da
 
 
 def _seed_groups(root: zarr.Group, space: str, label: str) -> Iterator[str]:
-    group = root.get(f"{space}/{TRAINING}/{label}")
+    group = root.get(f"{space}/{TRAINING_FOLDER}/{label}")
     if isinstance(group, zarr.Group):
         yield from (child.path for _, child in sorted(child_groups(group)) if "settings" in child.attrs)
-
-
-def _group(root: zarr.Group, name: str, location: Location) -> zarr.Group:
-    group = root.get(name)
-    if not isinstance(group, zarr.Group) or "settings" not in group.attrs:
-        raise NotAStoreError(f"{location} has no trainings {name!r}; `{command_line('train', location)}` makes them.")
-    return group
-
-
-def _read(group: zarr.Group, variable: str, location: Location, *, shard: Shard | None = None) -> NDArray[Any]:
-    repair = command_line("verify", location, "--repair")
-    advice = f"`{repair}` clears it; the next `{command_line('train', location)}` makes it again."
-    return read_array(group, variable, location, shard=shard, advice=advice)

@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 
 from sweetgrad.profiling import load_space
-from sweetgrad.store._arrays import compressor
+from sweetgrad.store.format.arrays import compressor
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 

@@ -1,32 +1,32 @@
-"""Pictures from the store: each a pure function that computes what is shown, and one that draws it.
+"""Figures: for each, a function that computes the data, and one that draws them.
 
-`figure` draws any of them by name from a store; matplotlib is imported only when something is drawn.
+`figure` draws any of them by name from a store; matplotlib is imported on the first drawing.
 """
 
-from sweetgrad.analysis.figures.activations import activation_density
 from sweetgrad.analysis.figures.catalogue import FIGURES, FigureKind, figure
-from sweetgrad.analysis.figures.cells import plot_cells
-from sweetgrad.analysis.figures.comparison import plot_comparison
-from sweetgrad.analysis.figures.depth import plot_depth, proportion_by_depth
-from sweetgrad.analysis.figures.gradients import gradient_density, plot_gradients
-from sweetgrad.analysis.figures.heatmap import plot_heatmap
-from sweetgrad.analysis.figures.layers import plot_layers
-from sweetgrad.analysis.figures.sampling import choice_by_num_archs, plot_num_archs
-from sweetgrad.analysis.figures.scatter import plot_scatter, score_and_accuracy
-from sweetgrad.analysis.figures.settings import choice_by_setting, plot_settings
-from sweetgrad.analysis.figures.source import Source, open_source
-from sweetgrad.analysis.figures.sweetness import plot_sweetness
+from sweetgrad.analysis.figures.choice import (
+    choice_by_num_archs,
+    choice_by_setting,
+    plot_num_archs,
+    plot_settings,
+    plot_sweetness,
+)
+from sweetgrad.analysis.figures.correlation import plot_comparison, plot_heatmap, plot_scatter, score_and_accuracy
+from sweetgrad.analysis.figures.depth import plot_depth, plot_layers, proportion_by_depth
+from sweetgrad.analysis.figures.magnitudes import activation_density, gradient_density, plot_gradients
+from sweetgrad.analysis.figures.profile_analysis import ProfileAnalysis, open_analysis
+from sweetgrad.analysis.figures.search import plot_cells, plot_trajectories
 
 __all__ = [
     "FIGURES",
     "FigureKind",
-    "Source",
+    "ProfileAnalysis",
     "activation_density",
     "choice_by_num_archs",
     "choice_by_setting",
     "figure",
     "gradient_density",
-    "open_source",
+    "open_analysis",
     "plot_cells",
     "plot_comparison",
     "plot_depth",
@@ -37,6 +37,7 @@ __all__ = [
     "plot_scatter",
     "plot_settings",
     "plot_sweetness",
+    "plot_trajectories",
     "proportion_by_depth",
     "score_and_accuracy",
 ]

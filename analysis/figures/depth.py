@@ -1,4 +1,4 @@
-"""The proportion of an interval from layer to layer, with its spread over architectures (Figs. 3, 9 and 10)."""
+"""Gradients from layer to layer: the proportion over all architectures (Figs. 3, 9 and 10), and one network."""
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -7,18 +7,29 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from sweetgrad.analysis.counts import Kind
-from sweetgrad.analysis.cuts import interval_coords
-from sweetgrad.analysis.figures.style import CYCLE, FAINT, INK, WIDTH, finish, new_figure
-from sweetgrad.analysis.figures.ticks import few_ticks, share_label
+from sweetgrad.analysis.counts import Kind, interval_coords
+from sweetgrad.analysis.figures.style import (
+    CYCLE,
+    FAINT,
+    INK,
+    OTHER,
+    WIDTH,
+    WINNER,
+    few_ticks,
+    finish,
+    literal,
+    new_figure,
+    power_ticks,
+    quiet_bar,
+    share_label,
+)
 from sweetgrad.analysis.intervals import Intervals, as_intervals
 from sweetgrad.analysis.scores import DEPTH_LAYERS, proportion
 from sweetgrad.analysis.sweetness import sweetness
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-__all__ = ["plot_depth", "proportion_by_depth"]
 
 _QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
@@ -36,7 +47,7 @@ def proportion_by_depth(
     Parameters
     ----------
     profile
-        A profile as from `open_profile`.
+        A profile as returned by `open_profile`.
     intervals, kind, layer_types
         As in `proportion`.
     quantiles
@@ -76,10 +87,12 @@ def proportion_by_depth(
         ),
         "num_archs": ("layer", here.sum(axis=0)),
     }
-    found = xr.Dataset(data, {**interval_coords(pieces), "layer": np.arange(1, depth + 1), "quantile": list(quantiles)})
+    summary = xr.Dataset(
+        data, {**interval_coords(pieces), "layer": np.arange(1, depth + 1), "quantile": list(quantiles)}
+    )
     if depth > 1:
-        found["sweetness"] = sweetness(shares)
-    return found
+        summary["sweetness"] = sweetness(shares)
+    return summary
 
 
 def plot_depth(depth: xr.Dataset, *, path: str | Path | None = None) -> "Figure":
@@ -101,14 +114,14 @@ def plot_depth(depth: xr.Dataset, *, path: str | Path | None = None) -> "Figure"
     quantile = depth["proportion"].transpose("interval", "quantile", "layer").values
     levels = depth.sizes["quantile"]
     for number, axes in enumerate(grid[:num]):
-        colour, each = CYCLE[number % len(CYCLE)], depth.isel(interval=number)
+        colour, interval = CYCLE[number % len(CYCLE)], depth.isel(interval=number)
         for low in range(levels // 2):
             axes.fill_between(
                 layer, quantile[number, low], quantile[number, levels - 1 - low], color=colour, alpha=0.18, linewidth=0
             )
         axes.plot(layer, quantile[number, levels // 2], color=colour, marker="o", markersize=3, linewidth=1.6)
-        told = f"\nsweetness {float(each['sweetness']):+.2f}" if "sweetness" in depth else ""
-        axes.set_title(f"{each['interval'].item()}{told}", loc="left", color=INK, fontsize=9)
+        subtitle = f"\nsweetness {float(interval['sweetness']):+.2f}" if "sweetness" in depth else ""
+        axes.set_title(f"{interval['interval'].item()}{subtitle}", loc="left", color=INK, fontsize=9)
         axes.set_ylim(bottom=0)
         axes.yaxis.set_major_formatter(share_label)
         axes.yaxis.set_major_locator(few_ticks())
@@ -129,3 +142,77 @@ def _population(depth: xr.Dataset) -> str:
     bands = " and ".join(f"{share:.3g}%" for share in sorted(100 * spread[spread > 1e-9]))
     parts = ["sweetness"] * ("sweetness" in depth) + ["median"] + [f"middle {bands}"] * bool(bands)
     return f"Of all {int(depth['num_archs'].max()):,} architectures measured: {', '.join(parts)}"
+
+
+_MAX_NAMES = 64
+_MAX_NAME = 28
+_VISIBLE = 0.002
+
+
+def plot_layers(layers: xr.Dataset, *, path: str | Path | None = None) -> "Figure":
+    """Draw the share of every layer in the interval as bars, and below them the whole distribution, darker for a larger share.
+
+    Parameters
+    ----------
+    layers
+        Result of `layer_profile`.
+    path
+        As in `plot_sweetness`.
+    """
+    num = layers.sizes["layer"]
+    figure = new_figure(min(max(7.0, 2.2 + 0.2 * num), 18.0), 6.0)
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 3))
+    deep = layers["layer_type"].isin(["cell", "reduction"]).values
+    shares = layers["proportion"].values
+    above.bar(range(num), shares, color=np.where(deep, WINNER, OTHER), width=0.82)
+    above.set_ylim(0, max(1.12 * float(shares.max(initial=0)), 0.01))
+    above.yaxis.set_major_formatter(share_label)
+    above.set_ylabel("share in the interval")
+    _draw_distribution(figure, below, layers)
+    names = [_shortened(str(name)) for name in layers["layer"].values]
+    ticks = range(0, num, -(-num // _MAX_NAMES))
+    below.set_xticks(ticks, [names[tick] for tick in ticks], rotation=90, fontsize=7.5)
+    below.set_xlabel("layer, from input to output")
+    above.set_xlim(-0.6, num - 0.4)
+    sweetness = float(layers["sweetness"])
+    told = f", sweetness {sweetness:+.2f}" if np.isfinite(sweetness) else ""
+    above.set_title(
+        f"{literal(layers.attrs['arch'])}: score {float(layers['score']):,.0f} in {layers.attrs['interval']}{told}",
+        loc="left",
+        color=INK,
+        pad=10,
+    )
+    return finish(figure, above, below, path=path)
+
+
+def _draw_distribution(figure: "Figure", axes: "Axes", layers: xr.Dataset) -> None:
+    shares = layers["grid_proportion"].transpose("interval", "layer").values
+    image = axes.imshow(
+        shares, cmap="Blues", vmin=0, vmax=max(float(shares.max(initial=0)), 0.01), origin="lower", aspect="auto"
+    )
+    lower, upper = layers["lower"].values, layers["upper"].values
+    edges = np.append(lower, upper[-1])
+    ticks, labels = power_ticks(edges)
+    axes.set_yticks(ticks - 0.5, labels)
+    heights = [_height(layers.attrs[side], edges) for side in ("lower", "upper")]
+    for height in heights:
+        axes.axhline(height, color=WINNER, linewidth=1.2)
+    # Magnitudes that no layer has are left out, and a row is kept on either side.
+    filled = np.flatnonzero(shares.max(axis=1) > _VISIBLE)
+    low, high = (filled[0], filled[-1]) if filled.size else (0, len(edges) - 2)
+    axes.set_ylim(max(min(low - 1, heights[0]) - 0.5, -0.5), min(max(high + 1, heights[1]) + 0.5, len(edges) - 1.5))
+    axes.set_ylabel(r"gradient magnitude $|\partial J/\partial\theta|$")
+    quiet_bar(figure.colorbar(image, ax=axes, shrink=0.9, format=share_label, pad=0.01), "share of the layer")
+
+
+def _height(threshold: float, edges: np.ndarray) -> float:
+    """Where a threshold lies among the rows of the grid, which begin at -0.5: logarithmic inside a row."""
+    # The first row begins at zero, which has no logarithm: a decade stands for it.
+    known = np.log10(np.maximum(edges, edges[1] / 10))
+    asked = np.log10(np.clip(threshold, edges[1] / 10, edges[-1]))
+    return float(np.interp(asked, known, np.arange(len(edges)))) - 0.5
+
+
+def _shortened(name: str) -> str:
+    # Of a long path the end tells layers apart.
+    return literal(name if len(name) <= _MAX_NAME else "…" + name[-_MAX_NAME + 1 :])

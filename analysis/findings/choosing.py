@@ -3,34 +3,24 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal, TypeAlias
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from sweetgrad.analysis.counts import interval_counts
+from sweetgrad.analysis.correlation import spearman_by_column
 from sweetgrad.analysis.intervals import Interval, IntervalGrid, sliding_windows
-from sweetgrad.analysis.ranks import spearman_by_column
-from sweetgrad.analysis.sweetness import sweetest, sweetness_by_arch
-
-__all__ = [
-    "GRIDS",
-    "PAPER",
-    "Chooser",
-    "candidates",
-    "columns_of",
-    "judge",
-    "mean_sweetness",
-    "read_candidates",
-]
+from sweetgrad.analysis.sweetness import sweetest
+from sweetgrad.store.pages import with_interval
 
 PAPER = "split 2"
 """The paper's rule."""
 
 
 def _union_of_splits() -> list[Interval]:
-    pieces = {piece for split in range(1, 11) for piece in IntervalGrid(split=split)}
-    return sorted(pieces, key=lambda piece: (piece.lower, piece.upper))
+    intervals = {interval for split in range(1, 11) for interval in IntervalGrid(split=split)}
+    return sorted(intervals, key=lambda interval: (interval.lower, interval.upper))
 
 
 GRIDS: Mapping[str, Sequence[Interval]] = {
@@ -45,36 +35,7 @@ GRIDS: Mapping[str, Sequence[Interval]] = {
 @cache
 def candidates() -> tuple[Interval, ...]:
     """Every interval of every grid, once."""
-    return tuple(dict.fromkeys(piece for grid in GRIDS.values() for piece in grid))
-
-
-def read_candidates(profile: xr.Dataset, accuracy: xr.DataArray | None, archs: Collection[str]) -> xr.Dataset:
-    """Read what every candidate says of some architectures of a profile.
-
-    Parameters
-    ----------
-    profile
-        A profile as from `open_profile`.
-    accuracy
-        Dims ``(arch,)``, per cent; None if there is none.
-    archs
-        Architectures, all measured.
-
-    Returns
-    -------
-    Dims ``(arch, interval)``: ``sweetness`` and ``score`` of each candidate; ``accuracy`` (arch), NaN where unknown.
-    """
-    rows = profile.isel(arch=np.flatnonzero(profile["arch"].isin(list(archs)).values))
-    by_arch = sweetness_by_arch(rows, candidates())
-    counts = interval_counts(rows, candidates(), level="network").sel(arch=by_arch["arch"])
-    known = xr.full_like(by_arch[:, 0], np.nan) if accuracy is None else accuracy.reindex(arch=by_arch["arch"])
-    return xr.Dataset(
-        {
-            "sweetness": by_arch.drop_vars("estimated"),
-            "score": (("arch", "interval"), counts.values),
-            "accuracy": ("arch", known.values),
-        }
-    )
+    return tuple(dict.fromkeys(interval for grid in GRIDS.values() for interval in grid))
 
 
 @dataclass(frozen=True)
@@ -97,7 +58,7 @@ class Chooser:
 
 
 def judge(
-    read: xr.Dataset, choosers: Mapping[str, Chooser], *, replicates: int = 100, draws: int = 50, seed: int = 0
+    sample: xr.Dataset, choosers: Mapping[str, Chooser], *, replicates: int = 100, draws: int = 50, seed: int = 0
 ) -> xr.Dataset:
     """Let every chooser choose, and correlate the score in what it chose with accuracy, on other architectures.
 
@@ -106,8 +67,8 @@ def judge(
 
     Parameters
     ----------
-    read
-        As from `read_candidates`.
+    sample
+        As returned by `read_candidates`.
     choosers
         By name. All get the same halves and nested subsets, so that their differences are paired.
     replicates, draws, seed
@@ -116,52 +77,65 @@ def judge(
     Returns
     -------
     ``correlation`` (chooser, replicate): Spearman, mean over draws; ``unlucky`` (chooser): its 5 % quantile over all draws;
-    ``share`` (chooser, interval): of all draws, those in which the interval was chosen. Without accuracies the first two are NaN.
+    ``win_rate`` (chooser, interval): share of the draws in which the interval was chosen. Without accuracies the first two are
+    NaN.
 
     Raises
     ------
     ValueError
         If a half holds fewer architectures than a chooser needs.
     """
-    half = read.sizes["arch"] // 2
+    num_archs, num_intervals = sample.sizes["arch"], sample.sizes["interval"]
+    half = num_archs // 2
     needed = max(chooser.num_archs for chooser in choosers.values())
     if half < needed:
-        raise ValueError(f"expected two halves of at least {needed} architectures, got {read.sizes['arch']} in all")
+        raise ValueError(f"expected two halves of at least {needed} architectures, got {num_archs} in all")
     random = np.random.RandomState(seed)
-    sources = {(id(each.sweetness), each.num_archs): each for each in choosers.values()}
-    accuracy, score = read["accuracy"].values, read["score"].values
-    known = not np.isnan(accuracy).all()
+    has_accuracy = bool(sample["accuracy"].notnull().any())
     chosen = np.empty((len(choosers), replicates, draws), dtype=np.int64)
     correlation = np.full(chosen.shape, np.nan)
     for replicate in range(replicates):
-        order = random.permutation(read.sizes["arch"])
-        place = random.rand(draws, half).argsort(axis=1)
-        means = {
-            source: mean_sweetness(
-                (read["sweetness"] if each.sweetness is None else each.sweetness).values[order[:half]],
-                place < each.num_archs,
-            )
-            for source, each in sources.items()
-        }
-        for row, each in enumerate(choosers.values()):
-            of_grid = columns_of(each.grid)
-            chosen[row, replicate] = of_grid[sweetest(means[id(each.sweetness), each.num_archs][:, of_grid])]
-        if known:
-            others = random.choice(order[half:], read.sizes["arch"] - half)
-            others = others[~np.isnan(accuracy[others])]
-            columns, position = np.unique(chosen[:, replicate], return_inverse=True)
-            found = spearman_by_column(score[np.ix_(others, columns)], accuracy[others])
-            correlation[:, replicate] = found[position.reshape(chosen[:, replicate].shape)]
-    flat = chosen.reshape(len(choosers), -1)
-    share = np.array([np.bincount(row, minlength=read.sizes["interval"]) for row in flat]) / flat.shape[1]
+        order = random.permutation(num_archs)
+        # The architectures with the smallest ranks are a subset: nested, whatever its size.
+        rank = random.rand(draws, half).argsort(axis=1)
+        chosen[:, replicate] = _choices(sample, choosers.values(), order[:half], rank)
+        if has_accuracy:
+            resample = random.choice(order[half:], num_archs - half)
+            correlation[:, replicate] = _correlations(sample, chosen[:, replicate], resample)
+    wins = [np.bincount(columns.ravel(), minlength=num_intervals) for columns in chosen]
     return xr.Dataset(
         {
             "correlation": (("chooser", "replicate"), correlation.mean(axis=2)),
             "unlucky": ("chooser", np.quantile(correlation.reshape(len(choosers), -1), 0.05, axis=1)),
-            "share": (("chooser", "interval"), share),
+            "win_rate": (("chooser", "interval"), np.array(wins) / (replicates * draws)),
         },
-        {"chooser": list(choosers), "interval": read["interval"].values},
+        {"chooser": list(choosers), "interval": sample["interval"].values},
     )
+
+
+def _choices(
+    sample: xr.Dataset, choosers: Collection[Chooser], archs: NDArray[np.int64], rank: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Column of the interval that each chooser chooses from each subset; shapes (half,) and (draw, half) to (chooser, draw)."""
+    chosen = np.empty((len(choosers), len(rank)), dtype=np.int64)
+    means: dict[tuple[int, int], NDArray[np.float64]] = {}  # choosers that differ in their grid alone share one
+    for row, chooser in enumerate(choosers):
+        key = id(chooser.sweetness), chooser.num_archs
+        if key not in means:
+            sweetness = sample["sweetness"] if chooser.sweetness is None else chooser.sweetness
+            means[key] = mean_sweetness(sweetness.values[archs], rank < chooser.num_archs)
+        columns = columns_of(chooser.grid)
+        chosen[row] = columns[sweetest(means[key][:, columns])]
+    return chosen
+
+
+def _correlations(sample: xr.Dataset, chosen: NDArray[np.int64], archs: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Spearman's correlation with accuracy of the score in each chosen interval, among ``archs``; shape as ``chosen``."""
+    accuracy = sample["accuracy"].values
+    archs = archs[~np.isnan(accuracy[archs])]
+    columns, position = np.unique(chosen, return_inverse=True)
+    correlation = spearman_by_column(sample["score"].values[np.ix_(archs, columns)], accuracy[archs])
+    return correlation[position.reshape(chosen.shape)]
 
 
 def mean_sweetness(sweetness: NDArray[np.float64], subsets: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -171,6 +145,68 @@ def mean_sweetness(sweetness: NDArray[np.float64], subsets: NDArray[np.bool_]) -
 
 @cache
 def columns_of(grid: str) -> NDArray[np.int64]:
-    """Where the intervals of one of `GRIDS` stand among the `candidates`."""
-    place = {piece: column for column, piece in enumerate(candidates())}
-    return np.array([place[piece] for piece in GRIDS[grid]])
+    """Positions of the intervals of one of `GRIDS` among the `candidates`."""
+    position = {interval: column for column, interval in enumerate(candidates())}
+    return np.array([position[interval] for interval in GRIDS[grid]])
+
+
+Verdict: TypeAlias = Literal["better", "worse", "open"]
+
+
+def mean_ci(values: xr.DataArray) -> tuple[float, float, float]:
+    """Mean and 95 % confidence interval (percentiles) over replicates that are not NaN; NaN if all are."""
+    kept = values.values[~np.isnan(values.values)]
+    if not kept.size:
+        return np.nan, np.nan, np.nan
+    low, high = np.quantile(kept, [0.025, 0.975])
+    return float(kept.mean()), float(low), float(high)
+
+
+def verdict(gain: xr.DataArray) -> Verdict:
+    """Whether the 95 % interval of a gain lies above zero, below it, or around it.
+
+    Examples
+    --------
+    >>> verdict(xr.DataArray([0.1, 0.2])), verdict(xr.DataArray([-0.1, 0.2]))
+    ('better', 'open')
+    """
+    _, low, high = mean_ci(gain)
+    return "better" if low > 0 else "worse" if high < 0 else "open"
+
+
+def overall(verdicts: Sequence[Verdict]) -> Verdict:
+    """Better: nowhere worse, and better in more than half; worse: the same the other way round; else open.
+
+    Examples
+    --------
+    >>> overall(["better", "better", "open"]), overall(["better", "better", "worse"]), overall(["open", "open", "better"])
+    ('better', 'open', 'open')
+    """
+    better, worse = verdicts.count("better"), verdicts.count("worse")
+    if worse == 0 and 2 * better > len(verdicts):
+        return "better"
+    return "worse" if better == 0 and 2 * worse > len(verdicts) else "open"
+
+
+def gain_cell(gain: xr.DataArray) -> str:
+    """A gain with its interval, bold where zero lies outside."""
+    mean, low, high = mean_ci(gain)
+    text = f"{mean:+.3f} ({low:+.3f} to {high:+.3f})"
+    return text if verdict(gain) == "open" else f"**{text}**"
+
+
+def estimate_cell(values: xr.DataArray) -> str:
+    """An estimate, which is the first of the values, and the interval of the resamples, which are the others; empty for NaN.
+
+    Examples
+    --------
+    >>> estimate_cell(xr.DataArray([0.3, 0.1, 0.2]))
+    '0.300 (0.103 to 0.198)'
+    """
+    _, low, high = mean_ci(values[1:])
+    return with_interval(float(values[0]), low, high)
+
+
+def mean_cell(values: xr.DataArray) -> str:
+    """Mean and interval over replicates; empty for NaN."""
+    return with_interval(*mean_ci(values))

@@ -1,7 +1,6 @@
-"""One self-contained page about a store: what was measured and how, intervals, correlations, estimators, pictures, provenance."""
+"""A self-contained HTML report of a store: measurements, intervals, correlations, estimators, figures, provenance."""
 
-from sweetgrad.analysis.report.content import ProfileReport, StoreReport, collect
+from sweetgrad.analysis.report.content import Picture, ProfileReport, StoreReport, collect
 from sweetgrad.analysis.report.page import render, report
-from sweetgrad.analysis.report.pictures import Picture
 
 __all__ = ["Picture", "ProfileReport", "StoreReport", "collect", "render", "report"]

@@ -1,27 +1,76 @@
-"""What a report says, as plain data: computed from the store, and rendered elsewhere."""
+"""The content of a report as plain data, computed from the store and rendered elsewhere."""
 
 import datetime as dt
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
+from io import StringIO
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from sweetgrad.analysis.baselines import LossSummary, loss_summary
 from sweetgrad.analysis.correlation import RankCorrelation, correlation_by_interval, rank_correlation
-from sweetgrad.analysis.cuts import is_estimated
-from sweetgrad.analysis.figures import FIGURES, Source, open_source
+from sweetgrad.analysis.counts import is_estimated
+from sweetgrad.analysis.estimators import LossSummary, loss_summary
+from sweetgrad.analysis.figures import FIGURES, ProfileAnalysis, figure, open_analysis
+from sweetgrad.analysis.figures.style import DENSITY, INK, OTHER, RUNNER_UP, save
 from sweetgrad.analysis.intervals import IntervalGrid
-from sweetgrad.analysis.report.pictures import Picture, picture
 from sweetgrad.analysis.sweetness import BestInterval
 from sweetgrad.store import CorruptShardError, Location, NotAStoreError, ProfileInfo, StoreError, StoreInfo, info
 
-__all__ = ["ProfileReport", "Progress", "StoreReport", "collect"]
+# As matplotlib writes them: in small letters.
+_THEMED = {
+    INK.lower(): "var(--ink)",
+    RUNNER_UP.lower(): "var(--blue)",
+    OTHER.lower(): "var(--bar)",
+    "#000000": "var(--ink)",
+    "#ffffff": "var(--paper)",
+    **{colour: f"var(--density-{level})" for level, colour in enumerate(DENSITY)},
+}
+"""Colours of pictures that the page has two of, for light and for dark."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of a report: its title, and the drawing as SVG, or why there is none."""
+
+    name: str
+    title: str
+    paper: str
+    svg: str = ""
+    missing: str = ""
+
+
+def picture(name: str, analysis: ProfileAnalysis) -> Picture:
+    """One of `FIGURES`, drawn from a store; where the store lacks what it shows, the reason stands in its place."""
+    kind = FIGURES[name]
+    try:
+        drawn = figure(name, analysis)
+    except (ValueError, StoreError) as error:
+        return Picture(name, kind.title, kind.paper, missing=str(error))
+    file = StringIO()
+    save(drawn, file, format="svg")
+    return Picture(name, kind.title, kind.paper, svg=_inner_svg(file.getvalue(), prefix=f"{analysis.name}-{name}"))
+
+
+def _inner_svg(text: str, *, prefix: str) -> str:
+    """An SVG to stand in a page: no prologue, no metadata, ids of its own, and the page's colours for ink and paper."""
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    prefix = re.sub(r"\W+", "-", prefix)
+    text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", text)
+    for colour, variable in _THEMED.items():
+        text = text.replace(colour, variable)
+    # The page scales it: the size in points would be a fixed one.
+    text = re.sub(r'(<svg .*?)height="[^"]*"', r"\1", text, count=1)
+    return re.sub(r'(<svg .*?)width="[^"]*"', r"\1", text, count=1)
+
 
 Progress = Callable[[str, int, int], None]
-"""Told what is being done, how much is done, and of how much."""
+"""Called with the current step, the number of steps done, and their total."""
 
 _SETTINGS = ("batch-size", "seed")
 _OF_A_PROFILE = tuple(name for name in FIGURES if name not in _SETTINGS)
@@ -41,7 +90,7 @@ class ProfileReport:
         The best interval, the loss at initialisation, and the rank correlation of the score in that interval; None where there is
         too little for them.
     intervals
-        A row for every interval: its name, sweetness, share of the resamples won, and rank correlation (NaN without accuracy).
+        A row for every interval: its name, sweetness, win rate, and rank correlation (NaN without accuracy).
     estimators
         A row for every estimator: name, Spearman correlation, its low and high end, published one, seconds, architectures.
     pictures
@@ -102,7 +151,7 @@ def collect(
     profiles
         Names of those to report on; None: all.
     accuracy, grid, bootstrap
-        As in `open_source`.
+        As in `open_analysis`.
     progress
         Called before every picture.
 
@@ -113,28 +162,34 @@ def collect(
     """
     tell = progress or (lambda what, done, total: None)
     store = info(location)
-    have = [each.status.name for each in store.profiles]
-    unknown = [name for name in profiles or () if name not in have]
-    if unknown or not have:
-        raise NotAStoreError(f"{location} has no profile {', '.join(unknown)}; it has {', '.join(have) or 'none yet'}")
-    chosen = sorted((each for each in store.profiles if profiles is None or each.status.name in profiles), key=_place)
+    names = [profile.status.name for profile in store.profiles]
+    unknown = [name for name in profiles or () if name not in names]
+    if unknown or not names:
+        raise NotAStoreError(f"{location} has no profile {', '.join(unknown)}; it has {', '.join(names) or 'none yet'}")
+    chosen = sorted(
+        (profile for profile in store.profiles if profiles is None or profile.status.name in profiles), key=_place
+    )
     settings: dict[str, Any] = {"accuracy": accuracy, "grid": grid, "bootstrap": bootstrap, "opened": {}}
-    sources = [open_source(location, each.status.name, store=store, **settings) for each in chosen]
+    analyses = [open_analysis(location, profile.status.name, store=store, **settings) for profile in chosen]
     total = len(chosen) * len(_OF_A_PROFILE)
-    reports = []
-    for number, (each, source) in enumerate(zip(chosen, sources, strict=True)):
-        done = number * len(_OF_A_PROFILE)
-        reports.append(_profile_report(each, source, lambda name, i, done=done: tell(name, done + i, total)))  # type: ignore[misc]
+    reports = [
+        _profile_report(profile, analysis, partial(_tell_after, tell, number * len(_OF_A_PROFILE), total))
+        for number, (profile, analysis) in enumerate(zip(chosen, analyses, strict=True))
+    ]
     tell("settings", total, total)
     return StoreReport(
         store=store,
         profiles=tuple(reports),
-        settings=tuple(_over_settings(sources)),
+        settings=tuple(_over_settings(analyses)),
         grid=grid,
         bootstrap=bootstrap,
         made=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         sweetgrad=version("sweetgrad"),
     )
+
+
+def _tell_after(tell: Progress, done: int, total: int, what: str, number: int) -> None:
+    tell(what, done + number, total)
 
 
 def _place(profile: ProfileInfo) -> tuple[str, str, int, int, str]:
@@ -143,61 +198,63 @@ def _place(profile: ProfileInfo) -> tuple[str, str, int, int, str]:
     return spec.space, spec.dataset, spec.batch_size, spec.seed, profile.status.name
 
 
-def _profile_report(profile: ProfileInfo, source: Source, tell: Callable[[str, int], None]) -> ProfileReport:
+def _profile_report(profile: ProfileInfo, analysis: ProfileAnalysis, tell: Callable[[str, int], None]) -> ProfileReport:
     name = profile.status.name
     if not profile.status.num_ok:
-        return ProfileReport(profile, source.accuracy_name)
+        return ProfileReport(profile, analysis.accuracy_name)
     try:
-        source.profile  # noqa: B018  (read once, for all that follows)
+        analysis.profile  # noqa: B018  (read once, for all that follows)
     except CorruptShardError as error:
-        return ProfileReport(profile, source.accuracy_name, damage=str(error))
+        return ProfileReport(profile, analysis.accuracy_name, damage=str(error))
     pictures = {}
     for number, kind in enumerate(_OF_A_PROFILE):
         tell(f"{name}: {kind}", number)
-        pictures[kind] = picture(kind, source)
-    best = _or_none(lambda: source.best)
-    compared = _or_none(lambda: source.comparison) if source.accuracy_name else None
+        pictures[kind] = picture(kind, analysis)
+    best = _or_none(lambda: analysis.best)
+    compared = _or_none(lambda: analysis.comparison) if analysis.accuracy_name else None
     return ProfileReport(
         info=profile,
-        accuracy_name=source.accuracy_name,
+        accuracy_name=analysis.accuracy_name,
         best=best,
-        loss=_or_none(lambda: loss_summary(source.profile)),
-        correlation=_or_none(lambda: rank_correlation(source.score, source.accuracy, bootstrap=source.bootstrap)),
-        intervals=_interval_rows(best, source) if best else (),
+        loss=_or_none(lambda: loss_summary(analysis.profile)),
+        correlation=_or_none(lambda: rank_correlation(analysis.score, analysis.accuracy, bootstrap=analysis.bootstrap)),
+        intervals=_interval_rows(best, analysis) if best else (),
         estimators=() if compared is None else _estimator_rows(compared),
         pictures=pictures,
     )
 
 
-def _interval_rows(best: BestInterval, source: Source) -> tuple[dict[str, Any], ...]:
-    by_interval = _or_none(lambda: correlation_by_interval(source.profile, source.accuracy, source.grid))
+def _interval_rows(best: BestInterval, analysis: ProfileAnalysis) -> tuple[dict[str, Any], ...]:
+    by_interval = _or_none(lambda: correlation_by_interval(analysis.profile, analysis.accuracy, analysis.grid))
     table = best.table
     correlation = by_interval.values if by_interval is not None else np.full(table.sizes["interval"], np.nan)
-    columns = (table["interval"].values, table["sweetness"].values, table["share"].values, correlation)
-    names = ("interval", "sweetness", "share", "correlation")
+    columns = (table["interval"].values, table["sweetness"].values, table["win_rate"].values, correlation)
+    names = ("interval", "sweetness", "win_rate", "correlation")
     return tuple(dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True))
 
 
 def _estimator_rows(compared: xr.Dataset) -> tuple[dict[str, Any], ...]:
-    each = (compared.isel(estimator=place) for place in range(compared.sizes["estimator"]))
+    rows = (compared.isel(estimator=i) for i in range(compared.sizes["estimator"]))
     return tuple(
-        {"estimator": one["estimator"].item(), **{str(key): float(value) for key, value in one.data_vars.items()}}
-        for one in each
+        {"estimator": row["estimator"].item(), **{str(key): float(value) for key, value in row.data_vars.items()}}
+        for row in rows
     )
 
 
-def _over_settings(sources: Sequence[Source]) -> list[tuple[str, Picture]]:
+def _over_settings(analyses: Sequence[ProfileAnalysis]) -> list[tuple[str, Picture]]:
     """A picture for every group of profiles that differ in batch size or in seed alone; each group once."""
-    found: list[tuple[str, Picture]] = []
+    pictures: list[tuple[str, Picture]] = []
     seen: set[tuple[str, ...]] = set()
-    for source in sources:
+    for analysis in analyses:
         for kind in _SETTINGS:
-            group = tuple(each.name for each in source.siblings(kind.replace("-", "_")).values())
+            group = tuple(sibling.name for sibling in analysis.siblings(kind.replace("-", "_")).values())
             if len(group) > 1 and group not in seen:
                 seen.add(group)
-                fixed = f"seed {source.spec.seed}" if kind == "batch-size" else f"batch size {source.spec.batch_size}"
-                found.append((f"{source.spec.space}, {source.spec.dataset}, {fixed}", picture(kind, source)))
-    return found
+                fixed = (
+                    f"seed {analysis.spec.seed}" if kind == "batch-size" else f"batch size {analysis.spec.batch_size}"
+                )
+                pictures.append((f"{analysis.spec.space}, {analysis.spec.dataset}, {fixed}", picture(kind, analysis)))
+    return pictures
 
 
 def _or_none(compute: Callable[[], Any]) -> Any:

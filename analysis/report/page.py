@@ -1,18 +1,14 @@
-"""The page: a template in which every text is escaped, since names and messages may come from anybody's store."""
+"""The page of a report: one HTML file that needs nothing else."""
 
 import math
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from sweetgrad.analysis.intervals import IntervalGrid
 from sweetgrad.analysis.report.content import Progress, StoreReport, collect
-from sweetgrad.analysis.report.pictures import Picture
 from sweetgrad.store import Location
-from sweetgrad.store.packages import how_to_install
-
-__all__ = ["render", "report"]
+from sweetgrad.store.pages import render as render_template
 
 _NONE, _MINUS, _TIMES = "\N{EN DASH}", "\N{MINUS SIGN}", " \N{MULTIPLICATION SIGN} "
 
@@ -47,7 +43,7 @@ def report(
     ValueError
         If ``out`` has the suffix of another format.
     ImportError
-        If matplotlib or jinja2 is missing.
+        If matplotlib is missing.
     """
     path = Path(out).expanduser()
     if path.suffix.lower() not in (".html", ".htm"):
@@ -58,22 +54,14 @@ def report(
 
 
 def render(content: StoreReport) -> str:
-    """The page as text."""
-    try:
-        from jinja2 import Environment, StrictUndefined
-        from markupsafe import Markup
-    except ImportError as error:
-        raise ImportError(f"a report needs jinja2: {how_to_install('plot')}") from error
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-
-    def drawing(picture: Picture) -> Markup:
-        # Drawn by matplotlib, which escapes every text in it; the policy of the page forbids scripts besides.
-        return Markup(picture.svg)
-
-    environment.filters |= {"drawing": drawing, "number": _number, "shown": _shown}
-    template = resources.files("sweetgrad.analysis.report").joinpath("page.html.j2").read_text(encoding="utf-8")
-    style = resources.files("sweetgrad.analysis.report").joinpath("page.css").read_text(encoding="utf-8")
-    return environment.from_string(template).render(report=content, style=Markup(style))
+    """The page as text, in which everything is escaped: names and messages may come from anybody's store."""
+    style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
+    return render_template(
+        Path(__file__).with_name("page.html.j2"),
+        filters={"number": _number, "shown": _shown},
+        report=content,
+        style=style,
+    )
 
 
 def _number(value: float | None, form: str = ".3f") -> str:

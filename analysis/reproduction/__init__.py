@@ -1,7 +1,6 @@
-"""The paper's tables again, from stores alone: what was published, our figures beside it, and the page that shows both."""
+"""The paper's tables, reproduced from stores and compared with the published figures."""
 
 from sweetgrad.analysis.reproduction.page import reproduction_page
-from sweetgrad.analysis.reproduction.published import SEARCH, TABLE_1
-from sweetgrad.analysis.reproduction.tables import Ranking, rank_sweet_gradient
+from sweetgrad.analysis.reproduction.ranking import Ranking, rank_sweetimator
 
-__all__ = ["SEARCH", "TABLE_1", "Ranking", "rank_sweet_gradient", "reproduction_page"]
+__all__ = ["Ranking", "rank_sweetimator", "reproduction_page"]

@@ -1,32 +1,31 @@
-"""The page of the paper's tables beside our own, in Markdown: everything in it comes from stores and from `published`."""
+"""The page of the paper's tables beside our own: everything in it comes from stores and from `published`."""
 
-from collections.abc import Iterable, Iterator
-from itertools import chain
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import xarray as xr
 
-from sweetgrad.analysis.baselines import loss_summary, params
+from sweetgrad.analysis.comparison import estimator_scores
 from sweetgrad.analysis.correlation import rank_correlation
-from sweetgrad.analysis.labels import Labelled, labelled_profiles
-from sweetgrad.analysis.markdown import file_names, markdown_table
-from sweetgrad.analysis.reproduction.ablations import table_5
-from sweetgrad.analysis.reproduction.estimators import table_1
-from sweetgrad.analysis.reproduction.published import INITIAL_LOSS, TABLE_1
-from sweetgrad.analysis.reproduction.search import search_section
-from sweetgrad.analysis.reproduction.tables import SEED, Rankings, beside_paper, default_profile
-from sweetgrad.analysis.reproduction.trained import PAPER_BATCH_SIZE, Trained, table_6
+from sweetgrad.analysis.counts import measured_rows
+from sweetgrad.analysis.estimators import loss_summary, params
+from sweetgrad.analysis.intervals import Interval
+from sweetgrad.analysis.labels import LabelledProfile, labelled_profiles
+from sweetgrad.analysis.published import INITIAL_LOSS, NAS_BENCH_201_ARCHS, SEARCH, TABLE_1
+from sweetgrad.analysis.reproduction.estimators import PAPER_BATCH_SIZE, table_1, table_6
+from sweetgrad.analysis.reproduction.ranking import Rankings, beside_paper, default_profile, difference, table_5
+from sweetgrad.analysis.search import run_searches, run_selections, search_inputs, search_table
 from sweetgrad.store import Location, open_accuracies, open_estimators
-from sweetgrad.store.estimators import open_trainings
+from sweetgrad.store.pages import file_names, render
 from sweetgrad.store.redaction import redacted
 
-__all__ = ["reproduction_page"]
-
-_INTRODUCTION = """# Reproduction
-
-What sweetgrad measured, beside what the paper reports (Yang et al. 2023). `sweetgrad reproduce` writes this page from stores;
-nothing in it is typed. Brackets hold 95 % bootstrap intervals over architectures. A difference is *inside* when the paper's
-figure lies in ours, and **outside** otherwise. The best interval is the one that sweetness chooses from the first 100
-architectures, without any accuracy. No setting was tuned towards the paper: the definition decides."""
+_FITNESS = {"dataset": "cifar10", "split": "valid", "epochs": 12}
+_OURS = "sweetimator"
+_NUM_ARCHS = (10, 100, 1000)
 
 
 def reproduction_page(stores: Iterable[Location], *, bootstrap: int = 1000) -> str:
@@ -49,129 +48,201 @@ def reproduction_page(stores: Iterable[Location], *, bootstrap: int = 1000) -> s
         If no profile has an accuracy to be compared with.
     """
     stores = list(stores)
-    measured = [each for each in labelled_profiles(stores) if each.selector and each.info.status.num_ok > 1]
-    if not measured:
+    profiles = [profile for profile in labelled_profiles(stores) if profile.selector and profile.info.status.num_ok > 1]
+    if not profiles:
         raise ValueError(
             "expected a profile with trained accuracies of its data set, and there is none in "
             f"{', '.join(map(redacted, stores))}: `sweetgrad accuracy import STORE --space SPACE --from FILE` adds some"
         )
     rank = Rankings(bootstrap=bootstrap)
-    blocks = [
-        _INTRODUCTION,
-        f"```console\n$ sweetgrad reproduce {file_names(stores)} --out reproduction.md\n```",
-        _summary(measured, rank, bootstrap=bootstrap),
-    ]
-    for space in dict.fromkeys(each.info.spec.space for each in measured):
-        blocks += _space([each for each in measured if each.info.spec.space == space], rank, bootstrap=bootstrap)
-    return "\n\n".join([*blocks, _profiles(measured)]) + "\n"
+    by_space: dict[str, list[LabelledProfile]] = {}
+    for profile in profiles:
+        by_space.setdefault(profile.info.spec.space, []).append(profile)
+    return render(
+        Path(__file__).with_name("page.md.j2"),
+        stores=file_names(stores),
+        summary=_summary_rows(profiles, rank, bootstrap=bootstrap),
+        spaces=[_space(of_space, rank, bootstrap=bootstrap) for of_space in by_space.values()],
+        paper_batch_size=PAPER_BATCH_SIZE,
+        paper_archs=NAS_BENCH_201_ARCHS,
+        **_measured(profiles),
+    )
 
 
-def _summary(measured: list[Labelled], rank: Rankings, *, bootstrap: int) -> str:
-    """Sweet Gradient and the number of parameters, of every space and data set."""
+def _summary_rows(profiles: Sequence[LabelledProfile], rank: Rankings, *, bootstrap: int) -> list[list[str]]:
+    """Sweetimator and the number of parameters, for every space and data set."""
     rows = []
-    for kin in dict.fromkeys(each.kin for each in measured):
-        chosen = default_profile([each for each in measured if each.kin == kin])
-        profile, accuracy = chosen.with_accuracy()
-        published = TABLE_1.get(kin[0], {}).get(kin[1], {})
-        sweet = rank(chosen).correlation
+    for task in dict.fromkeys(profile.task for profile in profiles):
+        default = default_profile([profile for profile in profiles if profile.task == task])
+        profile, accuracy = default.with_accuracy()
+        published = TABLE_1.get(task[0], {}).get(task[1], {})
+        sweet = rank(default).correlation
         parameters = rank_correlation(params(profile), accuracy, bootstrap=bootstrap)
         rows.append(
             [
-                chosen.title,
+                default.title,
                 *beside_paper(sweet, published.get("sweetimator")),
                 *beside_paper(parameters, published.get("params")),
                 f"{sweet.num_archs:,}",
             ]
         )
-    header = ["", "Sweet Gradient", "paper", "difference", "Parameters", "paper", "difference", "archs"]
-    return f"Spearman correlation with accuracy after training:\n\n{markdown_table(header, rows)}"
+    return rows
 
 
-def _space(measured: list[Labelled], rank: Rankings, *, bootstrap: int) -> Iterator[str]:
-    space = measured[0].info.spec.space
-    yield f"## {measured[0].space_title}"
-    datasets = dict.fromkeys(each.dataset for each in measured)
-    for dataset in sorted(datasets, key=lambda name: name not in TABLE_1.get(space, {})):
-        of_dataset = [each for each in measured if each.dataset == dataset]
-        yield from table_1(default_profile(of_dataset), rank, bootstrap=bootstrap)
-        if space == "nas-bench-201":
-            yield from table_5(of_dataset, rank)
-            yield from _table_6(of_dataset, bootstrap=bootstrap)
-    if space == "nas-bench-201":
-        yield from _initial_loss(measured)
-        yield from _searches([each for each in measured if each.dataset == "cifar10"])
+def _space(profiles: Sequence[LabelledProfile], rank: Rankings, *, bootstrap: int) -> dict[str, Any]:
+    """What the template shows of a search space: first the data sets that the paper has."""
+    space = profiles[0].info.spec.space
+    is_nas_bench_201 = space == "nas-bench-201"
+    by_dataset: dict[str, list[LabelledProfile]] = {}
+    for profile in profiles:
+        by_dataset.setdefault(profile.dataset, []).append(profile)
+    datasets = [
+        {
+            "table_1": table_1(default_profile(of_dataset), rank, bootstrap=bootstrap),
+            "ablations": list(table_5(of_dataset, rank)) if is_nas_bench_201 else [],
+            "table_6": table_6(of_dataset, bootstrap=bootstrap) if is_nas_bench_201 else None,
+        }
+        for _, of_dataset in sorted(by_dataset.items(), key=lambda item: item[0] not in TABLE_1.get(space, {}))
+    ]
+    return {
+        "title": profiles[0].space_title,
+        "datasets": datasets,
+        "initial_loss": _initial_loss_rows(by_dataset.values()) if is_nas_bench_201 else [],
+        "search": _search(by_dataset["cifar10"]) if is_nas_bench_201 and "cifar10" in by_dataset else None,
+    }
 
 
-def _table_6(measured: list[Labelled], *, bootstrap: int) -> Iterator[str]:
-    dataset = measured[0].dataset
-    trained = list(chain.from_iterable(_trained(each) for each in measured))
-    of_batch = [each for each in measured if each.info.spec.batch_size == PAPER_BATCH_SIZE]
-    of_batch = [each for each in of_batch if each.info.spec.seed == SEED]
-    if dataset == "cifar10" or of_batch or trained:
-        chosen = default_profile(of_batch or measured)
-        yield from table_6(
-            *chosen.with_accuracy(),
-            title=chosen.dataset_title,
-            batch_size=chosen.info.spec.batch_size,
-            is_paper=dataset == "cifar10",
-            trained=trained,
-            bootstrap=bootstrap,
-        )
-
-
-def _trained(measured: Labelled) -> Iterator[Trained]:
-    trainings = open_trainings(measured.store, measured.name)
-    stored = open_estimators(measured.store, measured.name)["score"] if trainings else None
-    for name, training in trainings.items():
-        assert stored is not None
-        scores = stored.sel(estimator=name, drop=True)
-        if int(scores.notnull().sum()) > 1:
-            yield Trained(name, scores, training)
-
-
-def _initial_loss(measured: list[Labelled]) -> Iterator[str]:
+def _initial_loss_rows(by_dataset: Iterable[Sequence[LabelledProfile]]) -> list[list[str]]:
     rows = []
-    for dataset in dict.fromkeys(each.dataset for each in measured):
-        each = default_profile([other for other in measured if other.dataset == dataset])
-        found = loss_summary(each.open())
-        paper = INITIAL_LOSS.get(each.dataset)
+    for profiles in by_dataset:
+        default = default_profile(profiles)
+        loss = loss_summary(default.open())
+        paper = INITIAL_LOSS.get(default.dataset)
         rows.append(
             [
-                each.dataset_title,
-                f"{found.mean:.3f} ± {found.sd:.3f}",
+                default.dataset_title,
+                f"{loss.mean:.3f} ± {loss.sd:.3f}",
                 f"{paper[0]:.3f} ± {paper[1]:.3f}" if paper else "",
-                f"{found.num_archs:,}",
+                f"{loss.num_archs:,}",
             ]
         )
-    yield "### Appendix A: initial loss"
-    yield markdown_table(["data set", "mean ± standard deviation, nats", "paper", "archs"], rows)
+    return rows
 
 
-def _searches(measured: list[Labelled]) -> Iterator[str]:
-    if measured:
-        default = default_profile(measured)
-        stored = open_estimators(default.store, default.name)
-        yield from search_section(default.open(), stored, open_accuracies(default.store, default.info.spec.space))
-
-
-def _profiles(measured: list[Labelled]) -> str:
-    runs = [each.info.runs[-1] if each.info.runs else {} for each in measured]
+def _measured(profiles: Sequence[LabelledProfile]) -> dict[str, Any]:
+    """Rows of the profiles, and the machine if all were measured on one."""
+    runs = [profile.info.runs[-1] if profile.info.runs else {} for profile in profiles]
     machines = [f"{run.get('device_name', '?')}, torch {run.get('torch', '?')}" for run in runs]
     is_one = len(set(machines)) == 1
+    rows = [
+        [
+            f"`{profile.name}`",
+            f"{profile.info.status.num_ok:,}",
+            str(run.get("data_source", "")),
+            f"`{profile.info.spec.batch_sha256[:8]}`",
+            f"`{profile.info.content_digest[:8]}`" if profile.info.content_digest else "run not ended",
+            f"{float(np.nanmedian(profile.open()['profile_seconds'].to_numpy())):.2f}",
+            "" if is_one else machine,
+        ]
+        for profile, run, machine in zip(profiles, runs, machines, strict=True)
+    ]
+    return {"measured": rows, "machine": machines[0] if is_one else None}
+
+
+@dataclass(frozen=True)
+class SearchTables:
+    """The paper's selections and searches on NAS-Bench-201 beside ours (Table 3).
+
+    Attributes
+    ----------
+    num_scored, is_whole
+        Architectures with a score, and whether these are all.
+    selection, search
+        Header and rows of the tables, and the attributes of the runs.
+    """
+
+    num_scored: int
+    is_whole: bool
+    selection: dict[str, Any]
+    search: dict[str, Any]
+
+
+def _search(profiles: Sequence[LabelledProfile]) -> SearchTables | None:
+    default = default_profile(profiles)
+    stored = open_estimators(default.store, default.name)
+    return search_tables(default.open(), stored, open_accuracies(default.store, default.info.spec.space))
+
+
+def search_tables(profile: xr.Dataset, stored: xr.Dataset, accuracies: xr.Dataset) -> SearchTables | None:
+    """Run the selections and searches that a profile on CIFAR-10 can answer.
+
+    Parameters
+    ----------
+    profile, stored
+        As returned by `open_profile` and `open_estimators`.
+    accuracies
+        As returned by `open_accuracies`.
+
+    Returns
+    -------
+    None without the 12-epoch accuracies of all architectures.
+    """
+    if not _has_whole_benchmark(accuracies):
+        return None
+    num_scored = len(measured_rows(profile))
+    is_whole = num_scored == NAS_BENCH_201_ARCHS
+    names = _complete_estimators(profile, stored)
+    inputs = search_inputs(profile, stored, accuracies, estimators=names, among_scored=not is_whole)
+    sizes = [size for size in _NUM_ARCHS if size <= len(inputs.benchmark) // 10]
+    selections = run_selections(inputs.benchmark, scores=inputs.charged, num_archs=sizes)
+    selection_table = search_table(selections, inputs.benchmark, published=SEARCH)
+    if not is_whole:
+        inputs = search_inputs(profile, stored, accuracies, estimators=())
+    scores = [scores for scores in (*inputs.free, *inputs.charged) if scores.name == _OURS]
+    searches = run_searches(inputs.benchmark, scores=scores)
+    table = search_table(searches, inputs.benchmark, published=SEARCH)
+    return SearchTables(
+        num_scored=num_scored,
+        is_whole=is_whole,
+        selection={**selections.attrs, **_search_rows(selection_table, selections.sizes["run"], "s to score")},
+        search={**searches.attrs, **_search_rows(table, searches.sizes["run"], "s spent")},
+    )
+
+
+def _has_whole_benchmark(accuracies: xr.Dataset) -> bool:
+    accuracy = accuracies["accuracy"]
+    if any(value not in accuracy[dim].values for dim, value in _FITNESS.items()):
+        return False
+    return int(accuracy.sel(_FITNESS).notnull().sum()) == NAS_BENCH_201_ARCHS
+
+
+def _complete_estimators(profile: xr.Dataset, stored: xr.Dataset) -> list[str]:
+    """Estimators that have a score wherever Sweetimator has one, which comes first."""
+    scores = estimator_scores(profile, stored, Interval.live())["score"]
+    missing = (scores.isnull() & scores.sel(estimator=_OURS).notnull()).any("arch")
+    return [str(name) for name in scores["estimator"].values[~missing.values]]
+
+
+def _search_rows(table: xr.Dataset, num_runs: int, seconds: str) -> dict[str, list[Any]]:
+    """Header and rows, one for each algorithm: mean and standard deviation of every accuracy, and the paper's for CIFAR-10."""
+    columns = [(dataset, split) for dataset in table["dataset"].values for split in table["split"].values]
+    has_paper = {dataset: dataset == _FITNESS["dataset"] for dataset in table["dataset"].values}
+    trains = bool(table["num_trained"].max() > 1)
+    header = [""]
+    for dataset, split in columns:
+        header += [f"{dataset} {split}", *(["paper", "difference"] if has_paper[dataset] else [])]
     rows = []
-    for each, run, machine in zip(measured, runs, machines, strict=True):
-        seconds = float(np.nanmedian(each.open()["profile_seconds"].to_numpy()))
-        rows.append(
-            [
-                f"`{each.name}`",
-                f"{each.info.status.num_ok:,}",
-                str(run.get("data_source", "")),
-                f"`{each.info.spec.batch_sha256[:8]}`",
-                f"`{each.info.content_digest[:8]}`" if each.info.content_digest else "run not ended",
-                f"{seconds:.2f}",
-                "" if is_one else machine,
-            ]
-        )
-    header = ["profile", "archs", "images", "batch SHA-256", "content digest", "s/arch", "machine"]
-    all_on = f"All on {machines[0]}; *s/arch* is the median.\n\n" if is_one else ""
-    return f"## What was measured\n\n{all_on}{markdown_table(header, rows)}"
+    for name in map(str, table["algorithm"].values):
+        algorithm = table.sel(algorithm=name)
+        row = [name]
+        for dataset, split in columns:
+            accuracy = algorithm.sel(dataset=dataset, split=split)
+            mean, sd, paper = (float(accuracy[statistic]) for statistic in ("mean", "sd", "published"))
+            row.append(f"{mean:.2f} ± {sd:.2f}")
+            if has_paper[dataset]:
+                margin = 1.96 * sd * math.sqrt(2 / num_runs)
+                apart = difference(mean, mean - margin, mean + margin, paper)
+                row += ["", ""] if math.isnan(paper) else [f"{paper:.2f}", apart]
+        row += [f"{float(algorithm['num_trained']):.1f}"] if trains else []
+        rows.append([*row, f"{float(algorithm['seconds']):,.0f}"])
+    return {"header": [*header, *(["trained"] if trains else []), seconds], "rows": rows}

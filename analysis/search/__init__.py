@@ -1,17 +1,26 @@
 """Architecture search from stored scores and a table of accuracies: nothing is trained, and 500 runs take seconds."""
 
-from sweetgrad.analysis.search.benchmark import Scores, SearchBenchmark, search_benchmark, search_scores
+from sweetgrad.analysis.search.benchmark import (
+    Scores,
+    SearchBenchmark,
+    SearchInputs,
+    search_benchmark,
+    search_inputs,
+    search_scores,
+)
 from sweetgrad.analysis.search.bohb import bohb
-from sweetgrad.analysis.search.draws import Draws
 from sweetgrad.analysis.search.evolution import evolution, random_search, regularised_evolution
-from sweetgrad.analysis.search.grid import OperationGrid
-from sweetgrad.analysis.search.inputs import SearchInputs, search_inputs
-from sweetgrad.analysis.search.plots import plot_trajectories
 from sweetgrad.analysis.search.reinforce import reinforce
-from sweetgrad.analysis.search.results import join_histories, search_table, trajectories
-from sweetgrad.analysis.search.runs import SearchSettings
-from sweetgrad.analysis.search.selection import select_architectures
-from sweetgrad.analysis.search.suite import ALGORITHMS, run_searches, run_selections
+from sweetgrad.analysis.search.simulation import Draws, OperationGrid, SearchSettings
+from sweetgrad.analysis.search.suite import (
+    ALGORITHMS,
+    join_histories,
+    run_searches,
+    run_selections,
+    search_table,
+    select_architectures,
+    trajectories,
+)
 
 __all__ = [
     "ALGORITHMS",
@@ -24,7 +33,6 @@ __all__ = [
     "bohb",
     "evolution",
     "join_histories",
-    "plot_trajectories",
     "random_search",
     "regularised_evolution",
     "reinforce",

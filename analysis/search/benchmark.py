@@ -1,4 +1,4 @@
-"""A benchmark that stands in for training: what a short training shows and costs, and what the whole training gives."""
+"""A benchmark in place of training: what a short training shows and costs, what the full one gives, and scores of estimators."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,14 +8,17 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-__all__ = ["Scores", "SearchBenchmark", "search_benchmark", "search_scores"]
+from sweetgrad.analysis.comparison import WITHOUT_PASS, estimator_scores
+from sweetgrad.analysis.counts import measured_rows
+from sweetgrad.analysis.intervals import Interval, IntervalGrid
+from sweetgrad.analysis.sweetness import best_interval
 
 _SMALLER_IS_BETTER = ("te_nas_condition", "te_nas_condition_nobn")
 
 
 @dataclass(frozen=True, eq=False)
 class SearchBenchmark:
-    """What a search may ask for, and what it is judged by; the rows of all arrays are those of ``arch``.
+    """What a search observes, and what it is evaluated by; all arrays have the rows of ``arch``.
 
     Attributes
     ----------
@@ -24,9 +27,9 @@ class SearchBenchmark:
     fitness
         Validation accuracy after the short training, %, shape (arch,).
     seconds
-        What that training costs, shape (arch,).
+        Cost of that training, shape (arch,).
     accuracy
-        Accuracy after the whole training, %, dims (arch, dataset, split): what is reported of the architecture found.
+        Accuracy after the full training, %, dims (arch, dataset, split): what is reported of the architecture found.
     """
 
     arch: tuple[str, ...]
@@ -39,7 +42,7 @@ class SearchBenchmark:
         return len(self.arch)
 
     def trained(self, dataset: str, split: str) -> NDArray[np.float64]:
-        """Accuracy after the whole training, shape (arch,); raises ``ValueError`` where there is none of that name."""
+        """Accuracy after the full training, shape (arch,); raises ``ValueError`` where there is none of that name."""
         there = {key: self.accuracy[key].values.tolist() for key in ("dataset", "split")}
         if dataset not in there["dataset"] or split not in there["split"]:
             raise ValueError(
@@ -62,7 +65,7 @@ class Scores:
     seconds
         What scoring an architecture costs a search, shape (arch,); zeros where it is not charged.
     setup_seconds
-        What is paid before the first score.
+        Cost before the first score.
     """
 
     name: str
@@ -88,7 +91,7 @@ def search_benchmark(
     Parameters
     ----------
     table
-        As from `open_accuracies`: ``accuracy`` and ``train_seconds``, dims (arch, dataset, split, epochs).
+        As returned by `open_accuracies`: ``accuracy`` and ``train_seconds``, dims (arch, dataset, split, epochs).
     fitness
         What a search sees and pays for, ``dataset/split/epochs``. Cost and accuracy are those of the table; on NAS-Bench-201 the
         cost is 12 epochs on the 25,000 images of cifar10-valid.
@@ -131,26 +134,26 @@ def search_scores(
     Parameters
     ----------
     scores
-        As from `estimator_scores`: ``score`` and ``seconds``, dims (arch, estimator).
+        As returned by `estimator_scores`: ``score`` and ``seconds``, dims (arch, estimator).
     name
-        The estimator. Condition numbers, of which the smaller is the better, are negated.
+        The estimator. Condition numbers are negated, because smaller is better.
     benchmark
-        As from `search_benchmark`.
+        As returned by `search_benchmark`.
     charge
         Whether a search pays for scores; the paper's do not.
     setup_seconds
-        What a search pays at its start if it is charged, such as the gradients that choose the interval.
+        Cost at the start of a charged search, such as the gradients that choose the interval.
     score_seconds
-        What every score costs if it is charged [default: ``seconds`` of ``scores``].
+        Cost of every charged score [default: ``seconds`` of ``scores``].
 
     Raises
     ------
     ValueError
         If there is no such estimator, or an architecture has no score, or no cost where it is charged; it is named.
     """
-    have = [str(each) for each in scores["estimator"].values]
-    if name not in have:
-        raise ValueError(f"no estimator {name!r} in the profile; it has {', '.join(have)}")
+    estimators = [str(estimator) for estimator in scores["estimator"].values]
+    if name not in estimators:
+        raise ValueError(f"no estimator {name!r} in the profile; it has {', '.join(estimators)}")
     place = pd.Index(scores["arch"].values).get_indexer(pd.Index(benchmark.arch))
     one = scores.sel(estimator=name)
     values, seconds = (np.where(place >= 0, one[key].values[place], np.nan) for key in ("score", "seconds"))
@@ -210,3 +213,105 @@ def _require(values: NDArray[np.float64], names: Sequence[str], what: str) -> No
             "search may come to any of them: add it (`sweetgrad profile`, `estimate`, `accuracy import`), or only select among "
             "those that have it (`sweetgrad search --among-scored`)"
         )
+
+
+_INTERVAL_ARCHS = 100
+
+
+@dataclass(frozen=True, eq=False)
+class SearchInputs:
+    """A benchmark, and for each estimator its scores: for nothing, as in the paper, and at their own cost."""
+
+    benchmark: SearchBenchmark
+    free: tuple[Scores, ...] = ()
+    charged: tuple[Scores, ...] = ()
+
+
+def search_inputs(
+    profile: xr.Dataset,
+    stored: xr.Dataset,
+    table: xr.Dataset,
+    *,
+    estimators: Sequence[str] = ("sweetimator",),
+    interval: Interval | None = None,
+    grid: IntervalGrid = IntervalGrid(),  # noqa: B008  (frozen)
+    fitness: str = "cifar10/valid/12",
+    score_seconds: float | None = None,
+    among_scored: bool = False,
+) -> SearchInputs:
+    """Collect the inputs of a search; raises if anything is missing.
+
+    Parameters
+    ----------
+    profile, stored
+        As returned by `open_profile` and `open_estimators`.
+    table
+        As returned by `open_accuracies`, with the same architectures.
+    estimators
+        Names as in `estimator_scores`.
+    interval
+        Of sweetimator [default: the best of ``grid``, chosen by the first 100 architectures]. What it cost to measure those is
+        the ``setup_seconds`` of the charged scores; an interval that is given cost nothing.
+    fitness
+        As in `search_benchmark`.
+    score_seconds
+        What every charged score costs [default: what the profile says, as below].
+    among_scored
+        Take only the architectures that have every score and every accuracy, which is enough for `run_selections`.
+
+    Returns
+    -------
+    `SearchInputs`. The cost of a score is the wall time of the machine that measured it. Of what the histogram holds it is
+    ``profile_seconds``, in which the calls of estimators are not contained.
+
+    Raises
+    ------
+    ValueError
+        As in `search_benchmark` and `search_scores`; or if no architecture has all.
+    """
+    setup, scores = 0.0, None
+    if interval is None and "sweetimator" in estimators:
+        interval = best_interval(profile, grid, num_archs=_INTERVAL_ARCHS, bootstrap=1).interval
+        first = measured_rows(profile)[:_INTERVAL_ARCHS]
+        seconds = profile["profile_seconds"].values[first]
+        setup = float(seconds.sum()) if score_seconds is None else score_seconds * len(first)
+    if estimators:
+        scores = estimator_scores(profile, stored, interval or Interval.live())
+        # A search pays for what it takes to get a score: parameter counts from the pass cost the whole pass.
+        scores["seconds"] = scores["seconds"].fillna(
+            profile["profile_seconds"].where(scores["estimator"].isin(WITHOUT_PASS))
+        )
+    archs = _complete(table, scores, estimators) if among_scored else None
+    benchmark = search_benchmark(table, fitness=fitness, archs=archs)
+    if scores is None:
+        return SearchInputs(benchmark)
+    free = tuple(search_scores(scores, name, benchmark) for name in estimators)
+    charged = tuple(
+        search_scores(
+            scores,
+            name,
+            benchmark,
+            charge=True,
+            setup_seconds=setup if name == "sweetimator" else 0.0,
+            score_seconds=score_seconds,
+        )
+        for name in estimators
+    )
+    return SearchInputs(benchmark, free, charged)
+
+
+def _complete(table: xr.Dataset, scores: xr.Dataset | None, estimators: Sequence[str]) -> list[str]:
+    """Architectures that have every accuracy that any has, and every score."""
+    accuracy = table["accuracy"]
+    there = accuracy.notnull() | ~accuracy.notnull().any("arch")
+    complete = there.all(["dataset", "split", "epochs"])
+    if scores is not None:
+        names = [name for name in estimators if name in scores["estimator"].values]
+        have = scores.sel(estimator=names).notnull().all("estimator")
+        complete = complete & (have["score"] & have["seconds"]).reindex(arch=table["arch"].values, fill_value=False)
+    archs = [str(arch) for arch in table["arch"].values[complete.values]]
+    if not archs:
+        raise ValueError(
+            f"no architecture has every accuracy and a score of {', '.join(estimators)}: profile some first"
+        )
+    return archs

@@ -8,11 +8,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from sweetgrad.analysis.search.benchmark import Scores, SearchBenchmark
-from sweetgrad.analysis.search.draws import Draws
-from sweetgrad.analysis.search.grid import OperationGrid
-from sweetgrad.analysis.search.runs import Runs, SearchSettings, best_scored
-
-__all__ = ["bandwidths", "bohb", "brackets", "density", "kernel_sample"]
+from sweetgrad.analysis.search.simulation import Draws, OperationGrid, Runs, SearchSettings, best_scored
 
 _GOOD_PERCENT = 15
 
@@ -56,7 +52,7 @@ def bohb(
 
     Returns
     -------
-    As `Runs.history`. `Runs` and `OperationGrid` say what errors there are.
+    As `Runs.history`. Errors are those of `Runs` and `OperationGrid`.
     """
     if propose not in ("random", "model"):
         raise ValueError(f"propose must be 'random' or 'model', got {propose!r}")
@@ -121,7 +117,7 @@ class _Model:
         self._losses: dict[int, list[NDArray[np.float64]]] = {}
 
     def observe(self, rung: int, rows: NDArray[np.int64], losses: NDArray[np.float64]) -> None:
-        """Take note of a training of every run."""
+        """Record one training of every run."""
         self._rows.setdefault(rung, []).append(rows)
         self._losses.setdefault(rung, []).append(losses)
 
@@ -132,15 +128,15 @@ class _Model:
             return None
         good, bad = split
         levels, num_edges = self._grid.num_ops, self._grid.num_edges
-        good_width, bad_width = (bandwidths(each, levels=levels, least=self._min_bandwidth) for each in (good, bad))
+        good_width, bad_width = (bandwidths(codes, levels=levels, least=self._min_bandwidth) for codes in (good, bad))
         drawn = draws.uniform(num * self._num_samples * (1 + 2 * num_edges))
         samples = kernel_sample(good, good_width, drawn.reshape(len(drawn), -1, 1 + 2 * num_edges), levels=levels)
         likely_good = density(samples, good, good_width, levels=levels)
         likely_bad = density(samples, bad, bad_width, levels=levels)
         ratio = likely_bad / np.maximum(likely_good, 1e-32)
         chosen = ratio.reshape(len(drawn), num, self._num_samples).argmin(axis=2)
-        each = chosen + np.arange(num) * self._num_samples
-        return self._grid.rows(np.take_along_axis(samples, each[:, :, None], axis=1))
+        best = chosen + np.arange(num) * self._num_samples
+        return self._grid.rows(np.take_along_axis(samples, best[:, :, None], axis=1))
 
     def _split(self) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
         """Codes of the good and the bad, shapes (R, N, E)."""
@@ -190,7 +186,7 @@ def density(
     data
         Observations, shape (R, N, E).
     width
-        As from `bandwidths`, shape (R, E): the weight that is spread over the other operations.
+        As returned by `bandwidths`, shape (R, E): the weight that is spread over the other operations.
     levels
         Number of operations.
 

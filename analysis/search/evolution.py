@@ -7,11 +7,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from sweetgrad.analysis.search.benchmark import Scores, SearchBenchmark
-from sweetgrad.analysis.search.draws import Draws
-from sweetgrad.analysis.search.grid import OperationGrid
-from sweetgrad.analysis.search.runs import Runs, SearchSettings, best_scored
-
-__all__ = ["evolution", "random_search", "regularised_evolution"]
+from sweetgrad.analysis.search.simulation import Draws, OperationGrid, Runs, SearchSettings, best_scored
 
 Child = tuple[NDArray[np.int64], NDArray[np.float64] | float]
 """Architecture of each run, and the seconds of choosing it."""
@@ -22,7 +18,7 @@ def random_search(benchmark: SearchBenchmark, settings: SearchSettings = SearchS
 
     Returns
     -------
-    As `Runs.history`. `Runs` says what errors there are.
+    As `Runs.history`. Errors are those of `Runs`.
     """
     draws, runs = Draws(settings.seed, settings.num_runs), Runs(benchmark, settings)
     while runs.active.any():
@@ -39,7 +35,7 @@ def evolution(
     population: int = 10,
     tournament: int = 3,
 ) -> xr.Dataset:
-    """Train a child of the best of a few, which takes the place of the oldest (REA); assisted, S-REA.
+    """Regularised evolution (REA), or its assisted form (S-REA): the child of a tournament's winner replaces the oldest.
 
     Parameters
     ----------
@@ -51,11 +47,11 @@ def evolution(
     pool
         Mutants to choose among.
     population, tournament
-        Architectures alive; of them, those that a parent is the fittest of, drawn with replacement.
+        Population size and tournament size: the parent is the fittest of ``tournament`` architectures drawn with replacement.
 
     Returns
     -------
-    As `Runs.history`. `Runs` and `OperationGrid` say what errors there are.
+    As `Runs.history`. Errors are those of `Runs` and `OperationGrid`.
     """
     grid, draws = OperationGrid(benchmark.arch), Draws(settings.seed, settings.num_runs)
     runs, num_mutants = Runs(benchmark, settings, scores), 1 if scores is None else pool

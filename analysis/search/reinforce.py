@@ -5,12 +5,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from sweetgrad.analysis.search.benchmark import Scores, SearchBenchmark
-from sweetgrad.analysis.search.draws import Draws
 from sweetgrad.analysis.search.evolution import mutate
-from sweetgrad.analysis.search.grid import OperationGrid
-from sweetgrad.analysis.search.runs import Runs, SearchSettings, best_scored
-
-__all__ = ["policy_gradient", "reinforce"]
+from sweetgrad.analysis.search.simulation import Draws, OperationGrid, Runs, SearchSettings, best_scored
 
 _BETAS, _EPSILON = (0.9, 0.999), 1e-8  # Adam's defaults
 
@@ -44,7 +40,7 @@ def reinforce(
 
     Returns
     -------
-    As `Runs.history`. The policy starts uniform. `Runs` and `OperationGrid` say what errors there are.
+    As `Runs.history`. The policy starts uniform. Errors are those of `Runs` and `OperationGrid`.
     """
     grid, draws = OperationGrid(benchmark.arch), Draws(settings.seed, settings.num_runs)
     runs, shape = Runs(benchmark, settings, scores), (settings.num_runs, grid.num_edges, grid.num_ops)

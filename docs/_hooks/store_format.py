@@ -1,15 +1,17 @@
 """Fill the page on the store format from the tables that the writer and the validator read, so that it cannot go stale."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 
 from sweetgrad.store import (
     ACCURACY_VARIABLES,
+    ACTIVATIONS,
     EDGES,
     FORMAT_VERSION,
     KINDS,
     LAYER_TYPES,
+    MOMENTS,
     NUM_BINS,
     STATUS,
     TRAINING_VARIABLES,
@@ -17,10 +19,10 @@ from sweetgrad.store import (
     ProfileSpec,
     Variable,
     bin_bounds,
+    profile_block,
 )
-from sweetgrad.store._arrays import chunking
-from sweetgrad.store.estimators import ACTIVATION_VARIABLES, ESTIMATOR_VARIABLES, MOMENT_VARIABLES
-from sweetgrad.store.profiles import DEFAULT_SHARD_SIZE
+from sweetgrad.store.creation import DEFAULT_SHARD_SIZE
+from sweetgrad.store.format.arrays import chunking
 
 _NB201 = {"arch": 15625, "layer": 19, "kind": len(KINDS), "bin": NUM_BINS}
 
@@ -34,6 +36,10 @@ def on_page_markdown(markdown: str, *, page: object, **_: object) -> str:
         markdown = markdown.replace(f"{{{{ {name} }}}}", fill())
     assert "{{" not in markdown, "unknown placeholder in store-format.md"
     return markdown
+
+
+def _named(variables: Iterable[Variable]) -> dict[str, Variable]:
+    return {variable.name: variable for variable in variables}
 
 
 def _variables(table: Mapping[str, Variable], role: str | None = None) -> str:
@@ -117,9 +123,9 @@ _PLACEHOLDERS: dict[str, Callable[[], str]] = {
     "shard_size": lambda: str(DEFAULT_SHARD_SIZE),
     "row_variables": lambda: _variables(VARIABLES, "row"),
     "coord_variables": lambda: _variables(VARIABLES, "coord"),
-    "estimator_variables": lambda: _variables(ESTIMATOR_VARIABLES),
-    "moment_variables": lambda: _variables(MOMENT_VARIABLES),
-    "activation_variables": lambda: _variables(ACTIVATION_VARIABLES),
+    "estimator_variables": lambda: _variables(_named(profile_block("grad_norm").variables)),
+    "moment_variables": lambda: _variables(_named(MOMENTS.arrays)),
+    "activation_variables": lambda: _variables(_named(ACTIVATIONS.arrays)),
     "accuracy_variables": lambda: _variables(ACCURACY_VARIABLES),
     "training_variables": lambda: _variables(TRAINING_VARIABLES),
     "chunks": _chunks,

@@ -56,7 +56,8 @@ def intervals(
     storage_option: StorageOption = None,
 ) -> None:
     """Sweetness of every interval, and the best interval with its win rate (Algorithm 1)."""
-    from sweetgrad.analysis import IntervalGrid, best_interval, plot_sweetness, sliding_windows
+    from sweetgrad.analysis import IntervalGrid, best_interval, sliding_windows
+    from sweetgrad.analysis.figures import plot_sweetness
 
     name, data = open_selected(locate(store, storage_option), profile, archs=archs)
     num_archs = 100 if archs is None else data.sizes["arch"]
@@ -71,12 +72,11 @@ def intervals(
         Text.assemble(
             "Best interval ",
             (str(best.interval), "bold"),
-            f": sweetness {best.sweetness:.3f}, best in {best.confidence:.0%} of resamples.",
+            f": sweetness {best.sweetness:.3f}, win rate {best.win_rate:.0%}.",
         )
     )
     console.print(
-        f"Runner-up {best.runner_up}: sweetness {best.runner_up_sweetness:.3f}, best in "
-        f"{best.runner_up_confidence:.0%}."
+        f"Runner-up {best.runner_up}: sweetness {best.runner_up_sweetness:.3f}, win rate {best.runner_up_win_rate:.0%}."
     )
     if plot is not None:
         plot_sweetness(best, path=plot)
@@ -111,7 +111,7 @@ def correlate(
     plot: Annotated[Path | None, picture("Plot all estimators with their confidence intervals (Fig. 1).")] = None,
     storage_option: StorageOption = None,
 ) -> None:
-    """Rank correlation of Sweet Gradient, and of its baselines, with trained accuracy."""
+    """Rank correlation of Sweetimator, and of its baselines, with trained accuracy."""
     from sweetgrad.analysis import (
         IntervalGrid,
         best_interval,
@@ -121,17 +121,15 @@ def correlate(
         params,
         params_live,
         params_weights,
-        plot_comparison,
-        plot_heatmap,
         rank_correlation,
         score,
         sliding_windows,
     )
     from sweetgrad.analysis.comparison import open_estimator_scores
-    from sweetgrad.analysis.cuts import is_estimated
-    from sweetgrad.analysis.reproduction import TABLE_1
-    from sweetgrad.store import open_accuracy
-    from sweetgrad.store.estimators import open_trainings
+    from sweetgrad.analysis.counts import is_estimated
+    from sweetgrad.analysis.figures import plot_comparison, plot_heatmap
+    from sweetgrad.analysis.published import TABLE_1
+    from sweetgrad.store import Profile, open_accuracy
 
     location = locate(store, storage_option)
     name, data = open_selected(location, profile)
@@ -163,7 +161,7 @@ def correlate(
         published = TABLE_1.get(space, {}).get(accuracy.partition("/")[0], {})
         everything = open_estimator_scores(location, name, data, chosen)
         compared = compare_estimators(everything, labels, published=published, bootstrap=bootstrap)
-        _show_estimators(compared, open_trainings(location, name), console)
+        _show_estimators(compared, Profile.open(location, name).trained_estimators(), console)
         if plot is not None:
             plot_comparison(compared, path=plot)
             console.print(f"Figure in {plot}")
@@ -179,10 +177,10 @@ def _named_intervals(chosen: "Interval | BestInterval") -> "dict[str, Interval]"
     from sweetgrad.analysis import Interval
 
     if isinstance(chosen, Interval):
-        return {f"sweet gradient {chosen}": chosen}
+        return {f"sweetimator {chosen}": chosen}
     return {
-        f"sweet gradient {chosen.interval}, best in {chosen.confidence:.0%}": chosen.interval,
-        f"runner-up {chosen.runner_up}, best in {chosen.runner_up_confidence:.0%}": chosen.runner_up,
+        f"sweetimator {chosen.interval}, win rate {chosen.win_rate:.0%}": chosen.interval,
+        f"runner-up {chosen.runner_up}, win rate {chosen.runner_up_win_rate:.0%}": chosen.runner_up,
     }
 
 
@@ -214,13 +212,13 @@ def _own_accuracy(location: "Location", name: str) -> str:
 
 
 def _sweetness_table(best: "BestInterval") -> Table:
-    table = plain_table("interval", "sweetness", "", "best in")
+    table = plain_table("interval", "sweetness", "", "win rate")
     table.columns[2].justify = "left"
-    for label, value, share in zip(
-        best.table["interval"].values, best.table["sweetness"].values, best.table["share"].values, strict=True
+    for label, value, win_rate in zip(
+        best.table["interval"].values, best.table["sweetness"].values, best.table["win_rate"].values, strict=True
     ):
         style = {str(best.interval): "bold green", str(best.runner_up): "cyan"}.get(str(label), "")
-        table.add_row(str(label), f"{value:+.3f}", _bar(value), f"{share:.0%}" if share else "", style=style)
+        table.add_row(str(label), f"{value:+.3f}", _bar(value), f"{win_rate:.0%}" if win_rate else "", style=style)
     return table
 
 

@@ -194,7 +194,7 @@ def show_page(page: str, out: Path | None, *, what: str) -> None:
 
 def report_if_estimated(intervals: "Intervals", console: Console) -> None:
     """Report that not every count is exact."""
-    from sweetgrad.analysis.cuts import is_estimated
+    from sweetgrad.analysis.counts import is_estimated
 
     if is_estimated(intervals):
         console.print("Some thresholds are not bin edges: their counts are estimated (log-linear inside a bin).")

@@ -56,7 +56,7 @@ def figure(
 ) -> None:
     """Draw a figure of the paper from a store; `sweetgrad figure list` lists them."""
     from sweetgrad.analysis import IntervalGrid
-    from sweetgrad.analysis.figures import FIGURES, open_source
+    from sweetgrad.analysis.figures import FIGURES, open_analysis
     from sweetgrad.analysis.figures import figure as draw
 
     console = Terminal()
@@ -77,7 +77,7 @@ def figure(
     profile = profile or only_profile(location)
     if accuracy is not None:
         _require_accuracy(location, accuracy, [profile])
-    source = open_source(
+    analysis = open_analysis(
         location,
         profile,
         accuracy=accuracy,
@@ -86,8 +86,8 @@ def figure(
         bootstrap=bootstrap,
     )
     path = out or Path(f"{name}.png")
-    draw(name, source, path=path)
-    console.print(f"{source.name}: {FIGURES[name].title}. Figure in {path}", soft_wrap=True)
+    draw(name, analysis, path=path)
+    console.print(f"{analysis.name}: {FIGURES[name].title}. Figure in {path}", soft_wrap=True)
 
 
 def report(

@@ -54,7 +54,8 @@ def score(
     **options: Any,
 ) -> None:
     """Score one network of your own at initialisation, and show the distribution of the gradients of every layer."""
-    from sweetgrad.analysis import IntervalGrid, plot_layers
+    from sweetgrad.analysis import IntervalGrid
+    from sweetgrad.analysis.figures import plot_layers
 
     layers = flows.score_network(
         model,

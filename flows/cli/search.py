@@ -79,10 +79,10 @@ def search(
     import numpy as np
 
     from sweetgrad.analysis import IntervalGrid
+    from sweetgrad.analysis.figures import plot_trajectories
     from sweetgrad.analysis.search import (
         ALGORITHMS,
         SearchSettings,
-        plot_trajectories,
         run_searches,
         run_selections,
         search_inputs,
@@ -162,7 +162,7 @@ def _numbers(text: str) -> list[int]:
 
 def _published(space: str, dataset: str) -> Mapping[str, tuple[float, float]]:
     """The paper's figures; those of Sweetimator are of gradients on CIFAR-10."""
-    from sweetgrad.analysis.reproduction import SEARCH
+    from sweetgrad.analysis.published import SEARCH
 
     if space != "nas-bench-201":
         return {}

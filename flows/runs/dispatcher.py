@@ -18,8 +18,8 @@ from rich.console import Console
 
 from sweetgrad.flows.cluster.waiting import NoWorkerError, WorkerWatch
 from sweetgrad.flows.runs.work import Work
-from sweetgrad.store import ClaimedError, FencedError, Shard, UnreachableStoreError
-from sweetgrad.store.locks import LeaseWatch, claims, find_expired
+from sweetgrad.store import FencedError, LockedError, Shard, UnreachableStoreError
+from sweetgrad.store.locks import LeaseWatch, find_expired, list_locks
 
 MAX_SHARDS_IN_FLIGHT = 512
 """Shards in flight at a time; two per worker, so that the next one is there when a worker has written its last."""
@@ -42,12 +42,12 @@ class OtherRuns:
         self._is_reported = False
 
     def leave_out(self, shards: Sequence[Shard]) -> tuple[list[Shard], frozenset[str]]:
-        """Shards that nobody else holds, and attempts that are dead, whose claims may be taken over."""
-        store, name = self._run.store, self._run.name
+        """Shards that nobody else holds, and attempts that are dead, whose locks may be taken over."""
+        store, name = self._run.table.location, self._run.table.name
         expired = find_expired(store, name, self._watch)
         held = {
             int(key.rpartition("/")[2].removesuffix(".json")): holder
-            for key, holder in claims(store, name).items()
+            for key, holder in list_locks(store, name).items()
             if holder.attempt not in expired
         }
         free = [shard for shard in shards if shard.index not in held]
@@ -165,10 +165,10 @@ class Dispatcher:
                 key=f"shard-{shard.index}-{uuid.uuid4().hex}",  # a second try must not be given the result of the first
             )
             self._in_flight[shard.index] = future
-            _log.debug("%s: submitted shard %d", run.name, shard.index)
+            _log.debug("%s: submitted shard %d", run.table.name, shard.index)
             num_done = int(future.result())
-        except (ClaimedError, FencedError) as error:
-            _log.info("%s: shard %d is left to another run: %s", run.name, shard.index, error)
+        except (LockedError, FencedError) as error:
+            _log.info("%s: shard %d is left to another run: %s", run.table.name, shard.index, error)
             return 0
         except (distributed.scheduler.NoWorkerError, distributed.scheduler.NoValidWorkerError) as error:
             raise self._watch.error() from error  # Dask has the same setting, and may notice first
@@ -189,7 +189,7 @@ class Dispatcher:
         finally:
             self._in_flight.pop(shard.index, None)
         self.finished.add(shard.index)
-        _log.info("%s: shard %d is done, %d architectures", run.name, shard.index, num_done)
+        _log.info("%s: shard %d is done, %d architectures", run.table.name, shard.index, num_done)
         return num_done
 
 

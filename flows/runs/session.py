@@ -41,10 +41,12 @@ def run_profile(
 ) -> tuple[int, int]:
     """Run shards of a profile on workers that are started for them; returns as `shard_flow`."""
     console.print(
-        f"{work.name}: {num_rows(shards)} of {len(work.rows)} architectures to profile, in {len(shards)} shards.",
+        f"{work.table.name}: {num_rows(shards)} of {len(work.rows)} architectures to profile, in {len(shards)} shards.",
         markup=False,
     )
     is_watched = PREFECT_API_URL.value() is not None  # nobody looks at a server that is started for this run
     device = work.spec.device
-    with open_session(source, store=work.store, device=device, num_shards=len(shards), console=console) as client:
+    with open_session(
+        source, store=work.table.location, device=device, num_shards=len(shards), console=console
+    ) as client:
         return shard_flow(work, shards, client=client, console=console, watched=is_watched)

@@ -78,7 +78,9 @@ def shard_flow(
 
     try:
         with tags(*run.tags):
-            state: Any = measure(run.name, redacted(run.store), num_archs, run.command, return_state=True)
+            state: Any = measure(
+                run.table.name, redacted(run.table.location), num_archs, run.command, return_state=True
+            )
     except httpx.HTTPError as error:
         if not outcome:
             raise
@@ -102,11 +104,11 @@ def _measure(
     def summary() -> str:
         ending.num_done, ending.num_workers = dispatcher.num_done, dispatcher.count()
         ending.seconds = time.monotonic() - start
-        return summary_markdown(run.store, run.name, ending, command=run.command)
+        return summary_markdown(run.table.location, run.table.name, ending, command=run.command)
 
     with (
         progress_bar(total, console=console, doing=run.doing) as count,
-        shown_in_prefect(run.name, count, summary=summary, on_cancel=stop.set, console=console)
+        shown_in_prefect(run.table.name, count, summary=summary, on_cancel=stop.set, console=console)
         if watched
         else nullcontext(),
     ):

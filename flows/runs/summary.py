@@ -2,16 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sweetgrad.analysis import best_interval
 from sweetgrad.flows.parameters import parameters_of
 from sweetgrad.flows.profile import profile
-from sweetgrad.store import Failure, Location, info, open_profile
+from sweetgrad.store import Location, info, open_profile
 from sweetgrad.store.access import command_line
+from sweetgrad.store.pages import render
 from sweetgrad.store.redaction import redacted
 
-_NUM_FAILURES = 5
+_MAX_FAILURES = 5
 
 
 @dataclass
@@ -79,60 +81,23 @@ def summary_markdown(store: Location, name: str, ending: Ending, *, command: str
     StoreError
         If the profile cannot be read.
     """
-    about = info(store, name).profiles[0]
-    status = about.status
-    rate = f", {ending.num_done / ending.seconds:.2f} a second" if ending.seconds > 0 else ""
-    rows = {
-        "This run": _state(ending),
-        "Store": f"`{redacted(store)}`",
-        "Profiled in this run": f"{ending.num_done:,} architectures in {duration(ending.seconds)}{rate}",
-        "Workers": f"{ending.num_workers}, on {about.spec.device}",
-        "Profile": f"{status.num_ok:,} measured, {status.num_failed:,} failed, {status.num_not_run:,} not run, "
-        f"of {status.num_archs:,} in the space",
-        "Best interval so far": _best(store, name) if status.num_ok >= 2 else "needs 2 measured architectures",
-        "Content digest": f"`{about.content_digest}`",
-    }
-    first, *others = (f"| {key} | {_cell(value)} |" for key, value in rows.items())
-    return "\n\n".join(
-        [
-            f"# {name}",
-            "\n".join([first, "|---|---|", *others]),
-            *_failures(status.failures),
-            "## Next" if not ending.num_left and not ending.error else "## Continue",
-            f"```console\n$ {_next(store, name, ending, command)}\n```",
-        ]
+    contents = info(store, name).profiles[0]
+    is_unfinished = bool(ending.num_left or ending.error)
+    can_choose = contents.status.num_ok >= 2
+    page = render(
+        Path(__file__).with_suffix(".md.j2"),
+        store=redacted(store),
+        ending=ending,
+        time=duration(ending.seconds),
+        status=contents.status,
+        device=contents.spec.device,
+        best=best_interval(open_profile(store, name, chunks=None)) if can_choose else None,
+        content_digest=contents.content_digest,
+        max_failures=_MAX_FAILURES,
+        is_unfinished=is_unfinished,
+        command=command if is_unfinished else command_line("intervals", store, name),
     )
-
-
-def _state(ending: Ending) -> str:
-    if ending.error:
-        return f"**stopped by an error**: {ending.error}"
-    return f"**interrupted**, {ending.num_left:,} architectures left" if ending.num_left else "complete"
-
-
-def _best(store: Location, name: str) -> str:
-    best = best_interval(open_profile(store, name, chunks=None))
-    return (
-        f"**{best.interval}**, sweetness {best.sweetness:.3f} over {best.num_archs} architectures, best in "
-        f"{best.confidence:.0%} of resamples; next {best.runner_up}, {best.runner_up_sweetness:.3f}"
-    )
-
-
-def _failures(failures: Sequence[Failure]) -> list[str]:
-    if not failures:
-        return []
-    shown = failures[:_NUM_FAILURES]
-    lines = [f"- {failure.count:,}: `{failure.message}`, first `{failure.example}`" for failure in shown]
-    more = len(failures) - _NUM_FAILURES
-    return ["## Failures", "\n".join(lines + ([f"- and {more} other messages"] if more > 0 else []))]
-
-
-def _next(store: Location, name: str, ending: Ending, command: str) -> str:
-    return command if ending.num_left or ending.error else command_line("intervals", store, name)
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+    return page.rstrip("\n")
 
 
 def duration(seconds: float) -> str:

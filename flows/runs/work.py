@@ -7,22 +7,17 @@ from typing import Any, Protocol
 
 from sweetgrad.flows.runs.worker import run_shard, run_trainings
 from sweetgrad.profiling import Batch, SearchSpace
-from sweetgrad.profiling.training import Course
-from sweetgrad.store import Location, ProfileSpec, Shard, finalise_profile, plan_shards
-from sweetgrad.store.training import collect_trainings, plan_trainings
+from sweetgrad.profiling.training import TrainingConfig
+from sweetgrad.store import Profile, ProfileSpec, Shard, Table, Trainings, profile_block
+from sweetgrad.store.training import collect_trainings
 
 
 class Work(Protocol):
     """Work that is dispatched shard by shard, whatever is done to the architectures of a shard."""
 
     @property
-    def store(self) -> Location:
-        """Store."""
-        ...
-
-    @property
-    def name(self) -> str:
-        """Group in it, whose shards are claimed."""
+    def table(self) -> Table:
+        """Whose shards are run."""
         ...
 
     @property
@@ -82,8 +77,7 @@ class Work(Protocol):
 class ProfileWork:
     """The work of a run that profiles, loaded and checked."""
 
-    store: Location
-    name: str
+    table: Profile
     rows: Sequence[int]
     space: SearchSpace
     batch: Batch
@@ -108,26 +102,26 @@ class ProfileWork:
 
     def shards_to_do(self) -> list[Shard]:
         """Shards with rows that still have to run."""
-        return plan_shards(self.store, self.name, self.rows, estimators=self.estimators, retry_failed=self.retry_failed)
+        blocks = [*map(profile_block, self.estimators)]
+        return self.table.plan(self.rows, blocks, retry_failed=self.retry_failed)
 
     def call(self, shard: Shard) -> tuple[Callable[..., int], tuple[Any, ...]]:
         """As in `Work`."""
         settings = (self.space, self.batch, self.spec, self.estimators, self.retry_failed)
-        return run_shard, (self.store, self.name, shard, *settings)
+        return run_shard, (self.table, shard, *settings)
 
     def finish(self) -> None:
         """Finalise the profile."""
-        finalise_profile(self.store, self.name)
+        self.table.finalise()
 
 
 @dataclass(frozen=True)
 class TrainingWork:
     """The work of a run that trains with one seed, loaded and checked."""
 
-    store: Location
-    name: str
+    table: Trainings
     rows: Sequence[int]
-    course: Course
+    config: TrainingConfig
     label: str
     retry_failed: bool
     command: str
@@ -139,24 +133,24 @@ class TrainingWork:
     @property
     def device(self) -> str:
         """``cpu`` or ``cuda``."""
-        return self.course.device
+        return self.config.device
 
     @property
     def tags(self) -> tuple[str, ...]:
         """Words that Prefect finds the run by."""
-        return (self.course.space.name, self.course.dataset, f"seed-{self.course.seed}", self.course.device)
+        return (self.config.space.name, self.config.dataset, f"seed-{self.config.seed}", self.config.device)
 
     def shards_to_do(self) -> list[Shard]:
         """Shards with trainings that still have to run."""
-        return plan_trainings(self.store, self.name, self.rows, retry_failed=self.retry_failed)
+        return self.table.plan(self.rows, retry_failed=self.retry_failed)
 
     def call(self, shard: Shard) -> tuple[Callable[..., int], tuple[Any, ...]]:
         """As in `Work`."""
-        return run_trainings, (self.store, self.name, shard, self.course, self.retry_failed)
+        return run_trainings, (self.table, shard, self.config, self.retry_failed)
 
     def finish(self) -> None:
         """Copy the results into the accuracy table."""
-        collect_trainings(self.store, space=self.course.space.name, label=self.label)
+        collect_trainings(self.table.location, space=self.config.space.name, label=self.label)
 
 
 def num_rows(shards: Sequence[Shard]) -> int:

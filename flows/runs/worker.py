@@ -12,9 +12,8 @@ import distributed
 
 from sweetgrad.flows.logs import configure_worker_logging
 from sweetgrad.profiling import Batch, SearchSpace, profile_shard
-from sweetgrad.profiling.training import Course, train_shard
-from sweetgrad.store import FencedError, Location, ProfileSpec, Shard, claim_shard, replan_shard
-from sweetgrad.store.training import replan_trainings
+from sweetgrad.profiling.training import TrainingConfig, train_shard
+from sweetgrad.store import FencedError, Profile, ProfileSpec, Shard, Table, Trainings, profile_block
 
 _REPORT_EVERY_S = 0.25
 _ASK_EVERY_S = 1.0
@@ -33,8 +32,7 @@ def dask_setup(worker: distributed.Worker) -> None:
 
 
 def run_shard(
-    store: Location,
-    name: str,
+    profile: Profile,
     shard: Shard,
     space: SearchSpace,
     batch: Batch,
@@ -45,57 +43,54 @@ def run_shard(
     run_id: str,
     expired: frozenset[str],
 ) -> int:
-    """Claim a shard and profile it; progress goes to the topic ``run_id``, and the event of that name ends it early.
+    """Lock a shard and profile it; progress goes to the topic ``run_id``, and the event of that name ends it early.
 
     Raises
     ------
-    ClaimedError, FencedError
+    LockedError, FencedError
         If another run holds the shard, or took it over.
     ValueError
         If the worker runs several shards at once in one process.
     """
-    return _run_claimed(
-        store,
-        name,
+    blocks = [*map(profile_block, estimators)]
+    return _run_locked(
+        profile,
         shard,
-        replan=lambda: replan_shard(store, name, shard, estimators=estimators, retry_failed=retry_failed),
-        work=lambda left, **hooks: profile_shard(store, name, left, space, batch, spec, estimators=estimators, **hooks),
+        replan=lambda: profile.replan(shard, blocks, retry_failed=retry_failed),
+        work=lambda left, **hooks: profile_shard(profile, left, space, batch, spec, estimators=estimators, **hooks),
         run_id=run_id,
         expired=expired,
     )
 
 
 def run_trainings(
-    store: Location,
-    name: str,
+    trainings: Trainings,
     shard: Shard,
-    course: Course,
+    config: TrainingConfig,
     retry_failed: bool,
     *,
     run_id: str,
     expired: frozenset[str],
 ) -> int:
-    """Claim a shard and train its architectures; otherwise as `run_shard`.
+    """Lock a shard and train its architectures; otherwise as `run_shard`.
 
     Raises
     ------
-    ClaimedError, FencedError, ValueError
+    LockedError, FencedError, ValueError
         As `run_shard`.
     """
-    return _run_claimed(
-        store,
-        name,
+    return _run_locked(
+        trainings,
         shard,
-        replan=lambda: replan_trainings(store, name, shard, retry_failed=retry_failed),
-        work=lambda left, **hooks: train_shard(store, name, left, course, **hooks),
+        replan=lambda: trainings.replan(shard, retry_failed=retry_failed),
+        work=lambda left, **hooks: train_shard(trainings, left, config, **hooks),
         run_id=run_id,
         expired=expired,
     )
 
 
-def _run_claimed(
-    store: Location,
-    name: str,
+def _run_locked(
+    table: Table,
     shard: Shard,
     *,
     replan: Callable[[], Shard],
@@ -103,31 +98,33 @@ def _run_claimed(
     run_id: str,
     expired: frozenset[str],
 ) -> int:
-    """Claim a shard and run what is left of it; returns how many of its architectures this run has done."""
+    """Lock a shard and run what is left of it; returns how many of its architectures this run has done."""
     _prepare()
     report = _Reporter(run_id)
     start = time.monotonic()
-    with claim_shard(store, name, shard.index, run=run_id, expired=expired) as claim:
-        _log.info("%s: claimed shard %d, %d architectures", name, shard.index, len(shard.rows))
+    with table.lock(shard.index, run=run_id, expired=expired) as lock:
+        _log.info("%s: locked shard %d, %d architectures", table.name, shard.index, len(shard.rows))
         # Since the shard was planned, an earlier holder may have written it.
         left = replan()
         if (read_s := time.monotonic() - start) > _SLOW_READ_S:
-            _log.warning("%s: claiming and reading shard %d took %.0f s: the store is slow", name, shard.index, read_s)
+            _log.warning(
+                "%s: locking and reading shard %d took %.0f s: the store is slow", table.name, shard.index, read_s
+            )
         # Rows that an earlier attempt of this run wrote before it died have not been counted.
-        num_before = len(shard.rows) - len(left.rows) if claim.is_again else 0
+        num_before = len(shard.rows) - len(left.rows) if lock.is_again else 0
         try:
-            num_done = work(left, on_done=report, should_stop=_stop_requested(run_id), claim=claim)
+            num_done = work(left, on_done=report, should_stop=_stop_requested(run_id), lock=lock)
         except FencedError:
-            _log.warning("%s: shard %d was taken over by another run, and is left to it", name, shard.index)
+            _log.warning("%s: shard %d was taken over by another run, and is left to it", table.name, shard.index)
             raise
         except Exception:
-            _log.exception("%s: shard %d failed", name, shard.index)
+            _log.exception("%s: shard %d failed", table.name, shard.index)
             raise
         finally:
             report.flush()
         _log.info(
             "%s: wrote shard %d, %d of %d architectures in %.1f s",
-            *(name, shard.index, num_done, len(left.rows), time.monotonic() - start),
+            *(table.name, shard.index, num_done, len(left.rows), time.monotonic() - start),
         )
         return num_before + num_done
 

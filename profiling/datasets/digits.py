@@ -1,21 +1,18 @@
-"""The embedded data set: 1,797 handwritten digits at their native 8x8, which scikit-learn brings along."""
+"""The digits data set: 1,797 handwritten digits in 8x8 pixels, which are part of scikit-learn."""
 
 from pathlib import Path
 
 import numpy as np
 
-from sweetgrad.profiling.batches import Images
-from sweetgrad.profiling.datasets.splits import stratified_split
+from sweetgrad.profiling.batches import Images, stratified_split
 from sweetgrad.store.packages import how_to_install
-
-__all__ = ["MEAN", "SD", "SPLIT_SIZES", "load_digits"]
 
 MEAN = 0.30526028624095713
 """Mean over all pixels of all images, as grey values in [0, 1]."""
-SD = 0.3760492217920148
+STD = 0.3760492217920148
 """Standard deviation over the same pixels."""
 SPLIT_SIZES = {"train": 300, "valid": 497, "test": 1000}
-"""Images of each part. Few train and many judge, so that architectures differ by more than an accuracy errs by."""
+"""Images of each split: few to train on and many to evaluate on, so that architectures differ by more than the sampling error."""
 _SPLIT_SEED = 0
 
 
@@ -25,11 +22,11 @@ def load_digits(data_dir: Path | None = None, *, seed: int = 42, download: bool 
     Parameters
     ----------
     data_dir, seed, download
-        Ignored: the images come with scikit-learn.
+        Ignored: the images are part of scikit-learn.
 
     Returns
     -------
-    1,797 images of shape (3, 8, 8), labels 0..9, in three fixed stratified parts (`SPLIT_SIZES`).
+    1,797 images of shape (3, 8, 8), labels 0..9, in three fixed stratified splits (`SPLIT_SIZES`).
 
     Raises
     ------
@@ -41,11 +38,11 @@ def load_digits(data_dir: Path | None = None, *, seed: int = 42, download: bool 
         from sklearn import datasets
     except ImportError as error:
         raise ImportError(
-            f"data set 'digits' comes with scikit-learn, which is not installed: {how_to_install('profile')}, "
-            "or take data set 'synthetic'"
+            f"data set 'digits' is part of scikit-learn, which is not installed: {how_to_install('profile')}, "
+            "or use data set 'synthetic'"
         ) from error
     data = datasets.load_digits()
-    grey = ((data.images / 16 - MEAN) / SD).astype(np.float32)
+    grey = ((data.images / 16 - MEAN) / STD).astype(np.float32)
     x = np.repeat(grey[:, np.newaxis], 3, axis=1)
     source = f"scikit-learn digits: all {len(x):,} images, 8x8"
     y = data.target.astype(np.int64)

@@ -1,4 +1,4 @@
-"""Fetch an archive from its publisher: resumed where it broke off, checked against its MD5, extracted safely."""
+"""Download an archive: interrupted downloads are resumed, the MD5 checksum is verified, and it is extracted safely."""
 
 import hashlib
 import shutil
@@ -15,28 +15,26 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from sweetgrad.store.access import check_members
 from sweetgrad.store.errors import StoreError
 
-__all__ = ["fetch"]
-
 _TIMEOUT_S = 30.0
 _MAX_EXTRACTED_BYTES = 4 << 30
 _MAX_MEMBERS = 10_000
 
 
 def fetch(url: str, md5: str | None, destination: Path) -> Path:
-    """Download a tar or zip archive into a folder and extract it there.
+    """Download a tar or zip archive to a folder and extract it there.
 
-    The download grows in ``NAME.part``; a rerun asks the server for the rest, and starts again if the server does not do that.
-    The archive gets its name only after its checksum was found right, and stays, so that a rerun only extracts it.
+    The download is written to ``NAME.part``; a rerun requests the rest, or starts again if the server does not support that. The
+    archive is renamed after its checksum is verified, and kept, so that a rerun only extracts it.
 
     Parameters
     ----------
     url
         Address of the archive.
     md5
-        Its MD5 in hexadecimal, as its publisher states it: it guards against damage, not against malice. None if none is stated;
-        a zip archive has checksums of its own for every file in it.
+        MD5 checksum in hexadecimal, as published, which detects damage but not malice; None if there is none. A zip archive also
+        has a checksum for every file.
     destination
-        Folder; made if it does not exist.
+        Folder; created if it does not exist.
 
     Returns
     -------
@@ -45,24 +43,24 @@ def fetch(url: str, md5: str | None, destination: Path) -> Path:
     Raises
     ------
     ConnectionError
-        If the network or the server fails; what was received is kept.
+        If the network or the server fails; the partial download is kept.
     ValueError
-        If the checksum is wrong (a download is deleted), or the archive would write outside the folder.
+        If the checksum is wrong (the download is deleted), or the archive would write outside of the folder.
     """
     destination.mkdir(parents=True, exist_ok=True)
     archive = destination / httpx.URL(url).path.rpartition("/")[2]
     if archive.exists():
         if md5 is not None and (got := _md5(archive)) != md5:
-            raise ValueError(f"{archive} has MD5 {got}, expected {md5}: delete or move it, then run this again")
+            raise ValueError(f"{archive} has MD5 {got}, expected {md5}: delete or move it, then try again")
     else:
         part = archive.with_name(archive.name + ".part")
         _download(url, part)
         if md5 is not None and (got := _md5(part)) != md5:
             part.unlink()
-            raise ValueError(f"{url}: expected MD5 {md5}, got {got}. Deleted {part}; run this again to fetch it anew")
+            raise ValueError(f"{url}: expected MD5 {md5}, got {got}. Deleted {part}; try again to download it")
         if md5 is None and archive.suffix == ".zip" and not zipfile.is_zipfile(part):
             part.unlink()
-            raise ValueError(f"{url}: what came is no zip archive. Deleted {part}; run this again to fetch it anew")
+            raise ValueError(f"{url}: the download is not a zip archive. Deleted {part}; try again to download it")
         part.rename(archive)
     _extract(archive, destination)
     return archive
@@ -74,25 +72,25 @@ def _download(url: str, part: Path) -> None:
     except httpx.HTTPStatusError as error:
         status = error.response
         raise ConnectionError(
-            f"{url}: the server answered {status.status_code} {status.reason_phrase}; try later"
+            f"{url}: the server returned {status.status_code} {status.reason_phrase}; try again later"
         ) from error
     except httpx.HTTPError as error:
         kept = part.stat().st_size if part.exists() else 0
         raise ConnectionError(
-            f"{url}: {type(error).__name__} ({error}) after {kept:,} bytes, which are kept in {part}; a rerun resumes there"
+            f"{url}: {type(error).__name__} ({error}) after {kept:,} bytes, which are kept in {part}; try again to resume"
         ) from error
 
 
 def _stream(url: str, part: Path) -> None:
-    have = part.stat().st_size if part.exists() else 0
+    size = part.stat().st_size if part.exists() else 0
     # identity: a byte range of a compressed transfer would not be a byte range of the file.
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={size}-"} if size else {})
     with httpx.stream("GET", url, headers=headers, timeout=_TIMEOUT_S, follow_redirects=True) as response:
-        if have and response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
-            return  # nothing is missing, or the part is of another file: the checksum decides
+        if size and response.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+            return  # complete, or part of a different file: the checksum decides
         response.raise_for_status()
-        resumes = response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
-        start = have if response.status_code == httpx.codes.PARTIAL_CONTENT and resumes else 0
+        resumes = response.headers.get("Content-Range", "").startswith(f"bytes {size}-")
+        start = size if response.status_code == httpx.codes.PARTIAL_CONTENT and resumes else 0
         length = response.headers.get("Content-Length")
         with part.open("r+b" if start else "wb") as file, _progress() as progress:
             file.seek(start)
@@ -113,23 +111,23 @@ def _md5(path: Path) -> str:
 
 
 def _check_members(tar: tarfile.TarFile, archive: Path) -> None:
-    """Look through the whole archive before anything is written. No data set needs links, in which Python's filter had holes."""
+    """Check the whole archive before extraction. No data set needs links, for which Python's filter had vulnerabilities."""
     total = 0
     for number, member in enumerate(tar, start=1):
         total += member.size
         if not (member.isfile() or member.isdir()):
             raise ValueError(
-                f"{archive} cannot be extracted safely: {member.name} is a link or a device, no file or folder"
+                f"{archive} cannot be extracted safely: {member.name} is a link or a device, not a file or folder"
             )
         if total > _MAX_EXTRACTED_BYTES or number > _MAX_MEMBERS:
             raise ValueError(
                 f"{archive} cannot be extracted safely: expected at most {_MAX_MEMBERS:,} files with {_MAX_EXTRACTED_BYTES:,} "
-                f"bytes, and already the first {number:,} have {total:,}"
+                f"bytes, but the first {number:,} have {total:,}"
             )
 
 
 def _extract(archive: Path, destination: Path) -> None:
-    """Extract beside the destination's content, then move file by file: an interrupted extraction leaves no half file."""
+    """Extract to a temporary folder, then move file by file: an interrupted extraction leaves no partial files."""
     with tempfile.TemporaryDirectory(prefix=".extracting-", dir=destination) as folder:
         try:
             if archive.suffix == ".zip":

@@ -1,4 +1,4 @@
-"""ImageNet, or any folder of pictures that is laid out like it: one folder for each class, with pictures in it."""
+"""ImageNet, or any folder of images with the same layout: one folder of images for each class."""
 
 import hashlib
 import os
@@ -15,70 +15,67 @@ from sweetgrad.profiling.batches import Images
 from sweetgrad.profiling.datasets._files import normalise
 from sweetgrad.store.packages import how_to_install
 
-__all__ = ["load_imagenet"]
-
 _SIZE, _SHORTER_SIDE = 224, 256
 # Of red, green and blue in pixel values 0..255: in [0, 1] they are the usual 0.485, 0.456, 0.406 and 0.229, 0.224, 0.225.
 _MEAN = (123.675, 116.28, 103.53)
 _SD = (58.395, 57.12, 57.375)
 _SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
-_PLACES = ("train", "ILSVRC/Data/CLS-LOC/train", "imagenet/train", "imagenet", ".")
+_FOLDERS = ("train", "ILSVRC/Data/CLS-LOC/train", "imagenet/train", "imagenet", ".")
 _MAX_PIXELS = 100_000_000
 
 
 def load_imagenet(data_dir: Path | None = None, *, seed: int = 42, download: bool = False) -> Images:
-    """Find the pictures of a folder in the layout of ImageNet, ``train/n01440764/*.JPEG``.
+    """Find the images of a folder with the layout of ImageNet, ``train/n01440764/*.JPEG``.
 
-    Only the pictures of a batch are read, when it is drawn, by as many threads as torch has. Each is scaled so that its shorter
-    side has 256 pixels (bilinear), the middle 224 x 224 of it are taken, and the channels normalised: the usual preprocessing
-    for evaluation.
+    Images are only read when a batch is drawn, by as many threads as torch has. The usual preprocessing for evaluation is used:
+    the shorter side is scaled to 256 pixels (bilinear), the central 224 x 224 are cropped, and the channels are normalised.
 
     Parameters
     ----------
     data_dir
-        Folder with a folder for each class, or one above it: ``train``, ``ILSVRC/Data/CLS-LOC/train``, ``imagenet/train`` or
-        ``imagenet`` in it are tried. Classes are numbered in the order of their names, pictures in that of theirs.
+        Folder with a folder for each class, or a parent folder: ``train``, ``ILSVRC/Data/CLS-LOC/train``, ``imagenet/train`` or
+        ``imagenet`` in it are searched. Classes and images are in the order of their names.
     seed, download
-        Ignored: there is no address to fetch it from.
+        Ignored: there is no address to download from.
 
     Returns
     -------
-    Images of shape (3, 224, 224), labels from 0; as many classes as there are folders. ``x`` gives the pictures at an array of
-    places, and ``source`` says how many there are.
+    Images of shape (3, 224, 224), labels from 0; one class for each folder. ``x`` reads the images at an array of
+    positions, and ``source`` says how many there are.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such folder; says where it was looked for.
+        If there is no such folder; the message says where it was searched.
     ImportError
-        Without pillow, which reads pictures.
+        If pillow is not installed.
     ValueError
-        If a class has no picture; and, when a batch is drawn, if a file is no picture.
+        If a class has no images; and, when a batch is drawn, if a file is not an image.
     """
     del seed, download
     try:
         import PIL.Image  # noqa: F401
     except ImportError as error:
-        raise ImportError(f"the data set imagenet needs pillow to read pictures: {how_to_install('images')}") from error
+        raise ImportError(f"the data set imagenet needs pillow to read images: {how_to_install('images')}") from error
     folder, classes = _find(data_dir)
     files: list[str] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
-        found = _pictures(folder / name)
-        if not found:
+        paths = _image_paths(folder / name)
+        if not paths:
             raise ValueError(
-                f"{folder / name} holds no picture ({', '.join(_SUFFIXES)}): remove it, or complete the class"
+                f"{folder / name} has no images ({', '.join(_SUFFIXES)}): remove it, or add the images of the class"
             )
-        files += found
-        labels += [label] * len(found)
+        files += paths
+        labels += [label] * len(paths)
     names = hashlib.sha256("\n".join(classes).encode()).hexdigest()[:8]
     source = f"{folder.name}: {len(files):,} pictures in {len(classes)} classes (SHA-256 of their names: {names})"
-    x = cast(NDArray[np.float32], _Pictures(files))
+    x = cast(NDArray[np.float32], _ImageFiles(files))
     return Images("imagenet", x, np.array(labels, np.int64), num_classes=len(classes), source=source, crop_padding=28)
 
 
-class _Pictures:
-    """What an array of all pictures would give for an index array, without being one: ImageNet has 1.28 million."""
+class _ImageFiles:
+    """Stands for an array of all images, and reads those that are indexed: ImageNet has 1.28 million."""
 
     dtype = np.dtype(np.float32)
 
@@ -89,16 +86,16 @@ class _Pictures:
     def __len__(self) -> int:
         return len(self._files)
 
-    def __getitem__(self, places: NDArray[np.int64]) -> NDArray[np.float32]:
+    def __getitem__(self, positions: NDArray[np.int64]) -> NDArray[np.float32]:
         with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-            pictures = list(threads.map(_read, [self._files[place] for place in places]))
-        return normalise([picture[None] for picture in pictures], mean=_MEAN, sd=_SD)
+            images = list(threads.map(_read, [self._files[position] for position in positions]))
+        return normalise([image[None] for image in images], mean=_MEAN, std=_SD)
 
-    def digest(self, places: NDArray[np.int64]) -> str:
-        """SHA-256 of the names of pictures, with their folders, and the sizes of their files: reading them all takes hours."""
+    def digest(self, positions: NDArray[np.int64]) -> str:
+        """SHA-256 of the names (with folders) and file sizes of images: reading all of them takes hours."""
         digest = hashlib.sha256()
-        for place in places:
-            file = Path(self._files[place])
+        for position in positions:
+            file = Path(self._files[position])
             line = f"{file.parent.name}/{file.name} {file.stat().st_size}\n"
             digest.update(line.encode(errors="surrogateescape"))
         return digest.hexdigest()
@@ -106,16 +103,17 @@ class _Pictures:
 
 def _find(data_dir: Path | None) -> tuple[Path, list[str]]:
     """Folder of the classes, and their names."""
-    for place in _PLACES if data_dir is not None else ():
-        folder = cast(Path, data_dir) / place
+    for name in _FOLDERS if data_dir is not None else ():
+        folder = cast(Path, data_dir) / name
         classes = _folders(folder)
-        # A folder of folders alone could be anything: the first must have pictures in it.
-        if classes and any(_pictures(folder / name) for name in classes):
+        # A folder of folders could be anything: at least one must have images in it.
+        if classes and any(_image_paths(folder / label) for label in classes):
             return folder, classes
-    looked = "no --data-dir was given" if data_dir is None else f"found none in {data_dir} ({', '.join(_PLACES)})"
+    searched = "no --data-dir was given" if data_dir is None else f"found none in {data_dir} ({', '.join(_FOLDERS)})"
     raise FileNotFoundError(
-        f"data set imagenet: expected a folder for each class with pictures in it, such as train/n01440764/*.JPEG; {looked}. It "
-        "cannot be fetched from here: get ILSVRC2012 (image-net.org, with an account) and say where it is with --data-dir DIR"
+        f"data set imagenet: expected a folder of images for each class, such as train/n01440764/*.JPEG; {searched}. It "
+        "cannot be downloaded automatically: get ILSVRC2012 (image-net.org, with an account) and specify its folder with "
+        "--data-dir DIR"
     )
 
 
@@ -126,23 +124,23 @@ def _folders(folder: Path) -> list[str]:
         return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
 
 
-def _pictures(folder: Path) -> list[str]:
+def _image_paths(folder: Path) -> list[str]:
     with os.scandir(folder) as entries:
         return sorted(entry.path for entry in entries if entry.name.lower().endswith(_SUFFIXES))
 
 
 def _read(path: str) -> NDArray[np.uint8]:
-    """One picture, uint8 (3, 224, 224)."""
+    """Read and crop one image, uint8 (3, 224, 224)."""
     from PIL import Image
 
     try:
-        with Image.open(path) as picture:
-            width, height = picture.size
+        with Image.open(path) as image:
+            width, height = image.size
             if width * height > _MAX_PIXELS:
                 raise ValueError(f"it has {width} x {height} pixels, more than {_MAX_PIXELS:,}")
-            rgb = picture.convert("RGB")
+            rgb = image.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} cannot be read as a picture ({error}): get it again, or remove it") from error
+        raise ValueError(f"{path} cannot be read as an image ({error}): download it again, or remove it") from error
     scale = _SHORTER_SIDE / min(width, height)
     size = [max(_SHORTER_SIDE, int(side * scale)) for side in (width, height)]
     left, top = (round((side - _SIZE) / 2) for side in size)

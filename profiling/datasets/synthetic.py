@@ -1,12 +1,10 @@
-"""Images that carry nothing: Gaussian noise with random labels."""
+"""The synthetic data set: Gaussian noise with random labels."""
 
 from pathlib import Path
 
 import numpy as np
 
 from sweetgrad.profiling.batches import Images
-
-__all__ = ["load_synthetic"]
 
 _NUM_IMAGES = 4096
 _SHAPE = (3, 32, 32)
@@ -19,7 +17,7 @@ def load_synthetic(data_dir: Path | None = None, *, seed: int = 42, download: bo
     Parameters
     ----------
     data_dir, download
-        Ignored: nothing is read.
+        Ignored: no files are read.
     seed
         Seed of the images and labels; the same seed gives the same data on every platform.
 

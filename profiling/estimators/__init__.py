@@ -1,19 +1,16 @@
-"""Training-free estimators: what else one network at initialisation can be scored by, beside its histogram.
+"""Training-free estimators: scores of one network at initialisation, beside its histogram.
 
-An estimator is a function from a `Probe` to one number, registered in the entry-point group ``sweetgrad.estimators``. All
-that can share the one forward and backward pass of the histogram do.
+An estimator is a function of a `Probe` that returns one number, registered in the entry-point group ``sweetgrad.estimators``.
+Estimators share the forward and backward pass of the histogram if they can.
 """
 
-from sweetgrad.profiling.estimators.activations import activations
-from sweetgrad.profiling.estimators.curvature import grasp
-from sweetgrad.profiling.estimators.gradients import fisher, grad_norm, snip
-from sweetgrad.profiling.estimators.gradsign import gradsign
-from sweetgrad.profiling.estimators.jacobian import jacob_cov
-from sweetgrad.profiling.estimators.moments import moments
+from sweetgrad.profiling.estimators.baselines import flops, params, params_live, params_weights
+from sweetgrad.profiling.estimators.hessian import grasp
+from sweetgrad.profiling.estimators.histograms import activations, moments
+from sweetgrad.profiling.estimators.jacobian import jacob_cov, naswot
+from sweetgrad.profiling.estimators.per_sample import gradsign
 from sweetgrad.profiling.estimators.protocol import Detailed, Estimator, EstimatorError, Probe, estimator
-from sweetgrad.profiling.estimators.relu_patterns import naswot
-from sweetgrad.profiling.estimators.size import flops, params, params_live, params_weights
-from sweetgrad.profiling.estimators.synaptic import synflow
+from sweetgrad.profiling.estimators.pruning import fisher, grad_norm, snip, synflow
 from sweetgrad.profiling.estimators.te_nas import (
     te_nas_condition,
     te_nas_condition_nobn,

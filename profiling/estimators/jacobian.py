@@ -1,17 +1,25 @@
-"""Jacobian covariance: how differently the images of a batch move the output."""
+"""Neural Architecture Search without Training (Mellor et al.): Jacobian covariance, and NASWOT, which replaced it."""
+
+import math
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
+from torch import Tensor, nn
 
+from sweetgrad.profiling.estimators._layers import forward_hooks
 from sweetgrad.profiling.estimators.protocol import EstimatorError, Probe, estimator
-
-__all__ = ["jacob_cov"]
+from sweetgrad.profiling.spaces.protocol import Network
 
 _K = 1e-5
 
 
 @estimator(needs="graph")
 def jacob_cov(probe: Probe) -> float:
-    r"""Kullback-Leibler distance of the correlations between the images' Jacobians from those of uncorrelated ones.
+    r"""Kullback-Leibler divergence of the correlations between the images' Jacobians from no correlation.
 
     .. math:: - \sum_i \log(v_i + k) + 1 / (v_i + k), \quad k = 10^{-5}
 
@@ -28,6 +36,117 @@ def jacob_cov(probe: Probe) -> float:
         raise EstimatorError("jacob_cov: the output does not depend on the images")
     correlation = torch.corrcoef(jacobian.reshape(len(jacobian), -1).double())
     if not correlation.isfinite().all():
-        raise EstimatorError("jacob_cov: the output has a constant or no finite gradient with respect to some image")
+        raise EstimatorError(
+            "jacob_cov: the gradient of the output with respect to some image is constant or not finite"
+        )
     eigenvalues = torch.linalg.eigvalsh(correlation)
     return -float((torch.log(eigenvalues + _K) + 1 / (eigenvalues + _K)).sum())
+
+
+_MIN_UNITS = 32
+"""Units from which on int8 matrix products are used: with one unit they are wrong (torch 2.13)."""
+
+_SKIPPED = "skipped"
+"""In place of a node in the graph: a ReLU that the network would skip, and that only runs to be observed."""
+
+
+@dataclass
+class _Patterns:
+    """Agreement matrices of all ReLU calls, each with its node in the graph."""
+
+    calls: list[tuple[Any, Tensor]] = field(default_factory=list)
+    called: set[nn.Module] = field(default_factory=set)
+    recent: deque[tuple[Tensor, Tensor]] = field(default_factory=lambda: deque(maxlen=4))
+
+    def add(self, relu: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        self.called.add(relu)
+        given = inputs[0]
+        # ReLUs on edges that leave the same node of a cell have the same input, so their matrix is computed once.
+        known = next((kernel for tensor, kernel in self.recent if tensor is given), None)
+        if known is None:
+            known = _agreements(output.detach())
+            if output is not given:  # an in-place ReLU overwrites its input
+                self.recent.append((given, known))
+        self.calls.append((output.grad_fn if torch.is_grad_enabled() else _SKIPPED, known))
+
+
+def relu_modules(module: nn.Module) -> Iterator[nn.Module]:
+    """ReLU modules of a network."""
+    return (m for m in module.modules() if isinstance(m, nn.ReLU | nn.ReLU6))
+
+
+@contextmanager
+def _record_patterns(network: Network) -> Iterator[_Patterns]:
+    patterns = _Patterns()
+    # Cells that skip dead paths can run the ReLUs on them.
+    cells = [m for m in network.module.modules() if hasattr(m, "run_every_relu")]
+    try:
+        for cell in cells:
+            cell.run_every_relu = True  # type: ignore[assignment]
+        with forward_hooks(relu_modules(network.module), patterns.add):
+            yield patterns
+    finally:
+        for cell in cells:
+            cell.run_every_relu = False  # type: ignore[assignment]
+        patterns.recent.clear()
+
+
+@estimator(watch=_record_patterns)
+def naswot(probe: Probe) -> float:
+    r"""``log abs det K``, where K counts, for each pair of images, the ReLU units that are on for both or off for both.
+
+    .. math:: K = \sum_r x_r x_r^T + (1 - x_r) (1 - x_r)^T
+
+    with :math:`x_r` (N, units) = 1 where the input of ReLU r is greater than 0, over every ReLU that the backward pass reaches:
+    Mellor et al., "Neural Architecture Search without Training", ICML 2021. (The code released with the
+    Sweet Gradient paper has no such kernel; its NASWOT is `jacob_cov`.) ReLUs on dead paths, which the space's networks skip, are
+    included; if the network cannot run them, one forward pass of the whole network is run.
+    """
+    patterns, logits = probe.seen, probe.logits
+    if patterns.called != set(relu_modules(probe.network.module)):
+        whole = probe.build()
+        with _record_patterns(whole) as patterns:
+            logits = whole.module(probe.x)
+    assert logits is not None
+    reached = _reached(logits)
+    kernels = [kernel for node, kernel in patterns.calls if node in reached or node is _SKIPPED]
+    if not kernels:
+        raise EstimatorError("naswot: no nn.ReLU module of this network is reached by the backward pass")
+    sign, log_det = torch.linalg.slogdet(torch.stack(kernels).double().sum(0))
+    if sign == 0:
+        raise EstimatorError(
+            "naswot: the kernel is singular: some images have the same pattern, and log(0) is -inf", score=-math.inf
+        )
+    return float(log_det)
+
+
+def _agreements(output: Tensor) -> Tensor:
+    """Number of ReLU units in which each pair of images agrees, shape (N, N), exactly."""
+    on = output > 0
+    if on.ndim == 4 and on.is_contiguous(memory_format=torch.channels_last):
+        on = on.permute(
+            0, 2, 3, 1
+        )  # in memory order, which saves a transposition; a sum over units does not depend on it
+    on = on.reshape(len(on), -1)
+    both_on = _num_both(on)
+    num_on = both_on.diagonal()
+    return on.shape[1] - num_on[:, None] - num_on[None, :] + 2 * both_on
+
+
+def _num_both(on: Tensor) -> Tensor:
+    if on.device.type == "cpu" and "AVX512" in torch.backends.cpu.get_cpu_capability() and on.shape[1] >= _MIN_UNITS:
+        # int8, which these processors multiply four times as fast.
+        return torch._int_mm(on.view(torch.int8), on.view(torch.int8).T)
+    exact = on.to(torch.float32 if on.shape[1] < 2**24 else torch.float64)
+    return exact @ exact.T
+
+
+def _reached(logits: Tensor) -> set[Any]:
+    """Nodes of the graph that the backward pass from ``logits`` reaches."""
+    reached, stack = set(), [logits.grad_fn]
+    while stack:
+        node = stack.pop()
+        if node is not None and node not in reached:
+            reached.add(node)
+            stack.extend(next_node for next_node, _ in node.next_functions)
+    return reached

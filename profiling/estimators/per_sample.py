@@ -1,6 +1,6 @@
-"""Gradients of every weight for every image apart, layer by layer during one backward pass, and never all at once.
+"""Per-sample gradients, layer by layer during one backward pass and never all at once; and GradSign, which they are for.
 
-Shape legend: N = images, P = weights of one layer (or of some of its output channels).
+Shape legend: N = images, P = weights of one layer (or some of its output channels).
 """
 
 import itertools
@@ -12,67 +12,71 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name everyone knows it by
 from torch import Tensor, nn
 
-from sweetgrad.profiling.estimators._layers import convolution_backward, instance_norm, is_plain_layer
-from sweetgrad.profiling.estimators._patches import BatchNorm, identity, patched_forward
-from sweetgrad.profiling.estimators.protocol import weights_of
-
-__all__ = ["Receive", "UnsupportedLayerError", "each_gradient"]
+from sweetgrad.profiling.estimators._layers import (
+    BatchNorm,
+    convolution_backward,
+    identity,
+    is_plain_layer,
+    patched_forward,
+    restored_buffers,
+)
+from sweetgrad.profiling.estimators.protocol import EstimatorError, Probe, estimator, require_real, weights_of
 
 Receive: TypeAlias = Callable[[nn.Parameter, Tensor], None]
-"""Takes a weight and gradients of some or all of its entries, image by image, shape (N, P)."""
+"""Called with a weight and the per-sample gradients of some or all of its entries, shape (N, P)."""
 
 _MAX_VALUES = 1 << 24
-"""Gradients held at a time: 64 MiB of single precision."""
+"""Gradients in memory at a time: 64 MiB in single precision."""
 
 
 class UnsupportedLayerError(Exception):
-    """A weight is used in a way that only a pass for each image alone can follow."""
+    """A weight is used in a way that requires a separate pass for each image."""
 
 
-def each_gradient(
+def per_sample_gradients(
     module: nn.Module,
     objective: Callable[[], Tensor],
     receive: Receive,
     *,
     batch_norm: Literal["instance", "removed"],
 ) -> None:
-    """Hand ``receive`` the gradients of an objective that is a sum over images, for every conv and linear weight.
+    """Call ``receive`` with the per-sample gradients of an objective that is a sum over images, for every conv and linear weight.
 
     Parameters
     ----------
     module
-        The network, which is left as it was.
+        The network, which is not changed.
     objective
-        Runs the network on the whole batch, and sums over images what is to be differentiated.
+        Runs the network on the whole batch and returns the sum over images to differentiate.
     receive
-        Called for each weight that the backward pass reaches, one or more times with different entries of the weight; what is
-        left out has gradient 0.
+        Called for each weight that the backward pass reaches, one or more times with different entries of the weight; all others
+        have gradient 0.
     batch_norm
-        ``instance``: every image is normalised by its own statistics, as in a batch of one. ``removed``: not at all.
+        ``instance``: every image is normalised by its own statistics, as in a batch of one. ``removed``: no normalisation.
 
     Raises
     ------
     UnsupportedLayerError
-        If some weight belongs neither to a convolution nor to a linear layer, or is used outside of it.
+        If a weight does not belong to a convolution or a linear layer, or is used outside of it.
     EstimatorError
-        If instance statistics do not exist: one value for each channel.
+        If instance statistics are undefined, with one value for each channel.
     """
     weights = [weight for weight in weights_of(module) if weight.requires_grad]
-    taken = {id(p) for m in module.modules() if is_plain_layer(m) for p in m.parameters(recurse=False)}
-    if any(id(weight) not in taken for weight in weights):
+    supported = {id(p) for m in module.modules() if is_plain_layer(m) for p in m.parameters(recurse=False)}
+    if any(id(weight) not in supported for weight in weights):
         raise UnsupportedLayerError
     collector = _Collector(receive)
 
     def replacement(m: nn.Module) -> Callable[..., Tensor] | None:
         if isinstance(m, BatchNorm):
-            return partial(instance_norm, m) if batch_norm == "instance" else identity
+            return partial(_instance_norm, m) if batch_norm == "instance" else identity
         if is_plain_layer(m) and m.weight.requires_grad:
             return partial(_layer, m, collector)
         return None
 
     with patched_forward(module, replacement):
         total = objective()
-    # A weight with a gradient of its own was used beside its layer, out of our sight.
+    # A weight with a gradient of its own was used outside of its layer.
     outside = torch.autograd.grad(total, [collector.anchor, *weights], allow_unused=True)[1:]
     if any(grad is not None for grad in outside):
         raise UnsupportedLayerError
@@ -80,10 +84,10 @@ def each_gradient(
 
 
 class _Collector:
-    """Passes gradients on; those of a weight that is used several times are added up first."""
+    """Passes on per-sample gradients; those of a weight that is used several times are summed first."""
 
     def __init__(self, receive: Receive) -> None:
-        self.anchor = torch.zeros((), requires_grad=True)  # lets the graph begin at the first layer
+        self.anchor = torch.zeros((), requires_grad=True)  # so that the graph starts at the first layer
         self._receive = receive
         self._uses: dict[nn.Parameter, int] = {}
         self._sums: dict[nn.Parameter, Tensor] = {}
@@ -95,7 +99,7 @@ class _Collector:
         return self._uses[weight] == 1
 
     def take(self, weight: nn.Parameter, parts: Iterator[Tensor]) -> None:
-        """Gradients, some at a time, each (N, ...); of all output channels in order, (N, channels, ...), unless used once."""
+        """Gradients in parts, each (N, ...); unless the weight is used once, of output channels in order, (N, channels, ...)."""
         if self.is_used_once(weight):
             for part in parts:
                 self._receive(weight, part.flatten(1))
@@ -133,12 +137,12 @@ class _Convolution(torch.autograd.Function):
 
 
 def _conv_weight_gradients(grad: Tensor, x: Tensor, weight: Tensor, conv: Any, *, in_order: bool) -> Iterator[Tensor]:
-    """Per-sample gradients, output channels in order; or, unless ``in_order``, one place of the kernel after the other."""
+    """Per-sample gradients by output channel, in order; or, unless ``in_order``, by kernel position."""
     if conv.groups == 1 and set(conv.stride) == {1} and weight.ndim == 4 and not in_order:
-        yield from _place_by_place(grad, x, weight, conv)
+        yield from _by_kernel_position(grad, x, weight, conv)
         return
     num_images, num_channels = len(x), len(weight)
-    # Groups cannot be cut between their output channels.
+    # A grouped convolution cannot be split by output channel.
     step = max(1, _MAX_VALUES // (num_images * weight[0].numel())) if conv.groups == 1 else num_channels
     for start in range(0, num_channels, step):
         some = slice(start, start + step)
@@ -150,11 +154,11 @@ def _conv_weight_gradients(grad: Tensor, x: Tensor, weight: Tensor, conv: Any, *
         )
 
 
-def _place_by_place(grad: Tensor, x: Tensor, weight: Tensor, conv: Any) -> Iterator[Tensor]:
-    """Each place of a kernel meets the image shifted by so much: a product of matrices for each image, no shift copied.
+def _by_kernel_position(grad: Tensor, x: Tensor, weight: Tensor, conv: Any) -> Iterator[Tensor]:
+    """Each kernel position sees a shifted image: one matrix product per image, without copying the shifted images.
 
-    Rows of the padded image follow each other in memory, so a shift by rows and columns is one offset, if the gradient is padded
-    to rows of the same length.
+    Rows of the padded image are contiguous in memory, so a shift by rows and columns is one offset, if the gradient is padded to
+    rows of the same length.
     """
     (pad_y, pad_x), (step_y, step_x) = conv.padding, conv.dilation
     (num, _, height, width), (size_y, size_x) = grad.shape, weight.shape[2:]
@@ -184,7 +188,99 @@ class _Linear(torch.autograd.Function):
 
 
 def _products(grad_NLO: Tensor, x_NLI: Tensor) -> Iterator[Tensor]:
-    """Sum over positions L of the outer products, shape (N, O, I), some of the O at a time."""
+    """Sum over positions L of the outer products, shape (N, O, I), in blocks of O."""
     step = max(1, _MAX_VALUES // (len(x_NLI) * x_NLI.shape[2]))
     for start in range(0, grad_NLO.shape[2], step):
         yield torch.bmm(grad_NLO[:, :, start : start + step].transpose(1, 2), x_NLI)
+
+
+def _rows(x: Tensor) -> Tensor:
+    """Images (N, C, ...) as (N, positions, C), which is the memory order of channels-last tensors."""
+    return x.movedim(1, -1).reshape(len(x), -1, x.shape[1])
+
+
+def _like_images(rows: Tensor, x: Tensor) -> Tensor:
+    """Inverse of `_rows`, in the shape of ``x``."""
+    return rows.view(len(x), *x.shape[2:], x.shape[1]).movedim(-1, 1)
+
+
+def _instance_norm(norm: Any, x: Tensor) -> Tensor:
+    """Output of a BatchNorm in train mode that normalises every image separately.
+
+    Raises
+    ------
+    EstimatorError
+        If an image has only one value per channel.
+    """
+    if x[0, 0].numel() < 2:
+        raise EstimatorError("a BatchNorm gets only one value per channel of an image, which has no variance")
+    weight = torch.ones_like(x[0, :, 0]) if norm.weight is None else norm.weight.detach()
+    bias = torch.zeros_like(weight) if norm.bias is None else norm.bias.detach()
+    return _InstanceNorm.apply(x, weight, bias, norm.eps)  # type: ignore[no-any-return, no-untyped-call]
+
+
+class _InstanceNorm(torch.autograd.Function):
+    """In channels-last order: torch's own converts to another format and back, and is three times as slow."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+        rows = _rows(x)
+        mean = rows.mean(1, keepdim=True)
+        variance = (rows - mean).square_().mean(1, keepdim=True)
+        inverse = (variance + eps).rsqrt_()
+        scale = inverse * weight
+        ctx.save_for_backward(rows, mean, inverse, scale)
+        return _like_images(torch.addcmul(bias - mean * scale, rows, scale), x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (rows, mean, inverse, scale), grad = ctx.saved_tensors, _rows(grads[0])
+        mean_grad = grad.mean(1, keepdim=True)
+        # scale * (grad - mean(grad) - x^ * mean(grad * x^)), with the normalised x^ = (x - mean) * inverse written out.
+        slope = scale * inverse.square() * ((grad * rows).mean(1, keepdim=True) - mean_grad * mean)
+        before = torch.addcmul(slope * mean - scale * mean_grad, grad, scale).addcmul_(rows, slope, value=-1)
+        return _like_images(before, grads[0]), None, None, None
+
+
+@estimator(needs="network")
+def gradsign(probe: Probe) -> float:
+    r"""Sum over conv and linear weights k of ``abs(sum_n sign(g_nk))``.
+
+    Zhang & Jia, "GradSign: Model Performance Inference with Theoretical Insights", ICLR 2022. :math:`g_{nk}` is the gradient of
+    the loss of image n as a batch of one in train mode, so BatchNorm uses its own statistics. A network with weights in other
+    layers than convolutions and linear layers is run image by image.
+    """
+    module = probe.network.module
+    require_real(module, "gradsign")
+    if not any(True for _ in weights_of(module)):
+        raise EstimatorError("gradsign: the network has no conv or linear weight")
+    total = torch.zeros((), dtype=torch.float64, device=probe.x.device)
+
+    def receive(weight: nn.Parameter, grads_NP: Tensor) -> None:
+        total.add_(grads_NP.sign().sum(0).abs().sum(dtype=torch.float64))
+
+    try:
+        per_sample_gradients(
+            module,
+            lambda: F.cross_entropy(module(probe.x), probe.y, reduction="sum"),
+            receive,
+            batch_norm="instance",
+        )
+    except UnsupportedLayerError:
+        return _image_by_image(probe)
+    except EstimatorError as error:
+        raise EstimatorError(f"gradsign: {error}") from None
+    return float(total)
+
+
+def _image_by_image(probe: Probe) -> float:
+    module = probe.network.module
+    weights = [weight for weight in weights_of(module) if weight.requires_grad]
+    signs = [torch.zeros_like(weight) for weight in weights]
+    for n in range(len(probe.x)):
+        with restored_buffers(module):
+            loss = F.cross_entropy(module(probe.x[n : n + 1]), probe.y[n : n + 1])
+        for sign, grad in zip(signs, torch.autograd.grad(loss, weights, allow_unused=True), strict=True):
+            if grad is not None:
+                sign += grad.sign()
+    return float(sum(sign.abs().sum(dtype=torch.float64) for sign in signs))

@@ -1,4 +1,4 @@
-"""What an estimator is: a function from a `Probe` to one number."""
+"""Protocol of estimators: functions of a `Probe` that return one number."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -11,27 +11,15 @@ from torch import Tensor, nn
 
 from sweetgrad.profiling.spaces.protocol import Network, kind_of
 
-__all__ = [
-    "Detailed",
-    "Estimator",
-    "EstimatorError",
-    "Need",
-    "Probe",
-    "Watch",
-    "estimator",
-    "require_real",
-    "weights_of",
-]
-
 Need = Literal["network", "graph", "gradients"]
 """When an estimator is called: see `estimator`."""
 
 Watch = Callable[[Network], AbstractContextManager[Any]]
-"""Looks on while the shared forward and backward pass runs; see `estimator`."""
+"""Observes the shared forward and backward pass; see `estimator`."""
 
 
 class EstimatorError(ValueError):
-    """An estimator that cannot score this network says why: its status is failed, and message and ``score`` are stored."""
+    """An estimator cannot score a network; message and ``score`` are stored, with status failed."""
 
     def __init__(self, message: str, *, score: float = math.nan) -> None:
         super().__init__(message)
@@ -40,29 +28,28 @@ class EstimatorError(ValueError):
 
 @dataclass(frozen=True)
 class Probe:
-    """What an estimator is given.
+    """Input of an estimator.
 
     Attributes
     ----------
     network
         The network in train mode, with the weights of its initialisation; after the shared pass every parameter has its gradient
-        of the mean cross-entropy in ``.grad``, or None where nothing reached it. An estimator may run passes of its own, and
-        change parameters, gradients, buffers and modes: they are put back behind it. It must take its hooks off again and replace
-        no module. The network runs on a copy of what it is given.
+        of the mean cross-entropy in ``.grad``, or None if it is not reached. An estimator may run passes of its own, and change
+        parameters, gradients, buffers and modes: they are restored afterwards. It must remove its hooks and not replace any
+        module. The network runs on a copy of its input.
     x, y
-        The batch: images, shape (N, C, H, W), and labels, shape (N,), on the network's device. An estimator may change them: the
-        next one sees the batch again.
+        The batch: images, shape (N, C, H, W), and labels, shape (N,), on the network's device. An estimator may change them:
+        the next one gets the original batch.
     build
-        Builds the same network anew, with the same weights, nothing left out and in train mode, for an estimator that looks at
-        operations which change no gradient, and which NAS-Bench-201's ``network`` skips.
+        Builds the same network again, with the same weights and in train mode, without skipping dead paths: for an estimator that
+        includes operations that do not affect any gradient, which NAS-Bench-201's ``network`` skips.
     build_thin
-        Builds the narrow and shallow variant of the network that the search space offers, as a module; raises `EstimatorError`
-        if it offers none.
+        Builds the narrow and shallow variant of the network, as a module; raises `EstimatorError` if the search space has none.
     logits
-        Output of the shared pass, shape (N, classes), whose graph can be run backward only by an estimator that needs the
-        ``graph``; None where no pass was run.
+        Output of the shared pass, shape (N, classes), whose graph is only available to an estimator that needs the ``graph``;
+        None if no pass was run.
     seen
-        What the estimator's ``watch`` yielded.
+        The value that the estimator's ``watch`` yielded.
     """
 
     network: Network
@@ -76,20 +63,20 @@ class Probe:
 
 @dataclass(frozen=True)
 class Detailed:
-    """A score, and arrays of `MOMENT_VARIABLES` or `ACTIVATION_VARIABLES` beside it, without their dimension ``arch``."""
+    """A score, and the arrays of its block (`MOMENTS`, `ACTIVATIONS`) beside it, without their dimension ``arch``."""
 
     score: float
     arrays: Mapping[str, NDArray[Any]]
 
 
 class Estimator(Protocol):
-    """A function from a `Probe` to a score, registered in the entry-point group ``sweetgrad.estimators``.
+    """A function of a `Probe` that returns a score, registered in the entry-point group ``sweetgrad.estimators``.
 
-    Two attributes are optional, `estimator` sets them: ``needs`` and ``watch``.
+    Two attributes are optional: ``needs`` and ``watch``, which the decorator `estimator` sets.
     """
 
     def __call__(self, probe: Probe, /) -> "float | Detailed":
-        """Score of one network; not finite or raised: no score, and the status is failed."""
+        """Return the score of one network; if it raises or the score is not finite, the status is failed."""
         ...
 
 
@@ -97,19 +84,19 @@ F = TypeVar("F", bound=Callable[..., float | Detailed])
 
 
 def estimator(*, needs: Need = "gradients", watch: Watch | None = None) -> Callable[[F], F]:
-    """Say when an estimator is called, if not after the shared pass with gradients in place.
+    """Decorate an estimator that is not simply called after the shared pass.
 
     Parameters
     ----------
     needs
-        ``network``: only the network; where all estimators asked for are such, no pass is run. ``graph``: between forward and
-        backward of the shared pass, with the graph of ``probe.logits`` alive and ``probe.x`` asking for a gradient; it must keep
-        the graph (``retain_graph=True``) and the network as they are. ``gradients``: after the backward pass.
+        ``network``: only the network; if all requested estimators are such, no pass is run. ``graph``: called between the forward
+        and the backward pass, with the graph of ``probe.logits``, and with a ``probe.x`` that requires grad; it must retain the
+        graph (``retain_graph=True``) and not change the network. ``gradients``: called after the backward pass.
     watch
-        A context manager that is entered before the shared pass and left after it, with hooks on the network, say. What it yields
-        becomes ``probe.seen``. It may look, but not change. Hooks on gradients may see other backward passes first, of estimators
-        that need the ``graph``; the shared one comes last. Where what it yields has ``seconds``, the time that looking on took,
-        these become the estimator's own and are not those of the pass.
+        A context manager that is entered before the shared pass and exited after it, for example to register hooks. The value
+        that it yields becomes ``probe.seen``. It must not change the network. Hooks on gradients may see backward passes of
+        estimators that need the ``graph`` first; the shared pass is the last. If the value has an attribute ``seconds``, the time
+        that watching took, it is added to the time of the estimator and not to that of the pass.
 
     Examples
     --------
@@ -129,12 +116,12 @@ def estimator(*, needs: Need = "gradients", watch: Watch | None = None) -> Calla
 
 
 def require_real(module: nn.Module, name: str) -> None:
-    """Refuse complex parameters, for an estimator that is defined for real ones alone: torch would drop the imaginary part."""
+    """Reject complex parameters, for an estimator that is only defined for real ones: torch would discard the imaginary part."""
     for parameter, value in module.named_parameters():
         if value.is_complex():
-            raise EstimatorError(f"{name}: it is defined for real parameters, and {parameter} is {value.dtype}")
+            raise EstimatorError(f"{name}: it is only defined for real parameters, but {parameter} is {value.dtype}")
 
 
 def weights_of(module: nn.Module) -> Iterator[nn.Parameter]:
-    """Conv and linear weights: parameters of two or more dimensions, each once."""
+    """Conv and linear weights: parameters with two or more dimensions, each once."""
     return (parameter for parameter in module.parameters() if kind_of(parameter) == "weight")

@@ -1,9 +1,9 @@
-"""Run estimators on one network: one forward and backward pass serves all that can share it, and none disturbs another."""
+"""Run the estimators of one network as guests of its forward and backward pass, so that none affects the counts or another."""
 
 import math
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,16 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sweetgrad.profiling.estimators.protocol import Detailed, Estimator, EstimatorError, Need, Probe, Watch
-from sweetgrad.profiling.measure import forward_backward
+from sweetgrad.profiling.measure import Builder, Measured, measure
 from sweetgrad.profiling.spaces.protocol import Network
 from sweetgrad.store import STATUS
-
-__all__ = ["Score", "run_estimators"]
 
 
 @dataclass(frozen=True)
 class Score:
-    """What is stored of one estimator and one network; ``status`` as in `STATUS`, ``arrays`` as in `Detailed`."""
+    """Result of one estimator on one network; ``status`` as in `STATUS`, ``arrays`` as in `Detailed`."""
 
     value: float
     seconds: float
@@ -30,141 +28,170 @@ class Score:
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
 
-def run_estimators(
-    make: Callable[[], Probe],
+def measure_with_estimators(
+    builder: Builder,
+    x: Tensor,
+    y: Tensor,
     estimators: Mapping[str, Estimator],
     *,
     seed: int,
-    on_gradients: Callable[[Network, float, float], None] | None = None,
-) -> dict[str, Score]:
-    """Score one network.
+    count: bool = True,
+) -> tuple[Measured | None, dict[str, Score]]:
+    """Measure one network and run estimators on it: the counts and all estimators that can share a pass use the same one.
 
     Parameters
     ----------
-    make
-        Builds the network from its seed, and the probe around it; called again only where an estimator spoilt the network.
+    builder
+        Builds the network; more than once only if an estimator makes the pass fail.
+    x, y
+        Images and labels of the batch, on the network's device.
     estimators
         Name to estimator.
     seed
-        Seed of each estimator's own random numbers, so that a score does not depend on what ran before.
-    on_gradients
-        Called with the network, the loss, and the seconds that building and the shared pass took without the calls of estimators,
-        as soon as the gradients of the pass are in place. None, and no estimator that needs them: no pass is run.
+        Seed of the random numbers of each estimator, so that a score does not depend on what ran before.
+    count
+        Whether to count gradients. If not, and no estimator needs the pass, it is not run.
 
     Returns
     -------
-    A `Score` for every estimator. One that raises, or whose score is not finite, has status failed and says why.
+    measured
+        As returned by `measure`, without the seconds of estimators; None if no pass was run.
+    scores
+        A `Score` for every estimator. If it raises or its score is not finite, its status is failed and the message says why.
 
     Raises
     ------
     Exception
-        Whatever the network raises in the shared pass; what an estimator raises is never let through.
+        Any exception of the network in the shared pass, but none of an estimator.
     """
-    scores: dict[str, Score] = {}
-    seen: Mapping[str, Any] = {}
-    start = time.perf_counter()
-    probe = make()
-    built = time.perf_counter() - start
-    if on_gradients is not None or any(_need(each) != "network" for each in estimators.values()):
-        shared = _shared_pass(make, probe, estimators, scores, seed=seed)
-        probe, seen = shared.probe, shared.seen
-        if on_gradients is not None:
-            on_gradients(probe.network, shared.loss, built + shared.seconds)
-    left = {name: each for name, each in estimators.items() if name not in scores}
-    # Our own leave the network as it is, which tests show; what others do to it is put back, for the next one.
-    foreign = {name for name, each in left.items() if not _is_ours(each)}
-    snapshot = _Snapshot(probe.network.module) if foreign and len(left) > 1 else None
-    for name, each in left.items():
-        scores[name] = _score(each, _given(each, replace(probe, seen=seen.get(name))), seed=seed)
-        if snapshot is not None and name in foreign:
-            snapshot.restore()
-    return {name: scores[name] for name in estimators}
+    guests = {name: _Guest(estimator, builder, x, y, seed) for name, estimator in estimators.items()}
+    measured, network, logits = None, None, None
+    if count or any(guest.need != "network" for guest in guests.values()):
+        measured = _measure(builder, x, y, [guest for guest in guests.values() if guest.takes_part], count=count)
+        network, logits = measured.network, measured.logits
+    _score_the_rest([guest for guest in guests.values() if guest.score is None], network or builder.network(), logits)
+    return measured, {name: guest.done() for name, guest in guests.items()}
 
 
-@dataclass(frozen=True)
-class _Pass:
-    """The probe after a pass, its loss, what was seen, and what it took without the calls of estimators."""
+def _measure(builder: Builder, x: Tensor, y: Tensor, guests: Sequence["_Guest"], *, count: bool) -> Measured:
+    """Measure the network with all estimators that take part in the pass.
 
-    probe: Probe
-    loss: float
-    seen: Mapping[str, Any]
-    seconds: float
-
-
-def _shared_pass(
-    make: Callable[[], Probe],
-    probe: Probe,
-    estimators: Mapping[str, Estimator],
-    scores: dict[str, Score],
-    *,
-    seed: int,
-) -> _Pass:
-    """Run the one pass with everything that looks on or needs its graph.
-
-    If it raises, the network is tried alone; if that works, each that looked on is given a network and a pass of its own, to find
-    out which it was.
+    If that raises, the network is measured alone. If that succeeds, each guest gets a network and a pass of its own, to find out
+    which of them failed.
     """
-    guests = {name: each for name, each in estimators.items() if _watch(each) or _need(each) == "graph"}
     try:
-        return _one_pass(probe, guests, scores, seed=seed)
+        measured = measure(builder.network, x, y, guests=guests, count=count)
+        return replace(measured, seconds=measured.seconds - sum(guest.seconds for guest in guests))
     except Exception:
         if not guests:
             raise
-        scores.clear()
-    alone = _one_pass(make(), {}, scores, seed=seed)
-    seen: dict[str, Any] = {}
-    for name, each in guests.items():
+    alone = measure(builder.network, x, y, count=count)
+    for guest in guests:
+        guest.seen = guest.score = None
         start = time.perf_counter()
         try:
-            seen |= _one_pass(make(), {name: each}, scores, seed=seed).seen
+            measure(builder.network, x, y, guests=[guest], count=False)
         except Exception as error:
-            scores[name] = _failure(error, start)
-    return replace(alone, seen=seen)
+            guest.score = _failure(error, start)
+    return alone
 
 
-def _one_pass(probe: Probe, guests: Mapping[str, Estimator], scores: dict[str, Score], *, seed: int) -> _Pass:
-    on_graph = {name: each for name, each in guests.items() if _need(each) == "graph"}
-    watches = {name: watch for name, each in guests.items() if (watch := _watch(each))}
+def _score_the_rest(guests: Sequence["_Guest"], network: Network, logits: Tensor | None) -> None:
+    """Call the estimators that run after the pass."""
+    # Built-in estimators do not change the network, as tests show; changes by others are undone for the next one.
+    needs_snapshot = len(guests) > 1 and not all(guest.is_built_in for guest in guests)
+    snapshot = _Snapshot(network.module) if needs_snapshot else None
+    for guest in guests:
+        guest.call(network, guest.x, logits)
+        if snapshot is not None and not guest.is_built_in:
+            snapshot.restore()
 
-    seconds_of_guests = 0.0
 
-    def with_graph(x: Tensor, logits: Tensor) -> None:
-        nonlocal seconds_of_guests
-        if x.is_cuda:  # what the forward pass has still to do there is its own time
+@dataclass
+class _Guest:
+    """One estimator on one network; it is a `Guest` of the pass if it watches the pass or needs its graph.
+
+    Attributes
+    ----------
+    seen
+        The value that its ``watch`` yielded.
+    score
+        Its score; None until it is called.
+    seconds
+        Time that it spent during the pass.
+    """
+
+    estimator: Estimator
+    builder: Builder
+    x: Tensor
+    y: Tensor
+    seed: int
+    seen: Any = None
+    score: Score | None = None
+    seconds: float = 0.0
+
+    @property
+    def need(self) -> Need:
+        return getattr(self.estimator, "needs", "gradients")
+
+    @property
+    def needs_graph(self) -> bool:
+        return self.need == "graph"
+
+    @property
+    def watches(self) -> Watch | None:
+        return getattr(self.estimator, "watch", None)
+
+    @property
+    def takes_part(self) -> bool:
+        return self.needs_graph or self.watches is not None
+
+    @property
+    def is_built_in(self) -> bool:
+        return str(getattr(self.estimator, "__module__", "")).startswith("sweetgrad.profiling.estimators.")
+
+    @contextmanager
+    def watch(self, network: Network) -> Iterator[None]:
+        if self.watches is None:
+            yield
+            return
+        with self.watches(network) as self.seen:
+            yield
+        self.seconds += _seconds_of(self.seen)
+
+    def on_graph(self, network: Network, x: Tensor, logits: Tensor) -> None:
+        if x.is_cuda:  # pending work of the forward pass is not the estimator's time
             torch.cuda.synchronize(x.device)
         start = time.perf_counter()
-        state = torch.get_rng_state()
-        for name, each in on_graph.items():
-            scores[name] = _score(
-                each, _given(each, replace(probe, x=x, logits=logits, seen=seen.get(name))), seed=seed
-            )
-            if x.requires_grad and not _is_ours(each):
-                x.detach().copy_(probe.x)
-        torch.set_rng_state(state)
-        seconds_of_guests = time.perf_counter() - start
+        self.call(network, x, logits)
+        if x.requires_grad and not self.is_built_in:
+            x.detach().copy_(self.x)
+        self.seconds += time.perf_counter() - start
 
-    start = time.perf_counter()
-    with ExitStack() as stack:
-        seen = {name: stack.enter_context(watch(probe.network)) for name, watch in watches.items()}
-        logits, loss = forward_backward(
-            probe.network.module, probe.x, probe.y, on_graph=with_graph if on_graph else None
-        )
-    seconds = time.perf_counter() - start - seconds_of_guests - sum(map(_seconds_of, seen.values()))
-    return _Pass(replace(probe, logits=logits), loss, seen, seconds)
+    def call(self, network: Network, x: Tensor, logits: Tensor | None) -> None:
+        """Call the estimator and set its score."""
+        y = self.y
+        if not self.is_built_in:  # it may change the batch, but the graph starts at these very images
+            x, y = x if x.requires_grad else x.clone(), y.clone()
+        probe = Probe(network, x, y, self.builder.whole, self.builder.thin, logits, self.seen)
+        torch.manual_seed(self.seed)
+        start = time.perf_counter()
+        try:
+            result = self.estimator(probe)
+            value, arrays = (result.score, result.arrays) if isinstance(result, Detailed) else (float(result), {})
+        except Exception as error:  # a failed estimator must not affect anything else
+            self.score = _failure(error, start)
+            return
+        seconds = time.perf_counter() - start + _seconds_of(self.seen)
+        if math.isfinite(value):
+            self.score = Score(value, seconds, STATUS["ok"], "", arrays)
+        else:
+            self.score = Score(value, seconds, STATUS["failed"], f"the score is {value}")
 
-
-def _score(function: Estimator, probe: Probe, *, seed: int) -> Score:
-    torch.manual_seed(seed)
-    start = time.perf_counter()
-    try:
-        result = function(probe)
-        value, arrays = (result.score, result.arrays) if isinstance(result, Detailed) else (float(result), {})
-    except Exception as error:  # an estimator that fails on one network has no score there; all else stands
-        return _failure(error, start)
-    seconds = time.perf_counter() - start + _seconds_of(probe.seen)
-    if not math.isfinite(value):
-        return Score(value, seconds, STATUS["failed"], f"the score is {value}")
-    return Score(value, seconds, STATUS["ok"], "", arrays)
+    def done(self) -> Score:
+        """Return the score, after the estimator was called."""
+        assert self.score is not None
+        return self.score
 
 
 def _failure(error: Exception, start: float) -> Score:
@@ -175,33 +202,12 @@ def _failure(error: Exception, start: float) -> Score:
 
 
 def _seconds_of(seen: Any) -> float:
-    """What looking on took, where it was timed."""
+    """Time that watching took, if it was recorded."""
     return float(getattr(seen, "seconds", 0.0))
 
 
-def _given(function: Estimator, probe: Probe) -> Probe:
-    """What an estimator is given: one that is not ours gets images and labels of its own, which it may change."""
-    if _is_ours(function):
-        return probe
-    # The images that the graph begins with must stay these, and are put back.
-    x = probe.x if probe.x.requires_grad else probe.x.clone()
-    return replace(probe, x=x, y=probe.y.clone())
-
-
-def _need(function: Estimator) -> Need:
-    return getattr(function, "needs", "gradients")
-
-
-def _watch(function: Estimator) -> Watch | None:
-    return getattr(function, "watch", None)
-
-
-def _is_ours(function: Estimator) -> bool:
-    return str(getattr(function, "__module__", "")).startswith("sweetgrad.profiling.estimators.")
-
-
 class _Snapshot:
-    """Weights, gradients, running statistics and modes, to put back what an estimator changed."""
+    """Weights, gradients, running statistics and modes, to restore what an estimator changes."""
 
     def __init__(self, module: nn.Module) -> None:
         self._module = module
@@ -230,5 +236,5 @@ def _copy(tensor: Any) -> Any:
 
 
 def _same(a: Tensor, b: Tensor) -> bool:
-    # NaN gradients differ from themselves, and are put back for nothing.
+    # NaN is not equal to itself, so such tensors are restored needlessly.
     return a.dtype == b.dtype and torch.equal(a, b)

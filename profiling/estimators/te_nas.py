@@ -1,4 +1,4 @@
-"""TE-NAS: how well conditioned the neural tangent kernel is, and into how many linear regions the network cuts its input."""
+"""TE-NAS: condition number of the neural tangent kernel, and number of linear regions."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -7,15 +7,13 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor, nn
 
-from sweetgrad.profiling.estimators._patches import forward_hooks, without_batch_norm
-from sweetgrad.profiling.estimators.per_sample import UnsupportedLayerError, each_gradient
+from sweetgrad.profiling.estimators._layers import forward_hooks, without_batch_norm
+from sweetgrad.profiling.estimators.jacobian import relu_modules
+from sweetgrad.profiling.estimators.per_sample import UnsupportedLayerError, per_sample_gradients
 from sweetgrad.profiling.estimators.protocol import EstimatorError, Probe, estimator, require_real, weights_of
-from sweetgrad.profiling.estimators.relu_patterns import relus_of
-
-__all__ = ["te_nas_condition", "te_nas_condition_nobn", "te_nas_regions", "te_nas_regions_nobn"]
 
 _MAX_VALUES = 1 << 27
-"""Gradients of all images held at a time: 512 MiB of single precision."""
+"""Gradients of all images in memory at a time: 512 MiB in single precision."""
 
 _COLUMNS = 1 << 16
 _SIZE, _BATCH, _NUM_BATCHES = 3, 1000, 3
@@ -26,8 +24,8 @@ def te_nas_condition(probe: Probe) -> float:
     """Largest over smallest eigenvalue of the neural tangent kernel: the Gram matrix of the gradients of the images.
 
     Chen et al., "Neural Architecture Search on ImageNet in Four GPU Hours", ICLR 2021. The gradient of an image is that of the
-    sum of its logits, in the batch with its BatchNorm statistics, with respect to every parameter that is named a weight, those
-    of norms included. Through these statistics each image depends on all, so it takes a backward pass for every image.
+    sum of its logits, with the BatchNorm statistics of the batch, with respect to every parameter named ``weight``, including
+    those of norms. Through the statistics each image depends on all, so every image needs a backward pass.
     """
     _require_images(probe, "te_nas_condition")
     require_real(probe.network.module, "te_nas_condition")
@@ -39,14 +37,14 @@ def te_nas_condition(probe: Probe) -> float:
 
 @estimator(needs="network")
 def te_nas_condition_nobn(probe: Probe) -> float:
-    """`te_nas_condition` with BatchNorm left out, as in the paper's table: then each image's gradient is its own."""
+    """`te_nas_condition` without BatchNorm, as in the paper's table: the gradient of an image then depends on no other image."""
     _require_images(probe, "te_nas_condition_nobn")
     module = probe.network.module
     require_real(module, "te_nas_condition_nobn")
     num = len(probe.x)
     gram = torch.zeros(num, num, dtype=torch.float64, device=probe.x.device)
     try:
-        each_gradient(
+        per_sample_gradients(
             module,
             lambda: module(probe.x).sum(),
             lambda _, grads_NP: _add_products(gram, grads_NP),
@@ -60,7 +58,7 @@ def te_nas_condition_nobn(probe: Probe) -> float:
 
 @estimator(needs="network")
 def te_nas_regions(probe: Probe) -> float:
-    """Number of linear regions of a thin network that 3 x 1000 crops of 3x3 pixels fall into: of different ReLU patterns.
+    """Number of linear regions of a thin network, as different ReLU patterns, over 3 x 1000 crops of 3x3 pixels.
 
     Chen et al., ICLR 2021. The thin network is the search space's (`build_thin`), with weights from a normal distribution scaled
     by fan-in (He et al. 2015), in train mode. The crops are drawn from the images of the batch.
@@ -70,7 +68,7 @@ def te_nas_regions(probe: Probe) -> float:
 
 @estimator(needs="network")
 def te_nas_regions_nobn(probe: Probe) -> float:
-    """`te_nas_regions` with BatchNorm left out, as in the paper's table."""
+    """`te_nas_regions` without BatchNorm, as in the paper's table."""
     return _count_regions(probe, "te_nas_regions_nobn", batch_norm=False)
 
 
@@ -80,7 +78,7 @@ def _require_images(probe: Probe, name: str) -> None:
 
 
 def _gram_by_backward(logits: Tensor, weights: Sequence[Tensor]) -> Tensor:
-    """Gram matrix of the gradients of each row's sum, as many weights at a time as memory holds for all rows."""
+    """Gram matrix of the gradients of the sum of each row, for as many weights at a time as fit in memory."""
     num = len(logits)
     gram = torch.zeros(num, num, dtype=torch.float64, device=logits.device)
     for group in _groups(weights, max_values=_MAX_VALUES // num):
@@ -109,7 +107,7 @@ def _groups(weights: Sequence[Tensor], *, max_values: int) -> Iterator[list[Tens
 
 
 def _add_products(gram: Tensor, rows_NP: Tensor) -> None:
-    """Add the products of all pairs of rows, in double precision: the smallest eigenvalue is what a rounding would drown."""
+    """Add the products of all pairs of rows, in double precision, because rounding would affect the smallest eigenvalue."""
     for columns in torch.split(rows_NP, _COLUMNS, dim=1):
         double = columns.double()
         gram.addmm_(double, double.T)
@@ -120,10 +118,10 @@ def _condition(gram: Tensor, name: str) -> float:
         raise EstimatorError(f"{name}: a gradient is not finite")
     eigenvalues = torch.linalg.eigvalsh(gram)
     smallest, largest = float(eigenvalues[0]), float(eigenvalues[-1])
-    # An eigenvalue as small as the rounding of the largest stands for 0.
+    # An eigenvalue as small as the rounding error of the largest counts as 0.
     if smallest <= largest * len(gram) * torch.finfo(gram.dtype).eps:
         raise EstimatorError(
-            f"{name}: the kernel is singular (the gradients of some images depend on each other)", score=math.inf
+            f"{name}: the kernel is singular (the gradients of some images are linearly dependent)", score=math.inf
         )
     return largest / smallest
 
@@ -139,7 +137,7 @@ def _count_regions(probe: Probe, name: str, *, batch_norm: bool) -> float:
         for _ in range(_NUM_BATCHES):
             on: list[Tensor] = []
             with forward_hooks(
-                relus_of(module), lambda relu, inputs, output, on=on: on.append((output > 0).flatten(1))
+                relu_modules(module), lambda relu, inputs, output, on=on: on.append((output > 0).flatten(1))
             ):
                 module(_crops(probe.x))
             if not on:
@@ -149,11 +147,11 @@ def _count_regions(probe: Probe, name: str, *, batch_norm: bool) -> float:
 
 
 def _crops(x: Tensor) -> Tensor:
-    """Square crops of images of the batch, images and places drawn uniformly with replacement."""
+    """Square crops of images of the batch, images and positions drawn uniformly with replacement."""
     image = torch.randint(len(x), (_BATCH,))
     top = torch.randint(x.shape[2] - _SIZE + 1, (_BATCH,))
     left = torch.randint(x.shape[3] - _SIZE + 1, (_BATCH,))
     steps = torch.arange(_SIZE)
     rows, columns = (top[:, None] + steps)[:, :, None], (left[:, None] + steps)[:, None, :]
-    # Indexed together, the three come first: (crop, row, column, channel).
+    # The indexed dimensions come first: (crop, row, column, channel).
     return x[image[:, None, None], :, rows, columns].permute(0, 3, 1, 2)

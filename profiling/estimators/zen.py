@@ -1,21 +1,19 @@
-"""Zen-score: how much the features before pooling answer to a small change of the input, with random weights."""
+"""Zen-score: change of the features before pooling for a small change of the input, with random weights."""
 
 import math
 
 import torch
 from torch import Tensor, nn
 
-from sweetgrad.profiling.estimators._patches import BatchNorm, forward_hooks, without_batch_norm
+from sweetgrad.profiling.estimators._layers import BatchNorm, forward_hooks, without_batch_norm
 from sweetgrad.profiling.estimators.protocol import EstimatorError, Probe, estimator, require_real
-
-__all__ = ["zen_score", "zen_score_nobn"]
 
 _BATCH, _REPEATS, _STEP = 16, 32, 0.01
 
 
 @estimator(needs="network")
 def zen_score(probe: Probe) -> float:
-    r"""Answer of the feature maps to a small change of the input, with random weights; the mean over 32 draws.
+    r"""Change of the feature maps for a small change of the input, with random weights; the mean over 32 draws.
 
     .. math:: \log \mathrm{mean} |f(x) - f(x + 0.01 e)| + \sum_b \log \sqrt{\mathrm{mean}\, \sigma_b^2}
 
@@ -26,9 +24,7 @@ def zen_score(probe: Probe) -> float:
     require_real(module, "zen_score")
     norms = [m for m in module.modules() if isinstance(m, BatchNorm) and m.running_var is not None]
     if not norms:
-        raise EstimatorError(
-            "zen_score: the network has no BatchNorm with a running variance; zen_score_nobn needs none"
-        )
+        raise EstimatorError("zen_score: the network has no BatchNorm with a running variance; use zen_score_nobn")
     scores = []
     for _ in range(_REPEATS):
         _draw_weights(module)
@@ -40,10 +36,10 @@ def zen_score(probe: Probe) -> float:
 
 @estimator(needs="network")
 def zen_score_nobn(probe: Probe) -> float:
-    """`zen_score` as in the paper's table, BatchNorm left out, one draw; but in double precision, since nothing keeps f small.
+    """`zen_score` without BatchNorm and with one draw, as in the paper's table, but in double precision, as f is not normalised.
 
-    The code released with that paper computes it in single precision, where f overflows for large networks, and maps infinity
-    to 1 and NaN to 0.
+    The code released with that paper computes it in single precision, in which f overflows for large networks, and replaces
+    infinity by 1 and NaN by 0.
     """
     module = probe.build().module
     require_real(module, "zen_score_nobn")
@@ -55,7 +51,7 @@ def zen_score_nobn(probe: Probe) -> float:
 
 
 def _draw_weights(module: nn.Module) -> None:
-    """Weights from N(0, 1), drawn on the CPU so that a GPU gets the same; norms scale by 1, biases are 0."""
+    """Weights from N(0, 1), drawn on the CPU, so that a GPU gets the same; weights of norms are 1 and biases 0."""
     with torch.no_grad():
         for name, parameter in module.named_parameters():
             if parameter.ndim >= 2:
@@ -65,7 +61,7 @@ def _draw_weights(module: nn.Module) -> None:
 
 
 def _distance(module: nn.Module, like: Tensor) -> float:
-    """Mean absolute difference of the feature maps of an image and of the same image with a little noise."""
+    """Mean absolute difference between the feature maps of images and of the same images with a little noise."""
     shape = (_BATCH, *like.shape[1:])
     x = torch.randn(shape).to(like)
     e = torch.randn(shape).to(like)
@@ -73,7 +69,7 @@ def _distance(module: nn.Module, like: Tensor) -> float:
 
 
 def _features(module: nn.Module, x: Tensor) -> Tensor:
-    """What the last module puts out that puts out maps: (N, C, H, W), larger than one position where any is."""
+    """Output of the last module that returns feature maps (N, C, H, W), preferably of more than one position."""
     maps: dict[bool, Tensor] = {}
 
     def keep(_: nn.Module, inputs: tuple[Tensor, ...], output: object) -> None:
@@ -83,13 +79,13 @@ def _features(module: nn.Module, x: Tensor) -> Tensor:
     with torch.no_grad(), forward_hooks(module.modules(), keep):
         module(x)
     if not maps:
-        raise EstimatorError("zen_score: no module of the network puts out feature maps (N, C, H, W)")
+        raise EstimatorError("zen_score: no module of the network returns feature maps (N, C, H, W)")
     return maps.get(True, maps.get(False, x))
 
 
 def _log(distance: float, name: str) -> float:
     if distance == 0:
         raise EstimatorError(
-            f"{name}: a change of the input does not reach the features, and log(0) is -inf", score=-math.inf
+            f"{name}: a change of the input does not change the features, and log(0) is -inf", score=-math.inf
         )
     return math.log(distance)

@@ -1,6 +1,6 @@
-"""The network that a genotype stands for: a stem, cells of two kinds one after another, a linear layer.
+"""The network of a genotype: a stem, normal and reduction cells, a linear layer; and its costs, by arithmetic alone.
 
-No auxiliary head and no drop path, which are there for training.
+Without auxiliary head and drop path, which are only used for training.
 """
 
 from dataclasses import dataclass
@@ -9,32 +9,30 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from sweetgrad.profiling.spaces._operations import FactorizedReduction, operation, relu_conv_bn
+from sweetgrad.profiling.spaces._operations import CONVOLUTIONS, FactorizedReduction, operation, relu_conv_bn
 from sweetgrad.profiling.spaces.protocol import Layer, Network
 from sweetgrad.store import Genotype
 from sweetgrad.store.spaces.genotypes import CellEdges
-
-__all__ = ["STEM_CHANNELS", "CellPlan", "Form", "build_cell_network", "plan_cells"]
 
 Form = Literal["cifar", "imagenet"]
 """``cifar``: a 3x3 convolution before the cells; ``imagenet``: three with stride 2."""
 
 STEM_CHANNELS = 3
-"""Channels of the ``cifar`` stem, in those of the first cell."""
+"""Channels of the ``cifar`` stem, as a multiple of those of the first cell."""
 
 
 @dataclass(frozen=True)
 class CellPlan:
-    """What one cell is made for.
+    """Dimensions of one cell.
 
     Attributes
     ----------
     before, last
-        Channels of the output of the cell before the last one, and of the last one.
+        Channels of its two inputs: the outputs of the cell before the previous one, and of the previous one.
     channels
         Channels of its nodes.
     reduces, follows_reduction
-        Whether it halves the resolution, and whether the last one did.
+        Whether it halves the resolution, and whether the previous cell did.
     """
 
     before: int
@@ -49,8 +47,8 @@ def plan_cells(genotype: Genotype, *, form: Form, channels: int, num_cells: int)
     before = last = STEM_CHANNELS * channels if form == "cifar" else channels
     follows = form == "imagenet"
     plans = []
-    for place in range(num_cells):
-        reduces = place in (num_cells // 3, 2 * num_cells // 3)
+    for index in range(num_cells):
+        reduces = index in (num_cells // 3, 2 * num_cells // 3)
         channels *= 2 if reduces else 1
         plans.append(CellPlan(before, last, channels, reduces, follows))
         before, last, follows = last, channels * len(_cell(genotype, reduces=reduces)[1]), reduces
@@ -67,7 +65,7 @@ def build_cell_network(
     num_classes: int,
     names: tuple[str, ...],
 ) -> Network:
-    """Build the network with PyTorch's default initialisation; ``names`` are those of its layers, from the stem on."""
+    """Build the network with PyTorch's default initialisation; ``names`` are those of its layers, starting with the stem."""
     plans = plan_cells(genotype, form=form, channels=channels, num_cells=num_cells)
     module = _CellNetwork(
         genotype, plans, form=form, channels=channels, in_channels=in_channels, num_classes=num_classes
@@ -84,7 +82,7 @@ def build_cell_network(
 
 
 class _Cell(nn.Module):
-    """Two inputs, brought to one shape; nodes that are sums of two operations each; some of them joined."""
+    """Two inputs, converted to one shape; nodes that are sums of two operations each; the output concatenates some of them."""
 
     def __init__(self, genotype: Genotype, plan: CellPlan) -> None:
         super().__init__()
@@ -98,8 +96,8 @@ class _Cell(nn.Module):
 
     def forward(self, before: Tensor, last: Tensor) -> Tensor:
         values = [self.inputs[0](before), self.inputs[1](last)]
-        for place in range(0, len(self.sources), 2):
-            first, second = (self.edges[edge](values[self.sources[edge]]) for edge in (place, place + 1))
+        for index in range(0, len(self.sources), 2):
+            first, second = (self.edges[edge](values[self.sources[edge]]) for edge in (index, index + 1))
             values.append(first + second)
         return torch.cat([values[node] for node in self.concat], dim=1)
 
@@ -159,3 +157,80 @@ def _conv(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
 
 def _cell(genotype: Genotype, *, reduces: bool) -> tuple[CellEdges, tuple[int, ...]]:
     return (genotype.reduce, genotype.reduce_concat) if reduces else (genotype.normal, genotype.normal_concat)
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Costs of a network.
+
+    Attributes
+    ----------
+    params
+        Trainable parameters.
+    multiply_adds
+        Multiply-adds of the convolutions and the linear layer, for one image.
+    """
+
+    params: int = 0
+    multiply_adds: int = 0
+
+    def __add__(self, other: "Costs") -> "Costs":
+        """Sum of both."""
+        return Costs(self.params + other.params, self.multiply_adds + other.multiply_adds)
+
+
+def count_costs(
+    genotype: Genotype, *, form: Form, channels: int, num_cells: int, in_channels: int, num_classes: int, size: int
+) -> Costs:
+    """Count for images of ``size`` x ``size`` pixels; other arguments as in `build_cell_network`."""
+    if form == "cifar":
+        total = _conv_costs(9 * in_channels, STEM_CHANNELS * channels, size)
+        before = last = size
+    else:
+        half = channels // 2
+        size = _halved(size)
+        total = _conv_costs(9 * in_channels, half, size)
+        before = _halved(size)
+        total += _conv_costs(9 * half, channels, before)
+        last = _halved(before)
+        total += _conv_costs(9 * channels, channels, last)
+    plans = plan_cells(genotype, form=form, channels=channels, num_cells=num_cells)
+    concat = 0
+    for plan in plans:
+        edges, joined = (
+            (genotype.reduce, genotype.reduce_concat) if plan.reduces else (genotype.normal, genotype.normal_concat)
+        )
+        total += _input_costs(plan, last)
+        inner = _halved(last) if plan.reduces else last
+        for name, source in edges:
+            total += _operation_costs(name, plan.channels, 2 if plan.reduces and source < 2 else 1, inner)
+        before, last, concat = last, inner, plan.channels * len(joined)
+    return total + Costs((concat + 1) * num_classes, concat * num_classes)
+
+
+def _input_costs(plan: CellPlan, size: int) -> Costs:
+    # A factorised reduction has two convolutions with half of the channels each: together as many weights as one.
+    return _conv_costs(plan.before, plan.channels, size) + _conv_costs(plan.last, plan.channels, size)
+
+
+def _operation_costs(name: str, channels: int, stride: int, size: int) -> Costs:
+    if name == "skip_connect" and stride == 2:
+        return _conv_costs(channels, channels, size)
+    total = Costs()
+    for position, block in enumerate(CONVOLUTIONS.get(name, ())):
+        for number, (kernel, depthwise, _) in enumerate(block):
+            weights = kernel[0] * kernel[1] * channels * (1 if depthwise else channels)
+            # The first of a pair such as 1x7 and 7x1 only strides along its own kernel, so its output has twice the rows.
+            rows = stride if position == 0 and number == 0 and kernel[0] != kernel[1] else 1
+            total += Costs(weights, weights * size * size * rows)
+        total += Costs(2 * channels)
+    return total
+
+
+def _conv_costs(inputs: int, outputs: int, size: int) -> Costs:
+    """A convolution with ``inputs`` weights for each output channel, and its BatchNorm."""
+    return Costs(inputs * outputs + 2 * outputs, inputs * outputs * size * size)
+
+
+def _halved(size: int) -> int:
+    return (size + 1) // 2

@@ -1,6 +1,6 @@
-"""Operations of cells that have two inputs a node (DARTS, NASNet and their kin), for a number of channels and a stride.
+"""Operations of the cells of DARTS, NASNet and related spaces, for a number of channels and a stride.
 
-Every convolution is described once, in `CONVOLUTIONS`: modules are built from it, and parameters and multiply-adds counted.
+Every convolution is defined once, in `CONVOLUTIONS`, from which modules are built and parameters and multiply-adds are counted.
 """
 
 from typing import NamedTuple
@@ -9,11 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["CONVOLUTIONS", "OPERATIONS", "Conv", "FactorizedReduction", "operation", "relu_conv_bn"]
-
 
 class Conv(NamedTuple):
-    """A convolution without bias that keeps channels and, at stride 1, the size of the image."""
+    """A convolution without bias that keeps the number of channels and, with stride 1, the size of the image."""
 
     kernel: tuple[int, int]
     depthwise: bool = False
@@ -21,7 +19,7 @@ class Conv(NamedTuple):
 
 
 Block = tuple[Conv, ...]
-"""ReLU, convolutions one after another, BatchNorm."""
+"""ReLU, a sequence of convolutions, BatchNorm."""
 
 
 def _separable(kernel: int, dilation: int = 1) -> Block:
@@ -40,7 +38,7 @@ CONVOLUTIONS: dict[str, tuple[Block, ...]] = {
     "dil_conv_5x5": (_separable(5, dilation=2),),
     "dil_sep_conv_3x3": (_separable(3, dilation=2), _separable(3, dilation=2)),
 }
-"""Operation to its blocks; a stride is that of the first block."""
+"""Blocks of each operation; the stride applies to the first block."""
 
 _POOLS = (
     "avg_pool_2x2",
@@ -53,22 +51,22 @@ _POOLS = (
 )
 
 OPERATIONS = frozenset({"none", "skip_connect", *_POOLS, *CONVOLUTIONS})
-"""Every operation that can be built."""
+"""All operations."""
 
 _NARROW = 16
-"""Input channels below which a 1x1 convolution with a stride is one without, of the pixels that it would see.
+"""Number of input channels below which a strided 1x1 convolution is replaced by subsampling and an unstrided one.
 
-Both are the same function. But where channels are fewer than its vectors are long, oneDNN's gradient of the strided one in
-channels-last writes beyond its workspace (oneDNN issue 6035): the process dies, or the numbers of something else are wrong.
+Both are the same function. But with fewer channels than its vectors have elements, oneDNN's gradient of the strided convolution
+in channels-last format writes outside of its workspace (oneDNN issue 6035): the process crashes, or other numbers are wrong.
 """
 
 
 def operation(name: str, channels: int, stride: int) -> nn.Module:
-    """Build one of `OPERATIONS`; with stride 2 it halves height and width, rounded up."""
+    """Build one of `OPERATIONS`; with stride 2, height and width are halved, rounded up."""
     if name in CONVOLUTIONS:
         modules: list[nn.Module] = []
-        for place, block in enumerate(CONVOLUTIONS[name]):
-            modules += _block(block, channels, stride if place == 0 else 1)
+        for index, block in enumerate(CONVOLUTIONS[name]):
+            modules += _block(block, channels, stride if index == 0 else 1)
         return nn.Sequential(*modules)
     if name == "skip_connect":
         return nn.Identity() if stride == 1 else FactorizedReduction(channels, channels)
@@ -90,16 +88,16 @@ def relu_conv_bn(in_channels: int, out_channels: int) -> nn.Sequential:
 
 def _block(block: Block, channels: int, stride: int) -> list[nn.Module]:
     convs: list[nn.Module] = []
-    for place, (kernel, depthwise, dilation) in enumerate(block):
-        # Of a pair such as 1x7 and 7x1, each strides along its own kernel; of any other, the first does.
+    for index, (kernel, depthwise, dilation) in enumerate(block):
+        # In a pair such as 1x7 and 7x1, each strides along its own kernel; otherwise the first one does.
         along = [
-            stride if (size > 1 or kernel == (1, 1)) and (place == 0 or kernel[0] != kernel[1]) else 1
+            stride if (size > 1 or kernel == (1, 1)) and (index == 0 or kernel[0] != kernel[1]) else 1
             for size in kernel
         ]
         padding = [dilation * (size - 1) // 2 for size in kernel]
         groups = channels if depthwise else 1
         if kernel == (1, 1) and max(along) > 1 and channels < _NARROW:
-            convs.append(_Every(stride))
+            convs.append(_Subsample(stride))
             along = [1, 1]
         convs.append(
             nn.Conv2d(channels, channels, kernel, tuple(along), tuple(padding), dilation, groups=groups, bias=False)  # type: ignore[arg-type]
@@ -107,8 +105,8 @@ def _block(block: Block, channels: int, stride: int) -> list[nn.Module]:
     return [nn.ReLU(), *convs, nn.BatchNorm2d(channels)]
 
 
-class _Every(nn.Module):
-    """Every ``stride``-th pixel of every ``stride``-th row."""
+class _Subsample(nn.Module):
+    """Keep every ``stride``-th pixel of every ``stride``-th row."""
 
     def __init__(self, stride: int) -> None:
         super().__init__()
@@ -119,7 +117,7 @@ class _Every(nn.Module):
 
 
 class _Zero(nn.Module):
-    """Zeros that stay in the graph, so that what feeds them gets a gradient of exactly 0."""
+    """Zeros that are part of the graph, so that the gradient of the input is exactly 0."""
 
     def __init__(self, stride: int) -> None:
         super().__init__()
@@ -130,7 +128,7 @@ class _Zero(nn.Module):
 
 
 class _EvenPool(nn.Module):
-    """Pool over a window of even size, which reaches one pixel more to the right and down; padding is not counted."""
+    """Pooling over a window of even size, padded by one pixel more on the right and at the bottom; padding is not counted."""
 
     def __init__(self, kind: str, size: int, stride: int) -> None:
         super().__init__()
@@ -142,20 +140,20 @@ class _EvenPool(nn.Module):
         if self.kind == "max":
             return functional.max_pool2d(functional.pad(x, pad, value=float("-inf")), self.size, self.stride)
         sums = functional.avg_pool2d(functional.pad(x, pad), self.size, self.stride)
-        shares = functional.avg_pool2d(functional.pad(torch.ones_like(x[:1, :1]), pad), self.size, self.stride)
-        return sums / shares
+        fractions = functional.avg_pool2d(functional.pad(torch.ones_like(x[:1, :1]), pad), self.size, self.stride)
+        return sums / fractions
 
 
 class FactorizedReduction(nn.Module):
-    """Halve the resolution: ReLU, two 1x1 convolutions with stride 2, one of them a pixel further, joined; BatchNorm."""
+    """Halve the resolution: ReLU, two 1x1 convolutions with stride 2, one of them shifted by a pixel; BatchNorm."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         if out_channels % 2:
-            raise ValueError(f"a reduction by two halves needs an even number of channels, got {out_channels}")
+            raise ValueError(f"a factorised reduction needs an even number of channels, got {out_channels}")
         self.relu = nn.ReLU()
         is_narrow = in_channels < _NARROW
-        self.pixels: nn.Module = _Every(2) if is_narrow else nn.Identity()
+        self.pixels: nn.Module = _Subsample(2) if is_narrow else nn.Identity()
         self.convs = nn.ModuleList(
             nn.Conv2d(in_channels, out_channels // 2, 1, stride=1 if is_narrow else 2, bias=False) for _ in range(2)
         )
@@ -165,10 +163,10 @@ class FactorizedReduction(nn.Module):
         """Shape (N, C, H, W) to (N, out_channels, H / 2, W / 2), rounded up."""
         x = self.relu(x)
         height, width = x.shape[2:]
-        # An odd size has no pixel after the last: zeros stand for it.
-        further = (
+        # An odd size is padded with zeros.
+        shifted = (
             functional.pad(x, (0, width % 2, 0, height % 2))[:, :, 1:, 1:]
             if height % 2 or width % 2
             else x[:, :, 1:, 1:]
         )
-        return self.norm(torch.cat([self.convs[0](self.pixels(x)), self.convs[1](self.pixels(further))], dim=1))  # type: ignore[no-any-return]
+        return self.norm(torch.cat([self.convs[0](self.pixels(x)), self.convs[1](self.pixels(shifted))], dim=1))  # type: ignore[no-any-return]

@@ -8,27 +8,25 @@ import pandas as pd
 
 from sweetgrad.store.benchmarks.opening import DAMAGED, open_table
 
-__all__ = ["read_space_table"]
-
 
 def read_space_table(path: Path, columns: Sequence[str], *, expected: str, **options: Any) -> pd.DataFrame:
-    """Read a csv, compressed or not, that has these columns; others stay.
+    """Read a csv file, compressed or not, that has these columns; others are kept.
 
     Parameters
     ----------
     path
         The file.
     columns
-        Those that it must have.
+        Required columns.
     expected
-        What a right file is, for errors.
+        Description of a valid file, for error messages.
     options
-        Of `pandas.read_csv`.
+        Arguments of `pandas.read_csv`.
 
     Raises
     ------
     ValueError
-        If it is not there, cannot be read, or lacks a column.
+        If the file does not exist, cannot be read, or lacks a column.
     """
     try:
         with open_table(path) as file:
@@ -38,10 +36,10 @@ def read_space_table(path: Path, columns: Sequence[str], *, expected: str, **opt
     except (OSError, ValueError, *DAMAGED) as error:
         raise ValueError(
             f"{path} cannot be read as a csv ({error}); expected {expected}. If it was downloaded, compare its size or checksum "
-            "and get it again"
+            "and download it again"
         ) from error
     missing = [column for column in columns if column not in frame.columns]
     if missing:
-        found = ", ".join(map(str, frame.columns[:20]))
-        raise ValueError(f"{path} lacks the column(s) {', '.join(missing)}; it has {found}; expected {expected}")
+        columns_read = ", ".join(map(str, frame.columns[:20]))
+        raise ValueError(f"{path} lacks the column(s) {', '.join(missing)}; it has {columns_read}; expected {expected}")
     return frame

@@ -1,55 +1,175 @@
 """NAS-Bench-101 (Ying et al. 2019): cells of at most 7 vertices and 9 edges in a network of 3 stacks of 3 cells."""
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sweetgrad.profiling.spaces._nb101_graph import (
-    CELLS_PER_STACK,
-    KERNEL_SIZES,
-    STEM_CHANNELS,
-    Graph,
-    cell_widths,
-    num_params,
-    read_graph,
-)
 from sweetgrad.profiling.spaces._space_table import read_space_table
 from sweetgrad.profiling.spaces.protocol import Layer, Network, check_index
-from sweetgrad.store.spaces.graphs import read_edges, read_ops
+from sweetgrad.store.spaces.graphs import Edges, read_edges, read_ops, read_parts
 
-__all__ = ["NasBench101", "num_params"]
+STEM_CHANNELS = 128
+NUM_STACKS = 3
+CELLS_PER_STACK = 3
+
+KERNEL_SIZES: dict[str, int | None] = {"conv1x1": 1, "conv3x3": 3, "maxpool3x3": None}
+"""Kernel size of the convolution of each operation (followed by BatchNorm and ReLU); pooling has no parameters."""
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A cell without dead vertices: every vertex is on a path from the input to the output.
+
+    Attributes
+    ----------
+    ops
+        Operation of each inner vertex: ``ops[v - 1]`` belongs to vertex ``v``.
+    edges
+        Pairs (source, destination), source < destination, sorted.
+    """
+
+    ops: tuple[str, ...]
+    edges: Edges
+
+    @property
+    def output(self) -> int:
+        """Number of the output vertex."""
+        return len(self.ops) + 1
+
+    def sources(self, vertex: int) -> tuple[int, ...]:
+        """Inner vertices with an edge to ``vertex``, ascending; without the input, whose edges are projections."""
+        return tuple(source for source, target in self.edges if target == vertex and source != 0)
+
+    def from_input(self, vertex: int) -> bool:
+        """Whether the input has an edge to ``vertex``."""
+        return (0, vertex) in self.edges
+
+    def channels(self, width: int) -> tuple[int, ...]:
+        """Number of channels of each inner vertex in a cell with ``width`` output channels.
+
+        Examples
+        --------
+        Vertices 1, 2 and 3 share the 128 channels of the output:
+
+        >>> read_graph("1110001011:conv1x1;conv1x1;conv1x1").channels(128)
+        (43, 43, 42)
+        """
+        joined = self.sources(self.output)
+        channels = dict.fromkeys(joined, 0)
+        for index, vertex in enumerate(joined):
+            channels[vertex] = width // len(joined) + (index < width % len(joined))
+        # Backwards, so that the channels of all successors of a vertex are known before its own.
+        for vertex in reversed(range(1, self.output)):
+            if vertex not in channels:
+                channels[vertex] = max(channels[target] for source, target in self.edges if source == vertex)
+        return tuple(channels[vertex] for vertex in range(1, self.output))
+
+
+def read_graph(arch_id: str) -> Graph:
+    """Read ``upper triangle:op;op;...`` and prune the dead vertices; raises ``ValueError`` as `read_parts` does.
+
+    Examples
+    --------
+    A linear chain, and a graph with the dead vertex 2:
+
+    >>> read_graph("100101:conv3x3;maxpool3x3")
+    Graph(ops=('conv3x3', 'maxpool3x3'), edges=((0, 1), (1, 2), (2, 3)))
+    >>> read_graph("110010:conv3x3;maxpool3x3")
+    Graph(ops=('conv3x3',), edges=((0, 1), (1, 2)))
+    """
+    ops, edges = read_parts(arch_id)
+    live = sorted({vertex for edge in edges for vertex in edge})
+    number = {vertex: index for index, vertex in enumerate(live)}
+    return Graph(
+        ops=tuple(ops[vertex - 1] for vertex in live[1:-1]),
+        edges=tuple((number[source], number[target]) for source, target in edges),
+    )
+
+
+def cell_widths() -> tuple[tuple[int, int], ...]:
+    """Input and output channels of the nine cells; they double at the start of stacks 2 and 3."""
+    outputs = [STEM_CHANNELS << stack for stack in range(NUM_STACKS) for _ in range(CELLS_PER_STACK)]
+    return tuple(zip([STEM_CHANNELS, *outputs], outputs, strict=False))
+
+
+def num_params(arch_id: str, *, in_channels: int = 3, num_classes: int = 10) -> int:
+    """Number of parameters of the whole network, from the graph alone.
+
+    Parameters
+    ----------
+    arch_id
+        Architecture string, as in `read_graph`.
+    in_channels, num_classes
+        Channels of the images; number of classes.
+
+    Returns
+    -------
+    Number of trainable parameters: weights, BatchNorm scales and shifts, the bias of the head.
+
+    Examples
+    --------
+    >>> num_params("1:")  # input -> output: nine projections
+    882570
+    """
+    graph = read_graph(arch_id)
+    widths = cell_widths()
+    cells = {pair: _num_cell_params(graph, *pair) for pair in set(widths)}
+    last = widths[-1][1]
+    return (
+        _num_conv_bn(in_channels, STEM_CHANNELS, 3)
+        + sum(cells[pair] for pair in widths)
+        + last * num_classes
+        + num_classes
+    )
+
+
+def _num_cell_params(graph: Graph, in_channels: int, width: int) -> int:
+    total = _num_conv_bn(in_channels, width, 1) if graph.from_input(graph.output) else 0
+    for vertex, (op, channels) in enumerate(zip(graph.ops, graph.channels(width), strict=True), start=1):
+        if graph.from_input(vertex):
+            total += _num_conv_bn(in_channels, channels, 1)
+        kernel_size = KERNEL_SIZES[op]
+        if kernel_size is not None:
+            total += _num_conv_bn(channels, channels, kernel_size)
+    return total
+
+
+def _num_conv_bn(in_channels: int, out_channels: int, kernel_size: int) -> int:
+    return kernel_size**2 * in_channels * out_channels + 2 * out_channels
+
 
 _COLUMNS = ("n_vertices", "adj_upper", "ops")
 _COLUMNS_HELP = (
     "n_vertices (2 to 7, input and output included), adj_upper (upper triangle of the adjacency matrix, row by row, such as "
-    f"100101) and ops (operations of the inner vertices, joined by ';': {', '.join(KERNEL_SIZES)})"
+    f"100101) and ops (operations of the inner vertices, separated by ';': {', '.join(KERNEL_SIZES)})"
 )
 
 
 class NasBench101:
-    """The graphs that a file lists, in its order.
+    """The graphs of a file, in its order.
 
-    An architecture string holds the graph itself, ``upper triangle:op;op;...``, so `build` also takes graphs that the file does
-    not list.
+    An architecture string is the graph itself, ``upper triangle:op;op;...``, so `build` also accepts graphs that are not in the
+    file.
 
     Parameters
     ----------
     table
-        A csv file (also .csv.gz) with the columns n_vertices, adj_upper and ops; others are ignored.
+        A csv file (also .csv.gz) with the columns n_vertices, adj_upper and ops; other columns are ignored.
 
     Raises
     ------
     ValueError
-        Without a table, or if it cannot be read; file, row and column are named.
+        Without a table, or if it cannot be read; the message names file, row and column.
 
     Examples
     --------
     >>> NasBench101()
     Traceback (most recent call last):
-    ValueError: NAS-Bench-101 has no built-in list of graphs: it comes from a file. ...
+    ValueError: NAS-Bench-101 has no built-in list of graphs: it needs a file. ...
     """
 
     name = "nas-bench-101"
@@ -62,9 +182,9 @@ class NasBench101:
     def __init__(self, table: Path | str | None = None) -> None:
         if table is None:
             raise ValueError(
-                "NAS-Bench-101 has no built-in list of graphs: it comes from a file. Name it with --space-file FILE "
-                "(benchmarks/nas-bench-101.csv.gz under --data-dir is found by itself). "
-                f"It must be a csv, or csv.gz, with the columns {_COLUMNS_HELP}"
+                "NAS-Bench-101 has no built-in list of graphs: it needs a file. Specify it with --space-file FILE "
+                "(benchmarks/nas-bench-101.csv.gz under --data-dir is found automatically). "
+                f"It must be a csv or csv.gz file with the columns {_COLUMNS_HELP}"
             )
         self._arch_ids = _read_table(Path(table))
 
@@ -84,15 +204,15 @@ class NasBench101:
         return self._arch_ids[index]
 
     def build(self, arch_id: str, *, in_channels: int, num_classes: int) -> Network:
-        """Build the network of any graph of the space, listed in the file or not, initialised as the PyTorch ports do.
+        """Build the network of any graph of the space, listed or not, initialised as in the PyTorch ports.
 
         Parameters
         ----------
         arch_id
-            Upper triangle of the adjacency matrix, row by row; a colon; the operations of the inner vertices joined by ``;``. The
-            number of vertices follows from the lengths. Dead vertices are pruned.
+            Upper triangle of the adjacency matrix, row by row; a colon; the operations of the inner vertices separated by ``;``.
+            The number of vertices follows from the lengths. Dead vertices are pruned.
         in_channels, num_classes
-            Channels of the images; classes.
+            Channels of the images; number of classes.
 
         Raises
         ------
@@ -108,8 +228,8 @@ class NasBench101:
 
 
 def _read_table(path: Path) -> tuple[str, ...]:
-    """Architecture strings of a table, every row checked."""
-    # Text, because adj_upper has leading zeros; no NA filter, because the graph of two vertices has an empty list of ops.
+    """Read and validate the architecture strings of a table."""
+    # As strings, because adj_upper has leading zeros; no NA filter, because a graph of two vertices has no operations.
     expected = f"the columns {_COLUMNS_HELP}"
     frame = read_space_table(path, _COLUMNS, expected=expected, dtype=str, na_filter=False)
     rows = zip(*(frame[column].tolist() for column in _COLUMNS), strict=True)
@@ -117,14 +237,16 @@ def _read_table(path: Path) -> tuple[str, ...]:
     for row, (n_vertices, adjacency, ops) in enumerate(rows):
         arch_id = _check_row(n_vertices, adjacency, ops, where=f"{path}, row {row} (counted from 0, below the header)")
         if first_row.setdefault(arch_id, row) != row:
-            raise ValueError(f"{path}: rows {first_row[arch_id]} and {row} hold the same graph, {arch_id}; remove one")
+            raise ValueError(
+                f"{path}: rows {first_row[arch_id]} and {row} have the same graph, {arch_id}; remove one of them"
+            )
     if not first_row:
-        raise ValueError(f"{path} has no rows below its header; expected one graph a row")
+        raise ValueError(f"{path} has no rows below its header; expected one graph per row")
     return tuple(first_row)
 
 
 def _check_row(n_vertices: str, adjacency: str, ops: str, *, where: str) -> str:
-    """Architecture string of one row; an error names the column."""
+    """Validate one row and return its architecture string; errors name the column."""
     column = "adj_upper"
     try:
         num_vertices, _ = read_edges(adjacency)
@@ -141,14 +263,14 @@ def _check_row(n_vertices: str, adjacency: str, ops: str, *, where: str) -> str:
 class _Conv(nn.Conv2d):
     """Convolution without bias that keeps the size of the image, initialised N(0, sqrt(2 / (k * k * out))).
 
-    So do the PyTorch ports of the benchmark; its own TensorFlow code scales by the input channels.
+    As in the PyTorch ports of the benchmark; its TensorFlow code scales by the input channels.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int) -> None:
         super().__init__(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False)
 
     def reset_parameters(self) -> None:
-        # In place of the default initialisation, not after it: that would draw every weight twice.
+        # Instead of the default initialisation, not after it, which would draw every weight twice.
         nn.init.normal_(self.weight, 0, math.sqrt(2 / (self.kernel_size[0] * self.kernel_size[1] * self.out_channels)))
 
 
@@ -161,8 +283,8 @@ class _Linear(nn.Linear):
 
 
 def _conv_bn_relu(in_channels: int, out_channels: int, kernel_size: int) -> nn.Sequential:
-    # PyTorch's default eps, 1e-5, is also the benchmark's. Its momentum, 0.997 in TensorFlow's meaning, only moves running
-    # statistics, which play no part in train mode. ReLU in place is safe: BatchNorm keeps its input, not its output.
+    # PyTorch's default eps, 1e-5, is also the benchmark's. Its momentum, 0.997 in TensorFlow's convention, only
+    # affects running statistics, which train mode does not use. In-place ReLU is safe: BatchNorm saves its input, not its output.
     conv = _Conv(in_channels, out_channels, kernel_size)
     return nn.Sequential(conv, nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True))
 
@@ -209,7 +331,7 @@ class _Cell(nn.Module):
 
 
 def _truncate(value: Tensor, channels: int) -> Tensor:
-    # A slice of everything would still be differentiated: its backward pass fills zeros and copies.
+    # A full slice would still be differentiated: its backward pass fills zeros and copies.
     return value if value.shape[1] == channels else value[:, :channels]
 
 

@@ -1,6 +1,6 @@
 """NAS-Bench-201 (Dong & Yang, ICLR 2020): 15,625 cells of 4 nodes and 6 edges, stacked 15 times.
 
-The network is the one that training-free estimators use: 16 channels, 5 cells a stage (see "NAS-Bench-201" in docs/spaces.md).
+The network is that of training-free estimators: 16 channels, 5 cells a stage (see "NAS-Bench-201" in docs/spaces.md).
 """
 
 import itertools
@@ -9,37 +9,35 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from sweetgrad.profiling.spaces._nb201_live import ReachingCell, build_live_network
 from sweetgrad.profiling.spaces._space_table import read_space_table
 from sweetgrad.profiling.spaces.nas_bench_201_network import (
     CELLS_PER_STAGE,
     CHANNELS,
     OPERATIONS,
-    Cell,
     NasBench201Network,
+    ReachingCell,
     block_names,
+    build_live_network,
 )
 from sweetgrad.profiling.spaces.protocol import Network, check_index
 from sweetgrad.store.spaces.cells import EDGES, arch_string, parse_arch
 
-__all__ = ["EDGES", "OPERATIONS", "Cell", "NasBench201", "NasBench201Network", "num_params", "parse_arch"]
-
 
 class NasBench201:
-    """The search space, in the benchmark's order if a table says it, else in lexicographic order of the operations.
+    """The search space, in the benchmark's order if a table is given, else in lexicographic order of the operations.
 
     Parameters
     ----------
     table
         CSV (also ``.gz``) with the columns ``index`` and ``arch_str``, one row for each of the 15,625 architectures.
     skip_dead
-        Whether networks leave out what cannot reach the output. Counts do not change by a single one (a test shows it);
-        False gives the literal network.
+        Whether networks skip operations that cannot reach the output. Counts are exactly the same (there is a test); False
+        builds the literal network.
 
     Raises
     ------
     ValueError
-        If the table cannot be read, lacks a column, or does not hold every index and every architecture once.
+        If the table cannot be read, lacks a column, or does not have every index and every architecture once.
 
     Examples
     --------
@@ -57,13 +55,13 @@ class NasBench201:
     variant = ""
     init = "pytorch-default"
     input_size = 32
-    version = 2  # 1: nodes were not sums from 0 on, which moved last bits of gradients where skip_connect is on the first edge
+    version = 2  # version 1 did not start sums at 0, which changed last bits of gradients if skip_connect is on the first edge
 
     def __init__(self, table: str | Path | None = None, *, skip_dead: bool = True) -> None:
         self.order = "lexicographic" if table is None else "benchmark"
         self.skip_dead = skip_dead
-        every = sorted(arch_string(ops) for ops in itertools.product(OPERATIONS, repeat=len(EDGES)))
-        self._archs = every if table is None else _read_order(Path(table), every)
+        all_archs = sorted(arch_string(ops) for ops in itertools.product(OPERATIONS, repeat=len(EDGES)))
+        self._archs = all_archs if table is None else _read_order(Path(table), all_archs)
         self.layer_names = ("stem", *block_names(), "head")
 
     def __len__(self) -> int:
@@ -82,14 +80,14 @@ class NasBench201:
         return self._archs[index]
 
     def build(self, arch_id: str, *, in_channels: int = 3, num_classes: int = 10) -> Network:
-        """Build the network of an architecture string; see `parse_arch` for its errors."""
+        """Build the network of an architecture string; raises as `parse_arch` does."""
         operations = parse_arch(arch_id)
         build = build_live_network if self.skip_dead else NasBench201Network
         module = build(operations, in_channels=in_channels, num_classes=num_classes)
         return Network(module, module.layers())
 
     def mutate(self, arch_id: str, random: np.random.RandomState) -> str:
-        """The architecture with another operation on one edge, both uniform, as in the benchmark's own evolution."""
+        """Replace the operation of a random edge by another one, both uniform, as in the benchmark's own evolution."""
         operations = list(parse_arch(arch_id))
         edge = random.randint(len(EDGES))
         others = [operation for operation in OPERATIONS if operation != operations[edge]]
@@ -97,18 +95,18 @@ class NasBench201:
         return arch_string(tuple(operations))
 
     def build_literal(self, arch_id: str, *, in_channels: int = 3, num_classes: int = 10) -> Network:
-        """Build the network with every operation, for estimators that look at operations on dead paths, too."""
+        """Build the network with every operation, for estimators that include operations on dead paths."""
         module = NasBench201Network(parse_arch(arch_id), in_channels=in_channels, num_classes=num_classes)
         return Network(module, module.layers())
 
     def build_trainable(self, arch_id: str, *, in_channels: int = 3, num_classes: int = 10) -> Network:
-        """Build a network that trains as the literal one does, without the edges that cannot reach the output."""
+        """Build a network that trains like the literal one, without the edges that cannot reach the output."""
         operations = parse_arch(arch_id)
         module = NasBench201Network(operations, in_channels=in_channels, num_classes=num_classes, cell=ReachingCell)
         return Network(module, module.layers())
 
     def build_thin(self, arch_id: str, *, in_channels: int = 3, num_classes: int = 10) -> nn.Module:
-        """Build the network of 1, 2 and 4 channels and one cell a stage in which TE-NAS counts linear regions."""
+        """Build a network with 1, 2 and 4 channels and one cell per stage, for the linear regions of TE-NAS."""
         operations = parse_arch(arch_id)
         return NasBench201Network(
             operations, in_channels=in_channels, num_classes=num_classes, widths=(1, 2, 4), depth=1
@@ -116,19 +114,19 @@ class NasBench201:
 
 
 def num_params(arch_id: str, *, in_channels: int = 3, num_classes: int = 10) -> int:
-    """Parameters of the whole network, from the architecture string alone.
+    """Number of parameters of the whole network, from the architecture string alone.
 
     Parameters
     ----------
     arch_id
-        Architecture string, as `parse_arch` takes it.
+        Architecture string, as in `parse_arch`.
     in_channels, num_classes
-        Channels of the images; classes.
+        Channels of the images; number of classes.
 
     Returns
     -------
-    Number of trainable parameters: weights, BatchNorm scales and shifts, the bias of the classifier. Operations on edges that
-    cannot matter count as well, as in the benchmark's table.
+    Number of trainable parameters: weights, BatchNorm scales and shifts, the bias of the classifier. Operations on dead
+    paths are included, as in the benchmark's table.
 
     Examples
     --------
@@ -146,16 +144,17 @@ def num_params(arch_id: str, *, in_channels: int = 3, num_classes: int = 10) -> 
     return total + 2 * CHANNELS[-1] + (CHANNELS[-1] + 1) * num_classes  # BatchNorm, classifier
 
 
-def _read_order(table: Path, every: list[str]) -> list[str]:
-    expected = f"a csv (also .gz) with the columns index (0 to {len(every) - 1}) and arch_str"
+def _read_order(table: Path, all_archs: list[str]) -> list[str]:
+    expected = f"a csv (also .gz) with the columns index (0 to {len(all_archs) - 1}) and arch_str"
     frame = read_space_table(table, ["index", "arch_str"], expected=expected)
     archs = frame.sort_values("index")["arch_str"].fillna("").tolist()
-    if sorted(archs) != every:
-        extra = sorted(set(archs) - set(every))[:1]
+    if sorted(archs) != all_archs:
+        extra = sorted(set(archs) - set(all_archs))[:1]
         raise ValueError(
-            f"{table} must list each of the {len(every)} architectures once; it has {len(archs)} rows, {len(set(archs))} distinct"
-            + (f", and {extra[0]!r} is not of this space" if extra else "")
+            f"{table} must list each of the {len(all_archs)} architectures once; "
+            f"it has {len(archs)} rows, {len(set(archs))} distinct"
+            + (f", and {extra[0]!r} is not in this space" if extra else "")
         )
-    if sorted(frame["index"].tolist()) != list(range(len(every))):
-        raise ValueError(f"the column index of {table} must hold every number from 0 to {len(every) - 1} once")
+    if sorted(frame["index"].tolist()) != list(range(len(all_archs))):
+        raise ValueError(f"the column index of {table} must have every number from 0 to {len(all_archs) - 1} once")
     return archs

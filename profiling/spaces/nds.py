@@ -1,6 +1,6 @@
-"""NDS (Radosavovic et al., ICCV 2019): the trained networks of five spaces of cells, as the authors' JSON files list them.
+"""NDS (Radosavovic et al., ICCV 2019): the trained networks of five cell-based spaces, as listed in the authors' JSON files.
 
-An entry says what its network is: a genotype, a width and a depth, so networks of one space differ in their number of layers.
+An entry defines a network by genotype, width and depth, so the networks of a space differ in their number of layers.
 """
 
 import warnings
@@ -9,17 +9,14 @@ from typing import Any, ClassVar, Literal, get_args
 
 from torch import nn
 
-from sweetgrad.profiling.spaces._cell_costs import Costs, count_costs
-from sweetgrad.profiling.spaces._cell_network import Form, build_cell_network
+from sweetgrad.profiling.spaces._cell_network import Costs, Form, build_cell_network, count_costs
 from sweetgrad.profiling.spaces.protocol import Network, check_index
 from sweetgrad.store import Genotype
 from sweetgrad.store.benchmarks.nds import entry_id, load_entries
 from sweetgrad.store.spaces.grammar import read_nds
 
-__all__ = ["URL", "Nds", "NdsAmoeba", "NdsDarts", "NdsEnas", "NdsNasnet", "NdsPnas"]
-
 URL = "https://dl.fbaipublicfiles.com/nds/data.zip"
-"""The official archive; its folder ``nds_data`` holds one JSON file for each space."""
+"""The official archive; its folder ``nds_data`` has one JSON file for each space."""
 
 Invalid = Literal["refuse", "skip"]
 
@@ -27,25 +24,24 @@ _FOLDER = "nds_data"
 
 
 class Nds:
-    """The networks of one file, in its order; a network that is in it twice is profiled once.
+    """The networks of one file, in its order; a network that is listed twice is profiled once.
 
-    An architecture string holds genotype, width and depth, ``Genotype(...);width=16;depth=8``, so `build` also takes networks
-    that the file does not list.
+    An architecture string has genotype, width and depth, ``Genotype(...);width=16;depth=8``, so `build` also accepts networks
+    that are not in the file.
 
     Parameters
     ----------
     table
-        JSON (also ``.gz``): a list of entries, or a dictionary of two lists, ``top`` and ``mid``, one after the other. Of an
-        entry only ``net`` is read (``genotype``, ``width``, ``depth``), and ``params``, if it is there; ``aux`` says that
-        training used an auxiliary head, which has no place here. Networks are those for ImageNet if the file's name ends in
-        ``_in``.
+        JSON (also ``.gz``): a list of entries, or a dictionary with two lists, ``top`` and ``mid``, which are concatenated. Only
+        ``net`` (``genotype``, ``width``, ``depth``) and the optional ``params`` of an entry are read; ``aux``, an auxiliary head
+        during training, is ignored. Networks are those for ImageNet if the name of the file ends in ``_in``.
     invalid
-        What becomes of an entry of which no network can be built: ``refuse`` it, or ``skip`` it with a warning.
+        What to do with an entry for which no network can be built: ``refuse`` it (raise), or ``skip`` it with a warning.
 
     Raises
     ------
     ValueError
-        Without a table, or if it cannot be read; file, entry and edge are named.
+        Without a table, or if it cannot be read; the message names file, entry and edge.
     """
 
     name = ""
@@ -60,8 +56,8 @@ class Nds:
             raise ValueError(f"invalid must be one of {', '.join(get_args(Invalid))}, got {invalid!r}")
         if table is None:
             raise ValueError(
-                f"{self.name} has no built-in list of networks: it comes from the file {self.file} of NDS ({URL}). Name it with "
-                f"--space-file FILE ({self.tables[0]} under --data-dir is found by itself, and fetched there with --download)"
+                f"{self.name} has no built-in list of networks: it needs the file {self.file} of NDS ({URL}). Specify it with "
+                f"--space-file FILE ({self.tables[0]} under --data-dir is found automatically, and downloaded with --download)"
             )
         path = Path(table)
         self.form: Form = "imagenet" if path.name.split(".")[0].endswith("_in") else "cifar"
@@ -70,11 +66,11 @@ class Nds:
         self._archs = self._read(path)
         self._depth = max(int(arch.rpartition("=")[2]) for arch in self._archs)
         self.input_size = 32 if self.form == "cifar" else 224
-        self.layer_names = ("stem", *(f"layer{place}" for place in range(1, self._depth + 2)))
+        self.layer_names = ("stem", *(f"layer{index}" for index in range(1, self._depth + 2)))
 
     @classmethod
     def fetch_table(cls, folder: Path) -> Path:
-        """Fetch the official archive into a folder, unpack it there, and give the file of this space."""
+        """Download the official archive to a folder, extract it there, and return the file of this space."""
         from sweetgrad.profiling.datasets.download import fetch
 
         fetch(URL, None, folder)
@@ -82,16 +78,16 @@ class Nds:
 
     @property
     def options(self) -> dict[str, Any]:
-        """What the spec of a profile records: nothing unless it is other than usual."""
+        """Parameters that the spec of a profile records: only those that differ from the default."""
         return {} if self.invalid == "refuse" else {"invalid": self.invalid}
 
     @property
     def order(self) -> str:
-        """How the rows are ordered, in words."""
+        """Description of the order of the rows."""
         return "file"
 
     def __len__(self) -> int:
-        """Different networks in the file."""
+        """Number of different networks in the file."""
         return len(self._archs)
 
     def arch_id(self, index: int) -> str:
@@ -106,12 +102,12 @@ class Nds:
         return self._archs[index]
 
     def build(self, arch_id: str, *, in_channels: int = 3, num_classes: int = 10) -> Network:
-        """Build a network, listed or not, if it is no deeper than the deepest of the file.
+        """Build a network, listed or not, that is not deeper than the deepest of the file.
 
         Raises
         ------
         ValueError
-            If the string is malformed, or the genotype is none of a cell.
+            If the string is malformed, or the genotype is invalid.
         """
         genotype, width, depth = read_nds(arch_id)
         if depth > self._depth:
@@ -121,7 +117,7 @@ class Nds:
         return self._network(genotype, width, depth, in_channels, num_classes)
 
     def build_thin(self, arch_id: str, *, in_channels: int = 3, num_classes: int = 10) -> nn.Module:
-        """Build a network of 4 channels and 3 cells, in which TE-NAS can count linear regions."""
+        """Build a network with 4 channels and 3 cells, for the linear regions of TE-NAS."""
         return self._network(read_nds(arch_id)[0], 4, 3, in_channels, num_classes).module
 
     def costs(self, arch_id: str, *, in_channels: int = 3, num_classes: int = 10) -> Costs:
@@ -145,7 +141,7 @@ class Nds:
             num_cells=depth,
             in_channels=in_channels,
             num_classes=num_classes,
-            names=("stem", *(f"layer{place}" for place in range(1, depth + 2))),
+            names=("stem", *(f"layer{index}" for index in range(1, depth + 2))),
         )
 
     def _read(self, path: Path) -> tuple[str, ...]:
@@ -155,13 +151,13 @@ class Nds:
         num_repeated = 0
         for number, entry in enumerate(entries):
             try:
-                # The string under which `import_accuracy` files the accuracy of the same entry.
+                # The string under which `import_accuracy` stores the accuracy of the same entry.
                 arch = entry_id(entry)
                 read_nds(arch)
             except ValueError as error:
                 message = f"{path}, entry {number} (counted from 0): {error}"
                 if self.invalid == "refuse":
-                    raise ValueError(f"{message}. --space-option invalid=skip leaves such entries out") from None
+                    raise ValueError(f"{message}. --space-option invalid=skip skips such entries") from None
                 skipped.append(message)
                 continue
             num_repeated += arch in archs
@@ -170,15 +166,15 @@ class Nds:
                 self.published_params[arch] = entry["params"]
         if skipped:
             warnings.warn(
-                f"{len(skipped)} of {len(entries)} entries are left out; the first: {skipped[0]}", stacklevel=3
+                f"{len(skipped)} of {len(entries)} entries are skipped; the first: {skipped[0]}", stacklevel=3
             )
         if num_repeated:
             warnings.warn(
-                f"{path}: {num_repeated} of {len(entries)} entries repeat the network of another; it is profiled once",
+                f"{path}: {num_repeated} of {len(entries)} entries repeat the network of another entry; it is profiled once",
                 stacklevel=3,
             )
         if not archs:
-            raise ValueError(f"{path}: no network can be built of any of its {len(entries)} entries")
+            raise ValueError(f"{path}: none of its {len(entries)} entries is a valid network")
         return tuple(archs)
 
 

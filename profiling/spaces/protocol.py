@@ -1,4 +1,4 @@
-"""What a search space and a network have to be."""
+"""Networks with named layers, and the protocol of search spaces that build them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,14 +8,12 @@ from torch import Tensor, nn
 
 from sweetgrad.store import KINDS, LAYER_TYPES
 
-__all__ = ["Layer", "Network", "SearchSpace", "check_index", "keep_input", "kind_of"]
-
 
 @dataclass(frozen=True)
 class Layer:
     """One layer of a network as the paper counts them: a name, a type of `LAYER_TYPES`, and the modules that make it up.
 
-    Where a layer of the type ``cell`` or ``reduction`` is one module, what that puts out are its activations (``--activations``).
+    The activations of a layer of type ``cell`` or ``reduction`` (``--activations``) are the output of its module, if it has one.
     """
 
     name: str
@@ -23,7 +21,7 @@ class Layer:
     modules: tuple[nn.Module, ...]
 
     def __post_init__(self) -> None:
-        """Refuse a type that the store has no code for."""
+        """Validate the type."""
         if self.type not in LAYER_TYPES:
             raise ValueError(
                 f"layer type must be one of {', '.join(LAYER_TYPES)}, got {self.type!r} for layer {self.name!r}"
@@ -39,38 +37,40 @@ class Layer:
 class Network:
     """A module, and its layers in depth order; together they hold every parameter.
 
-    No parameter may be in two layers, except one that different modules share (tied weights): it is counted in the first.
+    No parameter may be in two layers, unless different modules share it (tied weights); it is then counted in the first.
 
-    The module gets a hook that gives it a copy of its input (`keep_input`): a batch is seen by many networks.
+    The module gets a hook that copies its input (`copy_input`), because many networks share a batch.
     """
 
     module: nn.Module
     layers: tuple[Layer, ...]
 
     def __post_init__(self) -> None:
-        """Check that the layers hold every parameter, and no module twice; keep the module from changing its input."""
+        """Check that the layers contain every parameter, and no module twice; make the module copy its input."""
         names = {id(parameter): name for name, parameter in self.module.named_parameters()}
         held = {id(parameter) for layer in self.layers for parameter in layer.parameters()}
         left_out = [name for key, name in names.items() if key not in held]
         if left_out:
-            raise ValueError(f"layers must hold every parameter once, but these are in none: {', '.join(left_out[:5])}")
+            raise ValueError(
+                f"layers must contain every parameter once, but these are in none: {', '.join(left_out[:5])}"
+            )
         foreign = [layer.name for layer in self.layers if any(id(p) not in names for p in layer.parameters())]
         if foreign:
-            raise ValueError(f"layer {foreign[0]!r} holds parameters that are not the network's")
+            raise ValueError(f"layer {foreign[0]!r} contains parameters that are not in the network")
         owner: dict[int, str] = {}
         for layer in self.layers:
             for module in (m for top in layer.modules for m in top.modules()):
                 parameters = [names[id(p)] for p in module.parameters(recurse=False)]
                 if parameters and id(module) in owner:
                     raise ValueError(
-                        f"layers must hold every parameter once, but these are in {owner[id(module)]!r} and in {layer.name!r}: "
+                        f"layers must contain every parameter once, but {owner[id(module)]!r} and {layer.name!r} both have: "
                         + ", ".join(parameters[:5])
                     )
                 owner[id(module)] = layer.name
-        keep_input(self.module)
+        copy_input(self.module)
 
     def layer_parameters(self) -> tuple[tuple[Tensor, ...], ...]:
-        """Parameters of each layer, each parameter in the first layer that holds it and in no other."""
+        """Parameters of each layer; a parameter is only in the first layer that contains it."""
         seen: set[int] = set()
         layers = []
         for layer in self.layers:
@@ -86,29 +86,29 @@ class SearchSpace(Protocol):
 
     A space is registered in the entry-point group ``sweetgrad.spaces`` as a callable ``space(table=None)``, where ``table`` is
     the path of a file that lists or orders the architectures, for spaces that need one. Its keyword-only parameters are options
-    of the space (``--space-option``). Spaces travel to workers by pickle.
+    of the space (``--space-option``). Spaces are pickled to be sent to workers.
 
-    A space may also have ``options``, its parameters by name as the spec of a profile records them; ``version``, a whole number
-    (1 where it is missing) to be raised whenever a change of the space's code changes the numbers of an architecture, so that
-    profiles of both are never mixed; ``open_ended = True``, if it
-    is an endless list of which ``num_archs``, one of its options, are taken: a profile of it can grow; ``tables``, relative
-    paths under ``--data-dir`` where its table may lie; and ``mutate(arch_id, random)``, which returns another architecture that
-    is a small step away, drawn from a `numpy.random.RandomState`: then ``sweetgrad evolve`` can search it. The callable itself
-    may have ``canonical_arch(arch_id)``, a static method that returns the one string of the architecture that a string means, and
-    raises ``ValueError`` if it means none: then ``sweetgrad accuracy import`` checks tables by it where there is no profile.
+    A space may also have ``options``, its parameters by name, which the spec of a profile records; ``version``, an integer (1
+    by default) that is increased whenever a change of the code changes the numbers of an architecture, so that profiles of
+    different versions are never mixed; ``open_ended = True``, if it is an endless list of which the first ``num_archs`` (one of
+    its options) are used, so that a profile of it can grow; ``tables``, relative paths of its table under ``--data-dir``; and
+    ``mutate(arch_id, random)``, which returns another architecture that is a small step away, drawn from a
+    `numpy.random.RandomState`, so that ``sweetgrad evolve`` can search it. The callable itself may have
+    ``canonical_arch(arch_id)``, a static method that returns the canonical string of an architecture and raises ``ValueError``
+    for any other string: ``sweetgrad accuracy import`` uses it to check tables where there is no profile.
 
     Attributes
     ----------
     name
         Name in the store.
     variant
-        Empty, or the name of a network variant; it becomes part of the profile's name.
+        Empty, or the name of a network variant, which becomes part of the name of a profile.
     init
-        Name of the initialisation that `build` does: ``pytorch-default``, or the benchmark's own.
+        Name of the initialisation: ``pytorch-default``, or that of the benchmark.
     layer_names
         Names along the ``layer`` dimension, from input to output; as many as the deepest architecture has.
     input_size
-        Height and width of the images that the benchmark used.
+        Height and width of the benchmark's images.
     """
 
     name: str
@@ -126,7 +126,7 @@ class SearchSpace(Protocol):
         ...
 
     def build(self, arch_id: str, *, in_channels: int, num_classes: int) -> Network:
-        """Build a network, its parameters drawn from torch's global generator in construction order.
+        """Build a network, with parameters drawn from torch's global generator in the order of construction.
 
         Raises
         ------
@@ -136,26 +136,26 @@ class SearchSpace(Protocol):
         ...
 
 
-def keep_input(module: nn.Module) -> None:
-    """Let a module run on a copy of its input from now on, so that what it changes in place, now or later, is its own.
+def copy_input(module: nn.Module) -> None:
+    """Make a module run on a copy of its input from now on, so that it cannot change the batch in place.
 
-    The version of a tensor would tell of a change only after others have seen it, and not of one through NumPy or ``.data``; the
-    copy takes less than a thousandth of a pass.
+    The version counter of a tensor would reveal a change only afterwards, and not one through NumPy or ``.data``. The copy takes
+    less than a thousandth of the time of a pass.
     """
     if _copied not in module._forward_pre_hooks.values():
         module.register_forward_pre_hook(_copied)
 
 
 def _copied(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(each.clone() if isinstance(each, Tensor) else each for each in inputs)
+    return tuple(value.clone() if isinstance(value, Tensor) else value for value in inputs)
 
 
 def check_index(index: int, num_archs: int) -> None:
-    """Raise ``IndexError`` unless a space of so many architectures has that row; negative ones do not count from the end."""
+    """Raise ``IndexError`` unless ``index`` is in 0..num_archs-1; negative indices do not count from the end."""
     if not 0 <= index < num_archs:
         raise IndexError(f"architecture index must be in 0..{num_archs - 1}, got {index}")
 
 
 def kind_of(parameter: Tensor) -> str:
-    """Kind of a parameter: ``weight`` with two or more dimensions (conv, linear), else ``other`` (norm affine, biases)."""
+    """Kind of a parameter: ``weight`` if it has two or more dimensions (conv, linear), else ``other`` (norms, biases)."""
     return KINDS[0] if parameter.ndim >= 2 else KINDS[1]

@@ -1,8 +1,6 @@
-"""SPOS, a comparison that trains: a weight-sharing supernet of NAS-Bench-201, and the accuracy of its sub-networks as scores."""
+"""SPOS, a baseline that trains: a weight-sharing supernet of NAS-Bench-201, whose sub-networks are scored by their accuracy."""
 
 from sweetgrad.profiling.supernet.network import Supernet
-from sweetgrad.profiling.supernet.scoring import accuracy_of
-from sweetgrad.profiling.supernet.settings import SupernetSettings
-from sweetgrad.profiling.supernet.training import SupernetTraining
+from sweetgrad.profiling.supernet.training import SupernetSettings, SupernetTraining, subnet_accuracy
 
-__all__ = ["Supernet", "SupernetSettings", "SupernetTraining", "accuracy_of"]
+__all__ = ["Supernet", "SupernetSettings", "SupernetTraining", "subnet_accuracy"]

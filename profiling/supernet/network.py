@@ -1,25 +1,22 @@
-"""A network that holds every NAS-Bench-201 architecture: all five operations on each edge, of which a path chooses one."""
+"""A network with all NAS-Bench-201 architectures: five operations on each edge, of which a path selects one."""
 
 import re
 from collections.abc import Iterator
 
 from torch import Tensor, nn
 
-from sweetgrad.profiling.spaces.nas_bench_201 import parse_arch
 from sweetgrad.profiling.spaces.nas_bench_201_network import (
     CELLS_PER_STAGE,
     CHANNELS,
-    EDGES,
     OPERATIONS,
     Cell,
     NasBench201Network,
 )
-
-__all__ = ["Supernet"]
+from sweetgrad.store.spaces.cells import EDGES, parse_arch
 
 
 class _Choice(nn.ModuleDict):
-    """The operations that an edge can have; only the chosen one runs."""
+    """All operations of an edge, of which only the chosen one runs."""
 
     def __init__(self, channels: int) -> None:
         super().__init__({name: make(channels) for name, make in OPERATIONS.items()})
@@ -30,23 +27,23 @@ class _Choice(nn.ModuleDict):
 
 
 class _SuperCell(Cell):
-    """A `Cell` with a `_Choice` on every edge: what it computes is `Cell.forward`, so a path is that architecture's cell."""
+    """A `Cell` with a `_Choice` on every edge; it inherits `Cell.forward`, so a path computes the cell of that architecture."""
 
     def __init__(self, operations: tuple[str, ...], channels: int) -> None:
-        nn.Module.__init__(self)  # not Cell's, which builds one operation for each edge
+        nn.Module.__init__(self)  # not that of Cell, which builds one operation per edge
         self.operations = operations
         self.edges = nn.ModuleList(_Choice(channels) for _ in EDGES)
 
 
 class Supernet(nn.Module):
-    """Every architecture of NAS-Bench-201 in one network; those that share an operation on an edge share its weights.
+    """All architectures of NAS-Bench-201 in one network; those with the same operation on an edge share its weights.
 
     Parameters
     ----------
     in_channels, num_classes
-        Channels of the images; classes.
+        Channels of the images; number of classes.
     widths, depth
-        Channels of the three stages, and cells in each; the benchmark's by default.
+        Channels of the three stages, and cells per stage; those of the benchmark by default.
 
     Examples
     --------
@@ -72,21 +69,21 @@ class Supernet(nn.Module):
         )
 
     def choose(self, arch_id: str) -> None:
-        """Be this architecture from now on; see `parse_arch` for its errors."""
+        """Select an architecture; raises as `parse_arch` does."""
         self.choose_operations(parse_arch(arch_id))
 
     def choose_operations(self, operations: tuple[str, ...]) -> None:
-        """Be the architecture with these operations, in the order of `EDGES`, from now on."""
+        """Select the architecture with these operations, in the order of `EDGES`."""
         for cell in self._cells():
             for choice, operation in zip(cell.edges, operations, strict=True):
                 choice.chosen = operation  # type: ignore[assignment]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images (N, C, H, W) to logits (N, num_classes) of the architecture chosen last."""
+        """Images (N, C, H, W) to logits (N, num_classes) of the selected architecture."""
         return self.network(x)  # type: ignore[no-any-return]
 
     def inherited(self, arch_id: str) -> dict[str, Tensor]:
-        """What the network of an architecture by itself inherits: its ``state_dict``, of tensors that are the supernet's own.
+        """``state_dict`` that the stand-alone network of an architecture inherits; it shares the tensors of the supernet.
 
         Examples
         --------
@@ -107,8 +104,8 @@ class Supernet(nn.Module):
         return state
 
     def norms(self) -> Iterator[nn.BatchNorm2d]:
-        """The BatchNorms that run with the architecture chosen last."""
-        idle = {
+        """BatchNorm layers that the selected architecture uses."""
+        unused = {
             id(module)
             for cell in self._cells()
             for choice in cell.edges
@@ -117,7 +114,7 @@ class Supernet(nn.Module):
             for module in operation.modules()
         }
         for module in self.network.modules():
-            if isinstance(module, nn.BatchNorm2d) and id(module) not in idle:
+            if isinstance(module, nn.BatchNorm2d) and id(module) not in unused:
                 yield module
 
     def _cells(self) -> Iterator[_SuperCell]:

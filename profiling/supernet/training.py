@@ -1,11 +1,13 @@
-"""Single path one-shot training (SPOS, Guo et al., ECCV 2020): each step trains one path, drawn uniformly."""
+"""Single path one-shot training (SPOS, Guo et al., ECCV 2020): each step trains one uniformly sampled path."""
 
 import hashlib
 import math
 import time
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,33 +15,92 @@ import torch.nn.functional as F  # noqa: N812 - the name everyone knows it by
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sweetgrad.profiling._checkpoint import (
+from sweetgrad.profiling.batches import Images, crop_and_flip
+from sweetgrad.profiling.checkpoint import (
     arrays_of,
     empty_arrays_of,
     read_checkpoint,
     restore_arrays,
     write_checkpoint,
 )
-from sweetgrad.profiling.batches import Images, crop_and_flip
-from sweetgrad.profiling.spaces.nas_bench_201_network import EDGES, OPERATIONS
+from sweetgrad.profiling.spaces.nas_bench_201_network import CELLS_PER_STAGE, CHANNELS, OPERATIONS
 from sweetgrad.profiling.supernet.network import Supernet
-from sweetgrad.profiling.supernet.settings import SupernetSettings
+from sweetgrad.store.spaces.cells import EDGES
 
-__all__ = ["SupernetTraining"]
+
+@dataclass(frozen=True)
+class SupernetSettings:
+    """Settings of a supernet; the defaults are the weight-sharing recipe of NAS-Bench-201 (Dong & Yang, ICLR 2020).
+
+    Attributes
+    ----------
+    epochs, batch_size
+        Number of epochs; images per step, which trains one path.
+    learning_rate, last_learning_rate
+        Learning rate of SGD with Nesterov momentum at the first and at the last step of a cosine schedule.
+    momentum, weight_decay, max_grad_norm
+        Settings of SGD; L2 norm to which the gradient of a step is clipped.
+    augment
+        Random crop and horizontal flip of the training images.
+    valid_share
+        Fraction of the images that is held out, on which sub-networks are scored.
+    num_calibration
+        Number of training images for the BatchNorm statistics of a sub-network (all, if there are fewer).
+    seed
+        Seed of the initialisation, the split and the order of the images, and the paths.
+    widths, depth
+        As in `Supernet`.
+    """
+
+    epochs: int = 250
+    batch_size: int = 64
+    learning_rate: float = 0.025
+    last_learning_rate: float = 0.001
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    max_grad_norm: float = 5.0
+    augment: bool = False
+    valid_share: float = 0.2
+    num_calibration: int = 512
+    seed: int = 42
+    widths: tuple[int, ...] = CHANNELS
+    depth: int = CELLS_PER_STAGE
+
+    def __post_init__(self) -> None:
+        """Validate the values."""
+        for name in ("epochs", "batch_size", "num_calibration", "depth"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.batch_size < 2:
+            raise ValueError("batch_size must be at least 2, because BatchNorm needs more than one image")
+        if not 0 < self.valid_share < 1:
+            raise ValueError(f"valid_share must be between 0 and 1, got {self.valid_share}")
+        if not 0 <= self.last_learning_rate <= self.learning_rate < math.inf:
+            raise ValueError(
+                f"the learning rate must not increase from the first to the last step, got {self.learning_rate} and "
+                f"{self.last_learning_rate}"
+            )
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed must be in 0..{2**32 - 1}, got {self.seed}")
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the settings as a JSON-serialisable dictionary."""
+        return {**asdict(self), "widths": list(self.widths)}
+
 
 SAVE_EVERY_S = 60.0
 
 
 class SupernetTraining:
-    """A supernet on its way, from step to step.
+    """Trains a supernet, step by step.
 
-    All that is random about a step follows from the seed, the epoch and the step. So a training that goes on from a checkpoint
-    comes to the very weights of one that was never interrupted (on one machine; GPUs do not promise it).
+    Everything random about a step follows from the seed, the epoch and the step. So a training that is resumed from a checkpoint
+    ends with exactly the weights of an uninterrupted one (on the same machine; not guaranteed on GPUs).
 
     Parameters
     ----------
     images
-        Data set; `SupernetSettings.valid_share` of it, chosen by the seed, is not trained on.
+        Data set, of which the seed selects a fraction `SupernetSettings.valid_share` to hold out.
     settings
         How to train.
     device
@@ -50,16 +111,16 @@ class SupernetTraining:
     supernet
         The network.
     losses
-        Mean cross-entropy of each step, in nat, shape (steps,); NaN from the next step on.
+        Mean cross-entropy of each step, in nat, shape (steps,); NaN for steps not done yet.
     seconds
-        Wall time of all steps, those before an interruption as well.
+        Wall time of all steps, including those before an interruption.
     train, valid
-        Positions of the images to train on, and of those to score on, each in a random order.
+        Positions of the training images and of the held-out images, in random order.
 
     Raises
     ------
     ValueError
-        If the images do not make a batch for training, or leave none to score on.
+        If there are too few images for a training batch, or none to score on.
     """
 
     def __init__(self, images: Images, settings: SupernetSettings, *, device: str = "cpu") -> None:
@@ -69,8 +130,8 @@ class SupernetTraining:
         self.valid, self.train = order[:num_valid], order[num_valid:]
         if not len(self.valid) or len(self.train) < settings.batch_size:
             raise ValueError(
-                f"{len(images.x)} images of {images.name} are {len(self.train)} to train on and {len(self.valid)} to score on; "
-                f"a batch takes {settings.batch_size}: use more images or a smaller batch"
+                f"the {len(images.x)} images of {images.name} are split into {len(self.train)} to train on and "
+                f"{len(self.valid)} to score on, with batches of {settings.batch_size}: use more images or a smaller batch"
             )
         self.steps_per_epoch = len(self.train) // settings.batch_size
         self.losses = np.full(settings.epochs * self.steps_per_epoch, np.nan, dtype=np.float32)
@@ -89,14 +150,14 @@ class SupernetTraining:
             weight_decay=settings.weight_decay,
             nesterov=settings.momentum > 0,
         )
-        # Of the epoch under way; none is yet.
+        # Of the current epoch; there is none yet.
         self._epoch = -1
         self._order = self.train
         self._paths: list[tuple[str, ...]] = []
 
     @property
     def num_done(self) -> int:
-        """Steps done."""
+        """Number of steps so far."""
         return int(np.isfinite(self.losses).sum())
 
     def run(
@@ -107,18 +168,18 @@ class SupernetTraining:
         should_stop: Callable[[], bool] = lambda: False,
         save_every_s: float = SAVE_EVERY_S,
     ) -> bool:
-        """Train to the end, from the checkpoint if it is there.
+        """Train to the end, starting from the checkpoint if it exists.
 
         Parameters
         ----------
         checkpoint
-            File that is gone on from, and written now and then and at the end. None: nothing is kept.
+            File to resume from, which is written regularly and at the end. None: no checkpoints.
         on_step
             Called after each step.
         should_stop
-            Asked after each step: whether to write the checkpoint and leave.
+            Called after each step; if it returns True, the checkpoint is written and the training interrupted.
         save_every_s
-            Seconds between two checkpoints.
+            Seconds between checkpoints.
 
         Returns
         -------
@@ -127,7 +188,7 @@ class SupernetTraining:
         Raises
         ------
         ValueError
-            If the checkpoint is of another training or cannot be read, or if the loss is not finite.
+            If the checkpoint is from a different training or cannot be read, or if the loss is not finite.
         """
         if checkpoint is not None and checkpoint.exists():
             self.load(checkpoint)
@@ -147,13 +208,15 @@ class SupernetTraining:
     def step(self) -> None:
         """Train one path on one batch."""
         step = self.num_done
-        epoch, place = divmod(step, self.steps_per_epoch)
+        epoch, index = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
             self._draw_epoch(epoch)
-        x, y = self._batch(place)
+        x, y = self._batch(index)
         self.supernet.train()
-        self.supernet.choose_operations(self._paths[place])
-        self._optimizer.zero_grad(set_to_none=True)  # without a gradient, weights off the path do not move at all
+        self.supernet.choose_operations(self._paths[index])
+        self._optimizer.zero_grad(
+            set_to_none=True
+        )  # without a gradient, weights outside of the path do not change at all
         loss = F.cross_entropy(self.supernet(x), y)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.supernet.parameters(), self.settings.max_grad_norm)
@@ -161,17 +224,17 @@ class SupernetTraining:
             group["lr"] = self._learning_rate(step)
         value = loss.item()
         if not math.isfinite(value):
-            raise ValueError(f"the loss of step {step} is {value}: train with a smaller learning rate")
+            raise ValueError(f"the loss of step {step} is {value}: use a smaller learning rate")
         self._optimizer.step()
         self.losses[step] = value
 
     def save(self, checkpoint: Path) -> None:
-        """Write everything that a training goes on from into one file; a crash leaves the file that was there."""
+        """Write a checkpoint atomically."""
         arrays = arrays_of(self.supernet, self._optimizer) | self._progress()
         write_checkpoint(checkpoint, self._identity(), arrays)
 
     def load(self, checkpoint: Path) -> None:
-        """Go on from a file that `save` wrote."""
+        """Resume from a file that `save` wrote."""
         like = empty_arrays_of(self.supernet) | self._progress()
         arrays = read_checkpoint(checkpoint, self._identity(), like)
         restore_arrays(self.supernet, self._optimizer, arrays)
@@ -192,7 +255,7 @@ class SupernetTraining:
         return images, torch.from_numpy(self.images.y[positions]).to(self.device)
 
     def _draw_epoch(self, epoch: int) -> None:
-        """Draw the order of the images, and the path of each step."""
+        """Draw the order of the images and the path of each step."""
         random = np.random.RandomState([self.settings.seed, epoch])
         self._order = self.train[random.permutation(len(self.train))]
         names = np.array(list(OPERATIONS), dtype=object)
@@ -200,25 +263,25 @@ class SupernetTraining:
         self._paths = [tuple(path) for path in drawn]
         self._epoch = epoch
 
-    def _batch(self, place: int) -> tuple[Tensor, Tensor]:
-        """Images and labels of a step of the epoch, augmented if they are to be."""
+    def _batch(self, index: int) -> tuple[Tensor, Tensor]:
+        """Images and labels of a step of the epoch."""
         size, seed = self.settings.batch_size, self.settings.seed
-        chosen = self._order[place * size : (place + 1) * size]
+        chosen = self._order[index * size : (index + 1) * size]
         x = self.images.x[chosen]
         if self.settings.augment:
-            x = crop_and_flip(x, np.random.RandomState([seed, self._epoch, place]), padding=self.images.crop_padding)
+            x = crop_and_flip(x, np.random.RandomState([seed, self._epoch, index]), padding=self.images.crop_padding)
         return self.to_tensors(x, chosen)
 
     def _learning_rate(self, step: int) -> float:
         first, last = self.settings.learning_rate, self.settings.last_learning_rate
-        share = step / max(1, len(self.losses) - 1)
-        return last + (first - last) * (1 + math.cos(math.pi * share)) / 2
+        progress = step / max(1, len(self.losses) - 1)
+        return last + (first - last) * (1 + math.cos(math.pi * progress)) / 2
 
     def _progress(self) -> dict[str, NDArray[np.generic]]:
         return {"losses": self.losses, "seconds": np.array(self.seconds)}
 
     def _identity(self) -> dict[str, object]:
-        """Which training a checkpoint is of."""
+        """Identity of the training, for its checkpoint."""
         return {"dataset": self.images.name, "images_sha256": self._images_sha256, **self.settings.as_json()}
 
     @cached_property
@@ -226,3 +289,47 @@ class SupernetTraining:
         digest = hashlib.sha256(np.ascontiguousarray(self.images.x).data)
         digest.update(np.ascontiguousarray(self.images.y).data)
         return digest.hexdigest()
+
+
+_VALID_BATCH = 256
+
+
+@torch.no_grad()
+def subnet_accuracy(training: SupernetTraining, arch_id: str) -> float:
+    """Accuracy of a sub-network on the held-out images, with recomputed BatchNorm statistics.
+
+    The running statistics of the supernet are those of many paths. So, as in SPOS, those of this path are computed again, as the
+    mean over batches of training images without augmentation. Weights do not change, and the accuracy does not depend on what was
+    scored before.
+
+    Parameters
+    ----------
+    training
+        The trained supernet, with its images.
+    arch_id
+        Architecture string; raises as `parse_arch` does.
+
+    Returns
+    -------
+    Accuracy in %, in [0, 100].
+    """
+    supernet = training.supernet
+    supernet.choose(arch_id)
+    for norm in supernet.norms():
+        norm.reset_running_stats()
+        norm.momentum = None  # the mean over all batches instead of a moving average
+    size = training.settings.batch_size
+    calibration = training.train[: training.settings.num_calibration]
+    supernet.train()
+    for start in range(0, max(len(calibration) - size, 0) + 1, size):
+        supernet(_images(training, calibration[start : start + size])[0])
+    supernet.eval()
+    num_correct = 0
+    for start in range(0, len(training.valid), _VALID_BATCH):
+        x, y = _images(training, training.valid[start : start + _VALID_BATCH])
+        num_correct += int((supernet(x).argmax(dim=1) == y).sum())
+    return 100 * num_correct / len(training.valid)
+
+
+def _images(training: SupernetTraining, positions: NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
+    return training.to_tensors(training.images.x[positions], positions)

@@ -1,40 +1,46 @@
-"""Train networks for real: recipes, one descent that can be laid down and taken up, many architectures on one data set."""
+"""Train architectures: recipes, a trainer that resumes exactly from checkpoints, and many architectures on one data set."""
 
-from sweetgrad.profiling.training.cells import DropPath, WithAuxiliary
-from sweetgrad.profiling.training.checkpoints import load_checkpoint, save_checkpoint, settings_digest
-from sweetgrad.profiling.training.descent import DivergedError, Epoch, Trainer, accuracy_of
-from sweetgrad.profiling.training.images import Augmentation, ReadInBatches
-from sweetgrad.profiling.training.recipe import RECIPES, Recipe, find_recipe
-from sweetgrad.profiling.training.work import (
-    JUDGED,
-    Course,
-    check_course,
+from sweetgrad.profiling.training.architectures import (
+    EVAL_SPLITS,
+    TrainingConfig,
+    check_config,
     make_trainer,
-    parts_of,
+    splits_of,
     train_architecture,
     train_shard,
 )
+from sweetgrad.profiling.training.recipe import RECIPES, Recipe, find_recipe
+from sweetgrad.profiling.training.regularisation import Augmentation, DropPath, LazyImages, WithAuxiliaryHead
+from sweetgrad.profiling.training.trainer import (
+    DivergedError,
+    Epoch,
+    Trainer,
+    evaluate,
+    load_checkpoint,
+    save_checkpoint,
+    settings_digest,
+)
 
 __all__ = [
-    "JUDGED",
+    "EVAL_SPLITS",
     "RECIPES",
     "Augmentation",
-    "Course",
     "DivergedError",
     "DropPath",
     "Epoch",
-    "ReadInBatches",
+    "LazyImages",
     "Recipe",
     "Trainer",
-    "WithAuxiliary",
-    "accuracy_of",
-    "check_course",
+    "TrainingConfig",
+    "WithAuxiliaryHead",
+    "check_config",
+    "evaluate",
     "find_recipe",
     "load_checkpoint",
     "make_trainer",
-    "parts_of",
     "save_checkpoint",
     "settings_digest",
+    "splits_of",
     "train_architecture",
     "train_shard",
 ]

@@ -1,34 +1,32 @@
-"""How a network is trained: everything that its accuracy depends on, but the network, the images and the seed."""
+"""Training recipes: everything that an accuracy depends on except the network, the images and the seed."""
 
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-__all__ = ["RECIPES", "Recipe", "find_recipe"]
-
 
 @dataclass(frozen=True)
 class Recipe:
-    """Stochastic gradient descent with momentum, the learning rate falling to 0 along half a cosine, step by step.
+    """Stochastic gradient descent with momentum; the learning rate is annealed to 0 by a cosine schedule, step by step.
 
     Attributes
     ----------
     name
         Name in messages and in the store.
     epochs, batch_size
-        Passes through the training images; images a step. The last images of an epoch that fill no batch are left out.
+        Number of epochs; images per step. The last incomplete batch of an epoch is dropped.
     learning_rate, momentum, nesterov, weight_decay
-        Of the descent; weight decay is on every parameter.
+        Settings of SGD; weight decay applies to every parameter.
     gradient_clip
-        Greatest norm of the whole gradient; 0: any.
+        Maximum norm of the gradient; 0: no clipping.
     label_smoothing
-        Share of a label that is spread over all classes.
+        Fraction of a label that is distributed over all classes.
     crop, flip, cutout
-        Whether training images are cropped at random (padding of the data set) and flipped; side of the square that is cut out
-        of them, in pixels, 0: none.
+        Whether training images are cropped at random (with the padding of the data set) and flipped; side of the square that is
+        cut out, in pixels, 0: no cutout.
     auxiliary_weight
-        Weight of the loss of an auxiliary head; 0: no such head.
+        Weight of the loss of the auxiliary head; 0: no auxiliary head.
     drop_path
-        Probability in the last epoch that a path in a cell is left out for an image; it grows from 0 epoch by epoch.
+        Probability of dropping an operation of a cell for an image, in the last epoch; it increases linearly from 0.
 
     Examples
     --------
@@ -52,33 +50,33 @@ class Recipe:
     drop_path: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse what no training can be run with."""
+        """Validate the values."""
         for key in ("epochs", "batch_size"):
             if getattr(self, key) < 1:
                 raise ValueError(f"{key} must be at least 1, got {getattr(self, key)}")
         for key in ("learning_rate", "weight_decay", "gradient_clip", "cutout", "auxiliary_weight"):
             if not 0 <= getattr(self, key) < float("inf"):
-                raise ValueError(f"{key} must be a number from 0 on, got {getattr(self, key)}")
+                raise ValueError(f"{key} must be a finite number of at least 0, got {getattr(self, key)}")
         for key in ("momentum", "label_smoothing", "drop_path"):
             if not 0 <= getattr(self, key) < 1:
                 raise ValueError(f"{key} must be in [0, 1), got {getattr(self, key)}")
         if self.nesterov and not self.momentum:
-            raise ValueError("Nesterov's step needs a momentum above 0")
+            raise ValueError("Nesterov momentum requires a momentum above 0")
 
     def changed(self, **values: Any) -> "Recipe":
-        """The same recipe with other values; those that are None stay."""
+        """Copy of the recipe with other values; None keeps a value."""
         return replace(self, **{key: value for key, value in values.items() if value is not None})
 
     def to_attrs(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """Return a JSON-serialisable dictionary."""
         return asdict(self)
 
     @classmethod
     def from_attrs(cls, attrs: dict[str, Any]) -> "Recipe":
-        """Read what `to_attrs` wrote; keys that this version does not know are refused by name."""
+        """Inverse of `to_attrs`; raises ValueError for unknown keys."""
         unknown = sorted(set(attrs) - {field.name for field in fields(cls)})
         if unknown:
-            raise ValueError(f"a recipe has no {unknown[0]!r}: it was written by a newer sweetgrad")
+            raise ValueError(f"unknown key {unknown[0]!r} in a recipe: it was written by a newer version of sweetgrad")
         return cls(**attrs)
 
 
@@ -113,17 +111,17 @@ RECIPES: dict[str, Recipe] = {
         ),
     )
 }
-"""Recipes by name: that of *digits-201*, and those that DARTS cells are retrained with on CIFAR-10 and ImageNet."""
+"""Recipes by name: that of *digits-201*, and those with which DARTS cells are retrained on CIFAR-10 and ImageNet."""
 
 
 def find_recipe(name: str) -> Recipe:
-    """The recipe of a name.
+    """Return the recipe with a name.
 
     Raises
     ------
     ValueError
-        If there is none; the names that there are are given.
+        If there is none; the message lists all names.
     """
     if name not in RECIPES:
-        raise ValueError(f"no recipe {name!r}; there are {', '.join(sorted(RECIPES))}")
+        raise ValueError(f"no recipe named {name!r}; recipes: {', '.join(sorted(RECIPES))}")
     return RECIPES[name]

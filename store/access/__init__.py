@@ -3,16 +3,21 @@
 Everything else in `sweetgrad.store` reads and writes through what stands here; nothing here knows of profiles.
 """
 
-from sweetgrad.store.access import _unread as _unread  # what it does at exit
-from sweetgrad.store.access._archives import check_members
 from sweetgrad.store.access._chunks import RefusedChunkError
 from sweetgrad.store.access._command_line import command_line
 from sweetgrad.store.access._copy import Progress, copy_groups, map_in_threads, new_folder
 from sweetgrad.store.access._documents import check_num_shards, check_profile
-from sweetgrad.store.access._durable import PARTIAL, atomic_write, force_folder, force_tree, rename_folder
+from sweetgrad.store.access._files import (
+    PARTIAL,
+    atomic_write,
+    files_in,
+    force_folder,
+    force_tree,
+    is_litter,
+    rename_folder,
+)
 from sweetgrad.store.access._guard import Fence, GuardedStore
 from sweetgrad.store.access._limits import MAX_SHARDS
-from sweetgrad.store.access._litter import files_in, is_litter
 from sweetgrad.store.access._location import (
     Location,
     absolute,
@@ -28,7 +33,8 @@ from sweetgrad.store.access._location import (
     with_options,
     zarr_store,
 )
-from sweetgrad.store.access._remote import AtMost, PatientStore, RemoteStore, open_remote
+from sweetgrad.store.access._remote import AtMost, RemoteStore, RetryingStore, open_remote
+from sweetgrad.store.access._zip import check_members
 
 __all__ = [
     "MAX_SHARDS",
@@ -37,10 +43,10 @@ __all__ = [
     "Fence",
     "GuardedStore",
     "Location",
-    "PatientStore",
     "Progress",
     "RefusedChunkError",
     "RemoteStore",
+    "RetryingStore",
     "absolute",
     "atomic_write",
     "check_members",

@@ -1,4 +1,4 @@
-"""Copy groups of a store byte by byte: what its metadata names and nothing else, so no claims and no leftovers of writers."""
+"""Copy groups of a store byte by byte: what its metadata names and nothing else, so no locks and no leftovers of writers."""
 
 import itertools
 import math
@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import zarr
-from zarr.core.buffer import default_buffer_prototype
-from zarr.core.sync import sync
+from zarr.buffer import default_buffer_prototype
 
 from sweetgrad.store.access._location import ignore_leftovers
+from sweetgrad.store.access._zarr import sync
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""

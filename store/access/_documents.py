@@ -20,7 +20,7 @@ from sweetgrad.store.access._limits import (
     refuse,
     short,
 )
-from sweetgrad.store.schema import VARIABLES
+from sweetgrad.store.format.blocks import VARIABLES
 
 _DTYPES = {
     "bool": 1,

@@ -16,25 +16,38 @@ from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
+from zarr import AsyncArray
+from zarr.abc.buffer import Buffer, BufferPrototype
 from zarr.abc.store import ByteRequest, RangeByteRequest, Store, SuffixByteRequest
-from zarr.core.array import AsyncArray
-from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
-from zarr.core.metadata.v3 import ArrayV3Metadata
+from zarr.buffer import default_buffer_prototype
 from zarr.storage import LocalStore, StorePath, WrapperStore, ZipStore
 
-from sweetgrad.store.access._absent import is_lost, is_lost_table, is_row_variable, is_stamped
-from sweetgrad.store.access._archives import check_members, data_offset, header_size, member_ends, store_members
-from sweetgrad.store.access._chunks import ChunkLimits, RefusedChunkError, check_chunk, check_file, check_index
+from sweetgrad.store.access._chunks import (
+    ChunkLimits,
+    RefusedChunkError,
+    check_chunk,
+    check_file,
+    check_index,
+    is_lost,
+    is_lost_table,
+    is_row_variable,
+    is_stamped,
+)
 from sweetgrad.store.access._command_line import command_line
 from sweetgrad.store.access._documents import check_document, check_document_size, parse_json
-from sweetgrad.store.access._durable import DurableStore
+from sweetgrad.store.access._files import DurableStore, is_litter
 from sweetgrad.store.access._limits import ADVICE, MAX_DEPTH, MAX_DOCUMENT_BYTES, MAX_SHARD_BYTES
-from sweetgrad.store.access._litter import is_litter
-from sweetgrad.store.access._remote import AtMost, PatientStore
-from sweetgrad.store.access._zip import RemoteZipStore
+from sweetgrad.store.access._remote import AtMost, RetryingStore
+from sweetgrad.store.access._zarr import ArrayV3Metadata
+from sweetgrad.store.access._zip import (
+    RemoteZipStore,
+    check_members,
+    data_offset,
+    header_size,
+    member_ends,
+    store_members,
+)
 from sweetgrad.store.errors import NotAStoreError, StoreError
-
-__all__ = ["CheckedZipStore", "GuardedStore", "guarded"]
 
 _VERSION_2 = (".zarray", ".zattrs", ".zgroup", ".zmetadata")
 
@@ -44,7 +57,7 @@ Fence: TypeAlias = Callable[[], Awaitable[None]]
 
 def guarded(store: Store, *, fence: Fence | None = None) -> "GuardedStore":
     """Wrap a store, after a look at the directory of a zip archive that is read through fsspec."""
-    if isinstance(store, PatientStore):
+    if isinstance(store, RetryingStore):
         files = store._store.fs
         archive = getattr(getattr(files, "sync_fs", files), "zip", None)
         if isinstance(archive, ZipFile):
@@ -201,7 +214,7 @@ class GuardedStore(WrapperStore[Store]):
             self._too_large(key, size, most)
         if isinstance(byte_range, RangeByteRequest) and byte_range.end - byte_range.start > most:
             self._too_large(key, byte_range.end - byte_range.start, most)
-        if byte_range is None and isinstance(self._store, PatientStore):
+        if byte_range is None and isinstance(self._store, RetryingStore):
             byte_range = AtMost(0, most + 1)  # one request, which says by itself when to stop
         try:
             data = await self._store.get(key, prototype, byte_range)

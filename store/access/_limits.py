@@ -6,9 +6,9 @@ promise texts by the billion. Nothing that sweetgrad writes comes near these lim
 
 from typing import Any, NoReturn
 
-from sweetgrad.store.bins import NUM_BINS
 from sweetgrad.store.errors import NotAStoreError
-from sweetgrad.store.schema import KINDS
+from sweetgrad.store.format.bins import NUM_BINS
+from sweetgrad.store.format.schema import KINDS
 
 MAX_DOCUMENT_BYTES = 16 << 20
 """A ``zarr.json``; the root's holds the consolidated metadata, some 25 kB for each profile: hundreds of them."""

@@ -9,18 +9,18 @@ from zipfile import BadZipFile
 
 import zarr
 from zarr.abc.store import Store
-from zarr.core.sync import sync
 from zarr.errors import ContainsArrayError, GroupNotFoundError, ZarrUserWarning
 from zarr.storage import LocalStore
 
 from sweetgrad.store.access._command_line import command_line
-from sweetgrad.store.access._durable import DurableStore
+from sweetgrad.store.access._files import DurableStore
 from sweetgrad.store.access._guard import CheckedZipStore, Fence, GuardedStore, guarded
 from sweetgrad.store.access._limits import short
 from sweetgrad.store.access._remote import RemoteStore, open_remote
+from sweetgrad.store.access._zarr import sync
 from sweetgrad.store.access._zip import RemoteZipStore
 from sweetgrad.store.errors import NotAStoreError, SchemaVersionError, StoreError
-from sweetgrad.store.schema import FORMAT_VERSION
+from sweetgrad.store.format.schema import FORMAT_VERSION
 
 Location: TypeAlias = str | Path | RemoteStore
 

@@ -6,8 +6,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from zarr.abc.buffer import Buffer, BufferPrototype
 from zarr.abc.store import ByteRequest, RangeByteRequest, SuffixByteRequest
-from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import FsspecStore, WrapperStore
 
 from sweetgrad.store.access._retry import persist, status_of
@@ -65,7 +65,7 @@ class AtMost(RangeByteRequest):
     """The start of a file, which may be shorter than that: a limit that the request itself carries."""
 
 
-class PatientStore(WrapperStore[FsspecStore]):
+class RetryingStore(WrapperStore[FsspecStore]):
     """A file system at a URL whose requests are tried again when the network or the server fails.
 
     zarr takes a file that is not there for fill values. Here that is only what the server says is not there (404): everything
@@ -77,8 +77,8 @@ class PatientStore(WrapperStore[FsspecStore]):
         self._remote = remote
         self._tries, self._pause_s = tries, pause_s
 
-    def _with_store(self, store: FsspecStore) -> "PatientStore":
-        return PatientStore(store, self._remote, tries=self._tries, pause_s=self._pause_s)
+    def _with_store(self, store: FsspecStore) -> "RetryingStore":
+        return RetryingStore(store, self._remote, tries=self._tries, pause_s=self._pause_s)
 
     def __reduce__(self) -> Any:
         # Connections do not travel to other processes; they are made anew there.
@@ -222,7 +222,7 @@ class PatientStore(WrapperStore[FsspecStore]):
             ) from redacted_cause(error, self._remote.redacted)
 
 
-def open_remote(remote: RemoteStore, read_only: bool) -> PatientStore:
+def open_remote(remote: RemoteStore, read_only: bool) -> RetryingStore:
     """The file system of a URL, with time limits; nothing is asked of it yet.
 
     Raises
@@ -257,7 +257,7 @@ def open_remote(remote: RemoteStore, read_only: bool) -> PatientStore:
     if _is_s3(remote.url):
         store.fs.retries = 1  # tries are counted in one place, so that their time is bounded
     store.path = store.path.rstrip("/")
-    return PatientStore(store, remote, tries=tries, pause_s=pause_s)
+    return RetryingStore(store, remote, tries=tries, pause_s=pause_s)
 
 
 _KINDS: dict[str, tuple[type, str]] = {

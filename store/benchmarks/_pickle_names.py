@@ -3,9 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from sweetgrad.store.unpickle import DtypeStub, UnsafePickleError, encode_text, make_scalar, refused_name
-
-__all__ = ["DROPPED", "MAX_NUMBER", "find", "make"]
+from sweetgrad.store.benchmarks.unpickle import DtypeStub, UnsafePickleError, encode_text, make_scalar, refused_name
 
 MAX_NUMBER = 64
 """Bytes of one number."""

@@ -24,10 +24,8 @@ import google_crc32c
 import numpy as np
 import pandas as pd
 
-from sweetgrad.store.benchmarks.archives import Progress
+from sweetgrad.store.benchmarks.opening import Progress
 from sweetgrad.store.spaces.graphs import live_edges
-
-__all__ = ["is_records", "read_records"]
 
 _MAX_RECORD = 1 << 20
 _HEADER = struct.Struct("<QI")

@@ -14,11 +14,9 @@ from typing import Any
 
 import pandas as pd
 
-from sweetgrad.store.benchmarks.archives import Progress, open_pickle
+from sweetgrad.store.benchmarks.opening import Progress, open_pickle
 from sweetgrad.store.benchmarks.pickle_stream import PickleStream
 from sweetgrad.store.benchmarks.tidy import COLUMNS, mean_of_known
-
-__all__ = ["is_folder", "read_archive", "read_folder"]
 
 _SPLITS = {
     ("cifar10-valid", "x-valid"): ("cifar10", "valid"),

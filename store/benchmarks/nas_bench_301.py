@@ -21,12 +21,9 @@ from typing import Any
 import pandas as pd
 
 from sweetgrad.store.access import files_in
-from sweetgrad.store.benchmarks.archives import Progress
-from sweetgrad.store.benchmarks.opening import DAMAGED, open_table
+from sweetgrad.store.benchmarks.opening import DAMAGED, Progress, open_table
 from sweetgrad.store.benchmarks.tidy import COLUMNS, mean_of_known
 from sweetgrad.store.spaces.genotypes import parse_genotype
-
-__all__ = ["is_result", "is_results_folder", "read_results"]
 
 _CONFIG = "optimized_hyperparamater_config"  # the publishers' spelling
 _DARTS = "NetworkSelectorDatasetInfo:darts:"

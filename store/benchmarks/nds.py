@@ -17,12 +17,9 @@ from typing import Any
 
 import pandas as pd
 
-from sweetgrad.store.benchmarks.archives import Progress
-from sweetgrad.store.benchmarks.opening import DAMAGED, open_table
+from sweetgrad.store.benchmarks.opening import DAMAGED, Progress, open_table
 from sweetgrad.store.benchmarks.tidy import COLUMNS, mean_of_known
 from sweetgrad.store.spaces.genotypes import parse_genotype
-
-__all__ = ["entry_id", "is_json", "load_entries", "nds_id", "read_entries", "require_entries"]
 
 _LISTS = ("top", "mid")
 

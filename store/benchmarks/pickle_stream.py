@@ -6,8 +6,8 @@ under a key of no interest is passed over, weights that the pickle only refers t
 is summed up at once, by a function of ours.
 
 Nothing is imported or called that the pickle names: a name is in a table, whole, or it is refused, as in
-`sweetgrad.store.unpickle`. Nothing here grows with the length of the file but a table of the numbered objects, eight bytes each,
-in which only texts are kept.
+`sweetgrad.store.benchmarks.unpickle`. Nothing here grows with the length of the file but a table of the numbered objects,
+eight bytes each, in which only texts are kept.
 """
 
 import re
@@ -18,9 +18,7 @@ from typing import Any, BinaryIO, NoReturn
 import numpy as np
 
 from sweetgrad.store.benchmarks._pickle_names import DROPPED, MAX_NUMBER, find, make
-from sweetgrad.store.unpickle import DtypeStub, UnsafePickleError, check_key, words_of
-
-__all__ = ["DROPPED", "PickleStream"]
+from sweetgrad.store.benchmarks.unpickle import DtypeStub, UnsafePickleError, check_key, words_of
 
 _CHUNK = 1 << 20
 _MAX_TEXT = 1 << 16

@@ -9,12 +9,10 @@ import pandas as pd
 
 from sweetgrad.store.access import files_in
 from sweetgrad.store.benchmarks import nas_bench_101, nas_bench_201, nas_bench_301, nds
-from sweetgrad.store.benchmarks.archives import Progress, is_archive
+from sweetgrad.store.benchmarks.opening import Progress, is_archive
 from sweetgrad.store.benchmarks.surrogates import read_surrogate
 from sweetgrad.store.benchmarks.tables import WIDE, read_table, widen
 from sweetgrad.store.benchmarks.tidy import tidy
-
-__all__ = ["Format", "detect_format", "read_accuracy_file"]
 
 Format = Literal[
     "auto",

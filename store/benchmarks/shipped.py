@@ -11,10 +11,7 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
-from sweetgrad.store.benchmarks.formulas import escaped
-from sweetgrad.store.benchmarks.tidy import COLUMNS
-
-__all__ = ["SHIPPED", "settings_of", "shipped_table", "write_table"]
+from sweetgrad.store.benchmarks.tidy import COLUMNS, escaped
 
 SHIPPED = ("digits-201",)
 """``digits-201``: NAS-Bench-201 architectures trained on scikit-learn's digits; see docs/how-to/train.md."""

@@ -25,11 +25,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from sweetgrad.store.benchmarks.archives import Progress
+from sweetgrad.store.benchmarks.opening import Progress
 from sweetgrad.store.packages import how_to_install
 from sweetgrad.store.spaces.genotypes import ABSENT, Genotype, parse_genotype, to_config
-
-__all__ = ["OnnxSurrogate", "Surrogate", "predict_accuracies", "read_surrogate"]
 
 _MAX_KEYS_BYTES = 1 << 20
 _MAX_MODEL_BYTES = 1 << 30

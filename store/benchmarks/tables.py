@@ -7,13 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from sweetgrad.store.benchmarks.formulas import unescaped
 from sweetgrad.store.benchmarks.opening import DAMAGED, check_parquet, open_table
-from sweetgrad.store.benchmarks.tidy import require_columns, require_unique
+from sweetgrad.store.benchmarks.tidy import require_columns, require_unique, unescaped
 from sweetgrad.store.packages import how_to_install
 from sweetgrad.store.spaces.genotypes import parse_genotype
-
-__all__ = ["WIDE", "read_table", "widen"]
 
 _TEXTS = ["arch", "arch_str", "adj_upper", "ops", "hash", "genotype", "dataset", "split"]
 WIDE: dict[str, list[str]] = {

@@ -1,12 +1,11 @@
 """One row for every (architecture, data set, split, epochs): the table that every reader returns, and what it must satisfy."""
 
 import math
+import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import pandas as pd
-
-__all__ = ["COLUMNS", "mean_of_known", "require_columns", "require_unique", "tidy"]
 
 COLUMNS = ["arch", "dataset", "split", "epochs", "accuracy", "seconds"]
 _EXAMPLE = "arch,dataset,split,epochs,accuracy,seconds"
@@ -162,3 +161,37 @@ def _fractions(values: "pd.Series[float]", dataset: str, split: str) -> "pd.Seri
     has_gap = high.min() >= _GAP * low.max()
     several = low[among].nunique() > 1 and (is_usual or has_gap)
     return low[hopeless | among] if hopeless.any() or several else low.iloc[:0]
+
+
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
+_ESCAPED = re.compile(r"'+[=+\-@\t\r\n]")
+
+
+def escaped(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """The table with an apostrophe before each text of these columns that begins as a formula does, after apostrophes or not.
+
+    Examples
+    --------
+    >>> escaped(pd.DataFrame({"split": ["=1+1", "'-x", "test"]}), ["split"])["split"].tolist()
+    ["'=1+1", "''-x", 'test']
+    """
+    return _mapped(table, columns, lambda text: f"'{text}" if _FORMULA.match(text) else text)
+
+
+def unescaped(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """The inverse of `escaped`.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"split": ["=1+1", "'-x", "'x", "test"]})
+    >>> unescaped(escaped(table, ["split"]), ["split"])["split"].tolist() == table["split"].tolist()
+    True
+    """
+    return _mapped(table, columns, lambda text: text[1:] if _ESCAPED.match(text) else text)
+
+
+def _mapped(table: pd.DataFrame, columns: Sequence[str], change: Callable[[str], str]) -> pd.DataFrame:
+    changed = {
+        name: table[name].map(lambda value: change(value) if isinstance(value, str) else value) for name in columns
+    }
+    return table.assign(**changed)

@@ -5,14 +5,13 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
-from zarr.core.buffer import default_buffer_prototype
-from zarr.core.sync import sync
+from zarr.buffer import default_buffer_prototype
 
 from sweetgrad.store.access import (
     AtMost,
     Location,
-    PatientStore,
     RemoteStore,
+    RetryingStore,
     files_in,
     is_remote,
     local_path,
@@ -20,10 +19,9 @@ from sweetgrad.store.access import (
     open_remote,
     url_of,
 )
-from sweetgrad.store.checks._problem import Problem
+from sweetgrad.store.access._zarr import sync
+from sweetgrad.store.checks.problem import Problem
 from sweetgrad.store.errors import StoreError, UnreachableStoreError
-
-__all__ = ["SUMS", "check_extra", "check_sums", "files_below", "find_sums", "read_sums", "sha256_of", "write_sums"]
 
 SUMS = "SHA256SUMS"
 """Name of the file, at the top of a release."""
@@ -210,7 +208,7 @@ def _read_sums_file(place: Location) -> str | None:
         return None
 
 
-def _blocks(store: PatientStore, name: str) -> Iterator[bytes]:
+def _blocks(store: RetryingStore, name: str) -> Iterator[bytes]:
     """A file from its beginning to its end, block by block."""
     start, block = 0, None
     while block is None or len(block) == _BLOCK:

@@ -5,6 +5,7 @@ import difflib
 import json
 import re
 import shutil
+import zipfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from sweetgrad.store.access import (
     Location,
     Progress,
     copy_groups,
+    files_in,
     force_tree,
     is_remote,
     local_path,
@@ -27,7 +29,7 @@ from sweetgrad.store.checks.sums import SUMS, files_below, read_sums, sha256_of,
 from sweetgrad.store.errors import NotAStoreError, StoreError
 from sweetgrad.store.locks import Lock, lock_folder
 from sweetgrad.store.overview import ProfileStatus, info, status
-from sweetgrad.store.profiles import finalise_profile
+from sweetgrad.store.profile import Profile
 from sweetgrad.store.redaction import redacted
 from sweetgrad.store.release._changelog import (
     CHANGELOG,
@@ -37,15 +39,10 @@ from sweetgrad.store.release._changelog import (
     last_number,
     previous_digests,
 )
-from sweetgrad.store.release._croissant import croissant
 from sweetgrad.store.release._data_card import data_card
-from sweetgrad.store.release._datacite import datacite
-from sweetgrad.store.release._load import load_snippet
+from sweetgrad.store.release._machine_metadata import croissant, datacite
 from sweetgrad.store.release._release import Release, ReleaseFile
-from sweetgrad.store.release._zip import write_zip
 from sweetgrad.store.root import consolidate, redact_attributes
-
-__all__ = ["publish"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _DOI = re.compile(r"10\.\d{4,9}/[-._;()/:a-zA-Z0-9]+")
@@ -105,7 +102,7 @@ def publish(
     ------
     NotAStoreError
         If there is no such store or profile.
-    ClaimedError
+    LockedError
         If another program is writing that folder.
     StoreError
         If a profile is not complete, the store has problems, the folder holds something else than a release, or the disk has
@@ -269,7 +266,7 @@ def _beside(folder: Path, suffix: str) -> Path:
 def _consolidate(store: Path, profiles: Sequence[str]) -> None:
     """Stamp each profile with what the copy holds, then gather the metadata in the root and in each profile."""
     for name in profiles:
-        finalise_profile(store, name)
+        Profile.open(store, name).finalise()
     root = open_root(store, mode="r+")
     redact_attributes(root)
     for name in [*profiles, ""]:
@@ -300,3 +297,33 @@ def _write_texts(release: Release, work: Path, *, before: Path) -> None:
 
 def _json(content: dict[str, Any]) -> str:
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def load_snippet(release: Release) -> str:
+    """Text of ``load.py``: five lines that open the release where they lie, or at the location given."""
+    name = release.profiles[0].status.name
+    return f"""# Opens this release: `python load.py`, or `python load.py URL`. It needs sweetgrad, and nothing of its extras.
+import sys
+from pathlib import Path
+from sweetgrad.store import open_profile
+location = sys.argv[1] if sys.argv[1:] else Path(__file__).with_name({release.store!r})
+print(open_profile(location, {name!r}, chunks=None))  # an xarray.Dataset
+"""
+
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the first day of zip
+
+
+def write_zip(folder: Path, target: Path, *, progress: Progress | None = None) -> None:
+    """Write all files below a folder: sorted, without dates, stored as they are, since chunks are compressed already."""
+    names = [path.relative_to(folder).as_posix() for path in files_in(folder)]
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+        for done, name in enumerate(names, start=1):
+            path, entry = folder / name, zipfile.ZipInfo(name, _EPOCH)
+            entry.create_system = 3  # Unix, also where this is not one
+            entry.external_attr = 0o644 << 16
+            entry.file_size = path.stat().st_size
+            with path.open("rb") as source, archive.open(entry, "w") as member:
+                shutil.copyfileobj(source, member, 1 << 20)
+            if progress:
+                progress("zipping", done, len(names))

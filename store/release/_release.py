@@ -7,8 +7,6 @@ from typing import Any
 
 from sweetgrad.store.overview import AccuracyInfo, ProfileInfo
 
-__all__ = ["PAPER", "PAPER_DOI", "Release", "ReleaseFile"]
-
 PAPER_DOI = "10.1016/j.neunet.2023.09.012"
 PAPER = f"Yang et al., Sweet Gradient Matters, Neural Networks 168 (2023), https://doi.org/{PAPER_DOI}"
 

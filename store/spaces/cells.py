@@ -1,7 +1,5 @@
 """Cells of NAS-Bench-201 as strings: an operation on each of six edges between four nodes."""
 
-__all__ = ["CELL_OPERATIONS", "EDGES", "NUM_NODES", "arch_string", "parse_arch"]
-
 NUM_NODES = 4
 EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 """(source, target) node of each edge, in the order of the architecture string."""

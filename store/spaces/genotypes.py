@@ -8,19 +8,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = [
-    "ABSENT",
-    "DARTS_OPERATIONS",
-    "NDS_OPERATIONS",
-    "NODES",
-    "NUM_INPUTS",
-    "CellEdges",
-    "Genotype",
-    "check_genotype",
-    "parse_genotype",
-    "to_config",
-]
-
 _MAX_CHARACTERS = 8192
 _CELLS = ("normal", "reduce")
 _FIELDS = ("normal", "normal_concat", "reduce", "reduce_concat")

@@ -14,8 +14,6 @@ from sweetgrad.store.spaces.genotypes import (
 )
 from sweetgrad.store.spaces.graphs import read_parts
 
-__all__ = ["Grammar", "grammar_of", "read_darts", "read_nds"]
-
 Grammar = Callable[[str], str]
 """From any string to the string of the architecture that it means; ``ValueError`` if it means none of the space."""
 

@@ -6,17 +6,6 @@ from a lower to a higher number, so the upper triangle of the adjacency matrix, 
 
 from itertools import combinations
 
-__all__ = [
-    "GRAPH_OPERATIONS",
-    "MAX_EDGES",
-    "MAX_VERTICES",
-    "Edges",
-    "live_edges",
-    "read_edges",
-    "read_ops",
-    "read_parts",
-]
-
 MAX_VERTICES = 7
 MAX_EDGES = 9
 GRAPH_OPERATIONS = ("conv1x1", "conv3x3", "maxpool3x3")

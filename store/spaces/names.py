@@ -5,8 +5,6 @@ from collections.abc import Collection, Iterable
 from importlib.metadata import entry_points
 from pathlib import Path
 
-__all__ = ["arch_order", "is_published_order", "registered_spaces", "unknown_name"]
-
 _OWN = "the space's own ({})"
 _ONLY = "built in"
 

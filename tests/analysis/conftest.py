@@ -15,19 +15,17 @@ import xarray as xr
 import zarr
 
 from sweetgrad.store import (
+    COUNTS,
     EDGES,
     LAYER_TYPES,
     NUM_BINS,
+    Profile,
     ProfileSpec,
-    create_estimators,
     create_profile,
     empty_rows,
-    finalise_profile,
     import_accuracy,
-    plan_shards,
-    record_run,
-    write_estimators,
-    write_shard,
+    profile_block,
+    split_scores,
 )
 
 HOSTILE = "<img src=http://127.0.0.1/x onerror=alert(1)> $\\frac{$ & 'quoted'"
@@ -97,10 +95,10 @@ def literal_count_fixture() -> Callable[..., int]:
 def write_profile(path: Path, spec: ProfileSpec, rows: xr.Dataset, *, num_measured: int | None = None) -> str:
     """Write a profile into a store, of which the first so many rows (all by default) are measured; returns its name."""
     archs = rows.arch.values.tolist()
-    name = create_profile(path, spec, arch=archs, layers=rows.layer.values.tolist())
-    (shard,) = plan_shards(path, name, range(len(archs) if num_measured is None else num_measured))
-    write_shard(path, name, shard, rows.isel(arch=list(shard.rows)))
-    finalise_profile(path, name)
+    name = create_profile(path, spec, arch=archs, layers=rows.layer.values.tolist()).name
+    (shard,) = Profile.open(path, name).plan(range(len(archs) if num_measured is None else num_measured))
+    Profile.open(path, name).write(shard, {COUNTS: rows.isel(arch=list(shard.rows))})
+    Profile.open(path, name).finalise()
     return name
 
 
@@ -129,22 +127,22 @@ def make_store(path: Path) -> Path:
         layers = ["stem", HOSTILE, *profile.layer.values.tolist()[2:]]
         profile = profile.assign_coords(arch=names, layer=layers)
         profile.message.values[5] = f"ValueError: {HOSTILE}"
-        name = create_profile(path, spec, arch=names, layers=layers, shard_size=12)
-        record_run(path, name, {"git_commit": "c0ffee", "note": HOSTILE})
-        (shard,) = plan_shards(path, name, range(10))
-        write_shard(path, name, shard, profile.isel(arch=list(shard.rows)))
-        create_estimators(path, name, ["snip"])
+        name = create_profile(path, spec, arch=names, layers=layers, shard_size=12).name
+        Profile.open(path, name).record_run({"git_commit": "c0ffee", "note": HOSTILE})
+        (shard,) = Profile.open(path, name).plan(range(10))
+        Profile.open(path, name).write(shard, {COUNTS: profile.isel(arch=list(shard.rows))})
+        Profile.open(path, name).add_blocks([profile_block("snip")])
         columns = {"score": np.arange(10.0), "seconds": np.full(10, 0.5, "float32"), "message": np.full(10, "", object)}
         columns["status"] = np.ones(10, "uint8")
         scores = xr.Dataset({key: (("arch", "estimator"), value[:, None]) for key, value in columns.items()})
         coords = {"arch": names[:10], "arch_index": ("arch", np.arange(10)), "estimator": ["snip"]}
-        write_estimators(path, name, shard, scores.assign_coords(coords))
-        finalise_profile(path, name)
+        Profile.open(path, name).write(shard, split_scores(scores.assign_coords(coords)))
+        Profile.open(path, name).finalise()
     accuracy = np.random.RandomState(1).uniform(10, 95, len(names))
     columns = {"arch": names, "dataset": "digits", "split": "test", "epochs": 200, "accuracy": accuracy}
     import_accuracy(path, space="toy", table=pd.DataFrame(columns), source="made up")
     zarr.open_group(path, mode="r+", use_consolidated=False).attrs["title"] = HOSTILE
-    finalise_profile(path, name)
+    Profile.open(path, name).finalise()
     return path
 
 

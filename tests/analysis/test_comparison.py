@@ -9,13 +9,13 @@ from sweetgrad.analysis import (
     params,
     params_live,
     params_weights,
-    plot_comparison,
     rank_correlation,
     score,
     te_nas,
     te_nas_nobn,
 )
-from sweetgrad.analysis.reproduction import TABLE_1
+from sweetgrad.analysis.figures import plot_comparison
+from sweetgrad.analysis.published import TABLE_1
 
 INTERVAL = ("1e-4", "5e-4")
 TE_NAS = ["te_nas_condition", "te_nas_condition_nobn", "te_nas_regions", "te_nas_regions_nobn"]

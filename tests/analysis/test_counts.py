@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from sweetgrad.analysis import Interval, IntervalGrid, interval_bounds, interval_counts
 from sweetgrad.analysis import counts as counts_module
-from sweetgrad.analysis.cuts import cut_at
+from sweetgrad.analysis.counts import cut_at
 from sweetgrad.store import EDGES, NUM_BINS, empty_rows
-from sweetgrad.store.bins import threshold_bin
+from sweetgrad.store.format.bins import threshold_bin
 
 Make = Callable[..., xr.Dataset]
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sweetgrad.analysis import Interval, IntervalGrid, sliding_windows
 from sweetgrad.analysis.intervals import as_intervals
 from sweetgrad.store import EDGES
-from sweetgrad.store.bins import threshold_bin
+from sweetgrad.store.format.bins import threshold_bin
 
 
 def test_interval_grid__is_the_papers_example() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sweetgrad.analysis import Interval, IntervalGrid, best_interval, proportion, sweetness
 from sweetgrad.store import NUM_BINS
-from sweetgrad.store.bins import threshold_bin
+from sweetgrad.store.format.bins import threshold_bin
 
 Make = Callable[..., xr.Dataset]
 DIMS = ("arch", "layer", "interval")
@@ -103,12 +103,12 @@ def test_best_interval__finds_the_rising_one(make_profile: Make, complete: Make)
     best = best_interval(set_shares(profile, complete, rising))
     assert best.interval == Interval(1e-4, 5e-4)
     assert (best.lower, best.upper) == (Fraction(1, 10**4), Fraction(5, 10**4))
-    assert (best.sweetness, best.confidence, best.num_archs) == (1, 1, 3)
+    assert (best.sweetness, best.win_rate, best.num_archs) == (1, 1, 3)
     assert best.runner_up == Interval(1e-3, 5e-3)
     assert best.runner_up_sweetness == pytest.approx(2 / 3)
-    assert best.runner_up_confidence == 0
+    assert best.runner_up_win_rate == 0
     assert str(best) == (
-        "[1e-4, 5e-4): sweetness 1.000 over 3 architectures, best in 100% of resamples; next [1e-3, 5e-3): 0.667, 0%"
+        "[1e-4, 5e-4): sweetness 1.000 over 3 architectures, win rate 100%; runner-up [1e-3, 5e-3): 0.667, 0%"
     )
 
 
@@ -118,7 +118,7 @@ def test_best_interval__takes_the_lower_one_on_a_tie(make_profile: Make, complet
     best = best_interval(set_shares(profile, complete, equal))
     assert best.interval == Interval(1e-5, 5e-5)
     assert best.runner_up == Interval(1e-2, 5e-2)
-    assert best.confidence == 1
+    assert best.win_rate == 1
 
 
 def test_best_interval__agrees_with_sweetness(make_profile: Make) -> None:
@@ -126,9 +126,9 @@ def test_best_interval__agrees_with_sweetness(make_profile: Make) -> None:
     best = best_interval(profile, bootstrap=300)
     expected = sweetness(proportion(profile, IntervalGrid()))
     np.testing.assert_allclose(best.table.sweetness.values, expected.values, atol=1e-12)
-    assert best.table.share.sum() == pytest.approx(1)
+    assert best.table.win_rate.sum() == pytest.approx(1)
     assert best.table.sweetness.max() == best.sweetness
-    assert best.table.share.sel(interval=str(best.interval)) == best.confidence
+    assert best.table.win_rate.sel(interval=str(best.interval)) == best.win_rate
 
 
 def test_best_interval__resamples_architectures(make_profile: Make) -> None:
@@ -142,10 +142,10 @@ def test_best_interval__resamples_architectures(make_profile: Make) -> None:
         wins[str(drawn.interval.values[np.round(drawn.values, 12).argmax()])] += 1
     literal = np.array(list(wins.values())) / 400
     # Two independent draws of 400: their shares differ by less than four standard errors.
-    assert np.abs(best.table.share.values - literal).max() < 4 * np.sqrt(2 * 0.25 / 400)
-    assert 0 < best.confidence < 1
+    assert np.abs(best.table.win_rate.values - literal).max() < 4 * np.sqrt(2 * 0.25 / 400)
+    assert 0 < best.win_rate < 1
     assert best == best_interval(profile, bootstrap=400, seed=1)
-    assert not best.table.share.equals(best_interval(profile, bootstrap=400, seed=2).table.share)
+    assert not best.table.win_rate.equals(best_interval(profile, bootstrap=400, seed=2).table.win_rate)
 
 
 def test_best_interval__uses_the_first_measured(make_profile: Make) -> None:

@@ -19,19 +19,16 @@ import zarr
 from scipy.special import ndtr
 
 from sweetgrad.store import (
+    COUNTS,
     LAYER_TYPES,
     NUM_BINS,
+    Profile,
     ProfileSpec,
     bin_bounds,
     create_profile,
     edges_f32,
     empty_rows,
-    finalise_profile,
-    plan_shards,
-    write_shard,
 )
-from sweetgrad.store._digest import row_digests
-from sweetgrad.store.schema import row_variables
 
 NUM_ARCHS = 15_625
 SHARD = 625
@@ -53,10 +50,10 @@ def make_store(folder: Path, *, num_archs: int = NUM_ARCHS, distinct_shards: int
     """Write the store shard by shard, then the accuracy that belongs to it."""
     arch = [f"|synthetic~0|+|architecture~{i:07d}|" for i in range(num_archs)]
     spec = replace(SPEC, arch_sha256=sha256("".join(f"{name}\n" for name in arch).encode()).hexdigest())
-    name = create_profile(folder / "store.zarr", spec, arch=arch, layers=LAYERS, shard_size=SHARD)
+    name = create_profile(folder / "store.zarr", spec, arch=arch, layers=LAYERS, shard_size=SHARD).name
     group = zarr.open_group(folder / "store.zarr", mode="r+", use_consolidated=False)[name]
     random = np.random.RandomState(0)
-    shards = plan_shards(folder / "store.zarr", name, range(num_archs))
+    shards = Profile.open(folder / "store.zarr", name).plan(range(num_archs))
     # A last shard that is not whole cannot be a copy of another.
     whole = [shard for shard in shards if len(shard.rows) == SHARD]
     drawn = [*whole[:distinct_shards], *(shard for shard in shards if len(shard.rows) < SHARD)]
@@ -64,18 +61,18 @@ def make_store(folder: Path, *, num_archs: int = NUM_ARCHS, distinct_shards: int
     for shard in drawn:
         quality[shard.start : shard.stop] = random.normal(size=len(shard.rows))
         new = draw_rows(arch[shard.start : shard.stop], shard.rows, quality[shard.start : shard.stop], random)
-        write_shard(folder / "store.zarr", name, shard, new)
+        Profile.open(folder / "store.zarr", name).write(shard, {COUNTS: new})
         rows.append(new)
-    copied = [v.name for v in row_variables() if v.name != "digest"]
+    copied = [v.name for v in COUNTS.variables if v.name != "digest"]
     for shard in whole[distinct_shards:]:
         original = shard.index % distinct_shards
         for variable in copied:
             copy_chunk(folder / "store.zarr" / name / variable, group[variable].ndim, original, shard.index)
         here = rows[original].assign_coords(arch=arch[shard.start : shard.stop])
-        group["digest"][shard.start : shard.stop] = row_digests(here)
+        group["digest"][shard.start : shard.stop] = COUNTS.digests(here["arch"].values, here)
         quality[shard.start : shard.stop] = quality[original * SHARD : (original + 1) * SHARD]
     accuracy = 90 + 3 * quality + random.normal(size=num_archs)
-    finalise_profile(folder / "store.zarr", name)
+    Profile.open(folder / "store.zarr", name).finalise()
     np.savez(folder / "accuracy.npz", arch=np.array(arch), accuracy=accuracy)
 
 

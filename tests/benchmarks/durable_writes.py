@@ -1,4 +1,4 @@
-"""What it costs to force a shard onto the disk before its rows count (`sweetgrad.store.access._durable`); prints one JSON line.
+"""What it costs to force a shard onto the disk before its rows count (`sweetgrad.store.access._files`); prints one JSON line.
 
     python tests/benchmarks/durable_writes.py [--shards 20] [--folder DIR]
 
@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from _synthetic_store import LAYERS, SPEC, draw_rows
 
-from sweetgrad.store import create_profile, plan_shards, write_shard
+from sweetgrad.store import COUNTS, Profile, create_profile
 
 
 def main() -> None:
@@ -50,15 +50,15 @@ def measure(folder: Path, size: int, num_shards: int) -> dict[str, object]:
     took: dict[str, list[float]] = {"forced": [], "not_forced": []}
     stores = {how: folder / f"{how}.zarr" for how in took}
     for store in stores.values():
-        name = create_profile(store, spec, arch=arch, layers=LAYERS, shard_size=size)
-    for shard in plan_shards(stores["forced"], name, range(len(arch))):
+        name = create_profile(store, spec, arch=arch, layers=LAYERS, shard_size=size).name
+    for shard in Profile.open(stores["forced"], name).plan(range(len(arch))):
         here = slice(shard.start, shard.stop)
         block = rows.assign_coords(arch=arch[here], arch_index=("arch", np.arange(len(arch), dtype="int32")[here]))
         order = sorted(took, reverse=bool(shard.index % 2))
         for how in order:
             with forcing(how == "forced"):
                 begin = time.perf_counter()
-                write_shard(stores[how], name, shard, block)
+                Profile.open(stores[how], name).write(shard, {COUNTS: block})
                 took[how].append(time.perf_counter() - begin)
     more = [a - b for a, b in zip(took["forced"], took["not_forced"], strict=True)]
     medians = {**{how: statistics.median(each) for how, each in took.items()}, "more": statistics.median(more)}

@@ -1,7 +1,7 @@
 """What a run costs beside its networks, and how much memory its processes take, from 10^3 to 10^6 architectures.
 
 Prints one JSON line. The networks are stubs of about 2 ms (`_stub_space`), profiled by all of ``sweetgrad.flows.profile``: start
-of workers and Prefect server, planning, claims, digests, compression, writing, stamping, closing. "The stub's own" is what a
+of workers and Prefect server, planning, locks, digests, compression, writing, stamping, closing. "The stub's own" is what a
 plain loop takes in this process: build a network, `measure_network`, nothing else. The overhead of an architecture is
 
     (wall seconds x workers - architectures x the stub's own) / architectures

@@ -12,6 +12,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from sweetgrad.store import Profile, profile_block, split_scores
+
 
 def main() -> None:
     """Make the store once, then report on it in a fresh process."""
@@ -44,14 +46,7 @@ def add_estimators(folder: Path, num: int) -> None:
     import pandas as pd
     import xarray as xr
 
-    from sweetgrad.store import (
-        create_estimators,
-        finalise_profile,
-        import_accuracy,
-        list_profiles,
-        plan_shards,
-        write_estimators,
-    )
+    from sweetgrad.store import import_accuracy, list_profiles
 
     store, table = folder / "store.zarr", np.load(folder / "accuracy.npz")
     (name,) = list_profiles(store)
@@ -59,7 +54,7 @@ def add_estimators(folder: Path, num: int) -> None:
     columns = {"arch": table["arch"], "dataset": "synthetic", "split": "test", "epochs": 200, "accuracy": accuracy}
     import_accuracy(store, space=name.split("/")[0], table=pd.DataFrame(columns), source="synthetic")
     names = [f"estimator{i}" for i in range(num)]
-    create_estimators(store, name, names)
+    Profile.open(store, name).add_blocks(map(profile_block, names))
     random = np.random.RandomState(0)
     each = (len(accuracy), num)
     columns = {
@@ -70,9 +65,9 @@ def add_estimators(folder: Path, num: int) -> None:
     }
     coords = {"arch": table["arch"], "arch_index": ("arch", np.arange(len(accuracy))), "estimator": names}
     scores = xr.Dataset({key: (("arch", "estimator"), value) for key, value in columns.items()}, coords=coords)
-    for shard in plan_shards(store, name, range(len(accuracy)), estimators=names):
-        write_estimators(store, name, shard, scores.isel(arch=slice(shard.start, shard.stop)))
-    finalise_profile(store, name)
+    for shard in Profile.open(store, name).plan(range(len(accuracy)), [*map(profile_block, names)]):
+        Profile.open(store, name).write(shard, split_scores(scores.isel(arch=slice(shard.start, shard.stop))))
+    Profile.open(store, name).finalise()
 
 
 def write(folder: Path) -> dict[str, object]:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from sweetgrad.profiling import load_batch, load_space, make_spec, profile_shard
-from sweetgrad.store import create_profile, finalise_profile, plan_shards
+from sweetgrad.store import Profile, create_profile
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
@@ -40,13 +40,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder) / "size.zarr"
         arch = [space.arch_id(index) for index in range(len(space))]
-        name = create_profile(store, spec, arch=arch, layers=space.layer_names)
-        finalise_profile(store, name)
+        name = create_profile(store, spec, arch=arch, layers=space.layer_names).name
+        Profile.open(store, name).finalise()
         empty = folder_bytes(store)
-        shards = plan_shards(store, name, range(len(space)))
+        shards = Profile.open(store, name).plan(range(len(space)))
         chosen = [shards[int(i)] for i in np.linspace(0, len(shards) - 1, options.shards + 2)[1:-1]]
         for shard in chosen:
-            profile_shard(store, name, shard, space, batch, spec)
+            profile_shard(Profile.open(store, name), shard, space, batch, spec)
         num_archs = sum(len(shard.rows) for shard in chosen)
         variables = {
             path.name: round(sum(f.stat().st_size for f in path.rglob("c/**/*") if f.is_file()) / num_archs, 1)

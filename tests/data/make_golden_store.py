@@ -16,21 +16,20 @@ import numpy as np
 import pandas as pd
 
 from sweetgrad.store import (
+    COUNTS,
     LAYER_TYPES,
     NUM_BINS,
+    Profile,
     ProfileSpec,
+    Trainings,
     collect_trainings,
     create_profile,
     empty_rows,
-    finalise_profile,
     import_accuracy,
-    plan_shards,
-    record_run,
-    write_shard,
+    profile_block,
+    split_scores,
 )
-from sweetgrad.store.estimators import ESTIMATOR_VARIABLES, create_estimators
-from sweetgrad.store.shards import write_estimators
-from sweetgrad.store.training import create_training, write_training
+from sweetgrad.store.training import create_training
 
 ARCHS = [f"|op_{letter}~0|" for letter in "abcdefghij"]
 LAYERS = {"stem": "stem", "cell1": "cell", "head": "head"}
@@ -49,10 +48,10 @@ def make(location: Path) -> None:
         batch_sha256="0" * 64,
         arch_sha256=hashlib.sha256("".join(f"{arch}\n" for arch in ARCHS).encode()).hexdigest(),
     )
-    name = create_profile(location, spec, arch=ARCHS, layers=list(LAYERS), shard_size=10)
-    record_run(location, name, {"script": "make_golden_store.py"})
-    create_estimators(location, name, ["snip"])
-    (shard,) = plan_shards(location, name, range(NOT_RUN))
+    name = create_profile(location, spec, arch=ARCHS, layers=list(LAYERS), shard_size=10).name
+    Profile.open(location, name).record_run({"script": "make_golden_store.py"})
+    Profile.open(location, name).add_blocks([profile_block("snip")])
+    (shard,) = Profile.open(location, name).plan(range(NOT_RUN))
     rows = empty_rows([ARCHS[i] for i in shard.rows], shard.rows, layers=list(LAYERS))
     random = np.random.RandomState(20231)
     for i in shard.rows:
@@ -69,15 +68,18 @@ def make(location: Path) -> None:
         rows["status"][i] = 1
     rows["grad_count_network"][:] = rows["grad_count"].sum("layer")
     rows["num_params"][:] = rows["grad_count"].sum("bin")
-    write_shard(location, name, shard, rows)
-    fill = {key: np.full((len(shard.rows), 1), variable.fill) for key, variable in ESTIMATOR_VARIABLES.items()}
+    Profile.open(location, name).write(shard, {COUNTS: rows})
+    fill = {
+        key: np.full((len(shard.rows), 1), variable.fill)
+        for key, variable in {each.name: each for each in profile_block("snip").variables}.items()
+    }
     scores = rows[["status"]].drop_vars("status").assign({k: (("arch", "estimator"), v) for k, v in fill.items()})
     scores["score"][:, 0] = np.arange(len(shard.rows)) / 4
     scores["seconds"][:, 0] = 0.25
     scores["status"] = scores["status"].astype("uint8")
     scores["status"][:, 0] = 1
-    write_estimators(location, name, shard, scores.assign_coords(estimator=["snip"]))
-    finalise_profile(location, name)
+    Profile.open(location, name).write(shard, split_scores(scores.assign_coords(estimator=["snip"])))
+    Profile.open(location, name).finalise()
     table = pd.DataFrame({"arch": ARCHS[:8], "dataset": "cifar10", "split": "test", "epochs": 12})
     table["accuracy"] = 50 + np.arange(8) * 1.5
     table["seconds"] = 60.0
@@ -86,10 +88,10 @@ def make(location: Path) -> None:
     settings = {"recipe": {"epochs": 3}}
     training = create_training(
         location, space="toy", label="own", seed=0, arch=ARCHS, splits=("valid", "test"), settings=settings
-    )
+    ).name
     for row in range(3):
         values = {"accuracy": [60 + row, 61 + row], "train_seconds": 2.5, "loss": 0.5, "message": "", "status": 1}
-        write_training(location, training, row, values, claim=None)
+        Trainings.open(location, training).write_row(row, values)
     collect_trainings(location, space="toy", label="own")
 
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from sweetgrad.flows.cli import app as cli
 from sweetgrad.flows.cli.terminal import Terminal, plain_table
 from sweetgrad.profiling import load_batch, load_space, make_spec, profile_shard
-from sweetgrad.store import create_estimators, create_profile, finalise_profile, plan_shards
+from sweetgrad.store import Profile, create_profile, profile_block
 from sweetgrad.store.packages import how_to_install
 
 NAME = "nas-bench-201/digits/bs8-seed42"
@@ -27,11 +27,11 @@ def store(tmp_path_factory):
     path, space, batch = folder / "s.zarr", load_space("nas-bench-201"), load_batch("digits", batch_size=8)
     spec = make_spec(space, batch)
     arch = [space.arch_id(i) for i in range(len(space))]
-    name = create_profile(path, spec, arch=arch, layers=space.layer_names)
-    create_estimators(path, name, ["snip"])
-    for shard in plan_shards(path, name, range(7800, 7820)):
-        profile_shard(path, name, shard, space, batch, spec, estimators=["snip"])
-    finalise_profile(path, name)
+    name = create_profile(path, spec, arch=arch, layers=space.layer_names).name
+    Profile.open(path, name).add_blocks([profile_block("snip")])
+    for shard in Profile.open(path, name).plan(range(7800, 7820)):
+        profile_shard(Profile.open(path, name), shard, space, batch, spec, estimators=["snip"])
+    Profile.open(path, name).finalise()
     lines = [f"{arch[i]},cifar10,test,200,{50 + (i * 7) % 20}" for i in range(7800, 7820)]
     (folder / "accuracy.csv").write_text("\n".join(["arch,dataset,split,epochs,accuracy", *lines]) + "\n")
     return path
@@ -125,7 +125,7 @@ def test_status__of_a_long_name_at_80_columns_shows_every_number(run, tmp_path):
     spec = replace(make_spec(space, load_batch("digits", batch_size=8)), dataset="imagenet16-120", batch_size=64)
     name = create_profile(
         tmp_path / "s.zarr", spec, arch=[space.arch_id(i) for i in range(len(space))], layers=space.layer_names
-    )
+    ).name
     assert name == "nas-bench-201/imagenet16-120/bs64-seed42"
     out = run("status", tmp_path / "s.zarr", columns=80)[1]
     assert re.search(rf"^ {name} +0 +0 +15,625 +0/25 $", out, re.MULTILINE)
@@ -198,12 +198,14 @@ def test_accuracy_import_then_correlate(store, run, tmp_path):
         *("--bootstrap", "20", "--method", "kendall", "--heatmap", picture),
     )
     assert code == 0
-    for text in ("sweet gradient", "runner-up", "params_live", "snip", "kendall", "[1e-4, 5e-4)", "20 architectures"):
+    for text in ("sweetimator", "runner-up", "params_live", "snip", "kendall", "[1e-4, 5e-4)", "20 architectures"):
         assert text in out
     assert "<svg" in picture.read_text()
     code, out = run("correlate", store, "--accuracy", "cifar10/test", "--interval", "1e-4,3.1e-4", "--bootstrap", "0")
     assert "not a bin edge" in out
-    with pytest.raises(ValueError, match=r"no accuracies of nas-bench-201 on digits.*--accuracy, from cifar10/test/200"):
+    with pytest.raises(
+        ValueError, match=r"no accuracies of nas-bench-201 on digits.*--accuracy, from cifar10/test/200"
+    ):
         run("correlate", store)
     with pytest.raises(ValueError, match="expected a profile with trained accuracies of its data set"):
         run("reproduce", store)  # profiled on digits, trained on cifar10

@@ -75,7 +75,7 @@ TAGS = ("[/bold]", "[red]a[/red]", "[/]", "[link=http://x]y", "\\[bold]", "a\\")
 
 @pytest.mark.parametrize("text", TAGS)
 def test_terminal__takes_no_text_for_markup(text):
-    """Printed, in a table's header and cells, in a bar: what a claim's host, a path or an error may hold."""
+    """Printed, in a table's header and cells, in a bar: what a lock's host, a path or an error may hold."""
     file = io.StringIO()
     console = Terminal(file=file, width=200)
     table = plain_table(f"head {text}", "other")

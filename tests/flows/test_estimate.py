@@ -12,14 +12,13 @@ from sweetgrad.flows import estimate, profile
 from sweetgrad.profiling import load_batch, load_space, make_spec, profile_architectures, profile_shard
 from sweetgrad.store import (
     NotAStoreError,
+    Profile,
     SpecMismatchError,
     create_profile,
-    finalise_profile,
     list_estimators,
     open_activations,
     open_estimators,
     open_profile,
-    plan_shards,
     verify,
 )
 
@@ -47,10 +46,10 @@ def made(tmp_path_factory):
         load_batch("digits", batch_size=8),
     )
     spec = make_spec(space, batch)
-    name = create_profile(path, spec, arch=[space.arch_id(i) for i in range(len(space))], layers=space.layer_names)
-    for shard in plan_shards(path, name, MEASURED):
-        profile_shard(path, name, shard, space, batch, spec)
-    finalise_profile(path, name)
+    name = create_profile(path, spec, arch=[space.arch_id(i) for i in range(len(space))], layers=space.layer_names).name
+    for shard in Profile.open(path, name).plan(MEASURED):
+        profile_shard(Profile.open(path, name), shard, space, batch, spec)
+    Profile.open(path, name).finalise()
     return path
 
 

@@ -22,10 +22,10 @@ from sweetgrad.flows.cli.app import app
 from sweetgrad.profiling import load_batch, load_space, make_spec, profile_architectures
 from sweetgrad.profiling.spaces.darts import Darts
 from sweetgrad.store import (
-    ClaimedError,
+    LockedError,
     SpecMismatchError,
     _growth,
-    claim_shard,
+    lock_shard,
     open_estimators,
     open_profile,
     stored_archs,
@@ -197,7 +197,7 @@ def test_evolve__leaves_a_profile_that_another_search_holds_or_that_is_of_other_
     whole: tuple[Path, Evolution], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, _ = whole
-    with claim_shard(store, NAME, 0, run="another"), pytest.raises(ClaimedError, match="held by process"):
+    with lock_shard(store, NAME, 0, run="another"), pytest.raises(LockedError, match="held by process"):
         evolve(store)
     monkeypatch.setattr(profiling, "load_batch", lambda name, **settings: load_batch(name, **{**settings, "seed": 1}))
     with pytest.raises(SpecMismatchError, match="batch_sha256"):

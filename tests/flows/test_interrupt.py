@@ -83,7 +83,7 @@ def test_profile__second_ctrl_c_leaves_at_once_and_nothing_behind(command, tmp_p
         worker.resume()
     process.communicate(timeout=60)
     assert psutil.wait_procs(family, timeout=20)[1] == []
-    left = (".partial was left", "which has ended; the next run takes the claim over")
+    left = (".partial was left", "which has ended; the next run takes the lock over")
     assert [p for p in verify(tmp_path / "s.zarr") if not any(words in p.what for words in left)] == []
 
 

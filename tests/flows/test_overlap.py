@@ -15,16 +15,7 @@ from rich.console import Console
 from sweetgrad.flows import profile
 from sweetgrad.flows.runs import worker
 from sweetgrad.profiling import load_batch, load_space, make_spec, profile_shard
-from sweetgrad.store import (
-    FencedError,
-    claim_shard,
-    create_profile,
-    finalise_profile,
-    open_profile,
-    plan_shards,
-    status,
-    verify,
-)
+from sweetgrad.store import FencedError, Profile, create_profile, lock_shard, open_profile, status, verify
 
 NAME = "nas-bench-201/digits/bs4-seed42"
 SETTINGS = {"dataset": "digits", "batch_size": 4, "device": "cpu"}
@@ -41,7 +32,7 @@ def create(store, work):
     space, _, spec = work
     arch = [space.arch_id(index) for index in range(len(space))]
     create_profile(store, spec, arch=arch, layers=space.layer_names, shard_size=SHARD_SIZE)
-    return plan_shards(store, NAME, range(2 * SHARD_SIZE))
+    return Profile.open(store, NAME).plan(range(2 * SHARD_SIZE))
 
 
 def measured(store):
@@ -52,7 +43,7 @@ def measured(store):
 def undisturbed(work, tmp_path_factory):
     store = tmp_path_factory.mktemp("overlap") / "undisturbed.zarr"
     for shard in create(store, work):
-        profile_shard(store, NAME, shard, *work)
+        profile_shard(Profile.open(store, NAME), shard, *work)
     return measured(store)
 
 
@@ -67,19 +58,19 @@ def test_profile_shard__an_attempt_that_was_given_up_writes_nothing_over_its_suc
         assert over.wait(60)
 
     def first_attempt():
-        with claim_shard(store, NAME, 0, run="run") as claim:
-            return profile_shard(store, NAME, shards[0], *work, on_done=hang, claim=claim)
+        with lock_shard(store, NAME, 0, run="run") as lock:
+            return profile_shard(Profile.open(store, NAME), shards[0], *work, on_done=hang, lock=lock)
 
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(first_attempt)
         assert begun.wait(60)
-        with claim_shard(store, NAME, 0, run="run") as claim:
-            assert profile_shard(store, NAME, shards[0], *work, claim=claim) == SHARD_SIZE
-        profile_shard(store, NAME, shards[1], *work)
+        with lock_shard(store, NAME, 0, run="run") as lock:
+            assert profile_shard(Profile.open(store, NAME), shards[0], *work, lock=lock) == SHARD_SIZE
+        profile_shard(Profile.open(store, NAME), shards[1], *work)
         over.set()
         with pytest.raises(FencedError, match="taken over by nobody any more"):
             first.result()
-    finalise_profile(store, NAME)
+    Profile.open(store, NAME).finalise()
     assert verify(store) == []
     xr.testing.assert_identical(measured(store), undisturbed)
 
@@ -89,13 +80,13 @@ def test_profile__leaves_a_shard_to_the_run_that_holds_it_and_waits_for_it(work,
     shards = create(store, work)
     console = Console(file=io.StringIO(), width=200)
     with ThreadPoolExecutor(1) as pool:
-        with claim_shard(store, NAME, 0, run="another run") as claim:
+        with lock_shard(store, NAME, 0, run="another run") as lock:
             run = pool.submit(profile, store, archs=f"0:{2 * SHARD_SIZE}", workers=1, console=console, **SETTINGS)
             while "waiting for them" not in console.file.getvalue():
                 assert not run.done(), run.result()
                 time.sleep(0.05)  # the run needs the interpreter, too
             assert status(store)[0].num_ok == SHARD_SIZE
-            profile_shard(store, NAME, shards[0], *work, claim=claim)
+            profile_shard(Profile.open(store, NAME), shards[0], *work, lock=lock)
         summary = run.result()
     assert (summary.num_done, summary.num_left) == (SHARD_SIZE, 0)
     assert "The last 1 shards are being written by process" in console.file.getvalue()
@@ -108,13 +99,15 @@ def test_run_shard__counts_what_an_attempt_of_its_run_wrote_before_it_died(work,
     store = tmp_path / "killed.zarr"
     planned, _ = create(store, work)
     written = replace(planned, rows=planned.rows[:2])
-    context = claim_shard(store, NAME, 0, run=run)
-    claim = context.__enter__()  # a kill gives no claim back
-    profile_shard(store, NAME, written, *work, claim=claim)
+    context = lock_shard(store, NAME, 0, run=run)
+    lock = context.__enter__()  # a kill releases no lock
+    profile_shard(Profile.open(store, NAME), written, *work, lock=lock)
     monkeypatch.setattr(
         distributed, "get_worker", lambda: SimpleNamespace(state=SimpleNamespace(nthreads=1), log_event=print)
     )
     monkeypatch.setattr(worker, "_stop_requested", lambda channel: lambda: False)
-    dead = frozenset([claim.holder.attempt])
-    assert worker.run_shard(store, NAME, planned, *work, (), False, run_id="ours", expired=dead) == num_done
+    dead = frozenset([lock.holder.attempt])
+    assert (
+        worker.run_shard(Profile.open(store, NAME), planned, *work, (), False, run_id="ours", expired=dead) == num_done
+    )
     context.__exit__(None, None, None)

@@ -34,7 +34,7 @@ from typer.testing import CliRunner
 from sweetgrad.flows.cli import app as cli
 from sweetgrad.flows.selection import select_archs
 from sweetgrad.profiling import load_batch, load_space, make_spec, profile_architectures
-from sweetgrad.store import create_profile, finalise_profile, import_accuracy, plan_shards, write_shard
+from sweetgrad.store import COUNTS, Profile, create_profile, import_accuracy
 
 ROOT = Path(__file__).resolve().parents[2]
 HOW_TOS = sorted((ROOT / "docs" / "how-to").glob("*.md"))
@@ -111,7 +111,7 @@ SMALLER: list[tuple[str, str]] = [
     (r"epochs=60", "epochs=1, widths=(4, 4, 4), depth=1"),
     (r"^(sweetgrad report .*)", r"\1 --bootstrap 5"),
     (r"^(sweetgrad search .*)", r"\1 --runs 3"),
-    ("import plot_trajectories, ", "import SearchSettings, plot_trajectories, "),
+    ("import run_searches, ", "import SearchSettings, run_searches, "),
     (r"run_searches\(inputs.benchmark, ", "run_searches(inputs.benchmark, SearchSettings(num_runs=3), "),
     (r"^(sweetgrad evolve .*) --surrogate \S+", r"\1 --random 3 --cycles 4 --population 3 --tournament 2"),
     (r"^(sweetgrad publish .*)", r"\1 --allow-incomplete"),  # of 15,625 architectures the store has a dozen
@@ -256,10 +256,10 @@ def _write_stores(folder: Path, space: Any, archs: list[str]) -> None:
         spec = make_spec(space, batch)
         rows = profile_architectures(space, indices, batch, spec)
         for path in (folder / f"{dataset}.zarr", folder / f"{BOTH}.zarr"):
-            name = create_profile(path, spec, arch=archs, layers=space.layer_names)
-            for shard in plan_shards(path, name, indices):
-                write_shard(path, name, shard, rows.isel(arch=rows.arch_index.isin(shard.rows).values))
-            finalise_profile(path, name)
+            name = create_profile(path, spec, arch=archs, layers=space.layer_names).name
+            for shard in Profile.open(path, name).plan(indices):
+                Profile.open(path, name).write(shard, {COUNTS: rows.isel(arch=rows.arch_index.isin(shard.rows).values)})
+            Profile.open(path, name).finalise()
             import_accuracy(path, space="nas-bench-201", table=table, source="accuracies.csv")
 
 

@@ -25,16 +25,7 @@ from sweetgrad.flows.runs import dispatcher
 from sweetgrad.flows.runs.artifacts import artifact_key
 from sweetgrad.flows.runs.summary import Ending, summary_markdown
 from sweetgrad.profiling import load_batch, load_space, make_spec, profile_architectures
-from sweetgrad.store import (
-    Shard,
-    UnreachableStoreError,
-    create_profile,
-    finalise_profile,
-    info,
-    plan_shards,
-    status,
-    write_shard,
-)
+from sweetgrad.store import COUNTS, Profile, Shard, UnreachableStoreError, create_profile, info, status
 
 NAME = "nas-bench-201/digits/bs4-seed42"
 SETTINGS = {"dataset": "digits", "batch_size": 4, "device": "cpu"}
@@ -151,7 +142,7 @@ def test_profile__shows_progress_and_a_summary(api, finished):
     assert "| This run | complete |" in summary.data
     assert "4 measured, 0 failed, 15,621 not run, of 15,625" in summary.data
     assert f"`{info(store, NAME).profiles[0].content_digest}`" in summary.data
-    assert "over 4 architectures, best in " in summary.data
+    assert "over 4 architectures, win rate " in summary.data
     assert f"$ sweetgrad intervals {store} {NAME}" in summary.data
 
 
@@ -307,9 +298,9 @@ def one_failed(tmp_path_factory):
     rows["status"][1], rows["message"][1] = 2, "RuntimeError: out of memory\nTraceback"
     arch = [space.arch_id(index) for index in range(len(space))]
     create_profile(store, spec, arch=arch, layers=space.layer_names)
-    (shard,) = plan_shards(store, NAME, range(3))
-    write_shard(store, NAME, shard, rows)
-    finalise_profile(store, NAME)
+    (shard,) = Profile.open(store, NAME).plan(range(3))
+    Profile.open(store, NAME).write(shard, {COUNTS: rows})
+    Profile.open(store, NAME).finalise()
     return store
 
 

@@ -202,7 +202,7 @@ def test_score__takes_a_data_set_and_what_is_installed(file: Path, run: Callable
         (["{file}:empty"], "the network has no parameters, all are frozen"),
         (
             ["{file}:five"],
-            "labels must be in 0..4, as the network has 5 outputs; got 0..9: give the network an output for every class",
+            "labels must be in 0..4, because the network has 5 outputs; got 0..9: the network needs one output for each class",
         ),
         (["{file}:Overflow"], "the loss is nan, and 30,730 of 30,730 gradients are not finite"),
         (["{file}:resnet", "--interval", "1e-4"], "an interval is LOWER,UPPER"),
@@ -214,7 +214,7 @@ def test_score__takes_a_data_set_and_what_is_installed(file: Path, run: Callable
             ["{file}:small", "--dataset", "digits", "--input", "3x9x9"],
             "digits has images 3x8x8, but images 3x9x9 were requested",
         ),
-        (["torchvison.models:resnet18"], "Install the package that has it"),
+        (["torchvison.models:resnet18"], "Install the package that contains it"),
     ],
 )
 def test_score__names_a_mistake(

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from sweetgrad.flows.cli import app as cli
 from sweetgrad.profiling import load_batch, load_space, make_spec
 from sweetgrad.profiling.spaces.nas_bench_201 import num_params
-from sweetgrad.store import create_profile, empty_rows, finalise_profile, import_accuracy, plan_shards, write_shard
+from sweetgrad.store import COUNTS, Profile, create_profile, empty_rows, import_accuracy
 
 SHARD = 625
 LAYERS = ("cell0", "cell1")  # few, to be quick
@@ -23,16 +23,16 @@ def make_store(path, indices):
     spec = make_spec(space, batch)
     archs = [space.arch_id(i) for i in range(len(space))]
     weights = np.array([num_params(arch) for arch in archs])
-    name = create_profile(path, spec, arch=archs, layers=LAYERS, shard_size=SHARD)
-    for shard in plan_shards(path, name, indices):
+    name = create_profile(path, spec, arch=archs, layers=LAYERS, shard_size=SHARD).name
+    for shard in Profile.open(path, name).plan(indices):
         rows = empty_rows([archs[i] for i in shard.rows], shard.rows, layers=LAYERS)
         rows.grad_count[:, 0, 0, 100] = weights[list(shard.rows)]
         rows.grad_count_network[:] = rows.grad_count.sum("layer")
         rows.num_params[:] = rows.grad_count.sum("bin")
         rows.layer_type[:] = 2
         rows.profile_seconds[:], rows.status[:] = 0.25, 1
-        write_shard(path, name, shard, rows)
-    finalise_profile(path, name)
+        Profile.open(path, name).write(shard, {COUNTS: rows})
+    Profile.open(path, name).finalise()
     noise = np.random.RandomState(0).random_sample(len(archs))
     parts = [
         pd.DataFrame(

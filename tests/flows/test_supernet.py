@@ -16,6 +16,7 @@ from sweetgrad.flows.supernet import supernet
 from sweetgrad.profiling import load_batch, load_space, make_spec
 from sweetgrad.profiling.supernet import SupernetSettings, SupernetTraining
 from sweetgrad.store import (
+    Profile,
     SpecMismatchError,
     StoreError,
     create_profile,
@@ -25,7 +26,6 @@ from sweetgrad.store import (
     open_profile,
     verify,
 )
-from sweetgrad.store.estimators import open_trainings, record_training
 
 NAME = "nas-bench-201/digits/bs8-seed42"
 SETTINGS = SupernetSettings(epochs=1, batch_size=64, num_calibration=64, widths=(4, 4, 4), depth=1, valid_share=0.1)
@@ -56,7 +56,7 @@ def test_supernet__scores_what_has_no_score_and_says_what_it_trained(store):
     assert rows.tolist() == list(range(620, 630))
     assert ((first["score"].values[rows] >= 0) & (first["score"].values[rows] <= 100)).all()
     assert (first["seconds"].values[rows] > 0).all()
-    training = open_trainings(store, NAME)["spos"]
+    training = Profile.open(store, NAME).trained_estimators()["spos"]
     assert (training["method"], training["num_train"], training["num_valid"]) == ("SPOS", 1617, 180)
     assert training["settings"]["epochs"] == 1
     again = run(store, archs="620:632")
@@ -71,7 +71,7 @@ def test_supernet__is_the_same_again_elsewhere(store, tmp_path):
     run(store, archs="0:5", name="spos-2", checkpoint=tmp_path / "other.npz")
     scores = open_estimators(store, NAME)["score"].values[:5]
     assert np.array_equal(scores[:, 0], scores[:, 1])
-    one, two = open_trainings(store, NAME).values()
+    one, two = Profile.open(store, NAME).trained_estimators().values()
     assert one["weights_sha256"] == two["weights_sha256"]
 
 
@@ -104,7 +104,7 @@ def test_supernet__is_marked_as_trained_wherever_it_is_compared(store):
 
 @pytest.mark.parametrize("after", ["training", "scoring"])
 def test_supernet__ctrl_c_keeps_what_is_done_and_the_same_call_goes_on(store, monkeypatch, after):
-    where = {"training": "SupernetTraining.step", "scoring": "accuracy_of"}[after]
+    where = {"training": "SupernetTraining.step", "scoring": "subnet_accuracy"}[after]
     owner = SupernetTraining if after == "training" else supernet_run
     plain, calls = getattr(owner, where.rpartition(".")[2]), []
 
@@ -132,9 +132,9 @@ def test_merge__keeps_what_was_trained_and_refuses_two_trainings(store, tmp_path
     run(other, archs="2:5")
     merge([other, store], tmp_path / "merged.zarr")
     assert int((open_estimators(tmp_path / "merged.zarr", NAME)["status"] == 1).sum()) == 5
-    assert open_trainings(tmp_path / "merged.zarr", NAME)["spos"]["weights_sha256"]
+    assert Profile.open(tmp_path / "merged.zarr", NAME).trained_estimators()["spos"]["weights_sha256"]
     third = shutil.copytree(tmp_path / "merged.zarr", tmp_path / "third.zarr")
-    changed = open_trainings(third, NAME)["spos"] | {"weights_sha256": "another"}
-    record_training(third, NAME, "spos", changed)
+    changed = Profile.open(third, NAME).trained_estimators()["spos"] | {"weights_sha256": "another"}
+    Profile.open(third, NAME).record_training("spos", changed)
     with pytest.raises(StoreError, match="scores of two trainings"):
         merge([store, third], tmp_path / "no.zarr")

@@ -15,7 +15,7 @@ from sweetgrad.flows import train
 from sweetgrad.flows.cli.app import app
 from sweetgrad.flows.train_one import train_one
 from sweetgrad.profiling import load_images, load_space
-from sweetgrad.profiling.training import RECIPES, Course, make_trainer, save_checkpoint, train_architecture
+from sweetgrad.profiling.training import RECIPES, TrainingConfig, make_trainer, save_checkpoint, train_architecture
 from sweetgrad.store import (
     CorruptShardError,
     NotAStoreError,
@@ -25,8 +25,8 @@ from sweetgrad.store import (
     open_training,
     verify,
 )
-from sweetgrad.store._arrays import write_array
 from sweetgrad.store.access import open_root
+from sweetgrad.store.format.arrays import write_array
 
 RECIPE = RECIPES["digits-201"].changed(epochs=1)
 ROWS = [0, 1]
@@ -55,7 +55,7 @@ def test_train__writes_what_the_plain_function_gives_and_trains_nothing_twice(tr
     for seed in (0, 1):
         stored = open_training(store, f"nas-bench-201/training/digits/seed{seed}")
         for row in ROWS:
-            plain = train_architecture(Course(space, "digits", None, RECIPE, seed), space.arch_id(row))
+            plain = train_architecture(TrainingConfig(space, "digits", None, RECIPE, seed), space.arch_id(row))
             assert stored["accuracy"].values[row].tolist() == plain["accuracy"]
     seeds = [open_accuracy(store, "nas-bench-201", f"digits/seed{seed}/test").values[ROWS] for seed in (0, 1)]
     np.testing.assert_allclose(
@@ -100,13 +100,13 @@ def test_train__refuses_another_recipe_under_the_same_label(trained):
         ({"seeds": []}, "expected one or more seeds"),
         ({"label": "digits/mine"}, "expected a label without '/'"),
         ({"label": ""}, "expected a label without '/'"),
-        ({"recipe": RECIPES["darts-cifar"]}, "networks of cells with edges.*take another recipe"),
+        ({"recipe": RECIPES["darts-cifar"]}, "network of cells with edges.*use another recipe"),
         (
             {"recipe": RECIPES["darts-cifar"], "space": "darts", "space_options": {"channels": 4, "cells": 3}},
-            "needs 8x8 pixels after the second reduction cell, and images of 8x8 leave 2x2",
+            "needs 8x8 pixels after the second reduction cell, but images of 8x8 leave 2x2",
         ),
         ({"dataset": "digit"}, "no data set named 'digit'"),
-        ({"recipe": RECIPE.changed(batch_size=301)}, "300 images to train with, fewer than a batch of 301"),
+        ({"recipe": RECIPE.changed(batch_size=301)}, "300 training images, fewer than a batch of 301"),
     ],
 )
 def test_train__says_what_is_wrong_before_anything_is_written(settings, message, tmp_path):
@@ -117,13 +117,13 @@ def test_train__says_what_is_wrong_before_anything_is_written(settings, message,
 
 def test_train_one__goes_on_from_its_checkpoint_and_ends_where_it_would_have(tmp_path, monkeypatch):
     """The DARTS recipe on 64 of the synthetic images; an epoch is interrupted by an error."""
-    from sweetgrad.profiling.training import work
+    from sweetgrad.profiling.training import architectures
 
     images = load_images("synthetic")
     small = type(images)(images.name, images.x[:64], images.y[:64], images.num_classes)
-    monkeypatch.setattr(work, "load_images", lambda *_, **__: small)
-    work._load.cache_clear()
-    work._tensors.cache_clear()
+    monkeypatch.setattr(architectures, "load_images", lambda *_, **__: small)
+    architectures._load.cache_clear()
+    architectures._tensors.cache_clear()
     arch = load_space("darts").arch_id(3)
     settings = {
         "recipe": RECIPES["darts-cifar"].changed(epochs=3, batch_size=20),
@@ -133,7 +133,7 @@ def test_train_one__goes_on_from_its_checkpoint_and_ends_where_it_would_have(tmp
     }
     whole = quiet()
     train_one(tmp_path / "a.zarr", arch, checkpoints=tmp_path / "a", console=whole, **settings)
-    run_epoch, left = work.Trainer.run_epoch, [1]
+    run_epoch, left = architectures.Trainer.run_epoch, [1]
 
     def cut_off(trainer):
         if not left:
@@ -143,13 +143,13 @@ def test_train_one__goes_on_from_its_checkpoint_and_ends_where_it_would_have(tmp
 
     parts = quiet()
     with monkeypatch.context() as patch:
-        patch.setattr(work.Trainer, "run_epoch", cut_off)
+        patch.setattr(architectures.Trainer, "run_epoch", cut_off)
         with pytest.raises(KeyboardInterrupt):
             train_one(tmp_path / "b.zarr", arch, checkpoints=tmp_path / "b", console=parts, **settings)
     torch.rand(5)
     report = train_one(tmp_path / "b.zarr", arch, checkpoints=tmp_path / "b", console=parts, **settings)
-    work._load.cache_clear()
-    work._tensors.cache_clear()
+    architectures._load.cache_clear()
+    architectures._tensors.cache_clear()
     assert report is not None
     assert "Resuming after epoch 1 of 3" in parts.file.getvalue()
     losses = [
@@ -207,7 +207,7 @@ def test_cli_train__shows_why_trainings_failed(tmp_path, prefect_api):
 
 def test_checkpoint__says_that_the_disk_is_full(tmp_path):
     space = load_space("nas-bench-201")
-    trainer, _ = make_trainer(Course(space, "digits", None, RECIPE, 0), space.arch_id(3))
+    trainer, _ = make_trainer(TrainingConfig(space, "digits", None, RECIPE, 0), space.arch_id(3))
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))

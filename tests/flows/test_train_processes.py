@@ -17,7 +17,7 @@ from rich.console import Console
 from sweetgrad.flows import select_archs, train
 from sweetgrad.flows.train_one import train_one
 from sweetgrad.profiling import load_space
-from sweetgrad.profiling.training import RECIPES, Course, train_architecture
+from sweetgrad.profiling.training import RECIPES, TrainingConfig, train_architecture
 from sweetgrad.store import NotAStoreError, open_accuracies, open_accuracy, open_training, verify
 
 TRAIN = [sys.executable, "-m", "sweetgrad.flows.cli", "train"]
@@ -99,7 +99,7 @@ def test_train__killed_then_interrupted_keeps_what_is_written_and_ends_the_same(
     whole, space = written(store), load_space("nas-bench-201")
     for before in (killed, interrupted):
         assert {row: whole[row] for row in before} == before
-    course = Course(space, "digits", None, recipe, 0)
+    course = TrainingConfig(space, "digits", None, recipe, 0)
     for row in select_archs(f"sample:{NUM}", num_archs=len(space)):
         undisturbed = train_architecture(course, space.arch_id(row))
         assert undisturbed is not None

@@ -15,20 +15,10 @@ from sweetgrad.profiling import Batch, make_spec, profile_architectures, profile
 from sweetgrad.profiling.any_network import profile_network
 from sweetgrad.profiling.architectures import ArchIds
 from sweetgrad.profiling.measure import measure_network
-from sweetgrad.profiling.spaces import load_space
+from sweetgrad.profiling.registry import load_space
 from sweetgrad.profiling.spaces.nas_bench_201 import NasBench201
 from sweetgrad.profiling.spaces.protocol import Layer, Network
-from sweetgrad.store import (
-    STATUS,
-    Shard,
-    create_estimators,
-    create_profile,
-    finalise_profile,
-    open_estimators,
-    open_profile,
-    plan_shards,
-    verify,
-)
+from sweetgrad.store import STATUS, Profile, Shard, create_profile, open_estimators, open_profile, profile_block, verify
 
 RNG = np.random.RandomState(0)
 BATCH = Batch(RNG.randn(4, 3, 8, 8).astype(np.float32), np.array([0, 1, 2, 3]), num_classes=10)
@@ -171,7 +161,9 @@ def test_profile_architectures__fails_a_network_for_other_classes(space):
     build = space.build
     space.build = lambda arch_id, **settings: build(arch_id, **{**settings, "num_classes": 3})
     rows = profile(space, [0])
-    assert str(rows.message.values[0]).startswith("ValueError: labels must be in 0..2, as the network has 3 outputs")
+    assert str(rows.message.values[0]).startswith(
+        "ValueError: labels must be in 0..2, because the network has 3 outputs"
+    )
 
 
 def test_profile_architectures__lets_the_user_stop(space):
@@ -287,7 +279,7 @@ def test_load_space__makes_a_third_partys_space_from_its_entry_point(monkeypatch
 def create(path: Path, space: ToySpace, shard_size: int = 4) -> str:
     archs = [space.arch_id(index) for index in range(len(space))]
     spec = make_spec(space, BATCH)
-    return create_profile(path, spec, arch=archs, layers=space.layer_names, shard_size=shard_size)
+    return create_profile(path, spec, arch=archs, layers=space.layer_names, shard_size=shard_size).name
 
 
 def run(
@@ -295,11 +287,14 @@ def run(
 ):
     """What a flow does, in one process; the number of architectures done."""
     name = make_spec(space, BATCH).profile_name
-    create_estimators(path, name, estimators)
-    shards = plan_shards(path, name, rows, estimators=estimators, retry_failed=retry_failed)
+    Profile.open(path, name).add_blocks(map(profile_block, estimators))
+    shards = Profile.open(path, name).plan(rows, [*map(profile_block, estimators)], retry_failed=retry_failed)
     spec = make_spec(space, BATCH)
     options |= {"estimators": estimators}
-    return sum(profile_shard(path, name, s, space, BATCH, spec, **options) for s in shards[:: -1 if reverse else 1])
+    return sum(
+        profile_shard(Profile.open(path, name), s, space, BATCH, spec, **options)
+        for s in shards[:: -1 if reverse else 1]
+    )
 
 
 def measured(path: Path, space: ToySpace) -> xr.Dataset:
@@ -319,7 +314,7 @@ def test_profile_shard__gives_the_same_rows_in_any_shards_and_order(tmp_path, sp
     for other in "bc":
         xr.testing.assert_identical(measured(tmp_path / other, space), expected)
     for path in tmp_path.iterdir():
-        finalise_profile(path, make_spec(space, BATCH).profile_name)
+        Profile.open(path, make_spec(space, BATCH).profile_name).finalise()
         assert verify(path) == []
 
 
@@ -369,7 +364,7 @@ def test_profile_shard__runs_a_failed_network_again_only_when_asked(tmp_path, sp
 def test_profile_shard__adds_estimators_later_without_touching_counts(tmp_path, space):
     path, name = tmp_path / "s", create(tmp_path / "s", space)
     run(path, space)
-    finalise_profile(path, name)
+    Profile.open(path, name).finalise()
     before = {p: p.read_bytes() for p in path.rglob("*") if p.is_file() and p.name != "zarr.json"}
     assert run(path, space, estimators=["snip"]) == NUM_ARCHS
     after = {p: p.read_bytes() for p in path.rglob("*") if p.is_file() and p.name != "zarr.json"}
@@ -437,13 +432,13 @@ def test_profile_shard__makes_a_damaged_shard_again_with_all_its_rows(tmp_path, 
     again = measured(path, space)
     xr.testing.assert_identical(again.isel(arch=[4, 5, 7, 8]), expected.isel(arch=[4, 5, 7, 8]))
     assert again.status.values.tolist() == [0] * 4 + [1] * 5 + [0] * 2
-    finalise_profile(path, name)
+    Profile.open(path, name).finalise()
     assert verify(path) == []
 
 
 def test_profile_shard__of_no_rows_does_nothing(tmp_path, space):
     path, name = tmp_path / "s", create(tmp_path / "s", space)
-    assert profile_shard(path, name, Shard(0, 0, 4, ()), space, BATCH, make_spec(space, BATCH)) == 0
+    assert profile_shard(Profile.open(path, name), Shard(0, 0, 4, ()), space, BATCH, make_spec(space, BATCH)) == 0
     assert measured(path, space).status.values.tolist() == [0] * NUM_ARCHS
 
 

@@ -94,7 +94,7 @@ def test_batch__names_the_first_label_out_of_range(label):
 def test_batch__names_the_first_image_that_is_not_finite(value):
     x = np.zeros((3, 1, 2, 2), "float32")
     x[2, 0, 1, 1] = value
-    with pytest.raises(ValueError, match=r"1 of 3 images hold NaN or infinite values \(first: image 2\)"):
+    with pytest.raises(ValueError, match=r"1 of 3 images contain NaN or infinite values \(first: image 2\)"):
         Batch(x, np.zeros(3, "int64"), num_classes=5)
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from sweetgrad.profiling.counting import _count_by_bucketize, _count_by_table, count_gradients
-from sweetgrad.store.bins import EDGES, NUM_BINS
+from sweetgrad.store.format.bins import EDGES, NUM_BINS
 
 F32_EDGES = np.array([np.float32(float(edge)) for edge in EDGES])
 SMALLEST_DENORMAL = np.nextafter(np.float32(0), np.float32(1))
@@ -163,10 +163,10 @@ def test_count_by_table__needs_no_check_of_its_keys():
     [torch.tensor([-1.0]), torch.tensor([-0.0]), torch.tensor([1.0]).double(), torch.ones(1, 1), torch.tensor([1])],
 )
 def test_count_gradients__refuses_what_it_would_count_wrongly(magnitude):
-    with pytest.raises(ValueError, match=r"one float32 vector without signs, got torch\.\w+ of shape .*grad\.abs\(\)"):
+    with pytest.raises(ValueError, match=r"a float32 vector without sign bits, got torch\.\w+ .*grad\.abs\(\)"):
         count_gradients(magnitude, np.array([1]))
 
 
 def test_count_gradients__refuses_segments_of_another_length():
-    with pytest.raises(ValueError, match="segments hold 3 gradients, but 2 were given"):
+    with pytest.raises(ValueError, match="the segments have 3 gradients in total, got 2"):
         count_gradients(torch.zeros(2), np.array([1, 2]))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sweetgrad.profiling import Batch, Layer, Network, make_spec, profile_architectures, profile_network, registered
-from sweetgrad.profiling.training import descent
+from sweetgrad.profiling.training import trainer
 
 X = np.random.RandomState(0).randn(4, 1, 6, 6).astype(np.float32)  # of one channel: contiguous in both memory formats
 BATCH = Batch(X, np.array([0, 1, 2, 0]), num_classes=3)
@@ -163,9 +163,9 @@ def test_estimators__of_others_may_change_the_batch(needs: str) -> None:
     np.testing.assert_array_equal(rows.grad_count, profiled(OUT_OF_PLACE["mean"], [0, 1]).grad_count)
 
 
-def test_accuracy_of__leaves_the_images_of_the_data_set_as_they_are() -> None:
+def test_evaluate__leaves_the_images_of_the_data_set_as_they_are() -> None:
     x, y = torch.from_numpy(X.copy()), torch.from_numpy(BATCH.y)
     network = Space(subtract).build("changes", in_channels=1, num_classes=3)
-    first, second = (descent.accuracy_of(network.module, x, y) for _ in range(2))
+    first, second = (trainer.evaluate(network.module, x, y) for _ in range(2))
     assert first == second
     np.testing.assert_array_equal(x, X)

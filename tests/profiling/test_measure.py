@@ -17,7 +17,7 @@ from sweetgrad.profiling.any_network import profile_network
 from sweetgrad.profiling.architectures import make_spec, profile_architectures
 from sweetgrad.profiling.batches import random_batch
 from sweetgrad.profiling.measure import fill_row, measure_network
-from sweetgrad.profiling.spaces import load_space
+from sweetgrad.profiling.registry import load_space
 from sweetgrad.profiling.spaces.protocol import Layer, Network
 from sweetgrad.store import KINDS, LAYER_TYPES, STATUS, bin_bounds, empty_rows
 
@@ -400,7 +400,7 @@ def test_profile_network__explains_a_lazy_module_that_is_never_called(layers: li
     model = Returns(lambda z: z)
     model.lazy = nn.LazyLinear(3)
     with pytest.raises(
-        ValueError, match=r"the shape of lazy\.weight, lazy\.bias is not known: .* never calls the lazy module"
+        ValueError, match=r"the shape of lazy\.weight, lazy\.bias is unknown: .* never calls the lazy module"
     ):
         profile_network(model, torch.randn(8, 6), LABELS, layers=layers)
 
@@ -546,9 +546,9 @@ def test_profile_network__takes_named_layers_and_types() -> None:
 @pytest.mark.parametrize(
     ("layers", "message"),
     [
-        (["0", "nine"], r"no submodule 'nine'; the network has 0, 1, 2"),
+        (["0", "nine"], r"no submodule 'nine'; its submodules: 0, 1, 2"),
         (["0"], r"these are in none: 2\.weight, 2\.bias"),
-        (["", "2"], r"these are in '' and in '2': 2\.weight, 2\.bias"),
+        (["", "2"], r"'' and '2' both have: 2\.weight, 2\.bias"),
         ({"0": "steam", "2": "head"}, r"layer type must be one of padding, stem, .* got 'steam' for layer '0'"),
         ([], r"these are in none: 0\.weight"),
     ],
@@ -560,7 +560,7 @@ def test_profile_network__refuses_layers_that_do_not_cover_once(layers: list[str
 
 def test_network__refuses_parameters_of_another_network() -> None:
     module = mlp()
-    with pytest.raises(ValueError, match="layer 'b' holds parameters that are not the network's"):
+    with pytest.raises(ValueError, match="layer 'b' contains parameters that are not in the network"):
         Network(module, (Layer("a", "cell", (module,)), Layer("b", "cell", (mlp(),))))
 
 
@@ -599,11 +599,11 @@ def test_profile_network__explains_an_output_that_is_not_logits(
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        ([0, 1, 2, 3, 0, 1, 2, 0], r"labels must be in 0\.\.2, as the network has 3 outputs; got 0\.\.3"),
-        ([0, 1, 2, -100, 0, 1, 2, 0], r"labels must be in 0\.\.2, as the network has 3 outputs; got -100\.\.2"),
-        ([0.0] * 8, r"labels must be integers 0\.\.classes-1, .* got torch\.float32 of shape \(8,\)"),
+        ([0, 1, 2, 3, 0, 1, 2, 0], r"labels must be in 0\.\.2, because the network has 3 outputs; got 0\.\.3"),
+        ([0, 1, 2, -100, 0, 1, 2, 0], r"labels must be in 0\.\.2, because the network has 3 outputs; got -100\.\.2"),
+        ([0.0] * 8, r"labels must be integers in 0\.\.classes-1, .* got torch\.float32 of shape \(8,\)"),
         ([True] * 8, r"labels must be integers"),
-        ([], r"labels must be integers 0\.\.classes-1, one for each image, .* \(0,\)"),
+        ([], r"labels must be integers in 0\.\.classes-1, one for each image, .* \(0,\)"),
         ([0, 1], r"labels of shape \(2,\) need logits of shape .* the network returned \(8, 3\)"),
         (1, r"labels of shape \(\) need logits"),
         ([[0, 1, 0]] * 8, r"labels of shape \(8, 3\) need logits"),
@@ -618,7 +618,7 @@ def test_profile_network__explains_labels_that_do_not_fit(labels: object, messag
 def test_profile_network__refuses_images_that_are_not_finite(bad: float) -> None:
     x = torch.randn(8, 6)
     x[3, 2] = bad
-    with pytest.raises(ValueError, match="x holds 1 NaN or infinite values of 48"):
+    with pytest.raises(ValueError, match="x contains 1 NaN or infinite values of 48"):
         profile_network(mlp(), x, LABELS)
 
 
@@ -635,7 +635,7 @@ def test_profile_network__explains_a_model_without_gradients() -> None:
         profile_network(nn.Identity(), x[:, :3], LABELS)
     with pytest.raises(ValueError, match="has no parameters, all are frozen"):
         profile_network(mlp().requires_grad_(False), x, LABELS)
-    with torch.no_grad(), pytest.raises(ValueError, match=r"switched off here \(torch\.no_grad\)"):
+    with torch.no_grad(), pytest.raises(ValueError, match=r"disabled here \(torch\.no_grad\)"):
         profile_network(mlp(), x, LABELS)
 
 
@@ -648,7 +648,7 @@ def test_profile_network__explains_a_model_that_cannot_be_copied() -> None:
 
 def test_profile_network__explains_images_that_the_network_cannot_take() -> None:
     with pytest.raises(
-        ValueError, match=r"failed on x of shape \(8, 7\), float32: RuntimeError: .*Give x in the shape"
+        ValueError, match=r"failed on x of shape \(8, 7\), float32: RuntimeError: .*Pass x in the shape"
     ):
         profile_network(mlp(), torch.randn(8, 7), LABELS)
     with pytest.raises(

@@ -67,16 +67,18 @@ def test_load_model__imports_what_is_installed() -> None:
 
 @pytest.mark.parametrize("name", ["model.py", ":build", "model.py:", ""])
 def test_load_model__says_how_a_network_is_named(name: str) -> None:
-    with pytest.raises(ValueError, match=r"a network is FILE\.py:FUNCTION.*torchvision\.models:resnet18; got"):
+    with pytest.raises(
+        ValueError, match=r"a network must be given as FILE\.py:FUNCTION.*torchvision\.models:resnet18; got"
+    ):
         load_model(name)
 
 
 def test_load_model__names_a_file_or_function_that_is_not_there(file: Path) -> None:
-    with pytest.raises(ValueError, match=r"no such file: .*modell\.py; beside it lie model\.py, widths_beside_it\.py"):
+    with pytest.raises(ValueError, match=r"no such file: .*modell\.py; its folder has model\.py, widths_beside_it\.py"):
         load_model(f"{file.with_name('modell.py')}:build")
     with pytest.raises(ValueError, match=r"model\.py has no 'biuld'\. Did you mean build\?"):
         load_model(f"{file}:biuld")
-    with pytest.raises(ValueError, match=r"model\.py:number is int: name a function that returns"):
+    with pytest.raises(ValueError, match=r"model\.py:number is of type int: name a function that returns"):
         load_model(f"{file}:number")
     with pytest.raises(ValueError, match=r"'no_such_package\.models' cannot be imported: .*Install the package"):
         load_model("no_such_package.models:build")
@@ -115,12 +117,12 @@ def test_load_model__gives_the_cause_where_an_installed_module_cannot_be_importe
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "broken_vision", raising=False)
     with pytest.raises(
-        ValueError, match=f"module 'broken_vision.models' is there, but importing it fails: .*{message}"
+        ValueError, match=f"module 'broken_vision.models' is installed, but importing it fails: .*{message}"
     ) as told:
         load_model("broken_vision.models:build")
     assert "Install the package" not in str(told.value)
     with pytest.raises(
-        ValueError, match=r"'broken_vision\.modells' cannot be imported: .*Install the package that has it"
+        ValueError, match=r"'broken_vision\.modells' cannot be imported: .*Install the package that contains it"
     ):
         load_model("broken_vision.modells:build")
     sys.modules.pop("broken_vision", None)

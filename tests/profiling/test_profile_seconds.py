@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from torch import nn
 
-from sweetgrad.profiling import architectures, load_batch, make_spec, profile_architectures
+from sweetgrad.profiling import architectures, load_batch, make_spec, measure, profile_architectures
 from sweetgrad.profiling.estimators import estimator, running
 from sweetgrad.profiling.spaces.protocol import Layer, Network
 
@@ -17,15 +17,15 @@ BUILD, FORWARD, COUNT, SLOW = 1, 2, 4, 1000
 @pytest.fixture(autouse=True)
 def clock(monkeypatch):
     clock = SimpleNamespace(now=0.0, perf_counter=lambda: clock.now)
-    for module in (architectures, running):
+    for module in (architectures, measure, running):
         monkeypatch.setattr(module, "time", clock)
-    count = architectures.count_network
+    count = measure.count_layers
 
-    def count_network(*args):
+    def count_layers(*args):
         clock.now += COUNT
         return count(*args)
 
-    monkeypatch.setattr(architectures, "count_network", count_network)
+    monkeypatch.setattr(measure, "count_layers", count_layers)
     return clock
 
 
@@ -119,7 +119,7 @@ def test_profile_seconds__contain_what_looks_on_during_the_pass(space, clock):
 
 
 def test_profile_seconds__of_a_failed_row_run_until_it_failed(space, monkeypatch):
-    monkeypatch.setattr(architectures, "count_network", lambda *_: 1 / 0)
+    monkeypatch.setattr(measure, "count_layers", lambda *_: 1 / 0)
     rows = measured(space, {})
     assert rows.status.values.tolist() == [2, 2]
     assert rows.profile_seconds.values.tolist() == [BUILD + FORWARD] * 2

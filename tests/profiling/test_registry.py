@@ -95,5 +95,5 @@ def test_load__names_the_package_of_an_entry_point_that_cannot_be_imported(third
 
 def test_load_space__refuses_an_object_that_is_no_space(third_party):
     third_party("spaces", "list", "builtins:str")  # str(None) has a length and no more
-    with pytest.raises(ValueError, match=r"space 'list' lacks a part of the protocol; see .*SearchSpace"):
+    with pytest.raises(ValueError, match=r"space 'list' does not implement the protocol .*SearchSpace"):
         load_space("list")

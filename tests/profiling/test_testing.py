@@ -259,34 +259,34 @@ def other_order(parts: list[nn.Module]) -> Network:
 MUTANTS: dict[str, tuple[Callable[[], Any], str]] = {
     "lacks a part": (
         lambda: SimpleNamespace(name="x"),
-        "space 'x': it has no variant, init, layer_names, .* add what is missing",
+        "space 'x': it has no variant, init, layer_names, .* implement .*SearchSpace",
     ),
-    "name with a slash": (lambda: mutant(name="a/b"), "name is 'a/b'. What to do: it must be a text without /"),
+    "name with a slash": (lambda: mutant(name="a/b"), "name is 'a/b'. What to do: it must be a string without /"),
     "no name": (lambda: mutant(name=""), "name is ''"),
     "init is no text": (lambda: mutant(init=None), "init is None"),
     "layer_names is a text": (lambda: mutant(layer_names="stem"), "layer_names is 'stem'.*a tuple of names"),
-    "a layer name twice": (lambda: mutant(layer_names=("a", "b", "b", "c")), "layer_names holds 'b' more than once"),
+    "a layer name twice": (lambda: mutant(layer_names=("a", "b", "b", "c")), "layer_names contains 'b' more than once"),
     "input_size": (lambda: mutant(input_size=(8, 8)), r"input_size is \(8, 8\)"),
-    "version": (lambda: mutant(version="2"), "version is '2'. What to do: it must be a whole number"),
-    "empty": (lambda: mutant(__len__=lambda self: 0), "it has no architecture"),
-    "mutates into itself": (lambda: mutates(lambda arch, random: arch), "mutate gave the architecture itself"),
+    "version": (lambda: mutant(version="2"), "version is '2'. What to do: it must be an integer"),
+    "empty": (lambda: mutant(__len__=lambda self: 0), "it has no architectures"),
+    "mutates into itself": (lambda: mutates(lambda arch, random: arch), "mutate returned the architecture itself"),
     "mutates by another generator": (
         lambda: mutates(lambda arch, random: ("1-1", "3-3")[next(CALLS) % 2]),
-        "mutate gave another mutant under the same seed",
+        "mutate returned different mutants with the same seed",
     ),
     "mutates out of the space": (
         lambda: mutates(lambda arch, random: "9-9"),
         "build raised ValueError: expected two kernels",
     ),
-    "id is a number": (lambda: mutant(arch_id=lambda self, i: i), r"arch_id\(0\) returned 0.*a text of one line"),
-    "id of two lines": (lambda: mutant(arch_id=lambda self, i: f"1-1\n{i}"), "a text of one line"),
+    "id is a number": (lambda: mutant(arch_id=lambda self, i: i), r"arch_id\(0\) returned 0.*a single line"),
+    "id of two lines": (lambda: mutant(arch_id=lambda self, i: f"1-1\n{i}"), "a single line"),
     "id twice": (lambda: mutant(arch_id=lambda self, i: "1-1"), "architecture '1-1': it is architecture 0 and 1"),
     "id depends on more": (
         lambda: mutant(arch_id=lambda self, i: f"{random.random()}"),
-        "another string when asked again",
+        "a different string the second time",
     ),
-    "takes any id": (lambda: mutant(build=never_refuses), r"'1-1': build took '1-1\?'.* must raise ValueError"),
-    "refuses by KeyError": (lambda: mutant(build=refuses_with_key_error), r"no architecture, raised KeyError"),
+    "takes any id": (lambda: mutant(build=never_refuses), r"'1-1': build accepted '1-1\?'.* must raise a ValueError"),
+    "refuses by KeyError": (lambda: mutant(build=refuses_with_key_error), r"not an architecture, raised KeyError"),
     "build fails": (
         lambda: rebuilt(lambda parts, arch_id: parts[9]),
         "'1-1': build raised IndexError: list index out of",
@@ -295,7 +295,7 @@ MUTANTS: dict[str, tuple[Callable[[], Any], str]] = {
     "channels": (lambda: mutant(build=ignores_in_channels), r"on images of shape \(2, 4, 8, 8\), raised RuntimeError"),
     "classes": (
         lambda: mutant(build=ignores_num_classes),
-        r"11 classes the network returned \(2, 10\).*pass in_channels",
+        r"11 classes the network returned \(2, 10\).*use in_channels",
     ),
     "forgotten module": (lambda: rebuilt(added_later), "Network raised ValueError.*in none: forgotten"),
     "too many layers": (lambda: mutant(layer_names=("stem", "cell", "head")), "4 layers, but layer_names has 3"),
@@ -306,23 +306,26 @@ MUTANTS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "seeds itself": (
         lambda: mutant(build=seeds_itself),
-        "another seed gave the same network.*torch's global generator",
+        "a different seed gave the same network.*torch's global generator",
     ),
-    "cached": (is_cached, "parameters or buffers that it had returned before"),
-    "NumPy": (lambda: rebuilt(with_numpy), r"another network the second time \(first difference: 1.bias\)"),
-    "the one before": (after_the_one_before, "another network the second time"),
-    "a lambda inside": (lambda: with_attribute(Plain(), "f", lambda: 0), "pickle raised .*at the top of a module"),
+    "cached": (is_cached, "parameters or buffers of an earlier network"),
+    "NumPy": (lambda: rebuilt(with_numpy), r"a different network the second time \(first difference: 1.bias\)"),
+    "the one before": (after_the_one_before, "a different network the second time"),
+    "a lambda inside": (
+        lambda: with_attribute(Plain(), "f", lambda: 0),
+        "pickle raised .*at the top level of a module",
+    ),
     "another in the worker": (
         lambda: type("Mutant", (Worker, Plain), {"__init__": Plain.__init__})(),
-        "came out of pickle built another network",
+        "unpickled space built a different network",
     ),
     "random forward": (
         lambda: rebuilt(lambda parts, _: network(parts, nn.Sequential(*parts, Random()))),
-        "other gradients the second time .*torch's global generator only",
+        "different gradients the second time .*only draw from torch's global generator",
     ),
     "changes the batch": (
         lambda: rebuilt(lambda parts, _: network(parts, InPlaceAround(parts))),
-        "the network changed the batch, which the networks after it see.*work on x.clone",
+        "the network changed the batch, which all networks share.*work on x.clone",
     ),
     "no loss": (
         lambda: rebuilt(lambda parts, _: network(parts, nn.Sequential(*parts).requires_grad_(False))),
@@ -330,12 +333,12 @@ MUTANTS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "literal has another layer": (
         lambda: with_literal(lambda parts: network([parts[0], *parts[2:]])),
-        "build and build_literal have other layers or parameters",
+        "build and build_literal have different layers or parameters",
     ),
-    "literal has other weights": (lambda: with_literal(other_order), "other weights under one seed"),
+    "literal has other weights": (lambda: with_literal(other_order), "different weights with the same seed"),
     "literal has other gradients": (
         lambda: with_literal(lambda parts: network(parts, nn.Sequential(*parts[:3], Times(), parts[3]))),
-        "build and build_literal differ .*cannot change a gradient by a bit",
+        "build and build_literal differ .*cannot change a bit of any gradient",
     ),
 }
 
@@ -364,7 +367,9 @@ def test_check_space__fails_on_a_space_that_breaks_one_rule(which: str) -> None:
 def test_check_space__refuses_a_space_registered_under_another_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sweetgrad.profiling.testing.load_space", lambda name: Plain())
     check_space("plain")
-    with pytest.raises(SpaceCheckError, match=r"registered as 'plane'\. What to do: give the entry point"):
+    with pytest.raises(
+        SpaceCheckError, match=r"registered as 'plane'\. What to do: use the same name for the entry point"
+    ):
         check_space("plane")
 
 

@@ -7,12 +7,12 @@ import pytest
 
 from sweetgrad.store import (
     CorruptShardError,
+    Profile,
     RemoteStore,
     UnreachableStoreError,
     info,
     list_profiles,
     open_profile,
-    plan_shards,
     status,
     verify,
 )
@@ -28,8 +28,8 @@ def test_store__written_through_a_network_that_fails_is_the_same(s3, bucket, ser
         store = RemoteStore(f"{bucket}/toy.zarr", {"endpoint_url": proxy.url, **SHORT, "read_timeout": 0.5, "tries": 8})
         toy.create_profile(store, toy.make_spec(), arch=toy.ARCHS, layers=toy.LAYERS, shard_size=10)
         toy.run_rows(store, name, range(10))
-        assert plan_shards(store, name, range(10)) == []
-        toy.finalise_profile(store, name)
+        assert Profile.open(store, name).plan(range(10)) == []
+        Profile.open(store, name).finalise()
         assert all(proxy.injected[fault] for fault in servers.FAULTS), proxy.injected
     # Seen without the proxy: what was written, not what the proxy says of it.
     assert (

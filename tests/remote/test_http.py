@@ -14,8 +14,8 @@ from sweetgrad.flows import cli
 from sweetgrad.store import (
     CorruptShardError,
     NotAStoreError,
+    Profile,
     UnreachableStoreError,
-    create_estimators,
     import_accuracy,
     info,
     list_profiles,
@@ -23,6 +23,7 @@ from sweetgrad.store import (
     open_estimators,
     open_profile,
     open_store,
+    profile_block,
     status,
     verify,
 )
@@ -35,7 +36,7 @@ def folder(toy, tmp_path):
     """``toy.zarr`` with all that a store can hold, and the same as ``toy.zarr.zip``."""
     store = tmp_path / "www" / "toy.zarr"
     name = toy.make_store(store)
-    create_estimators(store, name, ["snip"])
+    Profile.open(store, name).add_blocks([profile_block("snip")])
     table = pd.DataFrame(
         {"arch": toy.ARCHS, "dataset": "cifar10", "split": "test", "epochs": 12, "accuracy": range(10)}
     )

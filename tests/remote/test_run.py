@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from sweetgrad.profiling import load_batch, load_space, make_spec, profile_shard
-from sweetgrad.store import create_profile, finalise_profile, info, plan_shards, verify
+from sweetgrad.store import Profile, create_profile, info, verify
 
 ROWS = range(619, 631)  # the end of one shard and the start of the next
 
@@ -19,10 +19,10 @@ def on_disk(tmp_path_factory):
     space, batch = load_space("nas-bench-201"), load_batch("digits", batch_size=4)
     spec = make_spec(space, batch)
     arch = [space.arch_id(i) for i in range(len(space))]
-    name = create_profile(store, spec, arch=arch, layers=space.layer_names)
-    for shard in plan_shards(store, name, ROWS):
-        profile_shard(store, name, shard, space, batch, spec)
-    finalise_profile(store, name)
+    name = create_profile(store, spec, arch=arch, layers=space.layer_names).name
+    for shard in Profile.open(store, name).plan(ROWS):
+        profile_shard(Profile.open(store, name), shard, space, batch, spec)
+    Profile.open(store, name).finalise()
     return store
 
 
@@ -48,7 +48,7 @@ def test_program__profiles_into_a_bucket_what_it_profiles_to_disk(prefect_api, s
     assert "Unclosed" not in found.stderr
     assert info(store).profiles[0].content_digest == info(on_disk).profiles[0].content_digest
     assert verify(store) == []
-    assert plan_shards(store, info(store).profiles[0].status.name, ROWS) == []
+    assert Profile.open(store, info(store).profiles[0].status.name).plan(ROWS) == []
     asked = subprocess.run([*program, "intervals", store, "--split", "7"], capture_output=True, text=True, check=False)
     assert "Best interval" in asked.stdout, asked.stderr
     assert not asked.stderr

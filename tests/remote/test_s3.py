@@ -10,10 +10,10 @@ import s3fs
 from sweetgrad.store import (
     VARIABLES,
     NotAStoreError,
+    Profile,
     RemoteStore,
     StoreError,
     UnreachableStoreError,
-    create_estimators,
     import_accuracy,
     info,
     list_profiles,
@@ -21,7 +21,7 @@ from sweetgrad.store import (
     open_estimators,
     open_profile,
     open_store,
-    plan_shards,
+    profile_block,
     status,
     verify,
 )
@@ -45,19 +45,19 @@ def digest(store) -> str:
 def test_store__in_a_bucket_is_resumed_verified_repaired_and_equal_to_one_on_disk(bucket, s3, toy, tmp_path):
     store = f"{bucket}/deep/toy.zarr"
     name = toy.make_store(tmp_path / "disk.zarr")
-    assert toy.create_profile(store, toy.make_spec(), arch=toy.ARCHS, layers=toy.LAYERS, shard_size=4) == name
+    assert toy.create_profile(store, toy.make_spec(), arch=toy.ARCHS, layers=toy.LAYERS, shard_size=4).name == name
     assert [len(shard.rows) for shard in toy.run_rows(store, name, range(3))] == [3]
     assert [profile.num_ok for profile in status(store)] == [3]
-    toy.finalise_profile(store, name)
+    Profile.open(store, name).finalise()
     # The environment's endpoint by another way: a file system, and a cache of listings, of its own, as in another process.
     other = toy.create_profile(
         RemoteStore(store, {"endpoint_url": s3}), toy.make_spec(seed=1), arch=toy.ARCHS, layers=toy.LAYERS, shard_size=4
-    )
+    ).name
     assert list_profiles(store) == [name, other]
 
-    assert [tuple(shard.rows) for shard in plan_shards(store, name, range(10))] == [(3,), (4, 5, 6, 7), (8, 9)]
+    assert [tuple(shard.rows) for shard in Profile.open(store, name).plan(range(10))] == [(3,), (4, 5, 6, 7), (8, 9)]
     toy.run_rows(store, name, range(10))
-    toy.finalise_profile(store, name)
+    Profile.open(store, name).finalise()
     assert verify(store) == []
     assert digest(store) == digest(tmp_path / "disk.zarr")
 
@@ -66,7 +66,7 @@ def test_store__in_a_bucket_is_resumed_verified_repaired_and_equal_to_one_on_dis
     assert problems
     assert all(problem.repairable and problem.shard == 1 for problem in problems)
     assert [tuple(shard.rows) for shard in toy.run_rows(store, name, range(10))] == [(4, 5, 6, 7)]
-    toy.finalise_profile(store, name)
+    Profile.open(store, name).finalise()
     assert verify(store) == []
     assert digest(store) == digest(tmp_path / "disk.zarr")
 
@@ -78,10 +78,10 @@ def test_readers__of_a_bucket_give_what_those_of_a_folder_give(s3, bucket, toy, 
     here, there = tmp_path / "disk.zarr", RemoteStore(f"{bucket}/toy.zarr", options)
     table = pd.DataFrame({"arch": toy.ARCHS, "dataset": "cifar10", "split": "test", "epochs": 12, "accuracy": 90.0})
     for store in (here, there):
-        name = toy.create_profile(store, toy.make_spec(), arch=toy.ARCHS, layers=toy.LAYERS, shard_size=4)
+        name = toy.create_profile(store, toy.make_spec(), arch=toy.ARCHS, layers=toy.LAYERS, shard_size=4).name
         toy.run_rows(store, name, range(10))
-        create_estimators(store, name, ["snip"])
-        toy.finalise_profile(store, name)
+        Profile.open(store, name).add_blocks([profile_block("snip")])
+        Profile.open(store, name).finalise()
         assert import_accuracy(store, space="toy", table=table, source="table").changed
         assert not import_accuracy(store, space="toy", table=table, source="table").changed
     assert verify(there) == []

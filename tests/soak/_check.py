@@ -19,7 +19,7 @@ from sweetgrad.store.access import open_root
 
 
 def require_only_leftovers(store: Path, *, repair: bool = False, allowed: bool = True) -> list[str]:
-    """Verify a store in which nothing may be wrong but what a kill leaves: temporary files and claims of the dead."""
+    """Verify a store in which nothing may be wrong but what a kill leaves: temporary files and locks of the dead."""
     problems = verify(store, repair=repair)
     damage = [str(problem) for problem in problems if not (allowed and _is_leftover(problem))]
     if damage:

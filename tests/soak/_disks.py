@@ -11,7 +11,7 @@ from _runs import BrokenPromiseError, Round, complete, require_error
 from _tables import add_tables, same_trainings
 
 from sweetgrad.store import VARIABLES, Problem, StoreError, verify
-from sweetgrad.store.checks._tree import parse_metadata
+from sweetgrad.store.checks.metadata import parse_metadata
 
 _PASSES = 3
 """Repairs after which a store must be whole: broken metadata hide what lies behind them."""

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from sweetgrad.store import import_accuracy, list_profiles, open_accuracies, open_training, stored_archs
-from sweetgrad.store.training import create_training, plan_trainings, stamp_training, write_training
+from sweetgrad.store import Trainings, import_accuracy, list_profiles, open_accuracies, open_training, stored_archs
+from sweetgrad.store.training import create_training
 
 _SPACE = "nas-bench-201"
 _NUM_ARCHS = 60
@@ -19,12 +19,12 @@ def add_tables(store: Path) -> None:
     settings = {"recipe": {"epochs": 3}}
     training = create_training(
         store, space=_SPACE, label="soak", seed=0, arch=archs, splits=("valid", "test"), settings=settings
-    )
-    for shard in plan_trainings(store, training, range(len(archs))):
+    ).name
+    for shard in Trainings.open(store, training).plan(range(len(archs))):
         for row in shard.rows:
             values = {"accuracy": [50 + row / 8, 51 + row / 8], "train_seconds": 2.0, "loss": 0.5 + row}
-            write_training(store, training, row, {**values, "message": "", "status": 1}, claim=None)
-    stamp_training(store, training)
+            Trainings.open(store, training).write_row(row, {**values, "message": "", "status": 1})
+    Trainings.open(store, training).finalise()
     table = pd.DataFrame({"arch": archs, "dataset": "soak", "split": "test", "epochs": 3})
     table["accuracy"] = [50 + row / 8 for row in range(len(archs))]
     table["seconds"] = 2.0

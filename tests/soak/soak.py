@@ -5,7 +5,7 @@
 
 A round runs the real ``sweetgrad profile`` with two workers on a store that is new or holds part of the rows, lets one fault
 strike at a random moment after the first rows, and gives the same command again. Then no process of it may be left; after
-``verify --repair`` no claim and no temporary file either; verify finds nothing; the digest and every measured variable are
+``verify --repair`` no lock and no temporary file either; verify finds nothing; the digest and every measured variable are
 those of an undisturbed store. A run that does not end counts as failed, too.
 
 One line a round goes to standard error, and the tally to standard output as one line of JSON; exit status 1 if a round failed.

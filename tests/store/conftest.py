@@ -10,21 +10,22 @@ import pytest
 import xarray as xr
 
 from sweetgrad.store import (
+    ACTIVATIONS,
+    COUNTS,
     LAYER_TYPES,
+    MOMENTS,
     NUM_BINS,
+    Profile,
     ProfileSpec,
     Shard,
+    Trainings,
     collect_trainings,
-    create_estimators,
     create_profile,
     empty_rows,
-    finalise_profile,
-    plan_shards,
-    write_estimators,
-    write_shard,
+    profile_block,
+    split_scores,
 )
-from sweetgrad.store.estimators import DETAILS
-from sweetgrad.store.training import create_training, write_training
+from sweetgrad.store.training import create_training
 
 ARCHS = [f"|op{i}~0|" for i in range(10)]
 LAYERS = ["stem", "cell1", "head"]
@@ -70,9 +71,9 @@ def make_rows(rows: Sequence[int], *, failed: Sequence[int] = (), archs: Sequenc
 
 def run_rows(store: Path, name: str, rows: Sequence[int], *, retry_failed: bool = False, **options: Any) -> list[Shard]:
     """What a flow does: plan, measure, write."""
-    shards = plan_shards(store, name, rows, retry_failed=retry_failed)
+    shards = Profile.open(store, name).plan(rows, retry_failed=retry_failed)
     for shard in shards:
-        write_shard(store, name, shard, make_rows(shard.rows, **options))
+        Profile.open(store, name).write(shard, {COUNTS: make_rows(shard.rows, **options)})
     return shards
 
 
@@ -84,9 +85,9 @@ def make_store(store: Path, rows: Sequence[int] = range(10), **options: Any) -> 
             (store / relative).parent.mkdir(parents=True, exist_ok=True)
             (store / relative).write_bytes(content)
         return make_spec().profile_name
-    name = create_profile(store, make_spec(), arch=ARCHS, layers=LAYERS, shard_size=SHARD_SIZE)
+    name = create_profile(store, make_spec(), arch=ARCHS, layers=LAYERS, shard_size=SHARD_SIZE).name
     run_rows(store, name, rows, **options)
-    finalise_profile(store, name)
+    Profile.open(store, name).finalise()
     _MADE[key] = {str(path.relative_to(store)): path.read_bytes() for path in store.rglob("*") if path.is_file()}
     return name
 
@@ -100,23 +101,26 @@ def make_full_store(store: Path) -> str:
             (store / relative).parent.mkdir(parents=True, exist_ok=True)
             (store / relative).write_bytes(content)
         return name
-    create_estimators(store, name, ["snip", *DETAILS])
-    for shard in plan_shards(store, name, range(10), estimators=["snip", *DETAILS]):
-        write_estimators(store, name, shard, make_scores(list(shard.rows), ["snip", *DETAILS]))
-    finalise_profile(store, name)
+    blocks = [profile_block("snip"), MOMENTS, ACTIVATIONS]
+    Profile.open(store, name).add_blocks(blocks)
+    for shard in Profile.open(store, name).plan(range(10), blocks):
+        Profile.open(store, name).write(
+            shard, split_scores(make_scores(list(shard.rows), ["snip", "moments", "activations"]))
+        )
+    Profile.open(store, name).finalise()
     training = create_training(
         store, space="toy", label="digits", seed=0, arch=ARCHS, splits=("test",), settings={"recipe": {"epochs": 3}}
-    )
+    ).name
     for row in range(10):
         values = {"accuracy": [50 + row], "train_seconds": 2.0, "loss": 0.5 + row, "message": "", "status": 1}
-        write_training(store, training, row, values, claim=None)
+        Trainings.open(store, training).write_row(row, values)
     collect_trainings(store, space="toy", label="digits")
     _MADE[key] = {str(path.relative_to(store)): path.read_bytes() for path in store.rglob("*") if path.is_file()}
     return name
 
 
 def make_scores(rows: Sequence[int], estimators: Sequence[str]) -> xr.Dataset:
-    """Scores of estimators, all ok, with the arrays of `DETAILS`; they depend on the row alone."""
+    """Scores of estimators, all ok, with the arrays of moments and activations; they depend on the row alone."""
     sizes = {"arch": len(rows), "layer": len(LAYERS), "kind": 2, "bin": NUM_BINS}
     each = (len(rows), len(estimators))
     data: dict[str, Any] = {
@@ -125,8 +129,8 @@ def make_scores(rows: Sequence[int], estimators: Sequence[str]) -> xr.Dataset:
         "message": (("arch", "estimator"), np.full(each, "", dtype=object)),
         "status": (("arch", "estimator"), np.ones(each, "uint8")),
     }
-    for estimator in DETAILS.keys() & set(estimators):
-        for variable in DETAILS[estimator].values():
+    for block in (MOMENTS, ACTIVATIONS):
+        for variable in block.arrays if block.name in estimators else ():
             shape = [sizes[dim] for dim in variable.dims]
             values = [np.random.default_rng(row).poisson(3.0, shape[1:]) + 1 for row in rows]
             data[variable.name] = variable.dims, np.array(values).astype(variable.dtype)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sweetgrad.store import (
     CorruptShardError,
     NotAStoreError,
+    Profile,
     StoreError,
     detect_format,
     import_accuracy,
@@ -19,7 +20,6 @@ from sweetgrad.store import (
     open_accuracy,
     open_store,
     read_accuracy_file,
-    record_run,
     verify,
 )
 from sweetgrad.store.benchmarks import tidy
@@ -371,7 +371,7 @@ def test_import__takes_the_architectures_of_the_profile(tmp_path, toy):
 
 def test_import__places_rows_by_index(tmp_path, toy):
     name = toy.store(tmp_path / "s.zarr")
-    record_run(tmp_path / "s.zarr", name, {"arch_order": "file toy.csv"})
+    Profile.open(tmp_path / "s.zarr", name).record_run({"arch_order": "file toy.csv"})
     rows = table(arch=None).drop(columns="arch").assign(index=[4, 99])
     report = put(tmp_path / "s.zarr", rows)
     assert (report.matched, report.unmatched_examples) == (1, ("index 99",))

@@ -5,7 +5,7 @@ import itertools
 import pandas as pd
 import pytest
 
-from sweetgrad.store import create_profile, import_accuracy, open_accuracy, record_run
+from sweetgrad.store import Profile, create_profile, import_accuracy, open_accuracy
 from sweetgrad.store.spaces.cells import CELL_OPERATIONS, arch_string
 
 EVERY = [arch_string((*operations, *["none"] * 3)) for operations in itertools.product(CELL_OPERATIONS, repeat=3)][:30]
@@ -39,9 +39,9 @@ def profile(tmp_path, toy):
 
     def make(archs, recorded=None, **changes):
         spec = toy.spec(space="nas-bench-201", arch=archs, **changes)
-        name = create_profile(tmp_path / "s.zarr", spec, arch=archs, layers=toy.layers, shard_size=8)
+        name = create_profile(tmp_path / "s.zarr", spec, arch=archs, layers=toy.layers, shard_size=8).name
         if recorded:
-            record_run(tmp_path / "s.zarr", name, {"arch_order": recorded})
+            Profile.open(tmp_path / "s.zarr", name).record_run({"arch_order": recorded})
         return name
 
     return make

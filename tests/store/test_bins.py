@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweetgrad.store.bins import EDGES, NUM_BINS, bin_bounds, edges_f32, threshold_bin
+from sweetgrad.store.format.bins import EDGES, NUM_BINS, bin_bounds, edges_f32, threshold_bin
 
 
 def test_edges__are_342_exact_fractions_that_ascend():

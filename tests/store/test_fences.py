@@ -10,7 +10,7 @@ import pandas as pd
 import psutil
 import pytest
 
-from sweetgrad.store import create_profile, finalise_profile, import_accuracy, locks, open_accuracies, status, verify
+from sweetgrad.store import Profile, create_profile, import_accuracy, locks, open_accuracies, status, verify
 from sweetgrad.store.accuracy import ImportReport
 
 STOPS_ONCE = """
@@ -18,8 +18,8 @@ import os, signal, sys, time
 sys.path.insert(0, {folder!r})
 import conftest as toy
 import pandas as pd
-from sweetgrad.store import create_profile, finalise_profile, import_accuracy, locks
-from sweetgrad.store.access._durable import DurableStore
+from sweetgrad.store import Profile, create_profile, import_accuracy, locks
+from sweetgrad.store.access._files import DurableStore
 from sweetgrad.store.access._guard import GuardedStore
 
 locks.LEASE_S = {lease_s}
@@ -39,7 +39,7 @@ store = {store!r}
 """
 LEASE_S = 0.3
 CREATE = "create_profile(store, toy.make_spec(), arch=toy.ARCHS, layers=toy.LAYERS, shard_size=toy.SHARD_SIZE)"
-STAMP = "finalise_profile(store, toy.make_spec().profile_name)"
+STAMP = "Profile.open(store, toy.make_spec().profile_name).finalise()"
 IMPORT = (
     "table = pd.DataFrame(dict(arch=toy.ARCHS, dataset='d', split='test', epochs=1, accuracy=50.0))\n"
     "import_accuracy(store, space='toy', table=table, arch=toy.ARCHS, source='the stopped one')"
@@ -74,9 +74,9 @@ def stopped(tmp_path, monkeypatch):
 
 def measure(store: Path, toy) -> dict[str, bytes]:
     """Make the profile, measure all of it and stamp it; gives every file."""
-    name = create_profile(store, toy.spec(), arch=toy.archs, layers=toy.layers, shard_size=toy.shard_size)
+    name = create_profile(store, toy.spec(), arch=toy.archs, layers=toy.layers, shard_size=toy.shard_size).name
     toy.run(store, name, range(10))
-    finalise_profile(store, name)
+    Profile.open(store, name).finalise()
     return everything(store)
 
 
@@ -106,7 +106,7 @@ def test_create_profile__of_a_process_that_stopped_while_it_cleared_up_a_cut_off
     stopped, toy, tmp_path
 ):
     store, (start, go_on) = tmp_path / "toy.zarr", stopped
-    name = create_profile(store, toy.spec(), arch=toy.archs, layers=toy.layers, shard_size=toy.shard_size)
+    name = create_profile(store, toy.spec(), arch=toy.archs, layers=toy.layers, shard_size=toy.shard_size).name
     (store / name / "zarr.json").unlink()
     start(CREATE, "DurableStore", "rename", name)
     before = measure(store, toy)
@@ -117,7 +117,7 @@ def test_create_profile__of_a_process_that_stopped_while_it_cleared_up_a_cut_off
 
 def test_finalise_profile__of_a_stopped_process_stamps_nothing(stopped, toy, tmp_path):
     store, (start, go_on) = tmp_path / "toy.zarr", stopped
-    name = create_profile(store, toy.spec(), arch=toy.archs, layers=toy.layers, shard_size=toy.shard_size)
+    name = create_profile(store, toy.spec(), arch=toy.archs, layers=toy.layers, shard_size=toy.shard_size).name
     start(STAMP, "GuardedStore", "_before_write", f"{name}/zarr.json")
     before = measure(store, toy)
     assert "thought dead and writes nothing more" in go_on()

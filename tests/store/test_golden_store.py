@@ -11,21 +11,21 @@ import pytest
 
 from sweetgrad.analysis import Interval, interval_counts
 from sweetgrad.store import (
+    COUNTS,
     EDGES,
     FORMAT_VERSION,
+    Profile,
     bin_bounds,
     empty_rows,
     info,
     list_profiles,
     open_accuracy,
+    open_estimators,
     open_profile,
     open_store,
-    plan_shards,
     status,
     verify,
-    write_shard,
 )
-from sweetgrad.store.estimators import open_estimators
 
 FORMAT_PAGE = (Path(__file__).resolve().parents[2] / "docs" / "store-format.md").read_text(encoding="utf-8")
 DATA = Path(__file__).resolve().parents[1] / "data"
@@ -120,7 +120,7 @@ def test_golden_store__status_and_info(golden):
     assert profile.content_digest == "87eaefda2624a9b04d4ee0442d72a9a097e948ad10735c8eba031c9ca6d8061c"
     assert (profile.spec.batch_size, profile.spec.seed, profile.spec.input_shape) == (4, 42, (3, 8, 8))
     assert profile.runs[0]["script"] == "make_golden_store.py"
-    assert [row.rows for row in plan_shards(golden, NAME, range(10), retry_failed=True)] == [(3, 9)]
+    assert [row.rows for row in Profile.open(golden, NAME).plan(range(10), retry_failed=True)] == [(3, 9)]
 
 
 def test_golden_store__accuracies_and_estimators(golden):
@@ -135,9 +135,9 @@ def test_golden_store__accuracies_and_estimators(golden):
 @pytest.mark.parametrize("row", [3, 9])
 def test_golden_store__can_be_continued(golden, tmp_path, row):
     shutil.copytree(golden, tmp_path / "s.zarr")
-    (shard,) = plan_shards(tmp_path / "s.zarr", NAME, [row], retry_failed=True)
+    (shard,) = Profile.open(tmp_path / "s.zarr", NAME).plan([row], retry_failed=True)
     rows = empty_rows([f"|op_{'abcdefghij'[row]}~0|"], [row], layers=["stem", "cell1", "head"])
     rows["status"][0] = 1
-    write_shard(tmp_path / "s.zarr", NAME, shard, rows)
+    Profile.open(tmp_path / "s.zarr", NAME).write(shard, {COUNTS: rows})
     assert verify(tmp_path / "s.zarr") == []
     assert open_profile(tmp_path / "s.zarr", NAME)["status"].values[row] == 1

@@ -4,17 +4,16 @@ import numpy as np
 import pytest
 
 from sweetgrad.store import (
+    COUNTS,
+    Profile,
     SpecMismatchError,
-    _growth,
-    create_estimators,
     create_profile,
-    finalise_profile,
+    creation,
     open_estimators,
     open_profile,
-    plan_shards,
+    profile_block,
     stored_archs,
     verify,
-    write_shard,
 )
 
 ENDLESS = [f"|op{i}~0|" for i in range(40)]
@@ -23,19 +22,19 @@ LAYERS = ["stem", "cell1", "head"]
 
 def create(location, toy, num_archs, *, archs=ENDLESS, **changes):
     spec = toy.spec(arch=archs[:num_archs], **changes)
-    return create_profile(location, spec, arch=archs[:num_archs], layers=LAYERS, shard_size=4, may_grow=True)
+    return create_profile(location, spec, arch=archs[:num_archs], layers=LAYERS, shard_size=4, may_grow=True).name
 
 
 def fill(location, toy, name, rows):
-    for shard in plan_shards(location, name, rows):
-        write_shard(location, name, shard, toy.rows(shard.rows, archs=ENDLESS))
-    finalise_profile(location, name)
+    for shard in Profile.open(location, name).plan(rows):
+        Profile.open(location, name).write(shard, {COUNTS: toy.rows(shard.rows, archs=ENDLESS)})
+    Profile.open(location, name).finalise()
 
 
 @pytest.mark.parametrize("num_after", [7, 8, 11, 40])
 def test_create_profile__grows_at_its_end_and_keeps_what_is_there(tmp_path, toy, num_after):
     name = create(tmp_path / "s", toy, 6)
-    create_estimators(tmp_path / "s", name, ["snip"])
+    Profile.open(tmp_path / "s", name).add_blocks([profile_block("snip")])
     fill(tmp_path / "s", toy, name, [0, 3, 5])
     before = open_profile(tmp_path / "s", name).load()
     assert create(tmp_path / "s", toy, num_after) == name
@@ -86,7 +85,7 @@ def test_create_profile__a_profile_of_a_fixed_list_does_not_grow(tmp_path, toy):
 def test_create_profile__growth_that_was_cut_off_is_done_again(tmp_path, toy, monkeypatch, step, nth):
     name = create(tmp_path / "s", toy, 6)
     fill(tmp_path / "s", toy, name, range(6))
-    calls, real = [], getattr(_growth, step)
+    calls, real = [], getattr(creation, step)
 
     def cut_off(*args, **kwargs):
         calls.append(step)
@@ -95,7 +94,7 @@ def test_create_profile__growth_that_was_cut_off_is_done_again(tmp_path, toy, mo
         return real(*args, **kwargs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(_growth, step, cut_off)
+        patch.setattr(creation, step, cut_off)
         try:
             create(tmp_path / "s", toy, 10)
         except KeyboardInterrupt:

@@ -14,8 +14,8 @@ from contextlib import suppress
 import pytest
 from zarr.storage import LocalStore, WrapperStore
 
-from sweetgrad.store import ClaimedError, FencedError, StoreError, claim_shard, locks, plan_shards, verify, write_shard
-from sweetgrad.store.locks import LEASE_S, Holder, LeaseWatch, claims, find_expired, lock_store
+from sweetgrad.store import COUNTS, FencedError, LockedError, Profile, StoreError, lock_shard, locks, verify
+from sweetgrad.store.locks import LEASE_S, Holder, LeaseWatch, find_expired, list_locks, lock_store
 
 KEY = "toy/synthetic/bs2-seed0/status/claims/1.json"
 
@@ -40,62 +40,62 @@ def put(store, holder, *, beat="0"):
 
 
 def test_claim_shard__is_gone_when_it_is_given_back(store, toy):
-    with claim_shard(store, toy.spec().profile_name, 1, run="ours") as claim:
-        assert claim.key == KEY
-        assert [str(holder.pid) for holder in claims(store, toy.spec().profile_name).values()] == [str(os.getpid())]
+    with lock_shard(store, toy.spec().profile_name, 1, run="ours") as lock:
+        assert lock.key == KEY
+        assert [str(holder.pid) for holder in list_locks(store, toy.spec().profile_name).values()] == [str(os.getpid())]
     assert list((store / KEY).parent.iterdir()) == []
 
 
 def test_claim_shard__tells_whether_an_earlier_attempt_held_it(store, toy):
     name = toy.spec().profile_name
-    with claim_shard(store, name, 1, run="ours") as first, claim_shard(store, name, 1, run="ours") as second:
+    with lock_shard(store, name, 1, run="ours") as first, lock_shard(store, name, 1, run="ours") as second:
         assert (first.is_again, second.is_again) == (False, True)
     put(store, elsewhere())
-    with claim_shard(store, name, 1, run="ours", expired=frozenset(_attempts(store))) as third:
+    with lock_shard(store, name, 1, run="ours", expired=frozenset(_attempts(store))) as third:
         assert not third.is_again
 
 
 def _attempts(store):
-    return [holder.attempt for holder in claims(store, "toy/synthetic/bs2-seed0").values()]
+    return [holder.attempt for holder in list_locks(store, "toy/synthetic/bs2-seed0").values()]
 
 
 def test_claims__pass_over_files_that_nobody_of_us_wrote(store, toy):
     put(store, elsewhere())
     for name in ("x.json", "-1.json", "1.5.json", "²".join(["", ".json"])):
         (store / KEY).with_name(name).write_text("{}")
-    assert list(claims(store, toy.spec().profile_name)) == [KEY]
+    assert list(list_locks(store, toy.spec().profile_name)) == [KEY]
     assert [problem.shard for problem in verify(store)] == [1]
 
 
 def test_claim_shard__refuses_another_run_and_says_who_holds_it(store, toy):
     name = toy.spec().profile_name
     with (
-        claim_shard(store, name, 1, run="ours"),
-        pytest.raises(ClaimedError, match=rf"1\.json is held by process {os.getpid()} on .*, since 20"),
-        claim_shard(store, name, 1, run="theirs"),
+        lock_shard(store, name, 1, run="ours"),
+        pytest.raises(LockedError, match=rf"1\.json is held by process {os.getpid()} on .*, since 20"),
+        lock_shard(store, name, 1, run="theirs"),
     ):
         pass
-    with claim_shard(store, name, 1, run="theirs"), claim_shard(store, name, 2, run="ours"):
+    with lock_shard(store, name, 1, run="theirs"), lock_shard(store, name, 2, run="ours"):
         pass
 
 
 def test_claim_shard__a_new_attempt_of_the_same_run_fences_the_old_one_off(store, toy):
     name = toy.spec().profile_name
-    (shard,) = [shard for shard in plan_shards(store, name, range(10)) if shard.index == 1]
-    with claim_shard(store, name, 1, run="ours") as old:
-        with claim_shard(store, name, 1, run="ours") as new:
+    (shard,) = [shard for shard in Profile.open(store, name).plan(range(10)) if shard.index == 1]
+    with lock_shard(store, name, 1, run="ours") as old:
+        with lock_shard(store, name, 1, run="ours") as new:
             with pytest.raises(FencedError, match=r"this attempt .* was thought dead and writes nothing more"):
-                write_shard(store, name, shard, toy.rows(shard.rows[:1]), claim=old)
-            write_shard(store, name, shard, toy.rows(shard.rows), claim=new)
-        assert claims(store, name) == {}
+                Profile.open(store, name).write(shard, {COUNTS: toy.rows(shard.rows[:1])}, lock=old)
+            Profile.open(store, name).write(shard, {COUNTS: toy.rows(shard.rows)}, lock=new)
+        assert list_locks(store, name) == {}
         with pytest.raises(FencedError, match="nobody any more"):
             old.require()
     assert [problem.what for problem in verify(store)] == []
-    assert plan_shards(store, name, shard.rows) == []
+    assert Profile.open(store, name).plan(shard.rows) == []
 
 
 class FencedAfter:
-    """A claim that is taken over after some writes."""
+    """A lock that is taken over after some writes."""
 
     def __init__(self, num_writes: int) -> None:
         self.left = num_writes
@@ -109,10 +109,10 @@ class FencedAfter:
 @pytest.mark.parametrize("num_writes", range(11))
 def test_write_shard__rows_of_a_fenced_attempt_do_not_count_wherever_it_was_stopped(store, toy, num_writes):
     name = toy.spec().profile_name
-    (shard,) = [shard for shard in plan_shards(store, name, range(10)) if shard.index == 1]
+    (shard,) = [shard for shard in Profile.open(store, name).plan(range(10)) if shard.index == 1]
     with pytest.raises(FencedError):
-        write_shard(store, name, shard, toy.rows(shard.rows), claim=FencedAfter(num_writes))
-    assert [shard.index for shard in plan_shards(store, name, range(10))] == [1, 2]
+        Profile.open(store, name).write(shard, {COUNTS: toy.rows(shard.rows)}, lock=FencedAfter(num_writes))
+    assert [shard.index for shard in Profile.open(store, name).plan(range(10))] == [1, 2]
     assert verify(store) == []
 
 
@@ -120,20 +120,20 @@ def test_claim_shard__takes_over_from_a_process_that_was_killed(store, toy):
     name = toy.spec().profile_name
     code = f"""
 import os, signal
-from sweetgrad.store import claim_shard
-with claim_shard({str(store)!r}, {name!r}, 1, run="theirs"):
+from sweetgrad.store import lock_shard
+with lock_shard({str(store)!r}, {name!r}, 1, run="theirs"):
     os.kill(os.getpid(), signal.SIGKILL)
 """
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
     assert (store / KEY).exists()
-    with claim_shard(store, name, 1, run="ours") as claim:
-        claim.require()
+    with lock_shard(store, name, 1, run="ours") as lock:
+        lock.require()
 
 
 def test_claim_shard__a_process_number_used_again_is_no_sign_of_life(store, toy):
     put(store, Holder(run="theirs", process=f"{os.getpid()} 17"))
-    with claim_shard(store, toy.spec().profile_name, 1, run="ours") as claim:
-        claim.require()
+    with lock_shard(store, toy.spec().profile_name, 1, run="ours") as lock:
+        lock.require()
 
 
 def test_find_expired__another_machine_is_dead_when_its_lease_is_over(store, toy, monkeypatch):
@@ -141,7 +141,7 @@ def test_find_expired__another_machine_is_dead_when_its_lease_is_over(store, toy
     monkeypatch.setattr(locks.time, "monotonic", lambda: now[0])
     holder, seen = elsewhere(), LeaseWatch()
     put(store, holder)
-    with pytest.raises(ClaimedError, match="process 1 on node7"), claim_shard(store, name, 1, run="ours"):
+    with pytest.raises(LockedError, match="process 1 on node7"), lock_shard(store, name, 1, run="ours"):
         pass
     assert find_expired(store, name, seen) == frozenset()
     now[0] += LEASE_S - 1
@@ -152,14 +152,14 @@ def test_find_expired__another_machine_is_dead_when_its_lease_is_over(store, toy
     now[0] += LEASE_S + 1
     expired = find_expired(store, name, seen)
     assert expired == {holder.attempt}
-    with claim_shard(store, name, 1, run="ours", expired=expired) as claim:
-        claim.require()
+    with lock_shard(store, name, 1, run="ours", expired=expired) as lock:
+        lock.require()
 
 
 def test_claim_shard__gives_signs_of_life(store, toy, monkeypatch):
     monkeypatch.setattr(locks, "LEASE_S", 0.04)
-    with claim_shard(store, toy.spec().profile_name, 1, run="ours") as claim:
-        beat = store / KEY.replace(".json", f".{claim.holder.attempt}.beat")
+    with lock_shard(store, toy.spec().profile_name, 1, run="ours") as lock:
+        beat = store / KEY.replace(".json", f".{lock.holder.attempt}.beat")
         deadline = locks.time.monotonic() + 10
         while not (beat.exists() and beat.read_text() not in ("", "0")):
             assert locks.time.monotonic() < deadline
@@ -168,9 +168,9 @@ def test_claim_shard__gives_signs_of_life(store, toy, monkeypatch):
 def test_claim_shard__an_attempt_that_was_fenced_off_leaves_no_sign_of_life(store, toy, monkeypatch):
     monkeypatch.setattr(locks, "LEASE_S", 0.04)
     name = toy.spec().profile_name
-    with claim_shard(store, name, 1, run="ours") as old:
+    with lock_shard(store, name, 1, run="ours") as old:
         beat = store / KEY.replace(".json", f".{old.holder.attempt}.beat")
-        with claim_shard(store, name, 1, run="ours"):
+        with lock_shard(store, name, 1, run="ours"):
             deadline = locks.time.monotonic() + 10
             while not beat.exists():  # the successor deleted it, and the old attempt beats on
                 assert locks.time.monotonic() < deadline
@@ -204,8 +204,8 @@ def test_claim_shard__a_file_that_nobody_of_us_wrote_holds_off_until_its_lease_i
     data = content if isinstance(content, bytes) else json.dumps({**elsewhere().__dict__, **content}).encode()
     (store / KEY).write_bytes(data)
     with (
-        pytest.raises(ClaimedError, match=r"held by a process on an unknown machine \(its lock file cannot be read\)"),
-        claim_shard(store, name, 1, run="o"),
+        pytest.raises(LockedError, match=r"held by a process on an unknown machine \(its lock file cannot be read\)"),
+        lock_shard(store, name, 1, run="o"),
     ):
         pass
     watch = LeaseWatch()
@@ -213,8 +213,8 @@ def test_claim_shard__a_file_that_nobody_of_us_wrote_holds_off_until_its_lease_i
     (problem,) = verify(store)
     assert "unknown machine" in problem.what
     now[0] += LEASE_S + 1
-    with claim_shard(store, name, 1, run="o", expired=find_expired(store, name, watch)) as claim:
-        claim.require()
+    with lock_shard(store, name, 1, run="o", expired=find_expired(store, name, watch)) as lock:
+        lock.require()
     assert list((store / KEY).parent.iterdir()) == []
     assert list(tmp_path.iterdir()) == [store]
 
@@ -232,7 +232,7 @@ def test_claim_shard__says_so_where_no_file_can_be(store, toy, thing):
     (store / KEY).mkdir() if thing == "folder" else (store / KEY).symlink_to("nothing")
     with (
         pytest.raises(StoreError, match=r"1\.json can be neither created nor read.*Delete what is there"),
-        claim_shard(store, toy.spec().profile_name, 1, run="o"),
+        lock_shard(store, toy.spec().profile_name, 1, run="o"),
     ):
         pass
 
@@ -369,8 +369,8 @@ def test_claim_shard__watches_a_holder_on_another_machine_until_it_shows_life_or
     monkeypatch.setattr(locks, "LEASE_S", 0.3)
     name, holder = toy.spec().profile_name, elsewhere()
     put(store, holder)
-    with claim_shard(store, name, 1, run="ours", watch=True) as claim:  # it showed no life
-        claim.require()
+    with lock_shard(store, name, 1, run="ours", watch=True) as lock:  # it showed no life
+        lock.require()
     monkeypatch.setattr(locks, "LEASE_S", 60.0)
     put(store, holder)
     refused = threading.Event()
@@ -384,7 +384,7 @@ def test_claim_shard__watches_a_holder_on_another_machine_until_it_shows_life_or
     beating = threading.Thread(target=live)
     beating.start()
     try:
-        with pytest.raises(ClaimedError, match="node7"), claim_shard(store, name, 1, run="ours", watch=True):
+        with pytest.raises(LockedError, match="node7"), lock_shard(store, name, 1, run="ours", watch=True):
             pass
     finally:
         refused.set()

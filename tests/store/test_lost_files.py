@@ -15,12 +15,15 @@ import zarr
 from sweetgrad.analysis import Interval, score
 from sweetgrad.store import (
     ACCURACY_VARIABLES,
+    ACTIVATIONS,
+    COUNTS,
+    MOMENTS,
     TRAINING_VARIABLES,
     VARIABLES,
     CorruptShardError,
-    create_estimators,
+    Profile,
+    Shard,
     create_profile,
-    finalise_profile,
     info,
     open_accuracies,
     open_activations,
@@ -28,21 +31,19 @@ from sweetgrad.store import (
     open_moments,
     open_profile,
     open_training,
-    plan_shards,
+    profile_block,
+    split_scores,
     status,
     verify,
-    write_shard,
 )
 from sweetgrad.store.access import open_root
 from sweetgrad.store.access._guard import GuardedStore
-from sweetgrad.store.estimators import ACTIVATION_VARIABLES, MOMENT_VARIABLES, estimator_variables
-from sweetgrad.store.shards import Shard, reset_shard, write_estimators
 
 NAME, TRAINING = "toy/synthetic/bs2-seed0", "toy/training/digits/seed0"
 ESTIMATORS = ("snip", "moments", "activations")
 ARRAYS = [
     *(f"{NAME}/{variable}" for variable in VARIABLES),
-    *(f"{NAME}/estimators/{each}/{v}" for each in ESTIMATORS for v in estimator_variables(each)),
+    *(f"{NAME}/estimators/{each}/{v}" for each in ESTIMATORS for v in [*profile_block(each).measured, "digest"]),
     *(f"toy/accuracy/{variable}" for variable in ACCURACY_VARIABLES),
     *(f"{TRAINING}/{variable}" for variable in TRAINING_VARIABLES),
 ]
@@ -96,9 +97,9 @@ def read(location: Any, array: str) -> Any:
         return open_training(location, TRAINING)
     if group == "toy/accuracy":
         return open_accuracies(location, "toy")
-    if variable in MOMENT_VARIABLES:
+    if variable in [each.name for each in MOMENTS.arrays]:
         return open_moments(location, NAME)[variable].load()
-    if variable in ACTIVATION_VARIABLES:
+    if variable in [each.name for each in ACTIVATIONS.arrays]:
         return open_activations(location, NAME)[variable].load()
     return open_estimators(location, NAME)
 
@@ -183,7 +184,7 @@ def test_corrupt_shard_error__travels_between_processes(store):
 
 def test_status__that_was_stamped_and_is_lost_is_no_row_that_was_not_run(store):
     last_file(store, f"{NAME}/status").unlink()
-    for ask in (lambda: status(store), lambda: info(store), lambda: plan_shards(store, NAME, [0])):
+    for ask in (lambda: status(store), lambda: info(store), lambda: Profile.open(store, NAME).plan([0])):
         with pytest.raises(CorruptShardError, match="status/c/2 is missing"):
             ask()
     with pytest.raises(CorruptShardError, match="status/c/2 is missing"):
@@ -209,7 +210,7 @@ def test_files_of_a_first_write_that_was_cut_off__may_be_lost(tmp_path, toy):
     assert verify(path) == []
     assert status(path)[0].num_ok == 0
     toy.run(path, name, range(10))
-    finalise_profile(path, name)
+    Profile.open(path, name).finalise()
     toy.store(tmp_path / "straight.zarr")
     assert toy.contents(path) == toy.contents(tmp_path / "straight.zarr")
 
@@ -219,7 +220,7 @@ def test_a_writer__does_not_merge_into_a_shard_that_lost_a_file(tmp_path, toy):
     name = toy.store(path, rows=[0])
     last_file(path, f"{name}/grad_count").unlink()
     with pytest.raises(CorruptShardError, match=r"grad_count/c/0.* is missing, with the rows 0 to 3"):
-        write_shard(path, name, Shard(0, 0, 4, (1,)), toy.rows([1]))
+        Profile.open(path, name).write(Shard(0, 0, 4, (1,)), {COUNTS: toy.rows([1])})
 
 
 def test_a_reader__that_was_open_before_the_rows_sees_them_and_no_damage(tmp_path, toy):
@@ -251,7 +252,7 @@ def test_a_reader__between_the_two_looks_of_which_a_shard_is_written_reads_it(tm
 
 
 def test_reset_shard__leaves_a_status_that_says_so(store):
-    reset_shard(store, NAME, Shard(1, 4, 8, ()))
+    Profile.open(store, NAME).clear(COUNTS, Shard(1, 4, 8, ()))
     assert open_profile(store, NAME, chunks=None)["status"].values.tolist() == [1] * 4 + [0] * 4 + [1] * 2
 
 
@@ -261,10 +262,10 @@ def test_verify__clears_the_shard_of_an_estimator_and_no_other(store, toy):
     (problem,) = verify(store, repair=True)
     assert (problem.shard, problem.rows, problem.repairable) == (2, (8, 9), True)
     assert verify(store) == []
-    (shard,) = plan_shards(store, NAME, range(10), estimators=["moments"])
+    (shard,) = Profile.open(store, NAME).plan(range(10), [profile_block("moments")])
     assert list(shard.rows) == [8, 9]
-    write_estimators(store, NAME, shard, toy.scores([8, 9], ["moments"]))
-    finalise_profile(store, NAME)
+    Profile.open(store, NAME).write(shard, split_scores(toy.scores([8, 9], ["moments"])))
+    Profile.open(store, NAME).finalise()
     assert toy.contents(store) == before
 
 
@@ -306,12 +307,12 @@ def test_digests__of_an_estimator_do_not_depend_on_shards_and_order(tmp_path, to
     digests = []
     for number, size in enumerate((4, 10)):
         path = tmp_path / f"{number}.zarr"
-        name = create_profile(path, toy.spec(), arch=toy.archs, layers=toy.layers, shard_size=size)
+        name = create_profile(path, toy.spec(), arch=toy.archs, layers=toy.layers, shard_size=size).name
         toy.run(path, name, range(10))
-        create_estimators(path, name, list(ESTIMATORS))
+        Profile.open(path, name).add_blocks(map(profile_block, ESTIMATORS))
         for rows in ([9, 0, 4], [1, 2, 3, 5, 6, 7, 8]):
-            for shard in plan_shards(path, name, rows, estimators=ESTIMATORS):
-                write_estimators(path, name, shard, toy.scores(list(shard.rows), ESTIMATORS))
+            for shard in Profile.open(path, name).plan(rows, [*map(profile_block, ESTIMATORS)]):
+                Profile.open(path, name).write(shard, split_scores(toy.scores(list(shard.rows), ESTIMATORS)))
         root = open_root(path)
         digests.append([root[f"{name}/estimators/{each}/digest"][:].tolist() for each in ESTIMATORS])
     assert digests[0] == digests[1]

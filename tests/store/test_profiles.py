@@ -9,23 +9,21 @@ import zarr
 
 from sweetgrad.store import (
     NotAStoreError,
+    Profile,
     SchemaVersionError,
     SpecMismatchError,
     StoreError,
     create_profile,
-    finalise_profile,
     list_profiles,
     open_profile,
     open_store,
-    plan_shards,
-    record_run,
     verify,
 )
 from sweetgrad.store.access import open_root
 
 
 def create(path, toy, **changes):
-    return create_profile(path, toy.spec(**changes), arch=toy.archs, layers=toy.layers, shard_size=toy.shard_size)
+    return create_profile(path, toy.spec(**changes), arch=toy.archs, layers=toy.layers, shard_size=toy.shard_size).name
 
 
 def attributes(path, name=""):
@@ -41,9 +39,9 @@ def test_create_profile__never_asks_for_all_architectures_at_once(tmp_path, toy,
         def __iter__(self):
             raise AssertionError("all strings at once")
 
-    monkeypatch.setattr("sweetgrad.store._arrays._COORDINATE_CHUNK", 4)
+    monkeypatch.setattr("sweetgrad.store.format.arrays._COORDINATE_CHUNK", 4)
     path = tmp_path / "s.zarr"
-    name = create_profile(path, toy.spec(), arch=Strings(toy.archs), layers=toy.layers, shard_size=toy.shard_size)
+    name = create_profile(path, toy.spec(), arch=Strings(toy.archs), layers=toy.layers, shard_size=toy.shard_size).name
     profile = open_profile(path, name, chunks=None)
     assert profile["arch"].values.tolist() == toy.archs
     assert profile["arch_index"].values.tolist() == list(range(10))
@@ -67,7 +65,7 @@ def test_create_profile__again_changes_nothing_but_the_runs(tmp_path, toy):
     spec = toy.spec()
     for host in ("a", "b"):
         create_profile(path, spec, arch=toy.archs, layers=toy.layers)
-        record_run(path, name, {"host": host})
+        Profile.open(path, name).record_run({"host": host})
     assert toy.contents(path) == before
     assert [run["host"] for run in attributes(path, name)["runs"]] == ["a", "b"]
 
@@ -76,12 +74,14 @@ def test_record_run__returns_what_may_move_last_bits_and_was_otherwise_before(tm
     path = tmp_path / "s.zarr"
     name = toy.store(path)
     facts = {"torch": "2.6", "cpu_capability": "AVX2", "host": "a"}
-    assert record_run(path, name, facts) == ()
-    assert record_run(path, name, {**facts, "host": "b"}) == ()
-    assert record_run(path, name, {**facts, "cpu_capability": "AVX512"}) == (
+    assert Profile.open(path, name).record_run(facts) == ()
+    assert Profile.open(path, name).record_run({**facts, "host": "b"}) == ()
+    assert Profile.open(path, name).record_run({**facts, "cpu_capability": "AVX512"}) == (
         "cpu_capability is AVX512 in this run, and was AVX2 in an earlier one",
     )
-    assert record_run(path, name, {"torch": "2.7"}) == ("torch is 2.7 in this run, and was 2.6 in an earlier one",)
+    assert Profile.open(path, name).record_run({"torch": "2.7"}) == (
+        "torch is 2.7 in this run, and was 2.6 in an earlier one",
+    )
 
 
 def test_create_profile__refuses_another_spec_and_names_the_fields(tmp_path, toy):
@@ -246,11 +246,11 @@ def test_finalise_profile__stamps_how_far_it_is(tmp_path, toy):
     stamp = attributes(path, name)
     assert (stamp["complete"], stamp["num_ok"], stamp["num_failed"]) == (False, 8, 1)
     toy.run(path, name, range(10))
-    finalise_profile(path, name)
+    Profile.open(path, name).finalise()
     later = attributes(path, name)
     assert (later["complete"], later["num_ok"]) == (True, 9)
     assert later["content_digest"] != stamp["content_digest"]
-    assert plan_shards(path, name, range(10)) == []
+    assert Profile.open(path, name).plan(range(10)) == []
     # The copy of all metadata that readers over https use.
     assert name + "/grad_count" in json.loads((path / "zarr.json").read_text())["consolidated_metadata"]["metadata"]
 
@@ -261,6 +261,6 @@ def test_finalise_profile__gives_equal_digests_for_equal_measurements(tmp_path, 
     create_profile(second, toy.spec(), arch=toy.archs, layers=toy.layers, shard_size=3)
     for row in (9, 0, 5, 2, 1, 3, 4, 8, 7, 6):
         toy.run(second, name, [row])
-    finalise_profile(second, name)
+    Profile.open(second, name).finalise()
     digests = {open_root(path)[name].attrs["content_digest"] for path in (first, second)}
     assert len(digests) == 1

@@ -12,8 +12,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sweetgrad.store import (
-    ClaimedError,
+    LockedError,
     NotAStoreError,
+    Profile,
     RemoteStore,
     StoreError,
     UnreachableStoreError,
@@ -22,10 +23,8 @@ from sweetgrad.store import (
     merge,
     open_store,
     publish,
-    record_run,
     verify,
 )
-from sweetgrad.store.estimators import open_trainings, record_training
 from sweetgrad.store.redaction import redacted, redacted_cause, redacted_facts, secrets_of
 from sweetgrad.store.root import consolidate
 
@@ -104,7 +103,7 @@ def test_remote_store__shows_itself_without_credentials_and_keeps_them():
 
 
 def test_store_error__has_no_credentials_and_travels():
-    error = pickle.loads(pickle.dumps(ClaimedError("s3://a:b@c/x is held", {"host": "h"})))  # noqa: S301
+    error = pickle.loads(pickle.dumps(LockedError("s3://a:b@c/x is held", {"host": "h"})))  # noqa: S301
     assert str(error) == "s3://***@c/x is held"
     assert error.holder == {"host": "h"}
 
@@ -148,12 +147,14 @@ def test_unreachable__still_says_the_status_of_the_response():
 def test_store__keeps_no_credentials_that_it_is_told(toy, tmp_path):
     store = tmp_path / "s.zarr"
     name = toy.store(store)
-    record_run(store, name, {"data_source": "https://ann:S3CRET@host/images.npz", "more": ["ftp://a:S3CRET@b"]})
-    record_training(store, name, "spos", {"from": "https://host/x?sig=S3CRET"})
+    Profile.open(store, name).record_run(
+        {"data_source": "https://ann:S3CRET@host/images.npz", "more": ["ftp://a:S3CRET@b"]}
+    )
+    Profile.open(store, name).record_training("spos", {"from": "https://host/x?sig=S3CRET"})
     table = pd.DataFrame({"arch": toy.archs, "dataset": "d", "split": "test", "epochs": 1, "accuracy": range(10, 20)})
     table.attrs["settings"] = {"images": "https://host/x?sig=S3CRET"}
     import_accuracy(store, space="toy", table=table, source="https://ann:S3CRET@host/table.csv?sig=S3CRET")
-    assert open_trainings(store, name)["spos"] == {"from": "https://host/x?***"}
+    assert Profile.open(store, name).trained_estimators()["spos"] == {"from": "https://host/x?***"}
     assert info(store).accuracies[0].sources[0]["source"] == "https://***@host/table.csv?***"
     assert not [path for path in store.rglob("zarr.json") if "S3CRET" in path.read_text()]
 

@@ -1,15 +1,14 @@
 import numpy as np
 
-from sweetgrad.store import KINDS, NUM_BINS, STATUS, VARIABLES, empty_rows
-from sweetgrad.store._arrays import chunking
-from sweetgrad.store.schema import row_variables
+from sweetgrad.store import COUNTS, KINDS, NUM_BINS, STATUS, VARIABLES, empty_rows
+from sweetgrad.store.format.arrays import chunking
 
 SIZES = {"arch": 15625, "layer": 19, "kind": 2, "bin": NUM_BINS}
 
 
 def test_variables__are_written_with_status_last_and_the_digest_before_it():
-    assert [v.name for v in row_variables()][-2:] == ["digest", "status"]
-    assert list(VARIABLES)[: len(row_variables())] == [v.name for v in row_variables()]
+    assert [v.name for v in COUNTS.variables][-2:] == ["digest", "status"]
+    assert list(VARIABLES)[: len(COUNTS.variables)] == [v.name for v in COUNTS.variables]
 
 
 def test_variables__all_say_what_they_are():
@@ -21,7 +20,7 @@ def test_variables__all_say_what_they_are():
 
 def test_empty_rows__have_the_dims_dtypes_and_fill_of_the_table():
     rows = empty_rows(["a", "b"], [7, 3], layers=["stem", "head"])
-    for variable in row_variables():
+    for variable in COUNTS.variables:
         assert rows[variable.name].dims == variable.dims
         assert variable.dtype == "str" or rows[variable.name].dtype == variable.dtype
         values = rows[variable.name].values

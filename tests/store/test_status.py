@@ -1,7 +1,16 @@
 import pytest
 
-from sweetgrad.store import CorruptShardError, Failure, NotAStoreError, create_profile, info, record_run, status
-from sweetgrad.store.estimators import create_estimators
+from sweetgrad.store import (
+    COUNTS,
+    CorruptShardError,
+    Failure,
+    NotAStoreError,
+    Profile,
+    create_profile,
+    info,
+    profile_block,
+    status,
+)
 
 
 def test_status__counts_rows_and_shards(tmp_path, toy):
@@ -16,11 +25,11 @@ def test_status__groups_failures_by_their_first_line(tmp_path, toy):
     name = toy.store(tmp_path / "s.zarr", rows=[0])
     shards = toy.run(tmp_path / "s.zarr", name, [])
     assert shards == []
-    from sweetgrad.store import Shard, write_shard
+    from sweetgrad.store import Shard
 
     rows = toy.rows([1, 2, 3], failed=[1, 2, 3])
     rows["message"][:] = ["OOM\nline 2", "NaN", "OOM\nline 3"]
-    write_shard(tmp_path / "s.zarr", name, Shard(0, 0, 4, ()), rows)
+    Profile.open(tmp_path / "s.zarr", name).write(Shard(0, 0, 4, ()), {COUNTS: rows})
     (found,) = status(tmp_path / "s.zarr")
     assert found.failures == (Failure("OOM", 2, "|op1~0|"), Failure("NaN", 1, "|op2~0|"))
 
@@ -49,8 +58,8 @@ def test_status__refuses_a_status_that_cannot_be_read(tmp_path, toy):
 def test_info__says_what_the_store_and_its_profiles_say(tmp_path, toy):
     path = tmp_path / "s.zarr"
     name = toy.store(path, rows=range(5), failed=[2])
-    record_run(path, name, {"host": "here"})
-    create_estimators(path, name, ["snip"])
+    Profile.open(path, name).record_run({"host": "here"})
+    Profile.open(path, name).add_blocks([profile_block("snip")])
     found = info(path)
     (profile,) = found.profiles
     assert found.attributes["schema_version"] == 2

@@ -9,6 +9,7 @@ import pytest
 from sweetgrad.store import (
     NotAStoreError,
     SpecMismatchError,
+    Trainings,
     collect_trainings,
     import_accuracy,
     info,
@@ -20,7 +21,7 @@ from sweetgrad.store import (
     verify,
 )
 from sweetgrad.store.benchmarks.shipped import SHIPPED, settings_of, shipped_table, write_table
-from sweetgrad.store.training import create_training, plan_trainings, replan_trainings, write_training
+from sweetgrad.store.training import create_training
 
 ARCHS = [f"|op{i}~0|" for i in range(60)]
 SETTINGS = {"recipe": {"name": "test", "epochs": 3}, "dataset": "digits"}
@@ -35,13 +36,13 @@ def make(store, seed: int = 0, **changes) -> str:
         arch=changes.pop("arch", ARCHS),
         splits=("valid", "test"),
         settings={**SETTINGS, **changes, "seed": seed},
-    )
+    ).name
 
 
 def write(store, name: str, row: int, *, test: float = math.nan, message: str = "") -> None:
     status = 2 if message else 1
     values = {"accuracy": [test - 1, test], "train_seconds": 2.0, "loss": 0.5, "message": message, "status": status}
-    write_training(store, name, row, values, claim=None)
+    Trainings.open(store, name).write_row(row, values)
 
 
 def test_plan_trainings__leaves_out_what_is_written(tmp_path):
@@ -50,12 +51,12 @@ def test_plan_trainings__leaves_out_what_is_written(tmp_path):
     assert name == "toy/training/digits/seed0"
     write(store, name, 3, test=90)
     write(store, name, 30, message="DivergedError: the loss is nan")
-    planned = plan_trainings(store, name, [1, 3, 30, 59])
+    planned = Trainings.open(store, name).plan([1, 3, 30, 59])
     assert [(shard.index, list(shard.rows)) for shard in planned] == [(0, [1]), (2, [59])]
-    retried = plan_trainings(store, name, [1, 3, 30, 59], retry_failed=True)
+    retried = Trainings.open(store, name).plan([1, 3, 30, 59], retry_failed=True)
     assert [list(shard.rows) for shard in retried] == [[1], [30], [59]]
     write(store, name, 59, test=80)
-    assert list(replan_trainings(store, name, planned[1]).rows) == []
+    assert list(Trainings.open(store, name).replan(planned[1]).rows) == []
 
 
 def test_write_training__keeps_its_neighbours(tmp_path):
@@ -129,7 +130,7 @@ def test_verify__finds_a_damaged_training(tmp_path):
     chunk = store / name / "accuracy" / "c" / "0" / "0"
     chunk.write_bytes(b"\x00" + chunk.read_bytes()[1:])
     (problem,) = verify(store)
-    assert "shard 0, rows 0-24: accuracy: cannot be decoded" in str(problem)
+    assert "shard 0, rows 0-24: accuracy: accuracy/c/0/0 cannot be decoded" in str(problem)
     assert "sweetgrad train" in str(problem)
 
 

@@ -12,13 +12,12 @@ import zarr
 
 from sweetgrad.store import (
     CorruptShardError,
+    Profile,
     StoreError,
     bin_bounds,
-    claim_shard,
-    create_estimators,
-    finalise_profile,
     import_accuracy,
     info,
+    lock_shard,
     merge,
     open_accuracies,
     open_activations,
@@ -26,16 +25,15 @@ from sweetgrad.store import (
     open_moments,
     open_profile,
     open_training,
-    plan_shards,
+    profile_block,
     publish,
-    record_run,
+    split_scores,
     verify,
 )
-from sweetgrad.store import _upgrade as upgrading
-from sweetgrad.store._digest import column_digests
+from sweetgrad.store import upgrade as upgrading
 from sweetgrad.store.access import open_root
+from sweetgrad.store.format.digests import row_digests
 from sweetgrad.store.root import consolidate
-from sweetgrad.store.shards import write_estimators
 
 GOLDEN = Path(__file__).resolve().parents[1] / "data" / "format-1.zarr"
 GOLDEN_NAME = "toy/synthetic/bs4-seed42"
@@ -70,7 +68,7 @@ def as_format_1(store: Path) -> Path:
         del root[f"{NAME}/estimators/{name}/digest"]
     counts: Any = root[f"{NAME}/estimators/activations/activation_count"]
     archs: Any = root[f"{NAME}/arch"]
-    root[f"{NAME}/estimators/activations/digest"][:] = column_digests(archs[:], {"activation_count": counts[:]})  # type: ignore[index]
+    root[f"{NAME}/estimators/activations/digest"][:] = row_digests(archs[:], [counts[:]])  # type: ignore[index]
     del root["toy/accuracy/digest"], root[f"{TRAINING}/digest"]
     for group in (NAME, TRAINING, *(f"{NAME}/estimators/{name}" for name in ("snip", "moments", "activations"))):
         shutil.rmtree(store / group / "message" / "c")  # all of it was fill values
@@ -111,21 +109,21 @@ def test_format_1__lacks_what_it_lacked(old):
 def test_upgrade__by_the_first_that_writes_gives_the_store_that_format_2_would_have_written(
     old, full_of_2, toy, caplog
 ):
-    record_run(old, NAME, {"host": "here"})
+    Profile.open(old, NAME).record_run({"host": "here"})
     assert [record.message for record in caplog.records] == [f"{old}: brought from an older format to format 2"]
     assert info(old).attributes["schema_version"] == 2
     assert verify(old) == []
     assert same(old, full_of_2)
     assert toy.contents(old) == toy.contents(full_of_2)
-    record_run(old, NAME, {"host": "here"})
+    Profile.open(old, NAME).record_run({"host": "here"})
     assert len(caplog.records) == 1
 
 
 @pytest.mark.parametrize(
     "write",
     [
-        lambda store: create_estimators(store, NAME, ["fisher"]),
-        lambda store: finalise_profile(store, NAME),
+        lambda store: Profile.open(store, NAME).add_blocks([profile_block("fisher")]),
+        lambda store: Profile.open(store, NAME).finalise(),
         lambda store: import_accuracy(store, space="toy", table=table(), source="t"),
     ],
     ids=["create_estimators", "finalise_profile", "import_accuracy"],
@@ -145,7 +143,7 @@ def table() -> Any:
 def test_upgrade__of_the_golden_store(golden):
     before = open_profile(golden, GOLDEN_NAME).load(), open_estimators(golden, GOLDEN_NAME)
     digest = info(golden).profiles[0].content_digest
-    finalise_profile(golden, GOLDEN_NAME)
+    Profile.open(golden, GOLDEN_NAME).finalise()
     assert verify(golden) == []
     assert before[0].equals(open_profile(golden, GOLDEN_NAME).load())
     assert before[1].identical(open_estimators(golden, GOLDEN_NAME))
@@ -172,11 +170,11 @@ def test_upgrade__cut_off_at_any_write_is_read_and_done_again(old, full_of_2, to
     with monkeypatch.context() as patch:
         patch.setattr(upgrading, "write_array", counted)
         try:
-            record_run(old, NAME, {})
+            Profile.open(old, NAME).record_run({})
         except CutOffError:
             assert info(old).attributes["schema_version"] == 1
             assert same(old, full_of_2)
-    record_run(old, NAME, {})
+    Profile.open(old, NAME).record_run({})
     assert verify(old) == []
     assert toy.contents(old) == toy.contents(full_of_2)
 
@@ -197,7 +195,7 @@ def test_format_1__with_a_lost_file_is_damaged_to_readers_and_is_not_brought_up(
     with pytest.raises(CorruptShardError, match=chunk):
         [part.load() for part in (*content(old), open_profile(old, NAME)[["grad_count"]])]
     with pytest.raises(CorruptShardError, match=r"(--repair|Delete)"):
-        record_run(old, NAME, {})
+        Profile.open(old, NAME).record_run({})
     assert info_version(old) == 1
 
 
@@ -212,24 +210,24 @@ def test_verify__repairs_a_store_of_format_1_and_then_brings_it_up(old, full_of_
     assert info_version(old) == 2
     assert verify(old) == []
     toy.run(old, NAME, range(10))
-    for shard in plan_shards(old, NAME, range(10), estimators=["snip"]):
-        write_estimators(old, NAME, shard, toy.scores(list(shard.rows), ["snip"]))
-    finalise_profile(old, NAME)
+    for shard in Profile.open(old, NAME).plan(range(10), [profile_block("snip")]):
+        Profile.open(old, NAME).write(shard, split_scores(toy.scores(list(shard.rows), ["snip"])))
+    Profile.open(old, NAME).finalise()
     assert same(old, full_of_2)
 
 
 def test_upgrade__refuses_a_value_that_has_not_the_digest_of_format_1(old):
     zarr.open_group(old, mode="r+")[f"{NAME}/estimators/activations/activation_count"][3, 1, 5] = 9  # type: ignore[index]
     with pytest.raises(CorruptShardError, match=r"activations, rows 3: .*--repair"):
-        record_run(old, NAME, {})
+        Profile.open(old, NAME).record_run({})
 
 
 def test_upgrade__waits_for_nobody_and_says_who_writes(old):
     with (
-        claim_shard(old, NAME, 0, run="of an older version"),
+        lock_shard(old, NAME, 0, run="of an older version"),
         pytest.raises(StoreError, match=r"is writing to toy/.*Wait"),
     ):
-        record_run(old, NAME, {})
+        Profile.open(old, NAME).record_run({})
     assert info_version(old) == 1
 
 

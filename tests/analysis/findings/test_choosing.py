@@ -50,7 +50,7 @@ def test_judge__chooses_by_the_sweetness_that_a_chooser_brings(read):
         replicates=2,
         draws=3,
     )
-    assert judged.share.sel(chooser="a").values[column] == 1
+    assert judged.win_rate.sel(chooser="a").values[column] == 1
     assert (judged.correlation == 0).all()  # a constant score ranks nothing
 
 
@@ -59,9 +59,9 @@ def test_judge__pairs_its_choosers_and_repeats_itself(read):
     judged = judge(read, choosers, replicates=4, draws=5)
     assert judged.identical(judge(read, choosers, replicates=4, draws=5))
     assert (judged.correlation.sel(chooser="paper") == judged.correlation.sel(chooser="same")).all()
-    np.testing.assert_allclose(judged.share.sum("interval"), 1)
+    np.testing.assert_allclose(judged.win_rate.sum("interval"), 1)
     # A whole half always chooses the same in all draws of a replicate.
-    assert (judged.share.sel(chooser="more") * 4 % 1 < 1e-9).all()
+    assert (judged.win_rate.sel(chooser="more") * 4 % 1 < 1e-9).all()
 
 
 def test_judge__slow_twin(read):

@@ -22,4 +22,4 @@ def test_gain_of_live__correlates_those_that_did_not_choose(make_profile):
     assert gain.sizes["resample"] == 4
     assert gain.attrs["num_archs"] == 50
     expected = (gain.params_live - gain.params) / (gain.sweet - gain.params)
-    np.testing.assert_allclose(gain.share, expected)
+    np.testing.assert_allclose(gain.share_of_gain, expected)

@@ -15,7 +15,7 @@ from sweetgrad.analysis import IntervalGrid, best_interval, rank_correlation, sc
 from sweetgrad.analysis.figures import plot_depth, plot_scatter, proportion_by_depth, score_and_accuracy
 from sweetgrad.analysis.figures.style import DENSITY, save
 from sweetgrad.analysis.report import collect, render, report
-from sweetgrad.analysis.report.pictures import _THEMED, _inner_svg
+from sweetgrad.analysis.report.content import _THEMED, _inner_svg
 from sweetgrad.store import NotAStoreError, ProfileSpec, create_profile, open_accuracy, open_profile, open_store
 
 pytest.importorskip("matplotlib")
@@ -56,7 +56,7 @@ def test_collect__has_the_numbers_of_the_functions(store, content):
     one = next(each for each in content.profiles if each.info.status.name == NAME)
     profile = open_profile(store, NAME)
     best = best_interval(profile, bootstrap=20)
-    assert (one.best.interval, one.best.confidence) == (best.interval, best.confidence)
+    assert (one.best.interval, one.best.win_rate) == (best.interval, best.win_rate)
     twin = rank_correlation(score(profile, best), open_accuracy(store, "toy", "digits/test"), bootstrap=20)
     assert one.correlation == twin
     assert [row["sweetness"] for row in one.intervals] == best.table["sweetness"].values.tolist()

@@ -10,18 +10,18 @@ import xarray as xr
 from scipy.stats import spearmanr
 
 from sweetgrad.analysis import best_interval, loss_summary, params, rank_correlation, score
-from sweetgrad.analysis.reproduction import rank_sweet_gradient, reproduction_page
-from sweetgrad.analysis.reproduction.tables import choice_remark, difference
+from sweetgrad.analysis.reproduction import rank_sweetimator, reproduction_page
+from sweetgrad.analysis.reproduction.ranking import difference
 from sweetgrad.store import (
+    Profile,
     ProfileSpec,
     Shard,
     create_profile,
     import_accuracy,
     open_accuracy,
     open_profile,
-    write_estimators,
+    split_scores,
 )
-from sweetgrad.store.estimators import record_training
 
 NUM_ARCHS = 120
 SPEC = ProfileSpec(
@@ -69,9 +69,9 @@ def section(page, title):
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[2:]]
 
 
-def test_rank_sweet_gradient__is_the_best_interval_its_score_and_the_correlation(path):
+def test_rank_sweetimator__is_the_best_interval_its_score_and_the_correlation(path):
     profile, accuracy = open_profile(path, SPEC.profile_name), open_accuracy(path, SPEC.space, "cifar10/test")
-    found = rank_sweet_gradient(profile, accuracy, bootstrap=10)
+    found = rank_sweetimator(profile, accuracy, bootstrap=10)
     best = best_interval(profile, bootstrap=10)
     assert found.best == best
     assert found.correlation == rank_correlation(score(profile, best), accuracy, bootstrap=10)
@@ -90,7 +90,7 @@ def test_page__table_1_has_our_figure_beside_the_papers(path, page):
     assert rows["params_live"][2:4] == ["", ""]  # the paper has none
     assert "* `sweetimator`: " in page
     assert "`cifar10/test`" in page
-    assert "rest on all 15,625 architectures" in page
+    assert "computed on all 15,625 architectures" in page
 
 
 def test_page__ablations_use_the_profile_of_that_setting(path, page):
@@ -98,7 +98,7 @@ def test_page__ablations_use_the_profile_of_that_setting(path, page):
     assert [(row[0], row[4]) for row in section(page, title)] == [("64", "0.888"), ("128", "0.908")]
     assert [row[0] for row in section(page, "CIFAR-10, seed of the batch and of the initialisation")] == ["1", "42"]
     accuracy = open_accuracy(path, SPEC.space, "cifar10/test")
-    other = rank_sweet_gradient(open_profile(path, replace(SPEC, batch_size=128).profile_name), accuracy, bootstrap=20)
+    other = rank_sweetimator(open_profile(path, replace(SPEC, batch_size=128).profile_name), accuracy, bootstrap=20)
     assert section(page, title)[1][3].startswith(f"{other.correlation.correlation:.3f} (")
     assert [row[0] for row in section(page, "Table 5: CIFAR-10, intervals in a decade")] == ["2", "3", "4", "5"]
     counts = section(page, "Table 5: CIFAR-10, number of architectures that choose the interval")
@@ -114,26 +114,26 @@ def test_page__says_why_a_row_of_table_5_differs(page):
     ]
 
 
-@pytest.mark.parametrize(("published", "said"), [(0.9, "that of our runner-up"), (0.1, "one batch")])
-def test_choice_remark__names_the_runner_up_where_its_figure_is_the_papers(path, published, said):
+@pytest.mark.parametrize(("published", "explains"), [(0.9, True), (0.1, False)])
+def test_runner_up_explains__a_published_figure_in_its_interval(path, published, explains):
     profile, accuracy = open_profile(path, SPEC.profile_name), open_accuracy(path, SPEC.space, "cifar10/test")
-    found = rank_sweet_gradient(profile, accuracy, bootstrap=10)
+    found = rank_sweetimator(profile, accuracy, bootstrap=10)
     runner_up = replace(found.runner_up, low=0.8, high=0.95)
-    assert said in choice_remark(replace(found, runner_up=runner_up), published)
+    assert replace(found, runner_up=runner_up).runner_up_explains(published) == explains
 
 
-TABLE_6 = "Table 6: CIFAR-10, Kendall's tau beside methods that train"
+TABLE_6 = "Table 6: CIFAR-10, Kendall's tau of methods that train"
 
 
 def test_page__table_6_is_at_batch_128_beside_the_paper(path, page):
     (row,) = section(page, TABLE_6)
     profile = open_profile(path, replace(SPEC, batch_size=128).profile_name)
     accuracy = open_accuracy(path, SPEC.space, "cifar10/test")
-    ours = rank_sweet_gradient(profile, accuracy, method="kendall", bootstrap=20).correlation
+    ours = rank_sweetimator(profile, accuracy, method="kendall", bootstrap=20).correlation
     assert row[:3] == ["**sweetimator**", "nothing", f"batch 128, {best_interval(profile).interval}"]
     assert row[3] == f"{ours.correlation:.3f} ({ours.low:.3f} to {ours.high:.3f})"
     assert row[4:] == ["0.736", difference(ours.correlation, ours.low, ours.high, 0.736), "120"]
-    assert "We do not hold its figures for them" in page
+    assert "They are not reproduced here" in page
 
 
 def test_page__table_6_has_estimators_that_train_and_says_which_batch_is_missing(path, tmp_path):
@@ -142,22 +142,24 @@ def test_page__table_6_has_estimators_that_train_and_says_which_batch_is_missing
     shutil.rmtree(store / replace(SPEC, batch_size=128).profile_name)
     name, archs, num = SPEC.profile_name, open_profile(path, SPEC.profile_name)["arch"].values, 40
     facts = {"method": "SPOS", "settings": {"epochs": 7}, "num_train": 3200, "num_valid": 800, "train_seconds": 12.3}
-    record_training(store, name, "spos", facts)
+    Profile.open(store, name).record_training("spos", facts)
     accuracy = open_accuracy(store, SPEC.space, "cifar10/test").reindex(arch=archs).values[:num]
     shape, rows = ("arch", "estimator"), np.ones((num, 1))
     values = {"score": accuracy[:, None], "seconds": rows, "message": rows.astype(str), "status": rows.astype("uint8")}
     coords = {"arch": archs[:num], "arch_index": ("arch", range(num)), "estimator": ["spos"]}
     scores = xr.Dataset({key: (shape, value) for key, value in values.items()}, coords)
-    write_estimators(store, name, Shard(0, 0, NUM_ARCHS, range(num)), scores)
+    Profile.open(store, name).write(Shard(0, 0, NUM_ARCHS, range(num)), split_scores(scores))
     page = reproduction_page([store], bootstrap=20)
     sweet, spos, same = section(page, TABLE_6)
     assert (sweet[2].split(",")[0], sweet[4:]) == ("batch 64", ["0.736", "120"])
-    assert "at batch 128, and these stores hold no such profile of the same seed: ours is at batch 64" in page
+    assert (
+        "batch size 128, and these stores contain no such profile with the same seed. Ours uses batch size 64" in page
+    )
     assert spos[:2] == ["spos", "a supernet, 7 epochs of 3,200 images, 12 s"]
     assert spos[3:] == ["1.000 (1.000 to 1.000)", "", "40"]
     assert (same[0], same[5]) == ("sweetimator, of those 40", "40")
     assert "* `spos` (SPOS): accuracies of sub-networks with inherited weights on 800 images" in page
-    assert "It saw 0.4% of the images that the recipe" in page
+    assert "It saw 0.4% of the images of the NAS-Bench-201 recipe" in page
     assert not [row for row in section(page, "Table 1: CIFAR-10, batch 64") if "spos" in row[0]]
 
 
@@ -202,7 +204,7 @@ def test_page__says_what_darts_networks_are(tmp_path, make_profile, write_profil
     )
     import_accuracy(tmp_path / "s.zarr", space="darts", table=table, source="made up")
     page = reproduction_page([tmp_path / "s.zarr"], bootstrap=5)
-    assert "They have 16 channels and 8 cells, and 4 of their 12 cells have `none`" in page
+    assert "They have 16 channels and 8 cells, and 4 of their 12 cells contain the operation `none`" in page
 
 
 def test_page__a_data_set_of_our_own_has_its_noise_ceiling_and_nothing_of_the_paper(
@@ -221,6 +223,9 @@ def test_page__a_data_set_of_our_own_has_its_noise_ceiling_and_nothing_of_the_pa
     page = reproduction_page([tmp_path / "s.zarr"], bootstrap=5)
     assert "### digits, batch 64: not in the paper" in page
     better = labels["digits"] >= np.median(labels["digits"])
-    for chosen, said in ((slice(None), "correlation of {:.3f} ("), (better, "the noise ceiling, and of {:.3f} (")):
+    for chosen, said in (
+        (slice(None), "correlation between two of them is {:.3f} ("),
+        (better, "the noise ceiling, and {:.3f} ("),
+    ):
         assert said.format(spearmanr(first[chosen], second[chosen]).statistic) in page
-    assert "The paper's figures rest on" not in page
+    assert "The paper's figures are computed on" not in page

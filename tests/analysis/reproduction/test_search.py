@@ -1,20 +1,22 @@
 """The part of the page on searches, with a small space in the place of NAS-Bench-201."""
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
 
-from sweetgrad.analysis.reproduction import search
+from sweetgrad.analysis.reproduction import page
 from sweetgrad.analysis.search import run_selections, search_inputs, search_table
+from sweetgrad.store.pages import render
 
 NUM_ARCHS = 81
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    monkeypatch.setattr(search, "NAS_BENCH_201_ARCHS", NUM_ARCHS)
+    monkeypatch.setattr(page, "NAS_BENCH_201_ARCHS", NUM_ARCHS)
 
 
 @pytest.fixture
@@ -44,18 +46,19 @@ def measured(make_profile, accuracies, status=None):
     return profile
 
 
-def tables(blocks):
-    """First cell to the other cells of the rows of each table."""
-    lines = [
-        [row.strip("| ").split(" | ") for row in block.splitlines()[2:]] for block in blocks if block.startswith("|")
-    ]
-    return [{row[0]: row[1:] for row in table} for table in lines]
+def search_section(profile, stored, accuracies):
+    """First cell to the other cells of the rows of both tables, and the text of the section."""
+    tables = page.search_tables(profile, stored, accuracies)
+    template = Path(page.__file__).with_name("search.md.j2")
+    text = render(template, tables=tables, paper_archs=page.NAS_BENCH_201_ARCHS)
+    lines = [block.splitlines()[2:] for block in text.split("\n\n") if block.startswith("|")]
+    rows = [[[cell.strip() for cell in line.strip("|").split(" | ")] for line in table] for table in lines]
+    return *({row[0]: row[1:] for row in table} for table in rows), text
 
 
 def test_search_section__has_selections_and_searches_beside_the_papers(make_profile, accuracies, stored):
     profile = measured(make_profile, accuracies)
-    blocks = list(search.search_section(profile, stored, accuracies))
-    selected, searched = tables(blocks)
+    selected, searched, text = search_section(profile, stored, accuracies)
     # Estimators without all scores, and numbers above a tenth of the space, are left out.
     assert list(selected) == ["random/1"]
     plain, assisted = ["random", "rea", "reinforce", "bohb"], ["s-rea", "s-reinforce", "s-bohb", "s-bohb-model"]
@@ -67,18 +70,17 @@ def test_search_section__has_selections_and_searches_beside_the_papers(make_prof
     assert verdict.endswith("**outside**")
     assert searched["random"][1:3] == ["", ""]
     assert searched["rea"][-2:] == ["24.0", "12,000"]
-    assert "12,000 simulated" in "\n".join(blocks)
-    assert "have a score yet" not in "\n".join(blocks)
+    assert "12,000 simulated" in text
+    assert "have a score so far" not in text
 
 
 def test_search_section__of_a_part_selects_among_it(make_profile, accuracies, stored, monkeypatch):
-    monkeypatch.setattr(search, "_NUM_ARCHS", (2, 6, 50))
+    monkeypatch.setattr(page, "_NUM_ARCHS", (2, 6, 50))
     status = np.ones(NUM_ARCHS, dtype=int)
     status[[3, 5]] = 0
     profile = measured(make_profile, accuracies, status)
-    blocks = list(search.search_section(profile, stored, accuracies))
-    selected, searched = tables(blocks)
-    assert "Only 79 of the 81 architectures have a score yet" in "\n".join(blocks)
+    selected, searched, text = search_section(profile, stored, accuracies)
+    assert "Only 79 of the 81 architectures have a score so far" in text
     # The row without a zen_score has no Sweetimator either, so zen_score is complete.
     assert {"sweetimator/2", "naswot/6", "zen_score/6", "optimal/6"} <= set(selected)
     assert not any(name.endswith("/50") for name in selected)
@@ -93,6 +95,6 @@ def test_search_section__of_a_part_selects_among_it(make_profile, accuracies, st
 
 def test_search_section__needs_the_short_trainings_of_all(make_profile, accuracies, stored):
     profile = measured(make_profile, accuracies)
-    assert list(search.search_section(profile, stored, accuracies.sel(epochs=[200]))) == []
+    assert page.search_tables(profile, stored, accuracies.sel(epochs=[200])) is None
     accuracies.accuracy[0] = np.nan
-    assert list(search.search_section(profile, stored, accuracies)) == []
+    assert page.search_tables(profile, stored, accuracies) is None

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from sweetgrad.analysis.search import SearchSettings, plot_trajectories, run_searches, trajectories
+from sweetgrad.analysis.figures import plot_trajectories
+from sweetgrad.analysis.search import SearchSettings, run_searches, trajectories
 
 pytest.importorskip("matplotlib", reason="matplotlib is missing: pip install '.[plot]'")
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sweetgrad.profiling.estimators import Estimator, EstimatorError, Probe
-from sweetgrad.profiling.estimators.running import Score, run_estimators
+from sweetgrad.profiling.estimators.running import Score, measure_with_estimators
 from sweetgrad.profiling.spaces.protocol import Layer, Network
 
 
@@ -28,21 +28,33 @@ class ConvNet(nn.Module):
         return self.head(hidden.mean((2, 3)))
 
 
-def as_network(module: nn.Module) -> Network:
-    return Network(module, (Layer("all", "cell", (module,)),))
+def one_layer(module: nn.Module) -> tuple[Layer, ...]:
+    return (Layer("all", "cell", (module,)),)
 
 
-def make_probe(module: nn.Module, x: Tensor, y: Tensor) -> Probe:
-    pristine = copy.deepcopy(module)
+class CopyBuilder:
+    """Builds copies of a module, as a `Builder` builds the networks of an architecture; there is no thin one."""
 
-    def refuse() -> nn.Module:
+    def __init__(self, module: nn.Module, layers: Callable[[nn.Module], tuple[Layer, ...]] = one_layer) -> None:
+        self._module, self._layers = copy.deepcopy(module), layers
+
+    def network(self) -> Network:
+        module = copy.deepcopy(self._module)
+        return Network(module, self._layers(module))
+
+    def whole(self) -> Network:
+        network = self.network()
+        network.module.train()
+        return network
+
+    def thin(self) -> nn.Module:
         raise EstimatorError("there is no thin network")
-
-    return Probe(as_network(module), x, y, build=lambda: as_network(copy.deepcopy(pristine).train()), build_thin=refuse)
 
 
 def score(estimator: Estimator, module: nn.Module, x: Tensor, y: Tensor, *, seed: int = 0) -> Score:
-    return run_estimators(lambda: make_probe(module, x, y), {"it": estimator}, seed=seed)["it"]
+    builder = CopyBuilder(module)
+    builder.network = lambda: Network(module, one_layer(module))  # type: ignore[method-assign]  # tests look at it afterwards
+    return measure_with_estimators(builder, x, y, {"it": estimator}, seed=seed, count=False)[1]["it"]
 
 
 @pytest.fixture
@@ -64,6 +76,17 @@ def run_one() -> Callable[..., Score]:
 
 
 @pytest.fixture(scope="session")
-def probe_of() -> Callable[..., Callable[[], Probe]]:
-    """A function that makes the probe of a copy of a module and a batch, before any pass."""
-    return lambda module, x, y: lambda: make_probe(copy.deepcopy(module), x, y)
+def builder_of() -> type[CopyBuilder]:
+    """Makes a builder of a module, and of its layers if they are not to be one."""
+    return CopyBuilder
+
+
+@pytest.fixture(scope="session")
+def probe_of() -> Callable[..., Probe]:
+    """The probe of a copy of a module and a batch, before any pass."""
+
+    def make(module: nn.Module, x: Tensor, y: Tensor) -> Probe:
+        builder = CopyBuilder(module)
+        return Probe(builder.network(), x, y, build=builder.whole, build_thin=builder.thin)
+
+    return make

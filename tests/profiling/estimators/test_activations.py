@@ -12,32 +12,30 @@ from torch import nn
 
 from sweetgrad.profiling import load_batch, load_space, make_spec, profile_architectures
 from sweetgrad.profiling.architectures import deterministic, profile_shard
-from sweetgrad.profiling.building import Builder
 from sweetgrad.profiling.estimators import activations, estimator
-from sweetgrad.profiling.estimators.activations import cells_of
-from sweetgrad.profiling.estimators.running import run_estimators
-from sweetgrad.profiling.measure import to_device
+from sweetgrad.profiling.estimators.histograms import cells_of
+from sweetgrad.profiling.estimators.running import measure_with_estimators
+from sweetgrad.profiling.measure import Builder, to_device
 from sweetgrad.profiling.spaces.nas_bench_201_network import Cell, ResidualBlock
 from sweetgrad.profiling.spaces.protocol import Layer, Network
 from sweetgrad.store import (
+    ACTIVATIONS,
     NUM_BINS,
     VARIABLES,
     NotAStoreError,
+    Profile,
     StoreError,
     bin_bounds,
-    create_estimators,
     create_profile,
-    finalise_profile,
     merge,
     open_activations,
     open_estimators,
     open_moments,
     open_profile,
-    plan_shards,
+    profile_block,
     status,
     verify,
 )
-from sweetgrad.store._digest import column_digests
 
 EVERY_DEAD = "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|"
 
@@ -143,16 +141,13 @@ def two_cells() -> nn.Sequential:
     return nn.Sequential(nn.Linear(3, 4), nn.ReLU(inplace=True), nn.Linear(4, 4), nn.Linear(4, 2))
 
 
-def run(module, layers, probe_of, *, others=None, x=None):
+def run(module, layers, builder_of, *, others=None, x=None):
     x = torch.randn(5, 3) if x is None else x
-    make = probe_of(module, x, torch.arange(5) % 2)
-
-    def make_with_layers():
-        probe = make()
-        network = Network(probe.network.module, layers(probe.network.module))
-        return type(probe)(network, probe.x, probe.y, build=lambda: network, build_thin=probe.build_thin)
-
-    return run_estimators(make_with_layers, {"activations": activations, **(others or {})}, seed=0)["activations"]
+    estimators = {"activations": activations, **(others or {})}
+    _, scores = measure_with_estimators(
+        builder_of(module, layers), x, torch.arange(5) % 2, estimators, seed=0, count=False
+    )
+    return scores["activations"]
 
 
 def as_cells(module):
@@ -163,9 +158,9 @@ def as_cells(module):
     )
 
 
-def test_activations__are_those_before_what_follows_changes_them_in_place(probe_of):
+def test_activations__are_those_before_what_follows_changes_them_in_place(builder_of):
     x = torch.randn(5, 3)
-    found = run(two_cells(), as_cells, probe_of, x=x).arrays["activation_count"]
+    found = run(two_cells(), as_cells, builder_of, x=x).arrays["activation_count"]
     module = two_cells()
     with torch.no_grad():
         first = module[0](x)
@@ -174,20 +169,20 @@ def test_activations__are_those_before_what_follows_changes_them_in_place(probe_
     np.testing.assert_array_equal(found, [literal_counts([first]), literal_counts([second]), np.zeros(NUM_BINS)])
 
 
-def test_activations__are_not_those_of_passes_that_another_estimator_runs(probe_of):
+def test_activations__are_not_those_of_passes_that_another_estimator_runs(builder_of):
     @estimator(needs="graph")
     def runs_a_pass(probe):
         return float(probe.network.module(probe.x).sum())
 
     x = torch.randn(5, 3)
-    alone, beside = (run(two_cells(), as_cells, probe_of, x=x, others=o) for o in (None, {"other": runs_a_pass}))
+    alone, beside = (run(two_cells(), as_cells, builder_of, x=x, others=o) for o in (None, {"other": runs_a_pass}))
     assert alone.value == beside.value == 5 * 8
 
 
-def test_activations__that_are_not_finite_have_their_bin(probe_of):
+def test_activations__that_are_not_finite_have_their_bin(builder_of):
     x = torch.zeros(5, 3)
     x[0, 0] = torch.nan
-    found = run(two_cells(), as_cells, probe_of, x=x)
+    found = run(two_cells(), as_cells, builder_of, x=x)
     assert found.status == 1
     assert found.arrays["activation_count"][0, -1] == 4
 
@@ -227,8 +222,8 @@ class _TakesFirst(nn.Module):
         (_TakesFirst, lambda m: (Layer("pair", "cell", (m.pair,)),), "layer 'pair' puts out tuple, not one tensor"),
     ],
 )
-def test_activations__says_why_there_are_none(module, layers, message, probe_of):
-    found = run(module(), layers, probe_of)
+def test_activations__says_why_there_are_none(module, layers, message, builder_of):
+    found = run(module(), layers, builder_of)
     assert found.status == 2
     assert found.message.startswith("activations: ")
     assert message in found.message
@@ -277,11 +272,11 @@ def toy_counts(toy):
 def profiled(path, toy, rows, estimators):
     space, batch, spec = toy
     archs = [space.arch_id(i) for i in range(len(space))]
-    name = create_profile(path, spec, arch=archs, layers=space.layer_names, shard_size=3)
-    create_estimators(path, name, estimators)
-    for shard in plan_shards(path, name, rows, estimators=estimators):
-        profile_shard(path, name, shard, space, batch, spec, estimators=estimators)
-    finalise_profile(path, name)
+    name = create_profile(path, spec, arch=archs, layers=space.layer_names, shard_size=3).name
+    Profile.open(path, name).add_blocks(map(profile_block, estimators))
+    for shard in Profile.open(path, name).plan(rows, [*map(profile_block, estimators)]):
+        profile_shard(Profile.open(path, name), shard, space, batch, spec, estimators=estimators)
+    Profile.open(path, name).finalise()
     return name
 
 
@@ -329,7 +324,7 @@ def test_activations__leave_the_digest_of_the_profile_as_it_is(store, toy, tmp_p
 def test_activations__of_more_rows_are_added_and_those_there_stay(store, toy, toy_counts):
     name = status(store)[0].name
     before = open_estimators(store, name)["seconds"].values[:2, 0]
-    assert plan_shards(store, name, [0, 1], estimators=["activations"]) == []
+    assert Profile.open(store, name).plan([0, 1], [profile_block("activations")]) == []
     profiled(store, toy, range(4), ["activations"])
     np.testing.assert_array_equal(counts_of(store), toy_counts)
     np.testing.assert_array_equal(open_estimators(store, name)["seconds"].values[:2, 0], before)
@@ -386,8 +381,8 @@ def test_merge__names_activations_that_differ(store, toy, tmp_path):
     group = zarr.open_group(other, mode="r+", use_consolidated=False)[f"{name}/estimators/activations"]
     changed = np.roll(group["activation_count"][1], 1, axis=-1)  # as many values, other ones
     group["activation_count"][1] = changed
-    columns = {key: group[key][1:2] for key in ("activation_count", "message", "score")}
-    group["digest"][1] = column_digests([toy[0].arch_id(1)], columns)[0]
-    finalise_profile(other, name)
+    columns = {key: group[key][1:2] for key in ACTIVATIONS.digest_order}
+    group["digest"][1] = ACTIVATIONS.digests([toy[0].arch_id(1)], columns)[0]
+    Profile.open(other, name).finalise()
     with pytest.raises(StoreError, match="estimator activations, row 1: "):
         merge([store, other], tmp_path / "merged.zarr")

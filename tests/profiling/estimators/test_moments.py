@@ -8,18 +8,17 @@ import torch.nn.functional as F  # noqa: N812
 from sweetgrad.analysis import Interval, sweet_grad_abs, sweet_grad_norm, sweet_grad_sq, sweet_snip
 from sweetgrad.profiling import load_batch, load_space, make_spec, profile_architectures
 from sweetgrad.profiling.architectures import deterministic, profile_shard
-from sweetgrad.profiling.building import Builder
-from sweetgrad.profiling.measure import to_device
+from sweetgrad.profiling.measure import Builder, to_device
 from sweetgrad.store import (
     KINDS,
-    MOMENT_VARIABLES,
+    MOMENTS,
     NotAStoreError,
-    create_estimators,
+    Profile,
     create_profile,
     open_estimators,
     open_moments,
     open_profile,
-    plan_shards,
+    profile_block,
     verify,
 )
 
@@ -54,7 +53,7 @@ def literal(setting, index):
 
 @pytest.mark.parametrize("interval", INTERVALS, ids=str)
 def test_moments__give_the_sums_of_any_interval(setting, rows, interval):
-    moments = rows[list(MOMENT_VARIABLES)]
+    moments = rows[[variable.name for variable in MOMENTS.arrays]]
     scores = (sweet_grad_norm, sweet_snip, sweet_grad_abs, sweet_grad_sq)
     found = {each.__name__: each(moments, interval).values for each in scores}
     lower, upper = np.float32(interval.lower), np.float32(interval.upper)
@@ -72,7 +71,7 @@ def test_moments__give_the_sums_of_any_interval(setting, rows, interval):
 
 
 def test_moments__over_all_gradients_are_the_sums_of_the_profile_and_snip(rows):
-    moments = rows[list(MOMENT_VARIABLES)]
+    moments = rows[[variable.name for variable in MOMENTS.arrays]]
     np.testing.assert_allclose(moments.grad_abs_bin_sum.sum("bin"), rows.grad_abs_sum, rtol=1e-6)
     np.testing.assert_allclose(moments.grad_sq_bin_sum.sum("bin"), rows.grad_sq_sum, rtol=1e-6)
     np.testing.assert_allclose(sweet_snip(moments, Interval(0, "inf")), rows.score.sel(estimator="snip"), rtol=1e-6)
@@ -83,7 +82,7 @@ def test_moments__over_all_gradients_are_the_sums_of_the_profile_and_snip(rows):
 
 
 def test_moments__kinds_and_several_intervals(rows):
-    moments = rows[list(MOMENT_VARIABLES)]
+    moments = rows[[variable.name for variable in MOMENTS.arrays]]
     together = sweet_snip(moments, INTERVALS)
     assert together.dims == ("arch", "interval")
     assert together.interval.values.tolist() == [str(interval) for interval in INTERVALS]
@@ -99,17 +98,17 @@ def test_moments__kinds_and_several_intervals(rows):
 def test_moments__are_stored_apart_from_the_counts_and_added_later(setting, rows, tmp_path):
     space, batch, spec = setting
     path = tmp_path / "s.zarr"
-    name = create_profile(path, spec, arch=[space.arch_id(i) for i in range(len(space))], layers=space.layer_names)
-    for shard in plan_shards(path, name, INDICES):
-        profile_shard(path, name, shard, space, batch, spec)
+    name = create_profile(path, spec, arch=[space.arch_id(i) for i in range(len(space))], layers=space.layer_names).name
+    for shard in Profile.open(path, name).plan(INDICES):
+        profile_shard(Profile.open(path, name), shard, space, batch, spec)
     with pytest.raises(NotAStoreError, match="has no moments: `sweetgrad estimate"):
         open_moments(path, name)
     names = list(open_profile(path, name, chunks=None).data_vars)
-    create_estimators(path, name, ["moments"])
-    (shard,) = plan_shards(path, name, INDICES[:2], estimators=["moments"])
-    profile_shard(path, name, shard, space, batch, spec, estimators=["moments"])
+    Profile.open(path, name).add_blocks([profile_block("moments")])
+    (shard,) = Profile.open(path, name).plan(INDICES[:2], [profile_block("moments")])
+    profile_shard(Profile.open(path, name), shard, space, batch, spec, estimators=["moments"])
     stored = open_moments(path, name)
-    for key, variable in MOMENT_VARIABLES.items():
+    for key, variable in {each.name: each for each in MOMENTS.arrays}.items():
         assert stored[key].dims == variable.dims
         assert stored[key].dtype == np.float32
         np.testing.assert_array_equal(stored[key].values[INDICES[:2]], rows[key].values[:2])

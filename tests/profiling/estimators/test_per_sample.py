@@ -12,7 +12,7 @@ from torch import nn
 from sweetgrad.profiling import load_batch, load_space, make_spec, profile_architectures
 from sweetgrad.profiling.estimators import gradsign, te_nas_condition, te_nas_condition_nobn
 from sweetgrad.profiling.estimators import per_sample as per_sample_module
-from sweetgrad.profiling.estimators.per_sample import UnsupportedLayerError, each_gradient
+from sweetgrad.profiling.estimators.per_sample import UnsupportedLayerError, per_sample_gradients
 
 
 class Layers(nn.Module):
@@ -52,7 +52,7 @@ def image_by_image(module, x, y):
 
 def collected(module, x, y, **options):
     found = {}
-    each_gradient(
+    per_sample_gradients(
         module,
         lambda: F.cross_entropy(module(x), y, reduction="sum"),
         lambda weight, grads: found.setdefault(weight, []).append(grads),

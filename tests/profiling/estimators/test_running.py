@@ -11,10 +11,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
-from sweetgrad.profiling import architectures as architectures_module
-from sweetgrad.profiling import load_batch, make_spec, profile_architectures, registered, registry
+from sweetgrad.profiling import load_batch, make_spec, measure, profile_architectures, registered, registry
 from sweetgrad.profiling.estimators import estimator, fisher, grad_norm, jacob_cov, naswot, snip, synflow
-from sweetgrad.profiling.estimators.running import run_estimators
+from sweetgrad.profiling.estimators.running import measure_with_estimators
 from sweetgrad.profiling.spaces.nas_bench_201 import NasBench201
 from sweetgrad.store import STATUS, VARIABLES
 
@@ -150,9 +149,13 @@ def raises_on_the_graph(probe):
     raise ValueError("not today")
 
 
-def test_run_estimators__puts_back_what_an_estimator_changed(probe_of, conv_net):
+def score_all(builder_of, module, x, y, estimators, *, seed=0):
+    return measure_with_estimators(builder_of(module), x, y, estimators, seed=seed, count=False)[1]
+
+
+def test_measure_with_estimators__puts_back_what_an_estimator_changed(builder_of, conv_net):
     names = {"a": grad_norm, "b": synflow, "c": snip, "d": naswot}
-    expected = run_estimators(probe_of(*conv_net()), names, seed=0)
+    expected = score_all(builder_of, *conv_net(), names)
     mixed = {
         "v1": vandal,
         "a": grad_norm,
@@ -163,7 +166,7 @@ def test_run_estimators__puts_back_what_an_estimator_changed(probe_of, conv_net)
         "d": naswot,
         "v4": vandal,
     }
-    found = run_estimators(probe_of(*conv_net()), mixed, seed=0)
+    found = score_all(builder_of, *conv_net(), mixed)
     assert {name: found[name].value for name in names} == {name: each.value for name, each in expected.items()}
     assert {found[v].value for v in ("v1", "v2", "v3", "v4")} == {1.0}
 
@@ -180,77 +183,79 @@ def test_run_estimators__puts_back_what_an_estimator_changed(probe_of, conv_net)
         (frees_the_graph, None),
     ],
 )
-def test_run_estimators__leaves_the_others_and_the_counts_alone(probe_of, conv_net, bad, message):
+def test_measure_with_estimators__leaves_the_others_and_the_counts_alone(builder_of, conv_net, bad, message):
     good = {"fisher": fisher, "jacob_cov": jacob_cov, "snip": snip}
 
     def run(names):
-        grads = []
+        module, x, y = conv_net()
+        measured, scores = measure_with_estimators(builder_of(module), x, y, names, seed=0)
+        grads = [p.grad for p in measured.network.module.parameters() if p.grad is not None]
+        return scores, measured.counts, grads
 
-        def keep(network, loss, seconds):
-            grads.extend([loss, *(p.grad.clone() for p in network.module.parameters() if p.grad is not None)])
-
-        return run_estimators(probe_of(*conv_net()), names, seed=0, on_gradients=keep), grads
-
-    expected, expected_grads = run(good)
-    found, grads = run({"fisher": fisher, "bad": bad, "jacob_cov": jacob_cov, "snip": snip})
+    expected, expected_counts, expected_grads = run(good)
+    found, counts, grads = run({"fisher": fisher, "bad": bad, "jacob_cov": jacob_cov, "snip": snip})
     assert {name: found[name].value for name in good} == {name: each.value for name, each in expected.items()}
     assert all(found[name].status == 1 for name in good)
-    assert grads[0] == expected_grads[0]
-    assert len(grads) == len(expected_grads) == 11
-    assert all(torch.equal(a, b) for a, b in zip(grads[1:], expected_grads[1:], strict=True))
+    assert counts.loss == expected_counts.loss
+    np.testing.assert_array_equal(counts.grad_count, expected_counts.grad_count)
+    np.testing.assert_array_equal(counts.grad_abs_sum, expected_counts.grad_abs_sum)
+    assert len(grads) == len(expected_grads) == 10
+    assert all(torch.equal(a, b) for a, b in zip(grads, expected_grads, strict=True))
     if message is not None:
         assert found["bad"].message.startswith(message)
         assert found["bad"].status == (2 if message else 1)
     assert list(found) == ["fisher", "bad", "jacob_cov", "snip"]
 
 
-def test_run_estimators__lets_through_what_the_network_raises(probe_of):
+def test_measure_with_estimators__lets_through_what_the_network_raises(builder_of):
     class Broken(nn.Linear):
         def forward(self, x):
             raise RuntimeError("broken network")
 
     with pytest.raises(RuntimeError, match="broken network"):
-        run_estimators(probe_of(Broken(2, 2), torch.ones(2, 2), torch.tensor([0, 1])), {"fisher": fisher}, seed=0)
+        score_all(builder_of, Broken(2, 2), torch.ones(2, 2), torch.tensor([0, 1]), {"fisher": fisher})
 
 
-def test_run_estimators__runs_no_pass_where_none_is_needed(probe_of, conv_net, monkeypatch):
+def test_measure_with_estimators__runs_no_pass_where_none_is_needed(builder_of, conv_net, monkeypatch):
     module, x, y = conv_net()
     calls = []
     module.register_forward_hook(lambda *_: calls.append(1))
     names = {name: registry.load("estimators", name) for name in ("params", "params_weights")}
-    run_estimators(probe_of(module, x, y), names, seed=0)
+    score_all(builder_of, module, x, y, names)
     assert calls == []
-    run_estimators(probe_of(module, x, y), {**names, "snip": snip, "fisher": fisher, "jacob_cov": jacob_cov}, seed=0)
+    score_all(builder_of, module, x, y, {**names, "snip": snip, "fisher": fisher, "jacob_cov": jacob_cov})
     assert calls == [1]
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
-def test_estimators__let_go_of_the_network(name, probe_of, conv_net):
-    make = probe_of(*conv_net())
-    seen = []
+def test_estimators__let_go_of_the_network(name, builder_of, conv_net):
+    module, x, y = conv_net()
+    builder = builder_of(module)
+    build, seen = builder.network, []
 
-    def probe():
-        made = make()
-        seen.extend(weakref.ref(module) for module in made.network.module.modules())
-        return made
+    def network():
+        built = build()
+        seen.extend(weakref.ref(submodule) for submodule in built.module.modules())
+        return built
 
-    run_estimators(probe, {name: registry.load("estimators", name)}, seed=0)
+    builder.network = network
+    measure_with_estimators(builder, x, y, {name: registry.load("estimators", name)}, seed=0)
     gc.collect()
     assert seen
     assert not any(module() for module in seen)
 
 
-def test_run_estimators__seeds_each_of_them(probe_of, conv_net):
+def test_measure_with_estimators__seeds_each_of_them(builder_of, conv_net):
     def draw(probe):
         return float(torch.rand(()))
 
-    found = run_estimators(probe_of(*conv_net()), {"a": draw, "b": draw}, seed=5)
+    found = score_all(builder_of, *conv_net(), {"a": draw, "b": draw}, seed=5)
     torch.manual_seed(5)
     assert found["a"].value == found["b"].value == float(torch.rand(()))
 
 
 def test_profile_architectures__of_a_network_that_raises_has_no_scores(monkeypatch):
-    monkeypatch.setattr(architectures_module, "count_network", lambda *_: 1 / 0)
+    monkeypatch.setattr(measure, "count_layers", lambda *_: 1 / 0)
     rows = profiled(DEAD_ENDS[:1], ["snip"])
     assert (rows.status.item(), rows.message.item()) == (2, "ZeroDivisionError: division by zero")
     assert (rows.estimator_status.item(), math.isnan(rows.score.item())) == (0, True)
@@ -270,16 +275,16 @@ class Fourier(nn.Module):
         return self.head(hidden + self.words((x.detach().abs().sum(1) * 3).long() % 7))
 
 
-def scores_of(probe_of, module):
+def scores_of(builder_of, module):
     x, y = torch.arange(20.0, dtype=torch.float64).sin().reshape(5, 4), torch.arange(5) % 3
     names = [name for name in BUILT_IN if name not in ("activations", "te_nas_regions", "te_nas_regions_nobn")]
-    return run_estimators(probe_of(module, x, y), {name: registry.load("estimators", name) for name in names}, seed=0)
+    return score_all(builder_of, module, x, y, {name: registry.load("estimators", name) for name in names})
 
 
-def test_estimators__take_the_modulus_of_complex_parameters_or_refuse_them(probe_of):
+def test_estimators__take_the_modulus_of_complex_parameters_or_refuse_them(builder_of):
     torch.manual_seed(0)
     module = Fourier()
-    found = scores_of(probe_of, module)
+    found = scores_of(builder_of, module)
     x, y = torch.arange(20.0, dtype=torch.float64).sin().reshape(5, 4), torch.arange(5) % 3
     F.cross_entropy(module(x), y).backward()
     weights = [(p.detach(), p.grad) for p in module.parameters() if p.ndim >= 2]
@@ -297,15 +302,17 @@ def test_estimators__take_the_modulus_of_complex_parameters_or_refuse_them(probe
         "zen_score_nobn",
     ):
         assert found[name].status == STATUS["failed"], name
-        assert found[name].message == f"{name}: it is defined for real parameters, and spectrum is torch.complex128"
+        assert (
+            found[name].message == f"{name}: it is only defined for real parameters, but spectrum is torch.complex128"
+        )
 
 
-def test_estimators__score_sparse_gradients_as_dense_ones(probe_of):
+def test_estimators__score_sparse_gradients_as_dense_ones(builder_of):
     def build(*, sparse):
         torch.manual_seed(0)
         return Fourier(sparse=sparse, dtype=torch.float64)
 
-    sparse, dense = (scores_of(probe_of, build(sparse=sparse)) for sparse in (True, False))
+    sparse, dense = (scores_of(builder_of, build(sparse=sparse)) for sparse in (True, False))
     names = ("grad_norm", "snip", "moments", "params_live", "fisher", "gradsign", "te_nas_condition", "jacob_cov")
     for name in names:
         assert sparse[name].value == pytest.approx(dense[name].value, rel=1e-9), name

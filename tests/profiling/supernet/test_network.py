@@ -3,8 +3,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from sweetgrad.profiling.spaces.nas_bench_201 import NasBench201, NasBench201Network, parse_arch
+from sweetgrad.profiling.spaces.nas_bench_201 import NasBench201
+from sweetgrad.profiling.spaces.nas_bench_201_network import NasBench201Network
 from sweetgrad.profiling.supernet import Supernet
+from sweetgrad.store.spaces.cells import parse_arch
 
 SPACE = NasBench201()
 ARCHS = [SPACE.arch_id(int(index)) for index in np.random.RandomState(0).randint(0, len(SPACE), size=12)]

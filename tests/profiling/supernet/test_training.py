@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from sweetgrad.profiling import Images
-from sweetgrad.profiling.spaces.nas_bench_201 import EDGES, OPERATIONS, NasBench201, NasBench201Network, parse_arch
-from sweetgrad.profiling.supernet import SupernetSettings, SupernetTraining, accuracy_of
+from sweetgrad.profiling.spaces.nas_bench_201 import NasBench201
+from sweetgrad.profiling.spaces.nas_bench_201_network import OPERATIONS, NasBench201Network
+from sweetgrad.profiling.supernet import SupernetSettings, SupernetTraining, subnet_accuracy
+from sweetgrad.store.spaces.cells import EDGES, parse_arch
 
 SETTINGS = SupernetSettings(
     epochs=3,
@@ -111,10 +113,10 @@ def test_training__learns(images):
     training.run()
     first, last = training.losses[:18].mean(), training.losses[-18:].mean()
     assert last < 0.8 * first
-    assert accuracy_of(training, BEST) > 80
+    assert subnet_accuracy(training, BEST) > 80
 
 
-def test_accuracy_of__is_that_of_the_standalone_network_with_statistics_made_anew(images, trained):
+def test_subnet_accuracy__is_that_of_the_standalone_network_with_statistics_made_anew(images, trained):
     for arch in (BEST, "|nor_conv_1x1~0|+|none~0|skip_connect~1|+|skip_connect~0|avg_pool_3x3~1|nor_conv_3x3~2|"):
         alone = NasBench201Network(
             parse_arch(arch), in_channels=3, num_classes=3, widths=SETTINGS.widths, depth=SETTINGS.depth
@@ -130,15 +132,15 @@ def test_accuracy_of__is_that_of_the_standalone_network_with_statistics_made_ane
             for start in (0, 8):
                 alone(x[trained.train[start : start + 8]])
             right = alone.eval()(x[trained.valid]).argmax(1).numpy() == images.y[trained.valid]
-        assert accuracy_of(trained, arch) == 100 * right.mean()
+        assert subnet_accuracy(trained, arch) == 100 * right.mean()
 
 
-def test_accuracy_of__does_not_depend_on_what_was_scored_before(trained):
+def test_subnet_accuracy__does_not_depend_on_what_was_scored_before(trained):
     space = NasBench201()
     archs = [BEST, DEAD, *(space.arch_id(i) for i in (5, 5000, 9000))]
     before = trained.supernet.network.classifier.weight.clone()
-    forward = [accuracy_of(trained, arch) for arch in archs]
-    backward = [accuracy_of(trained, arch) for arch in reversed(archs)]
+    forward = [subnet_accuracy(trained, arch) for arch in archs]
+    backward = [subnet_accuracy(trained, arch) for arch in reversed(archs)]
     assert forward == backward[::-1]
     assert torch.equal(before, trained.supernet.network.classifier.weight)
 
@@ -146,7 +148,7 @@ def test_accuracy_of__does_not_depend_on_what_was_scored_before(trained):
 def test_load__refuses_another_training_and_a_damaged_file(images, tmp_path):
     file = tmp_path / "s.npz"
     SupernetTraining(images, SETTINGS).save(file)
-    with pytest.raises(ValueError, match=r"s\.npz is of another training: its epochs is 3, not 4"):
+    with pytest.raises(ValueError, match=r"s\.npz is from a different training: its epochs is 3, not 4"):
         SupernetTraining(images, replace(SETTINGS, epochs=4)).load(file)
     with pytest.raises(ValueError, match="its images_sha256 is"):
         SupernetTraining(replace(images, x=images.x + 1), SETTINGS).load(file)
@@ -165,8 +167,8 @@ def test_save__leaves_no_partial_file(images, tmp_path):
     [
         ({"epochs": 0}, "epochs must be at least 1, got 0"),
         ({"batch_size": 1}, "batch_size must be at least 2"),
-        ({"valid_share": 1.0}, "valid_share must lie between 0 and 1"),
-        ({"learning_rate": 0.0001}, "must fall from the first to the last step"),
+        ({"valid_share": 1.0}, "valid_share must be between 0 and 1"),
+        ({"learning_rate": 0.0001}, "must not increase from the first to the last step"),
         ({"seed": -1}, "seed must be in"),
     ],
 )
@@ -176,7 +178,9 @@ def test_settings__say_what_is_wrong(changed, says):
 
 
 def test_training__refuses_too_few_images(images):
-    with pytest.raises(ValueError, match="64 images of tiny are 48 to train on and 16 to score on; a batch takes 64"):
+    with pytest.raises(
+        ValueError, match="64 images of tiny are split into 48 to train on and 16 to score on, with batches of 64"
+    ):
         SupernetTraining(images, replace(SETTINGS, batch_size=64))
 
 
@@ -184,5 +188,5 @@ def test_training__a_loss_that_is_not_finite_is_said(images):
     training = SupernetTraining(images, SETTINGS)
     with torch.no_grad():
         training.supernet.network.classifier.bias.fill_(float("nan"))
-    with pytest.raises(ValueError, match="loss of step 0 is nan: train with a smaller learning rate"):
+    with pytest.raises(ValueError, match="loss of step 0 is nan: use a smaller learning rate"):
         training.step()

@@ -11,7 +11,7 @@ from sweetgrad.profiling.training import (
     DropPath,
     Recipe,
     Trainer,
-    WithAuxiliary,
+    WithAuxiliaryHead,
     load_checkpoint,
     save_checkpoint,
 )
@@ -30,7 +30,7 @@ def network():
 def trainer(recipe: Recipe = TINY) -> Trainer:
     made = network()
     x, y = torch.from_numpy(BATCH.x), torch.from_numpy(BATCH.y)
-    found = Trainer(WithAuxiliary(made, form="cifar", num_classes=4), x, y, recipe, seed=0)
+    found = Trainer(WithAuxiliaryHead(made, form="cifar", num_classes=4), x, y, recipe, seed=0)
     drop = DropPath(made.module, found.random)
     found.augment = Augmentation(padding=4, flip=True, cutout=16)
 
@@ -43,7 +43,7 @@ def trainer(recipe: Recipe = TINY) -> Trainer:
 
 def test_with_auxiliary__leaves_weights_and_outputs_of_the_network_alone():
     plain, made = network().module, network()
-    module = WithAuxiliary(made, form="cifar", num_classes=4)
+    module = WithAuxiliaryHead(made, form="cifar", num_classes=4)
     DropPath(made.module, torch.Generator())
     x = torch.from_numpy(BATCH.x)
     for ours, theirs in zip(made.module.parameters(), plain.parameters(), strict=True):
@@ -56,7 +56,7 @@ def test_with_auxiliary__leaves_weights_and_outputs_of_the_network_alone():
 
 def test_with_auxiliary__has_the_parameters_of_the_published_head():
     space = load_space("darts")
-    module = WithAuxiliary(space.build(ARCH, in_channels=3, num_classes=10), form="cifar", num_classes=10)
+    module = WithAuxiliaryHead(space.build(ARCH, in_channels=3, num_classes=10), form="cifar", num_classes=10)
     width = 576  # 36 channels, doubled twice, four nodes joined
     expected = width * 128 + 2 * 128 + 128 * 768 * 4 + 2 * 768 + 768 * 10 + 10
     assert sum(p.numel() for part in (module.head, module.classifier) for p in part.parameters()) == expected
@@ -65,8 +65,8 @@ def test_with_auxiliary__has_the_parameters_of_the_published_head():
 def test_with_auxiliary__refuses_a_network_without_cells():
     nb201 = load_space("nas-bench-201")
     built = nb201.build(nb201.arch_id(0), in_channels=3, num_classes=10)
-    with pytest.raises(ValueError, match=r"networks of cells with edges.*NasBench201Network"):
-        WithAuxiliary(built, form="cifar", num_classes=10)
+    with pytest.raises(ValueError, match=r"network of cells with edges.*NasBench201Network"):
+        WithAuxiliaryHead(built, form="cifar", num_classes=10)
 
 
 def test_drop_path__drops_whole_images_and_keeps_the_mean():
@@ -125,7 +125,7 @@ def test_checkpoint__gives_the_losses_of_a_training_that_was_not_interrupted(tmp
 def test_checkpoint__refuses_another_training_and_what_is_no_checkpoint(tmp_path):
     made = trainer()
     save_checkpoint(tmp_path / "one.npz", made, {"seed": 0})
-    with pytest.raises(ValueError, match=r"one\.npz is of another training: its seed is 0, not 1"):
+    with pytest.raises(ValueError, match=r"one\.npz is from a different training: its seed is 0, not 1"):
         load_checkpoint(tmp_path / "one.npz", made, {"seed": 1})
     (tmp_path / "two.npz").write_bytes(b"not a checkpoint")
     with pytest.raises(ValueError, match="cannot be read as a checkpoint"):

@@ -10,8 +10,15 @@ from torch.nn import functional
 from sweetgrad.profiling import load_images, load_space
 from sweetgrad.profiling.architectures import deterministic
 from sweetgrad.profiling.spaces._operations import FactorizedReduction, operation
-from sweetgrad.profiling.training import RECIPES, Course, ReadInBatches, make_trainer, parts_of, train_architecture
-from sweetgrad.profiling.training.work import _digest
+from sweetgrad.profiling.training import (
+    RECIPES,
+    LazyImages,
+    TrainingConfig,
+    make_trainer,
+    splits_of,
+    train_architecture,
+)
+from sweetgrad.profiling.training.architectures import _digest
 
 Image = pytest.importorskip("PIL.Image", reason="needs pillow: pip install '.[images]'")
 
@@ -20,7 +27,7 @@ RECIPE = RECIPES["darts-imagenet"].changed(epochs=4, batch_size=4, learning_rate
 
 
 @pytest.fixture
-def course(tmp_path: Path) -> Course:
+def config(tmp_path: Path) -> TrainingConfig:
     """Twelve noisy pictures of each of two colours."""
     random = np.random.RandomState(0)
     for label, colour in enumerate([(160, 60, 60), (60, 60, 160)]):
@@ -29,40 +36,40 @@ def course(tmp_path: Path) -> Course:
         for number in range(12):
             pixels = np.clip(colour + random.normal(0, 30, (48, 40, 3)), 0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(folder / f"{number}.png")
-    return Course(SPACE, "imagenet", tmp_path, RECIPE, seed=0)
+    return TrainingConfig(SPACE, "imagenet", tmp_path, RECIPE, seed=0)
 
 
-def test_imagenet_recipe__its_loss_goes_down_and_it_is_judged(course: Course) -> None:
+def test_imagenet_recipe__its_loss_goes_down_and_it_is_judged(config: TrainingConfig) -> None:
     with deterministic(1):
-        trainer, judged = make_trainer(course, SPACE.arch_id(0))
-        assert isinstance(trainer.x, ReadInBatches)
+        trainer, judged = make_trainer(config, SPACE.arch_id(0))
+        assert isinstance(trainer.x, LazyImages)
         losses = [trainer.run_epoch().loss for _ in range(4)]
     assert losses[-1] < 0.8 * losses[0]
-    result = train_architecture(course, SPACE.arch_id(0))
+    result = train_architecture(config, SPACE.arch_id(0))
     assert result is not None
     assert (result["status"], result["loss"]) == (1, losses[-1])
     assert {part: len(x) for part, (x, _) in judged.items() if part != "train"} == {"valid": 2, "test": 5}
 
 
-def test_read_in_batches__gives_what_a_tensor_of_all_gives(course: Course) -> None:
-    images = load_images("imagenet", data_dir=course.data_dir)
-    part = parts_of(images)["train"]
-    lazy, whole = ReadInBatches(images.x, part, "cpu"), torch.from_numpy(images.x[part])
+def test_read_in_batches__gives_what_a_tensor_of_all_gives(config: TrainingConfig) -> None:
+    images = load_images("imagenet", data_dir=config.data_dir)
+    part = splits_of(images)["train"]
+    lazy, whole = LazyImages(images.x, part, "cpu"), torch.from_numpy(images.x[part])
     assert len(lazy) == len(whole)
     index = torch.tensor([3, 0, 3])
     assert torch.equal(lazy[index], whole[index])
     assert torch.equal(lazy[2:5], whole[2:5])
 
 
-def test_settings__name_pictures_by_name_and_size_without_reading_them(course: Course, tmp_path: Path) -> None:
-    before = course.settings()["split_sha256"]
+def test_settings__name_pictures_by_name_and_size_without_reading_them(config: TrainingConfig, tmp_path: Path) -> None:
+    before = config.settings()["split_sha256"]
     picture = tmp_path / "train" / "n00000000" / "3.png"
     size = picture.stat().st_size
     picture.write_bytes(b"x" * size)
-    assert course.settings()["split_sha256"] == before
+    assert config.settings()["split_sha256"] == before
     picture.write_bytes(b"x" * (size + 1))
     images = load_images("imagenet", data_dir=tmp_path)
-    assert {name: _digest(images, part) for name, part in parts_of(images).items()} != before
+    assert {name: _digest(images, part) for name, part in splits_of(images).items()} != before
 
 
 def test_narrow_networks__stride_without_onednns_faulty_gradient() -> None:

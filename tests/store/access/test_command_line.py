@@ -11,17 +11,17 @@ from typer.testing import CliRunner
 import sweetgrad.store
 from sweetgrad.flows.cli import app as cli
 from sweetgrad.store import (
+    COUNTS,
     NotAStoreError,
+    Profile,
     RemoteStore,
     create_profile,
-    finalise_profile,
     open_accuracies,
     open_activations,
     open_moments,
     open_profile,
     open_training,
     verify,
-    write_shard,
 )
 from sweetgrad.store.access import command_line
 
@@ -62,9 +62,9 @@ def test_hints__of_errors_are_commands_that_the_program_understands(toy, tmp_pat
     name = toy.store(store, range(4))
     rows = toy.rows(range(4, 8))
     rows["num_params"][:] += 1
-    (shard,) = sweetgrad.store.plan_shards(store, name, range(4, 8))
-    write_shard(store, name, shard, rows)
-    finalise_profile(store, name)
+    (shard,) = Profile.open(store, name).plan(range(4, 8))
+    Profile.open(store, name).write(shard, {COUNTS: rows})
+    Profile.open(store, name).finalise()
     messages = [str(problem) for problem in verify(store)]
     for ask in (
         lambda: open_profile(tmp_path / "no such.zarr", name),
@@ -91,8 +91,8 @@ def test_hints__of_errors_are_commands_that_the_program_understands(toy, tmp_pat
 def test_create_profile__of_a_location_with_a_tilde_is_in_the_home_folder(toy, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    name = create_profile("~/s.zarr", toy.spec(), arch=toy.archs, layers=toy.layers)
-    finalise_profile("~/s.zarr", name)
+    name = create_profile("~/s.zarr", toy.spec(), arch=toy.archs, layers=toy.layers).name
+    Profile.open("~/s.zarr", name).finalise()
     assert (tmp_path / "s.zarr" / "zarr.json").exists()
     assert not (tmp_path / "~").exists()
     assert open_profile("~/s.zarr", name).sizes["arch"] == len(toy.archs)

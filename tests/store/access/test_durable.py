@@ -13,23 +13,21 @@ import pytest
 import xarray as xr
 
 from sweetgrad.store import (
+    COUNTS,
+    Profile,
     Shard,
-    create_estimators,
+    Trainings,
     create_profile,
-    finalise_profile,
     import_accuracy,
     open_accuracies,
     open_estimators,
     open_training,
-    plan_shards,
-    read_shard,
+    profile_block,
+    split_scores,
     verify,
-    write_estimators,
-    write_shard,
 )
-from sweetgrad.store._digest import row_digests
-from sweetgrad.store.access import _durable, atomic_write
-from sweetgrad.store.training import create_training, write_training
+from sweetgrad.store.access import _files, atomic_write
+from sweetgrad.store.training import create_training
 
 WHOLE = Shard(0, 0, 4, range(4))
 
@@ -122,13 +120,15 @@ def after_each_cut(tmp_path, monkeypatch):
 
 def test_write_shard__a_power_cut_leaves_no_row_that_counts_and_is_not_whole(toy, tmp_path, after_each_cut):
     store = tmp_path / "toy.zarr"
-    name = create_profile(store, toy.spec(), arch=toy.archs, layers=toy.layers, shard_size=toy.shard_size)
+    name = create_profile(store, toy.spec(), arch=toy.archs, layers=toy.layers, shard_size=toy.shard_size).name
 
     def check(left: Path) -> None:
         assert whole_rows(left, name) in (set(), {0, 1, 2, 3})
 
-    assert after_each_cut(store, lambda: write_shard(store, name, WHOLE, toy.rows(range(4))), check) >= 20
-    assert plan_shards(store, name, range(4)) == []
+    assert (
+        after_each_cut(store, lambda: Profile.open(store, name).write(WHOLE, {COUNTS: toy.rows(range(4))}), check) >= 20
+    )
+    assert Profile.open(store, name).plan(range(4)) == []
 
 
 def test_write_shard__a_power_cut_loses_no_row_that_counted_before(toy, tmp_path, after_each_cut):
@@ -139,21 +139,23 @@ def test_write_shard__a_power_cut_loses_no_row_that_counted_before(toy, tmp_path
     def check(left: Path) -> None:
         assert whole_rows(left, name) in ({0, 1}, {0, 1, 2, 3})
 
-    assert after_each_cut(store, lambda: write_shard(store, name, WHOLE, toy.rows([2, 3])), check) >= 20
+    assert (
+        after_each_cut(store, lambda: Profile.open(store, name).write(WHOLE, {COUNTS: toy.rows([2, 3])}), check) >= 20
+    )
 
 
 def whole_rows(store: Path, name: str) -> set[int]:
     """Rows of a shard that count as run; each of them must have the content of its digest."""
-    block = read_shard(store, name, WHOLE)
+    block = Profile.open(store, name).read(COUNTS, WHOLE)
     counts = np.flatnonzero(block["status"].values)
-    assert row_digests(block)[counts].tolist() == block["digest"].values[counts].tolist()
+    assert COUNTS.digests(block["arch"].values, block)[counts].tolist() == block["digest"].values[counts].tolist()
     return set(counts.tolist())
 
 
 def test_write_estimators__a_power_cut_leaves_no_score_that_counts_and_is_not_there(toy, tmp_path, after_each_cut):
     store = tmp_path / "toy.zarr"
     name = toy.store(store)
-    create_estimators(store, name, ["grad_norm"])
+    Profile.open(store, name).add_blocks([profile_block("grad_norm")])
     shape = (4, 1)
     data = {"score": 7.0, "seconds": np.float32(1), "message": "", "status": np.uint8(1)}
     arrays = {
@@ -166,16 +168,16 @@ def test_write_estimators__a_power_cut_leaves_no_score_that_counts_and_is_not_th
         stored = open_estimators(left, name)
         assert (stored["score"].values[stored["status"].values == 1] == 7.0).all()
 
-    assert after_each_cut(store, lambda: write_estimators(store, name, WHOLE, scores), check) >= 6
+    assert after_each_cut(store, lambda: Profile.open(store, name).write(WHOLE, split_scores(scores)), check) >= 6
 
 
 def test_write_training__a_power_cut_leaves_no_accuracy_that_counts_and_is_not_there(toy, tmp_path, after_each_cut):
     store = tmp_path / "toy.zarr"
     name = create_training(
         store, space="toy", label="ours", seed=0, arch=toy.archs, splits=["test"], settings={"recipe": {}}
-    )
+    ).name
     result = {"accuracy": [50.0], "train_seconds": 1.0, "loss": 0.5, "message": "", "status": 1}
-    write_training(store, name, 0, result, claim=None)
+    Trainings.open(store, name).write_row(0, result)
 
     def check(left: Path) -> None:
         stored = open_training(left, name)
@@ -183,18 +185,18 @@ def test_write_training__a_power_cut_leaves_no_accuracy_that_counts_and_is_not_t
         assert done[0]
         assert (stored["accuracy"].values[done] == 50.0).all()
 
-    assert after_each_cut(store, lambda: write_training(store, name, 1, result, claim=None), check) >= 5
+    assert after_each_cut(store, lambda: Trainings.open(store, name).write_row(1, result), check) >= 5
 
 
 def test_finalise_profile__a_power_cut_leaves_a_stamp_or_the_one_before(toy, tmp_path, after_each_cut):
     store = tmp_path / "toy.zarr"
-    name = create_profile(store, toy.spec(), arch=toy.archs, layers=toy.layers, shard_size=toy.shard_size)
+    name = create_profile(store, toy.spec(), arch=toy.archs, layers=toy.layers, shard_size=toy.shard_size).name
     toy.run(store, name, range(10))
 
     def check(left: Path) -> None:
         assert verify(left) == []
 
-    assert after_each_cut(store, lambda: finalise_profile(store, name), check) >= 2
+    assert after_each_cut(store, lambda: Profile.open(store, name).finalise(), check) >= 2
 
 
 def test_atomic_write__forces_the_file_before_its_name_and_the_folders_after(tmp_path, monkeypatch):
@@ -221,7 +223,7 @@ def test_atomic_write__leaves_what_was_there_if_it_cannot_be_forced(tmp_path, mo
     def refuse(handle: int) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(_durable.os, "fsync", refuse)
+    monkeypatch.setattr(_files.os, "fsync", refuse)
     with pytest.raises(OSError, match="Input/output"), atomic_write(tmp_path / "file") as file:
         file.write(b"after")
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"before"]

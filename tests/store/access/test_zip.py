@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from zarr.abc.store import RangeByteRequest, SuffixByteRequest
-from zarr.core.buffer import default_buffer_prototype
-from zarr.core.sync import sync
+from zarr.buffer import default_buffer_prototype
 from zarr.storage import LocalStore
 
 from sweetgrad.store import CorruptShardError, NotAStoreError, list_profiles, open_accuracy, open_profile, verify
 from sweetgrad.store.access._guard import CheckedZipStore, guarded
+from sweetgrad.store.access._zarr import sync
 from sweetgrad.store.access._zip import RemoteZipStore
 
 FROM_HERE_AND_AFAR = pytest.mark.parametrize("place", ["{}", "zip://{}"])

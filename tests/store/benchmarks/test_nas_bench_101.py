@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sweetgrad.profiling.spaces._nb101_graph import read_graph
+from sweetgrad.profiling.spaces.nas_bench_101 import read_graph
 from sweetgrad.store import detect_format, import_accuracy, open_accuracy, read_accuracy_file
 from sweetgrad.store.benchmarks.nas_bench_101 import arch_id, is_records
 from sweetgrad.store.spaces.graphs import MAX_EDGES

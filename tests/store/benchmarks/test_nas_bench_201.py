@@ -7,7 +7,7 @@ import pytest
 
 from sweetgrad.store import detect_format, import_accuracy, open_accuracy, read_accuracy_file
 from sweetgrad.store.benchmarks import pickle_stream
-from sweetgrad.store.unpickle import UnsafePickleError
+from sweetgrad.store.benchmarks.unpickle import UnsafePickleError
 
 CONTAINERS = ("zip", "legacy", "tar", "bz2", "folder")
 

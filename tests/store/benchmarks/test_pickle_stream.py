@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sweetgrad.store.benchmarks import pickle_stream
 from sweetgrad.store.benchmarks.pickle_stream import DROPPED, PickleStream
-from sweetgrad.store.unpickle import UnsafePickleError
+from sweetgrad.store.benchmarks.unpickle import UnsafePickleError
 
 
 def load(data, **options):

@@ -5,7 +5,7 @@ import pytest
 
 from sweetgrad.store import StoreError, publish, verify
 from sweetgrad.store.checks.sums import read_sums, write_sums
-from sweetgrad.store.release._zip import write_zip
+from sweetgrad.store.release._publish import write_zip
 
 ZEROS = "0" * 64
 

@@ -8,23 +8,21 @@ import pytest
 import zarr
 
 from sweetgrad.store import (
+    COUNTS,
     VARIABLES,
     NotAStoreError,
+    Profile,
+    Shard,
     StoreError,
-    create_estimators,
     create_profile,
-    finalise_profile,
-    plan_shards,
+    profile_block,
     status,
     verify,
-    write_shard,
 )
 from sweetgrad.store.access import open_root
-from sweetgrad.store.schema import row_variables
-from sweetgrad.store.shards import Shard, recover_shard
 
 THREES = {"name": "regular", "configuration": {"chunk_shape": [3]}}
-ROW_ARRAYS = [v.name for v in row_variables()]
+ROW_ARRAYS = [v.name for v in COUNTS.variables]
 
 
 @pytest.fixture
@@ -51,7 +49,7 @@ def repaired(store: Path, toy: Any) -> dict[str, bytes]:
     """What a repair and the next run make of a store."""
     verify(store, repair=True)
     toy.run(store, toy.name, range(10), failed=[5])
-    finalise_profile(store, toy.name)
+    Profile.open(store, toy.name).finalise()
     assert verify(store) == []
     return toy.contents(store)
 
@@ -120,13 +118,13 @@ def test_verify__repair_and_the_next_run_restore_every_bit(store, toy, variable,
 @pytest.mark.parametrize(("variable", "damage"), [("grad_count", empty), ("loss", Path.unlink), ("status", truncate)])
 def test_recover_shard__asks_for_the_rows_that_a_damaged_shard_held(store, toy, variable, damage):
     damage(chunk(store, toy, variable, 1))
-    assert list(recover_shard(store, toy.name, Shard(1, 4, 8, (4,))).rows) == [4, 5, 6, 7]
-    assert [list(s.rows) for s in plan_shards(store, toy.name, range(10))] == [[4, 5, 6, 7]]
+    assert list(Profile.open(store, toy.name).recover(Shard(1, 4, 8, (4,))).rows) == [4, 5, 6, 7]
+    assert [list(s.rows) for s in Profile.open(store, toy.name).plan(range(10))] == [[4, 5, 6, 7]]
 
 
 def test_recover_shard__leaves_a_good_shard_alone(store, toy):
     before = toy.contents(store)
-    assert recover_shard(store, toy.name, Shard(1, 4, 8, (4,))) == Shard(1, 4, 8, (4,))
+    assert Profile.open(store, toy.name).recover(Shard(1, 4, 8, (4,))) == Shard(1, 4, 8, (4,))
     assert toy.contents(store) == before
 
 
@@ -186,11 +184,10 @@ def test_verify__finds_holes_in_a_complete_profile(store, toy):
 
 
 def test_verify__finds_rows_replaced_after_the_stamp(store, toy):
-    from sweetgrad.store._digest import row_digests
-    from sweetgrad.store.shards import Shard, read_shard
 
     tamper(store, toy, "loss", 0, 1.5)
-    digest = row_digests(read_shard(store, toy.name, Shard(0, 0, 4, ())))
+    rows = Profile.open(store, toy.name).read(COUNTS, Shard(0, 0, 4, ()))
+    digest = COUNTS.digests(rows["arch"].values, rows)
     tamper(store, toy, "digest", slice(0, 4), digest)
     (problem,) = verify(store)
     assert "content_digest" in problem.what
@@ -408,7 +405,7 @@ def test_verify__deletes_a_profile_whose_creation_was_cut_off(store, toy):
 
 
 def test_verify__deletes_an_estimator_that_lacks_an_array(store, toy):
-    create_estimators(store, toy.name, ["snip", "fisher"])
+    Profile.open(store, toy.name).add_blocks([profile_block("snip"), profile_block("fisher")])
     assert verify(store) == []
     shutil.rmtree(store / toy.name / "estimators/snip/score")
     (problem,) = verify(store, repair=True)
@@ -442,14 +439,14 @@ class CrashError(Exception):
 @pytest.mark.parametrize("k", range(len(ROW_ARRAYS)))
 def test_write_shard__cut_off_leaves_a_store_that_verifies(tmp_path, toy, straight, monkeypatch, k):
     name = toy.store(tmp_path / "s.zarr", rows=[0, 1, *range(4, 10)])
-    (shard,) = plan_shards(tmp_path / "s.zarr", name, range(4))
+    (shard,) = Profile.open(tmp_path / "s.zarr", name).plan(range(4))
     with monkeypatch.context() as patch:
         crash_at_write(patch, k)
         with pytest.raises(CrashError):
-            write_shard(tmp_path / "s.zarr", name, shard, toy.rows(shard.rows))
+            Profile.open(tmp_path / "s.zarr", name).write(shard, {COUNTS: toy.rows(shard.rows)})
     assert verify(tmp_path / "s.zarr") == []
-    assert plan_shards(tmp_path / "s.zarr", name, range(4)) == [shard]
-    write_shard(tmp_path / "s.zarr", name, shard, toy.rows(shard.rows))
+    assert Profile.open(tmp_path / "s.zarr", name).plan(range(4)) == [shard]
+    Profile.open(tmp_path / "s.zarr", name).write(shard, {COUNTS: toy.rows(shard.rows)})
     assert toy.contents(tmp_path / "s.zarr") == toy.contents(straight)
 
 
@@ -457,15 +454,15 @@ def test_write_shard__cut_off_leaves_a_store_that_verifies(tmp_path, toy, straig
 @pytest.mark.parametrize("k", range(len(ROW_ARRAYS) + 1))
 def test_write_shard__cut_off_while_failed_rows_are_retried(tmp_path, toy, straight, monkeypatch, k):
     name = toy.store(tmp_path / "s.zarr", failed=[2, 3])
-    (shard,) = plan_shards(tmp_path / "s.zarr", name, range(4), retry_failed=True)
+    (shard,) = Profile.open(tmp_path / "s.zarr", name).plan(range(4), retry_failed=True)
     with monkeypatch.context() as patch:
         crash_at_write(patch, k)
         with pytest.raises(CrashError):
-            write_shard(tmp_path / "s.zarr", name, shard, toy.rows(shard.rows))
+            Profile.open(tmp_path / "s.zarr", name).write(shard, {COUNTS: toy.rows(shard.rows)})
     # The profile was stamped with these rows failed; now they count as not run, and nothing else is wrong.
     assert [(p.shard, p.rows) for p in verify(tmp_path / "s.zarr")] == ([(None, (2, 3))] if k > 0 else [])
-    assert plan_shards(tmp_path / "s.zarr", name, range(4), retry_failed=True) == [shard]
-    write_shard(tmp_path / "s.zarr", name, shard, toy.rows(shard.rows))
+    assert Profile.open(tmp_path / "s.zarr", name).plan(range(4), retry_failed=True) == [shard]
+    Profile.open(tmp_path / "s.zarr", name).write(shard, {COUNTS: toy.rows(shard.rows)})
     assert toy.contents(tmp_path / "s.zarr") == toy.contents(straight)
 
 
@@ -488,12 +485,12 @@ def test_finalise_profile__ignores_what_a_crash_left_in_rows_not_run(tmp_path, t
     digest = open_root(tmp_path / "s.zarr")[name].attrs["content_digest"]
     tamper_digest = zarr.open_group(tmp_path / "s.zarr", mode="r+", use_consolidated=False)[name]
     tamper_digest["digest"][1] = 12345  # type: ignore[index]
-    finalise_profile(tmp_path / "s.zarr", name)
+    Profile.open(tmp_path / "s.zarr", name).finalise()
     assert open_root(tmp_path / "s.zarr")[name].attrs["content_digest"] == digest
 
 
 def test_verify__checks_every_profile_of_a_store(store, toy):
-    other = create_profile(store, toy.spec(seed=1), arch=toy.archs, layers=toy.layers, shard_size=5)
+    other = create_profile(store, toy.spec(seed=1), arch=toy.archs, layers=toy.layers, shard_size=5).name
     toy.run(store, other, range(10))
     truncate(store / other / "loss" / "c" / "1")
     (problem,) = verify(store)

@@ -8,12 +8,13 @@ import xarray as xr
 import zarr
 
 from sweetgrad.store import (
+    COUNTS,
+    MOMENTS,
+    Profile,
     Shard,
     SpecMismatchError,
     StoreError,
-    create_estimators,
     create_profile,
-    finalise_profile,
     import_accuracy,
     info,
     list_profiles,
@@ -22,37 +23,36 @@ from sweetgrad.store import (
     open_estimators,
     open_moments,
     open_profile,
-    plan_shards,
-    record_run,
+    profile_block,
+    split_scores,
     verify,
-    write_shard,
 )
-from sweetgrad.store.estimators import ESTIMATOR_VARIABLES, MOMENT_VARIABLES, MOMENTS
-from sweetgrad.store.shards import write_estimators
 
 
 def half(path, toy, rows, *, shard_size=4, spec=None, **options) -> str:
     """A store with some rows of the one profile."""
-    name = create_profile(path, spec or toy.spec(), arch=toy.archs, layers=toy.layers, shard_size=shard_size)
+    name = create_profile(path, spec or toy.spec(), arch=toy.archs, layers=toy.layers, shard_size=shard_size).name
     toy.run(path, name, rows, **options)
-    finalise_profile(path, name)
+    Profile.open(path, name).finalise()
     return name
 
 
 def score_rows(path, name, toy, scores: dict[int, float], *, estimator="snip") -> None:
-    create_estimators(path, name, [estimator])
+    Profile.open(path, name).add_blocks([profile_block(estimator)])
     rows = np.array(sorted(scores))
-    for shard in {shard.index: shard for shard in plan_shards(path, name, rows, estimators=[estimator])}.values():
+    for shard in {
+        shard.index: shard for shard in Profile.open(path, name).plan(rows, [profile_block(estimator)])
+    }.values():
         inside = np.array(shard.rows)
         values = {"score": [scores[row] for row in shard.rows], "seconds": [0.5] * len(inside)}
         data = {
             key: (("arch", "estimator"), np.array(values.get(key, [1] * len(inside)), variable.dtype)[:, None])
-            for key, variable in ESTIMATOR_VARIABLES.items()
+            for key, variable in ((each.name, each) for each in profile_block("snip").variables)
         }
-        if estimator == MOMENTS:
-            data |= {each.name: (each.dims, moments_of(path, name, inside)) for each in MOMENT_VARIABLES.values()}
+        if estimator == MOMENTS.name:
+            data |= {each.name: (each.dims, moments_of(path, name, inside)) for each in MOMENTS.arrays}
         coords = {"arch": [toy.archs[i] for i in inside], "arch_index": ("arch", inside), "estimator": [estimator]}
-        write_estimators(path, name, shard, xr.Dataset(data, coords=coords))
+        Profile.open(path, name).write(shard, split_scores(xr.Dataset(data, coords=coords)))
 
 
 def moments_of(path, name, rows) -> np.ndarray:
@@ -133,14 +133,14 @@ def test_merge__names_rows_that_contradict_each_other_and_writes_nothing(paths, 
     half(b, toy, [4])
     rows = toy.rows([5])
     rows["loss"][:] = 9.0
-    write_shard(b, name, Shard(1, 4, 8, (5,)), rows)
-    finalise_profile(b, name)
+    Profile.open(b, name).write(Shard(1, 4, 8, (5,)), {COUNTS: rows})
+    Profile.open(b, name).finalise()
     digests = [f"{rows_of(path, name)['digest'].values[5]:016x}" for path in (a, b)]
     with pytest.raises(StoreError) as raised:
         merge([a, b], merged)
     message = str(raised.value)
     assert "contradict each other in 1 places, so nothing was written" in message
-    assert f"{name}, row 5 (|op5~0|): digest {digests[0]} in {a}, {digests[1]} in {b}" in message
+    assert f"{name}, row 5 (|op5~0|): digest {digests[0]} in {a}, digest {digests[1]} in {b}" in message
     assert [path.name for path in merged.parent.iterdir() if "merged" in path.name] == []
 
 
@@ -163,8 +163,8 @@ def test_merge__refuses_profiles_of_two_versions_of_a_space(paths, toy):
 
 def test_merge__compares_all_layers_of_profiles_with_fewer_architectures(paths, toy):
     for path, layers in zip(paths, (["stem", "cell0"], ["stem", "cell1"]), strict=False):
-        name = create_profile(path, toy.spec(arch=["a"]), arch=["a"], layers=layers)
-        finalise_profile(path, name)
+        name = create_profile(path, toy.spec(arch=["a"]), arch=["a"], layers=layers).name
+        Profile.open(path, name).finalise()
     with pytest.raises(StoreError, match="has other layers"):
         merge(paths[:2], paths[2])
 
@@ -190,10 +190,10 @@ def test_merge__unites_moments(paths, toy):
     a, b, merged = paths
     name = half(a, toy, range(10))
     half(b, toy, [1, 2, 5], shard_size=3)
-    score_rows(b, name, toy, {1: 1.0, 5: 1.0}, estimator=MOMENTS)
+    score_rows(b, name, toy, {1: 1.0, 5: 1.0}, estimator=MOMENTS.name)
     merge([a, b], merged)
     moments = open_moments(merged, name)
-    for each in MOMENT_VARIABLES:
+    for each in (variable.name for variable in MOMENTS.arrays):
         np.testing.assert_array_equal(moments[each].values[[1, 5]], moments_of(merged, name, [1, 5]))
         assert np.isnan(moments[each].values[[0, 2, 3, 4, 6, 7, 8, 9]]).all()
     assert verify(merged) == []
@@ -253,9 +253,9 @@ def test_merge__keeps_equal_accuracies_as_they_are_and_names_contradictions(path
 def test_merge__keeps_the_provenance_of_both_in_the_order_of_time(paths, toy):
     a, b, merged = paths
     name = half(a, toy, [0])
-    record_run(a, name, {"torch": "2.6"})
+    Profile.open(a, name).record_run({"torch": "2.6"})
     shutil.copytree(a, b)
-    record_run(b, name, {"torch": "2.7"})
+    Profile.open(b, name).record_run({"torch": "2.7"})
     for path, day in ((b, "2026-01-03"), (a, "2026-01-02")):
         group = zarr.open_group(path, path=name, mode="r+", use_consolidated=False)
         group.attrs["runs"] = [{**run, "started": "2026-01-01"} for run in group.attrs["runs"][:1]] + [

@@ -13,12 +13,11 @@ import xarray as xr
 
 from sweetgrad.analysis import Interval, interval_counts
 from sweetgrad.store import (
-    ClaimedError,
+    LockedError,
     NotAStoreError,
+    Profile,
     StoreError,
-    create_estimators,
     create_profile,
-    finalise_profile,
     import_accuracy,
     info,
     list_profiles,
@@ -26,6 +25,7 @@ from sweetgrad.store import (
     open_estimators,
     open_profile,
     open_store,
+    profile_block,
     publish,
     verify,
 )
@@ -239,12 +239,12 @@ def test_publish__zip_only_is_the_same_zip_and_no_text_speaks_of_a_folder(zip_re
 def test_publish__knows_what_changed_since_a_release_in_either_form(tmp_path, toy):
     store, dest = tmp_path / "nb.zarr", tmp_path / "release"
     name = toy.store(store, rows=range(6))
-    create_estimators(store, name, ["snip"])
+    Profile.open(store, name).add_blocks([profile_block("snip")])
     publish(store, dest, zip_only=True, allow_incomplete=True)
     again = publish(store, dest, allow_incomplete=True)
     assert (again.number, again.unchanged) == (2, True)
     toy.run(store, name, range(10))
-    finalise_profile(store, name)
+    Profile.open(store, name).finalise()
     (change,) = publish(store, dest, zip_only=True).changes
     assert change.startswith(f"`{name}`: content changed, ")
     assert verify(dest) == []
@@ -279,8 +279,8 @@ def test_publish__again_names_what_changed(tmp_path, toy):
     publish(tmp_path / "nb.zarr", tmp_path / "release", allow_incomplete=True)
     before = info(tmp_path / "nb.zarr").profiles[0].content_digest
     toy.run(tmp_path / "nb.zarr", name, range(10))
-    create_estimators(tmp_path / "nb.zarr", name, ["snip"])
-    finalise_profile(tmp_path / "nb.zarr", name)
+    Profile.open(tmp_path / "nb.zarr", name).add_blocks([profile_block("snip")])
+    Profile.open(tmp_path / "nb.zarr", name).finalise()
     release = publish(tmp_path / "nb.zarr", tmp_path / "release")
     after = release.profiles[0].content_digest
     assert release.changes == (f"`{name}`: content changed, {before[:12]}… became {after[:12]}…",)
@@ -290,7 +290,7 @@ def test_publish__again_names_what_changed(tmp_path, toy):
 def test_publish__only_the_profiles_asked_for(tmp_path, toy):
     store = tmp_path / "nb.zarr"
     name = toy.store(store)
-    other = create_profile(store, toy.spec(seed=1), arch=toy.archs, layers=toy.layers)
+    other = create_profile(store, toy.spec(seed=1), arch=toy.archs, layers=toy.layers).name
     with pytest.raises(StoreError, match=r"bs2-seed1: 10 of 10 architectures were not run"):
         publish(store, tmp_path / "release")
     assert not (tmp_path / "release").exists()
@@ -360,7 +360,7 @@ def test_publish__two_at_once_into_one_folder_are_told_apart(store, release):
     def second(what, done, total):
         if what == "copying" and not said:
             with pytest.raises(
-                ClaimedError, match=rf"is being written by process {os.getpid()} on .*wait for that process"
+                LockedError, match=rf"is being written by process {os.getpid()} on .*wait for that process"
             ):
                 publish(store, release)
             said.append(what)

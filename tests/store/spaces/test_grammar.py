@@ -8,9 +8,9 @@ import sys
 import pandas as pd
 import pytest
 
-from sweetgrad.profiling.spaces._nb101_graph import KERNEL_SIZES
 from sweetgrad.profiling.spaces._operations import OPERATIONS
-from sweetgrad.profiling.spaces.nas_bench_201 import OPERATIONS as NB201_OPERATIONS
+from sweetgrad.profiling.spaces.nas_bench_101 import KERNEL_SIZES
+from sweetgrad.profiling.spaces.nas_bench_201_network import OPERATIONS as NB201_OPERATIONS
 from sweetgrad.store.spaces import arch_order, grammar_of, registered_spaces, unknown_name
 from sweetgrad.store.spaces.cells import CELL_OPERATIONS, arch_string
 from sweetgrad.store.spaces.genotypes import NDS_OPERATIONS

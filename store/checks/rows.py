@@ -1,0 +1,342 @@
+"""The rows of a table, block by block and one shard in memory at a time, and the stamp of the last run that ended."""
+
+import hashlib
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+from numpy.typing import NDArray
+
+from sweetgrad.store.access import Location, command_line
+from sweetgrad.store.accuracy_table import table_digests
+from sweetgrad.store.checks.metadata import children, delete_tree, read_metadata
+from sweetgrad.store.checks.problem import DAMAGE, Node, Problem, TableCheck, reason
+from sweetgrad.store.format.arrays import write_array
+from sweetgrad.store.format.bins import bin_bounds
+from sweetgrad.store.format.blocks import ACTIVATIONS, COUNTS, TRAINING, VARIABLES, Block, profile_block
+from sweetgrad.store.format.digests import content_digest
+from sweetgrad.store.format.schema import KINDS, STATUS, Variable
+from sweetgrad.store.groups import has_rows
+from sweetgrad.store.table import Shard, Table, first_file, read_array
+from sweetgrad.store.training import SHARD_SIZE, TRAINING_COORDINATES, TRAINING_VARIABLES
+from sweetgrad.store.upgrade import accepted_digests, format_of
+
+_SINCE_FORMAT_2 = ("message", "digest")
+"""Variables that blocks of format 1 may lack."""
+
+
+def check_profile_rows(check: TableCheck) -> Iterator[None]:
+    """Check the coordinates and the rows of a profile, the counts first; yields after every shard of those."""
+    if not check.shards:
+        return
+    check.arch = _check_coordinates(check)
+    yield from _check_rows(check, COUNTS)
+    for name in children(check.root, f"{check.name}/estimators"):
+        block = profile_block(name)
+        path = f"{check.name}/{block.path}"
+        if name.endswith(".json") or not (has_rows(check.root, path) or children(check.root, path)):
+            continue
+        wrong = _wrong_arrays(check, path, {v.name: v for v in block.variables})
+        if wrong and (has_rows(check.root, path) or "status" not in wrong):  # else it is a creation that was cut off
+            name, error = next(iter(wrong.items()))
+            what = f"{block.path}/{name}: {error}. --repair deletes the estimator; run it again."
+            check.problems.append(Problem(check.name, None, (), what, True))
+            check.repairs[path] = partial(delete_tree, check.root, path)
+        elif not wrong:
+            for _ in _check_rows(check, block):
+                pass
+
+
+def check_training_rows(check: TableCheck) -> None:
+    """Check the arrays and the rows of a table of trainings."""
+    wrong = _wrong_arrays(check, check.name, TRAINING_VARIABLES)
+    again = f"delete {check.name} in the store and run `{command_line('train', check.location)}` again"
+    advice = f"Copy that file from a backup, or {again}."
+    for name, what in wrong.items():
+        check.problems.append(Problem(check.name, None, (), f"{name}: {what}. {advice}", False))
+    if wrong:
+        return
+    for variable in TRAINING_COORDINATES:
+        try:
+            values = read_array(check.group, variable.name, check.location)
+            check.arch = values if variable.name == "arch" else check.arch
+        except DAMAGE as error:
+            what = f"{variable.name} cannot be decoded ({reason(error)}). {advice}"
+            check.problems.append(Problem(check.name, None, (), what, False))
+    for _ in _check_rows(check, TRAINING):
+        pass
+
+
+def training_check(root: zarr.Group, location: Location, node: Node) -> TableCheck:
+    """What gathers the problems of a table of trainings."""
+    shape = read_metadata(root, f"{node.path}/status")[0].get("shape") or [0]
+    return TableCheck(root, location, node, SHARD_SIZE, int(shape[0]))
+
+
+def check_accuracy(root: zarr.Group, location: Location, node: Node) -> list[Problem]:
+    """Check that the accuracy table of a space decodes, and that its rows have their digests."""
+    importing = command_line("accuracy", "import", location, "--space", node.path.partition("/")[0], "--from", "FILE")
+    advice = f"Delete {node.path} in the store and import its sources again with `{importing}`."
+    problems = [Problem(node.path, None, (), f"{node.error}. {advice}", False)] if node.error else []
+    for name in children(root, node.path):
+        try:
+            np.asarray(root[f"{node.path}/{name}"][...])  # type: ignore[index]
+        except DAMAGE as error:
+            problems.append(
+                Problem(node.path, None, (), f"{name} cannot be decoded ({reason(error)}). {advice}", False)
+            )
+    if problems or format_of(root) < 2:
+        return problems
+    try:
+        group: Any = root[node.path]
+        names = [name for name, array in group.arrays() if len(array.shape) != 1] + ["arch", "digest"]
+        table = xr.Dataset(
+            {name: (group[name].metadata.dimension_names, np.asarray(group[name][...])) for name in names}
+        )
+        rows = np.flatnonzero(table_digests(table) != table["digest"].values)
+    except DAMAGE as error:
+        return [Problem(node.path, None, (), f"cannot be read ({reason(error)}). {advice}", False)]
+    if not rows.size:
+        return []
+    what = f"digest: the content is not what was written with it. {advice}"
+    return [Problem(node.path, None, tuple(rows.tolist()), what, False)]
+
+
+def _check_coordinates(check: TableCheck) -> NDArray[Any] | None:
+    """Check the coordinates; returns the architecture strings, or None where they cannot be read."""
+    lower, upper = bin_bounds() if format_of(check.root) > 1 else _bounds_of_format_1()
+    index = np.arange(check.num_archs, dtype="int32")
+    known = {"arch_index": index, "kind": np.array(KINDS, object), "bin_lower": lower, "bin_upper": upper}
+    values: dict[str, NDArray[Any]] = {}
+    for variable in (v for v in VARIABLES.values() if v.role == "coord"):
+        name = variable.name
+        try:
+            values[name] = read_array(check.group, name, check.location)
+            wrong = "" if name not in known or _equal(values[name], known[name]) else "has not the values of the format"
+        except DAMAGE as error:
+            wrong = f"cannot be decoded ({reason(error)})"
+        if wrong and name in known:
+            check.add(f"{name}: {wrong}.", repair=_coordinate_writer(check.group, name, known[name]))
+        elif wrong:
+            check.add(f"{name}: {wrong}; digests were not checked. Copy {check.name}/{name} from a backup.")
+    arch, spec = values.get("arch"), check.node.attributes["spec"]
+    if arch is not None and isinstance(spec, dict):
+        sha256 = hashlib.sha256("".join(f"{name}\n" for name in arch).encode()).hexdigest()
+        if sha256 != spec.get("arch_sha256"):
+            check.add(f"arch: the strings have not the SHA-256 of the spec. Copy {check.name}/arch from a backup.")
+    return arch
+
+
+def _bounds_of_format_1() -> Iterator[NDArray[np.float64]]:
+    return (bounds.astype(np.float32).astype(np.float64) for bounds in bin_bounds())
+
+
+def _equal(a: NDArray[Any], b: NDArray[Any]) -> bool:
+    return np.array_equal(a, b, equal_nan=b.dtype.kind == "f")
+
+
+def _coordinate_writer(group: zarr.Group, name: str, values: NDArray[Any]) -> Callable[[], None]:
+    def write() -> None:
+        write_array(group, name, slice(None), values)
+
+    return write
+
+
+def _wrong_arrays(check: TableCheck, path: str, table: Mapping[str, Variable]) -> dict[str, str]:
+    """Arrays of a group that are missing or have another shape than the group needs, and what is wrong."""
+    _, broken = read_metadata(check.root, path)
+    wrong = {"group": broken} if broken else {}
+    for name, variable in table.items():
+        metadata, error = read_metadata(check.root, f"{path}/{name}")
+        if error and format_of(check.root) < 2 and name in _SINCE_FORMAT_2 and "missing" in error:
+            continue
+        shape, rows = metadata.get("shape"), check.num_archs
+        if (
+            not error
+            and variable.dims[0] == "arch"
+            and (not shape or shape[0] != rows or len(shape) != len(variable.dims))
+        ):
+            error = f"shape is {shape}, expected {len(variable.dims)} dimensions and {rows} architectures"
+        if error:
+            wrong[name] = error
+    return wrong
+
+
+def _check_rows(check: TableCheck, block: Block) -> Iterator[None]:
+    """Check every shard of a block that holds a row, then its stamp; yields after every shard.
+
+    Nothing is promised about rows that were not run; a run that comes to them writes the shard anew.
+    """
+    group = check.group[block.path] if block.path else check.group
+    assert isinstance(group, zarr.Group)
+    # An upgrade that was cut off has left digests of some rows; in format 1, counts and activations alone had them.
+    has_digest = format_of(check.root) > 1 or block in (COUNTS, ACTIVATIONS)
+    names = [v.name for v in block.variables if v.name in group and (v.name != "digest" or has_digest)]
+    status, digest = np.zeros(check.num_archs, np.uint8), np.zeros(check.num_archs, np.uint64)
+    num_before, readable = len(check.problems), True
+    run = _rows_run(check, group)
+    for shard in check.shards:
+        if run[shard.all_rows].any():
+            values = _read_shard(check, block, group, shard, names)
+            if len(values) < len(names):
+                readable = False
+            else:
+                status[shard.all_rows], digest[shard.all_rows] = values["status"], values.get("digest", 0)
+                for rows, what in _failing_rows(check, block, shard, values):
+                    _add(check, block, shard, rows + shard.start, f"{_prefix(block)}{what}.")
+        yield
+    if readable and has_digest:
+        agree = all(problem.shard is None for problem in check.problems[num_before:])
+        _check_stamp(check, group.attrs.asdict(), status, digest, agree=agree, prefix=_prefix(block))
+
+
+def _prefix(block: Block) -> str:
+    """What messages about a block begin with: its path, where it is not the table itself."""
+    return f"{block.path}/" if block.path else ""
+
+
+def _rows_run(check: TableCheck, group: zarr.Group) -> NDArray[np.bool_]:
+    """Rows that may have been run: all those of a shard whose status cannot be read, so that it is looked into."""
+
+    def read(shard: Shard | None = None) -> NDArray[np.bool_]:
+        status = read_array(group, "status", check.location, shard=shard)
+        return np.asarray(status != STATUS["not run"], dtype=bool)
+
+    try:
+        return read()
+    except DAMAGE:
+        run = np.ones(check.num_archs, dtype=bool)
+        for shard in check.shards:
+            with suppress(*DAMAGE):
+                run[shard.all_rows] = read(shard)
+        return run
+
+
+def _read_shard(
+    check: TableCheck, block: Block, group: zarr.Group, shard: Shard, names: list[str]
+) -> dict[str, NDArray[Any]]:
+    """Variables of a shard by name; one that cannot be decoded is a problem, and missing."""
+    values = {}
+    for name in names:
+        try:
+            values[name] = read_array(group, name, check.location, shard=shard)
+        except DAMAGE as error:
+            file = f"{name}/{first_file(group[name], shard)}"  # type: ignore[arg-type]  # zarr: or a group
+            what = f"{_prefix(block)}{name}: {file} cannot be decoded ({reason(error)})."
+            _add(check, block, shard, np.arange(shard.start, shard.stop), what)
+    return values
+
+
+def _failing_rows(
+    check: TableCheck, block: Block, shard: Shard, values: Mapping[str, NDArray[Any]]
+) -> Iterator[tuple[NDArray[np.int64], str]]:
+    """Positions in a shard that fail a check, and which check; only checks that fail are given.
+
+    Rows that were not run are not looked at: a crash between the writes of a shard leaves any content there.
+    """
+    status = values["status"]
+    checks = [(~np.isin(status, list(STATUS.values())), f"status is not one of {STATUS}")]
+    if block == COUNTS:
+        ok = status == STATUS["ok"]
+        count = values["grad_count"]
+        checks += [
+            (
+                ok & _differs(count.sum(-1, dtype=np.int64), values["num_params"]),
+                "grad_count: the sum over bins is not num_params",
+            ),
+            (
+                ok & _differs(count.sum(1, dtype=np.int64), values["grad_count_network"]),
+                "grad_count_network: is not the sum of grad_count over the layers",
+            ),
+        ]
+    if (
+        check.arch is not None and "digest" in values
+    ):  # without the strings there are no digests, and of them it was told
+        run = np.isin(status, [STATUS["ok"], STATUS["failed"]])
+        missing = {"message": np.full(len(status), "", object)}  # of format 1
+        known = accepted_digests(
+            block, check.arch[shard.all_rows], {**missing, **values}, version=format_of(check.root)
+        )
+        wrong = run & np.all([digest != values["digest"] for digest in known], axis=0)
+        checks.append((wrong, "digest: the content is not what was written with it"))
+    for failing, what in checks:
+        if failing.any():
+            yield np.flatnonzero(failing), what
+
+
+def _differs(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.bool_]:
+    """Whether two arrays differ anywhere in a row."""
+    return np.asarray((a != b.astype(np.int64)).reshape(len(a), -1).any(axis=1))
+
+
+def _add(check: TableCheck, block: Block, shard: Shard, rows: NDArray[np.int64], what: str) -> None:
+    check.add(
+        what,
+        shard=shard.index,
+        rows=tuple(rows.tolist()),
+        repair=partial(_clear, check, block, shard),
+        key=f"{block.path} shard {shard.index}",
+        command=block.command,
+    )
+
+
+def _clear(check: TableCheck, block: Block, shard: Shard) -> None:
+    table = Table(check.location, check.group)
+    with table.lock(shard.index, run=uuid.uuid4().hex) as lock:
+        table.clear(block, shard, lock=lock)
+
+
+def _check_stamp(
+    check: TableCheck,
+    stamp: Mapping[str, Any],
+    status: NDArray[np.uint8],
+    digest: NDArray[np.uint64],
+    *,
+    agree: bool,
+    prefix: str,
+) -> None:
+    """Compare rows with the stamp; rows added by a run that was cut off since are no problem.
+
+    Parameters
+    ----------
+    check
+        What is told of problems.
+    stamp
+        Attributes of the group.
+    status, digest
+        Of all rows.
+    agree
+        Whether all rows have the content of their own digest; otherwise the digest of all says nothing new.
+    prefix
+        What messages begin with: the group, where it is not the profile itself.
+    """
+    if "content_digest" not in stamp:
+        return
+    counts, sha256 = (stamp.get("num_ok", 0), stamp.get("num_failed", 0)), stamp["content_digest"]
+    if not all(type(count) is int for count in counts) or not isinstance(sha256, str):
+        shown = f"{counts[0]!r}, {counts[1]!r} and {sha256!r}"
+        check.add(f"{prefix}num_ok, num_failed and content_digest are {shown}, which say nothing.", repair=lambda: None)
+        return
+    ok, failed = int((status == STATUS["ok"]).sum()), int((status == STATUS["failed"]).sum())
+    stamped_ok, stamped_failed = counts
+    if ok + failed < stamped_ok + stamped_failed or ok < stamped_ok:
+        holes = np.flatnonzero(status == STATUS["not run"])
+        # A digest without a status marks a row that was there; with none left, any hole can be one.
+        lost = holes[digest[holes] != 0] if (digest[holes] != 0).any() else holes
+        word = "complete" if stamp.get("complete") else "unfinished"
+        check.add(
+            f"{prefix}status: was stamped {word} with {stamped_ok} rows ok and {stamped_failed} failed, and now has {ok} and "
+            f"{failed}: rows were lost. The next run makes them again.",
+            rows=tuple(lost.tolist()),
+            repair=lambda: None,
+        )
+    elif agree and (ok, failed) == (stamped_ok, stamped_failed) and content_digest(digest, status) != sha256:
+        check.add(
+            f"{prefix}content_digest: rows were replaced after the stamp, though each agrees with its own digest.",
+            repair=lambda: None,
+        )

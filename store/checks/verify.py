@@ -1,0 +1,273 @@
+"""Check everything that a store promises, and make what fails be measured again."""
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+import zarr
+
+from sweetgrad.store.access import (
+    PARTIAL,
+    Location,
+    Progress,
+    command_line,
+    files_in,
+    is_remote,
+    is_zip,
+    local_path,
+    open_root,
+    with_options,
+)
+from sweetgrad.store.access._zarr import sync
+from sweetgrad.store.accuracy_table import recover_accuracy
+from sweetgrad.store.checks.metadata import check_consolidated, check_layout, delete_tree, walk, write_metadata
+from sweetgrad.store.checks.problem import DAMAGE, Node, Problem, TableCheck
+from sweetgrad.store.checks.rows import check_accuracy, check_profile_rows, check_training_rows, training_check
+from sweetgrad.store.checks.sums import SUMS, check_extra, check_sums, find_sums, read_sums
+from sweetgrad.store.errors import LockedError, NotAStoreError, StoreError
+from sweetgrad.store.locks import delete_lock, list_locks, orphans
+from sweetgrad.store.profile import Profile
+from sweetgrad.store.redaction import redacted
+from sweetgrad.store.root import editing
+from sweetgrad.store.training import Trainings
+
+_ROOT_ATTRIBUTES = ("schema_version", "title", "licence", "citation", "creator", "history")
+
+
+def verify(
+    location: Location,
+    *,
+    repair: bool = False,
+    storage_options: dict[str, Any] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Problem]:
+    """Check a whole store, one shard in memory at a time. Not for a store that a run is writing to.
+
+    Of a release (a folder or address with ``SHA256SUMS``, or a ``.zarr`` or ``.zarr.zip`` beside it), every file is compared with
+    its sum. Where the release is served, that is all; where it lies here, its store is checked as any other: the folder,
+    or the zip where the release has no folder or the zip was asked for.
+
+    Of a store, checked are: the metadata of the store and of every array against the schema, and against the copy in the
+    root; that every chunk decodes; for rows with status ok or failed, that the content has the digest written with it; for rows
+    with status ok, that counts sum to ``num_params`` over bins, and to ``grad_count_network`` over layers; that a profile stamped
+    complete has no hole and the digest it was stamped with; files left by interrupted writes.
+
+    Parameters
+    ----------
+    location
+        As in `open_store`, or the folder or address of a release.
+    repair
+        Whether to repair what can be: metadata that follows from the schema is written anew, damaged shards are cleared so that
+        the next run makes them again, leftovers are deleted, repaired profiles are stamped anew.
+    storage_options
+        As in `open_store`.
+    progress
+        Called with the number of files or shards checked and their total.
+
+    Returns
+    -------
+    Every problem found, including those that were repaired; empty if there is none. Damage never raises.
+
+    Raises
+    ------
+    NotAStoreError, SchemaVersionError
+        If there is no store of a readable format.
+    StoreError
+        If ``SHA256SUMS`` is none, or names files outside the release.
+    ValueError
+        If a ``.zip`` or a release is to be repaired.
+    """
+    location = with_options(location, storage_options)
+    if repair and is_zip(location):
+        raise ValueError(
+            f"{redacted(location)} is a zip file, which cannot be repaired: unpack it, and repair the folder."
+        )
+    release = find_sums(location)
+    if release is None:
+        return _check_store(location, repair=repair, progress=progress)
+    if repair:
+        raise ValueError(
+            f"{redacted(location)} is a release, whose files are not changed: get those that differ again, or publish it again."
+        )
+    return _check_release(*release, progress=progress)
+
+
+def require_sound(location: Location, paths: Collection[str], *, progress: Progress | None = None) -> None:
+    """Raise unless the store is in order, as far as it is about these profiles and accuracy tables.
+
+    Files that interrupted writes left, and locks, are no reason: nothing reads them, and they are not copied.
+
+    Raises
+    ------
+    StoreError
+        With every problem that there is.
+    """
+
+    def report(done: int, total: int) -> None:
+        if progress:
+            progress("verifying", done, total)
+
+    problems = _check_store(location, repair=False, progress=report, paths=paths)
+    if problems:
+        lines = "\n".join(f"  {problem}" for problem in problems[:20])
+        more = f"\n  and {len(problems) - 20} more" if len(problems) > 20 else ""
+        raise StoreError(
+            f"{location} has {len(problems)} problem{'s' if len(problems) > 1 else ''}, so nothing was written:\n{lines}{more}\n"
+            f"`{command_line('verify', location, '--repair')}` deals with what can be repaired."
+        )
+
+
+def _check_release(
+    place: Location, part: str, text: str, *, progress: Callable[[int, int], None] | None = None
+) -> list[Problem]:
+    """Check the files of a release against its sums and, where it lies here, what is in its stores."""
+    sums = read_sums(text, where=f"{place}/{SUMS}")
+    asked = {name: digest for name, digest in sums.items() if not part or name == part or name.startswith(f"{part}/")}
+    problems = check_sums(place, asked, progress=progress)
+    if is_remote(place):
+        return problems
+    problems += check_extra(local_path(place), sums, part=part)
+    tops = dict.fromkeys(name.partition("/")[0] for name in asked)
+    for name in tops:
+        # A zip beside its folder holds the same; one without its sum may be no zip any more, and has to be fetched again anyway.
+        lone_zip = name.endswith(".zarr.zip") and name.removesuffix(".zip") not in tops
+        if name.endswith(".zarr") or (lone_zip and not any(each.what.startswith(f"{name} ") for each in problems)):
+            problems += _check_store(f"{place}/{name}", repair=False, progress=progress)
+    return problems
+
+
+def _check_store(
+    location: Location,
+    *,
+    repair: bool,
+    progress: Callable[[int, int], None] | None = None,
+    paths: Collection[str] | None = None,
+) -> list[Problem]:
+    """Check a store, or only some groups of it; None: all of them, and what writers left beside them."""
+    root = open_root(location, mode="r+" if repair else "r")
+    missing = [name for name in _ROOT_ATTRIBUTES if name not in root.attrs]
+    problems = [
+        Problem("", None, (), f"attribute {name} of the root is missing: set it by hand.", False) for name in missing
+    ]
+    nodes = [node for node in walk(root) if paths is None or node.path in paths]
+    if paths is None:
+        problems += _leftover_files(root, location, nodes, repair=repair)
+        problems += _claims(root, location, nodes, repair=repair)
+    for node in nodes:
+        try:
+            problems += _check_group(root, location, node, repair=repair)
+        except NotAStoreError as error:  # it is reached through a link that leads out of the store
+            problems.append(Problem(node.path, None, (), f"not repaired: {error}", False))
+    profiles = [TableCheck(root, location, node) for node in nodes if node.kind == "profile" and not node.error]
+    for profile in profiles:
+        check_layout(profile, repair=repair)
+    problems += check_consolidated(root, profiles, repair=repair)
+    total, done = sum(len(profile.shards) for profile in profiles), 0
+    for profile in profiles:
+        for _ in check_profile_rows(profile):
+            done += 1
+            if progress:
+                progress(done, total)
+    trainings = [training_check(root, location, node) for node in nodes if node.kind == "training"]
+    for training in trainings:
+        check_training_rows(training)
+    checks = [*profiles, *trainings]
+    problems += [problem for check in checks for problem in check.problems]
+    return problems + _repair([check for check in checks if check.repairs], profiles) if repair else problems
+
+
+def _repair(checks: Sequence[TableCheck], profiles: Collection[TableCheck]) -> list[Problem]:
+    """Repair everything, then stamp it anew: a store of an older format is brought to this one first, which takes all of it."""
+    problems: list[Problem] = []
+    for check in checks:
+        for action in check.repairs.values():
+            try:
+                action()
+            except NotAStoreError as error:  # it is reached through a link that leads out of the store
+                problems.append(Problem(check.name, None, (), f"not repaired: {error}", False))
+            except LockedError as error:
+                what = f"not repaired: {error}. Repair again when that has ended."
+                problems.append(Problem(check.name, None, (), what, False))
+    unrepaired = {problem.profile for problem in problems}
+    for check in checks:
+        if check.name in unrepaired:
+            continue
+        try:
+            table = Profile if check in profiles else Trainings
+            table.open(check.location, check.name).finalise()
+        except DAMAGE as error:
+            what = f"cannot be stamped while other problems remain ({error})"
+            problems.append(Problem(check.name, None, (), what, False))
+    return problems
+
+
+def _leftover_files(root: zarr.Group, location: Location, nodes: list[Node], *, repair: bool) -> list[Problem]:
+    """Files that a kill leaves behind, and nothing reads: temporary ones, and those of locks that were being released."""
+    left: list[str] = []
+    if not is_remote(location) and (folder := local_path(location)).is_dir():
+        left = [path.relative_to(folder).as_posix() for path in files_in(folder, f"*{PARTIAL}")]
+    if root.metadata.consolidated_metadata is None:  # else files cannot be listed, nor written
+        with_shards = [node.path for node in nodes if node.kind in ("profile", "training")]
+        left += [key for path in ("", *with_shards) for key in orphans(location, path)]
+    problems = []
+    for name in sorted(left):
+        what = f"{name} was left by an interrupted write and is read by nothing; --repair deletes it."
+        profile = max((node.path for node in nodes if name.startswith(f"{node.path}/")), key=len, default="")
+        problems.append(Problem(profile, None, (), what, True))
+        if repair:
+            sync(root.store.delete(name))
+    return problems
+
+
+def _claims(root: zarr.Group, location: Location, nodes: list[Node], *, repair: bool) -> list[Problem]:
+    """Claims that ended processes left behind, and those of runs that may be writing right now."""
+    problems = []
+    for node in nodes:
+        held = list_locks(location, node.path) if node.kind in ("profile", "training") else {}
+        for key, holder in held.items():
+            shard = int(key.rpartition("/")[2].removesuffix(".json"))
+            what = f"is claimed by {holder}"
+            if holder.is_dead:
+                what = f"{what}, which has ended; the next run takes the lock over, --repair deletes it."
+                if repair:
+                    delete_lock(location, key)
+            else:
+                what = f"{what}: a run may be writing to it. Verify again when that has ended."
+            problems.append(Problem(node.path, shard, (), what, holder.is_dead))
+    return problems
+
+
+def _check_group(root: zarr.Group, location: Location, node: Node, *, repair: bool) -> list[Problem]:
+    def found(what: str, *, repairable: bool) -> list[Problem]:
+        return [Problem(node.path, None, (), what, repairable)]
+
+    if node.kind == "accuracy leftover":
+        if repair:
+            with editing(location) as fenced:
+                recover_accuracy(fenced, node.path.rpartition("/")[0])
+        return found("was left by an interrupted import of accuracies; --repair clears it up.", repairable=True)
+    if node.kind == "accuracy":
+        return check_accuracy(root, location, node)
+    if node.kind == "unfinished profile":
+        if repair:
+            _delete_unfinished(location, node)
+        what = (
+            "the creation of this profile was cut off: the next `sweetgrad profile` makes it anew; --repair deletes it."
+        )
+        return found(what, repairable=True)
+    if node.kind == "training":
+        return []  # `check_training_rows` tells
+    if node.error and node.kind == "profile":
+        what = f"{node.error}, and with it the spec: copy it from a backup, or delete the folder and profile again."
+        return found(what, repairable=False)
+    if node.error:
+        if repair:
+            write_metadata(root, node.path, {"attributes": {}, "zarr_format": 3, "node_type": "group"})
+        return found(f"{node.error}; it is an empty group, which --repair writes anew.", repairable=True)
+    return []
+
+
+def _delete_unfinished(location: Location, node: Node) -> None:
+    """Delete a profile whose creation was cut off, unless it is just being made, or is finished by now."""
+    with editing(location) as root:
+        if node.kind in (each.kind for each in walk(root, node.path.rpartition("/")[0]) if each.path == node.path):
+            delete_tree(root, node.path)

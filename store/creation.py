@@ -1,0 +1,154 @@
+"""Create a profile empty and whole, or lengthen one of a space that is an endless list."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import zarr
+
+from sweetgrad.store.access import Location, open_root, with_options
+from sweetgrad.store.errors import NotAStoreError, StoreError
+from sweetgrad.store.format.arrays import write_archs
+from sweetgrad.store.format.blocks import VARIABLES
+from sweetgrad.store.format.spec import ProfileSpec
+from sweetgrad.store.groups import create_group, estimator_groups, find_group, has_rows, profile_group
+from sweetgrad.store.profile import Profile
+from sweetgrad.store.root import editing, now
+
+DEFAULT_SHARD_SIZE = 625
+"""Architectures in one shard: the unit of work, of writing and of what a crash can lose."""
+
+
+def create_profile(
+    location: Location,
+    spec: ProfileSpec,
+    *,
+    arch: Sequence[str],
+    layers: Sequence[str],
+    shard_size: int | None = None,
+    may_grow: bool = False,
+) -> Profile:
+    """Create an empty profile with a row for every architecture, or check that the one there has this spec.
+
+    Parameters
+    ----------
+    location
+        Local path or writable URL; the store is made if it is not there.
+    spec
+        Settings of the profile.
+    arch, layers
+        Architecture strings of the whole space, in index order, and layer names from input to output.
+    shard_size
+        Architectures in a shard; None: that of the profile found, or `DEFAULT_SHARD_SIZE`.
+    may_grow
+        Whether the space is an endless list, of which ``arch`` is a beginning: then a profile that is there gets rows at its end
+        if ``arch`` is longer, and is taken as it is if ``arch`` is shorter.
+
+    Returns
+    -------
+    The profile, open.
+
+    Raises
+    ------
+    SpecMismatchError
+        If the profile exists with other settings; every differing field is named.
+    StoreError
+        If the profile exists with another ``shard_size``, or holds rows and its spec cannot be read.
+    NotAStoreError
+        If there is something else at the location.
+    ValueError
+        If ``shard_size`` is less than 1.
+    """
+    if shard_size is not None and shard_size < 1:
+        raise ValueError(f"shard_size must be at least 1, got {shard_size}")
+    with editing(location, create=True) as root:
+        _create_profile(root, location, spec, arch, layers, shard_size, may_grow)
+    return Profile.open(location, spec.profile_name)
+
+
+def _create_profile(
+    root: zarr.Group,
+    location: Location,
+    spec: ProfileSpec,
+    arch: Sequence[str],
+    layers: Sequence[str],
+    shard_size: int | None,
+    may_grow: bool,
+) -> None:
+    name = spec.profile_name
+    where = f"profile {name} in {location}"
+    group = find_group(root, name, location)
+    # The spec is written last, in one write with what goes with it: a group without it is a creation that was cut off.
+    if isinstance(group, zarr.Group) and "spec" in group.attrs:
+        _continue_profile(group, spec, arch, shard_size, may_grow, where=where)
+    elif has_rows(root, name):
+        raise StoreError(
+            f"{where} holds rows, but its spec cannot be read ({name}/zarr.json). Copy that file from a backup, or delete the "
+            "profile's folder and profile again."
+        )
+    else:
+        attributes = {"spec": spec.to_attrs(), "created": now(), "runs": [], "complete": False}
+        create_group(root, name, arch, layers, shard_size or DEFAULT_SHARD_SIZE, attributes)
+
+
+def _continue_profile(
+    group: zarr.Group, spec: ProfileSpec, arch: Sequence[str], shard_size: int | None, may_grow: bool, *, where: str
+) -> None:
+    """Check that a profile that is there has this spec, and lengthen it if it may grow and ``arch`` is longer."""
+    stored = ProfileSpec.from_attrs(dict(group.attrs["spec"]))  # type: ignore[arg-type]
+    named = named_archs(group) if may_grow else []
+    is_list = may_grow and all(a == b for a, b in zip(named, arch, strict=False))
+    asked = replace(spec, arch_sha256=stored.arch_sha256) if is_list else spec
+    asked.require_equal(stored, where=where)
+    if shard_size not in (None, group.attrs["shard_size"]):
+        raise StoreError(
+            f"{where} has shards of {group.attrs['shard_size']} architectures, asked {shard_size}: "
+            "leave --shard-size out to continue it."
+        )
+    if is_list and len(arch) >= len(named) < max(len(arch), _longest(group)):
+        _grow(group, spec, arch)
+
+
+def stored_archs(location: Location, name: str, *, storage_options: dict[str, Any] | None = None) -> list[str]:
+    """Architectures of a profile in the order of its rows, as far as they are named; none where there is no such profile.
+
+    Unlike `open_profile`, whose arguments it has, it reads a profile whose growth was cut off, which the next `create_profile`
+    puts right.
+    """
+    location = with_options(location, storage_options)
+    try:
+        return named_archs(profile_group(open_root(location), name, location))
+    except NotAStoreError:
+        return []
+
+
+def named_archs(group: zarr.Group) -> list[str]:
+    """Architecture strings of a profile; a growth that was cut off left rows without one."""
+    names = [str(name) for name in np.asarray(group["arch"][:])] if "arch" in group else []  # type: ignore[index]
+    while names and not names[-1]:
+        names.pop()
+    return names
+
+
+def _longest(group: zarr.Group) -> int:
+    """Rows of the longest array: more than are named, where a growth was cut off."""
+    return max(group[v.name].shape[0] for v in VARIABLES.values() if v.dims[0] == "arch" and v.name in group)  # type: ignore[union-attr]
+
+
+def _grow(group: zarr.Group, spec: ProfileSpec, arch: Sequence[str]) -> None:
+    """Add empty rows. Names and spec come last: a growth that was cut off is one that the next run does again."""
+    num_archs = len(arch)
+    for variable in VARIABLES.values():
+        # Lengthened, not made anew: the names are nowhere else where a search has found them.
+        if variable.dims[0] == "arch":
+            _lengthen(group[variable.name], num_archs)  # type: ignore[arg-type]
+    for _, estimator in estimator_groups(group):
+        for _, array in sorted(estimator.arrays()):
+            _lengthen(array, num_archs)
+    write_archs(group, arch)
+    group.attrs.update({"complete": False, "spec": spec.to_attrs()})
+
+
+def _lengthen(array: zarr.Array[Any], num_archs: int) -> None:
+    array.resize((num_archs, *array.shape[1:]))

@@ -1,0 +1,259 @@
+"""Blocks: the columns of a table that are measured, written, resumed, verified, merged and published together.
+
+A profile is a table whose rows are architectures. Its columns come in blocks; each is declared once, here. Every block has for
+each row a ``status``, a ``digest``, a ``message`` and a wall time, whatever else it holds, and lies in a zarr group of its own
+(that of the counts is the profile itself). A block that is declared is one that the store can plan, write, resume, verify, merge
+and publish: none of that knows what a block holds.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from sweetgrad.store.format.bins import NUM_BINS
+from sweetgrad.store.format.digests import row_digests
+from sweetgrad.store.format.schema import COORDINATES, KINDS, LAYER_TYPES, STATUS, Variable, full
+
+
+@dataclass(frozen=True)
+class Block:
+    """Columns that belong together.
+
+    Attributes
+    ----------
+    name
+        Of the block; of an estimator, its name.
+    doc
+        What it holds, in a sentence.
+    cost
+        What measuring it takes, in passes through the network.
+    variables
+        All with the dim ``arch``, in the order in which they are written: ``status`` last.
+    path
+        Group below the table; empty for the table itself.
+    command
+        The subcommand of ``sweetgrad`` that measures it.
+    digest_order
+        Variables that the digest of a row covers, in that order. Wall times, and the digest and status themselves, are not
+        among them.
+    """
+
+    name: str
+    doc: str
+    cost: str
+    variables: tuple[Variable, ...]
+    path: str
+    command: str
+    digest_order: tuple[str, ...]
+
+    @property
+    def arrays(self) -> tuple[Variable, ...]:
+        """Variables of more dims than ``arch``: what the block is about, where a score is not."""
+        return tuple(variable for variable in self.variables if len(variable.dims) > 1)
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """Names of all variables but the digest, which is computed from them."""
+        return tuple(variable.name for variable in self.variables if variable.name != "digest")
+
+    def digests(self, arch: Iterable[object], rows: Mapping[str, Any] | xr.Dataset) -> NDArray[np.uint64]:
+        """Digest of every row, shape (arch,), of its values as they will be stored.
+
+        Parameters
+        ----------
+        arch
+            Architecture string of each row.
+        rows
+            Values by variable, along ``arch``.
+        """
+        types = {v.name: object if v.dtype == "str" else np.dtype(v.dtype) for v in self.variables}
+        return row_digests(arch, [np.asarray(rows[name]).astype(types[name], copy=False) for name in self.digest_order])
+
+
+_UNDIGESTED = {"digest", "profile_seconds", "seconds", "status"}
+"""Columns in which two measurements of one architecture may differ, or that describe the others."""
+
+_DIGEST = "First 8 bytes of the SHA-256 over the architecture string and the row's other variables"
+_KIND, _BIN = ("arch", "layer", "kind"), ("arch", "layer", "kind", "bin")
+
+DIGEST = Variable(
+    "digest", ("arch",), "uint64", "1", f"{_DIGEST} in the order of their names, except seconds and status."
+)
+MESSAGE = Variable("message", ("arch",), "str", "", "Why there is no finite score; empty unless status is 2.", "")
+
+
+def _block(
+    name: str, doc: str, cost: str, *variables: Variable, path: str = "", command: str, sort: bool = True
+) -> Block:
+    digested = [variable.name for variable in variables if variable.name not in _UNDIGESTED]
+    return Block(name, doc, cost, variables, path, command, tuple(sorted(digested) if sort else digested))
+
+
+COUNTS = _block(
+    "counts",
+    "Histogram of the absolute gradients of every layer at initialisation (Eq. 1).",
+    "1 forward and backward pass",
+    Variable(
+        "grad_count",
+        _BIN,
+        "uint32",
+        "parameters",
+        "Parameters of a layer with abs(dJ/dtheta) in [bin_lower, bin_upper), compared in float32, at initialisation (Eq. 1).",
+    ),
+    Variable(
+        "grad_count_network",
+        ("arch", "kind", "bin"),
+        "uint32",
+        "parameters",
+        "Sum of grad_count over the layers: all that a score of the whole network needs.",
+    ),
+    Variable(
+        "grad_abs_sum",
+        _KIND,
+        "float64",
+        "1",
+        "Sum of abs(dJ/dtheta) over the same parameters, to 24 significant bits.",
+        np.nan,
+    ),
+    Variable(
+        "grad_sq_sum",
+        _KIND,
+        "float64",
+        "1",
+        "Sum of (dJ/dtheta)^2 over the same parameters, to 24 significant bits.",
+        np.nan,
+    ),
+    Variable(
+        "num_params",
+        _KIND,
+        "uint32",
+        "parameters",
+        "Parameters of the layer, counted from the network and not from gradients: the sum of grad_count over bins.",
+    ),
+    Variable("layer_type", ("arch", "layer"), "int8", "1", f"What the layer is: {LAYER_TYPES}."),
+    Variable("loss", ("arch",), "float32", "nat", "Mean cross-entropy over the batch at initialisation.", np.nan),
+    Variable(
+        "profile_seconds",
+        ("arch",),
+        "float32",
+        "s",
+        "Wall time of building, forward and backward pass and counting (of a failed one: until it failed); estimators have their "
+        "own. The only variable that differs between two runs of one profile.",
+        np.nan,
+    ),
+    Variable("message", ("arch",), "str", "", "Why the architecture failed; empty unless status is 2.", ""),
+    Variable(
+        "digest",
+        ("arch",),
+        "uint64",
+        "1",
+        "First 8 bytes of the SHA-256 over the row's other variables except profile_seconds: equal digests, equal measurements.",
+    ),
+    Variable("status", ("arch",), "uint8", "1", f"{STATUS}; written last, after everything else of its shard."),
+    command="profile",
+    sort=False,
+)
+"""The block that every profile has."""
+
+
+def _score_block(name: str, doc: str, cost: str, *arrays: Variable) -> Block:
+    return _block(
+        name,
+        doc,
+        cost,
+        *arrays,
+        Variable("score", ("arch",), "float64", "1", "Score of the estimator; NaN where it was not run.", np.nan),
+        Variable("seconds", ("arch",), "float32", "s", "Wall time of the estimator alone.", np.nan),
+        MESSAGE,
+        DIGEST,
+        Variable("status", ("arch",), "uint8", "1", f"{STATUS}; failed: the score is not finite. Written last."),
+        path=f"estimators/{name}",
+        command="profile",
+    )
+
+
+_OVER = "over the parameters of a bin, rounded to single precision; NaN where it was not run."
+MOMENTS = _score_block(
+    "moments",
+    "Sums of gradients in every bin.",
+    "shares the pass of the counts",
+    Variable("grad_abs_bin_sum", _BIN, "float32", "1", f"Sum of abs(dJ/dtheta) {_OVER}", np.nan),
+    Variable("grad_sq_bin_sum", _BIN, "float32", "1", f"Sum of (dJ/dtheta)^2 {_OVER}", np.nan),
+    Variable("weight_grad_bin_sum", _BIN, "float32", "1", f"Sum of abs(theta * dJ/dtheta) {_OVER}", np.nan),
+)
+
+ACTIVATIONS = _score_block(
+    "activations",
+    "Histograms of the outputs of the cells.",
+    "1 forward pass",
+    Variable(
+        "activation_count",
+        ("arch", "layer", "bin"),
+        "uint32",
+        "activations",
+        "Values with abs(value) in [bin_lower, bin_upper) among all that the layer outputs for the batch in the forward pass; "
+        "layers of the types cell and reduction only, 0 in all others and where it was not run.",
+    ),
+)
+
+TRAINING = _block(
+    "training",
+    "Accuracy after training.",
+    "a whole training",
+    Variable("accuracy", ("arch", "split"), "float64", "%", "Accuracy after training; NaN unless status is 1.", np.nan),
+    Variable("train_seconds", ("arch",), "float64", "s", "Wall time of the training, without evaluation.", np.nan),
+    Variable("loss", ("arch",), "float32", "nat", "Mean loss over the last epoch.", np.nan),
+    Variable("message", ("arch",), "str", "", "Why the training failed; empty unless status is 2.", ""),
+    DIGEST,
+    Variable("status", ("arch",), "uint8", "1", f"{STATUS}; failed: the loss was not finite. Written last."),
+    command="train",
+)
+"""The block of a table of trainings."""
+
+_DECLARED = {block.name: block for block in (COUNTS, MOMENTS, ACTIVATIONS)}
+
+
+def profile_block(name: str) -> Block:
+    """The block of a profile with this name: one that is declared here, or an estimator of one number."""
+    return _DECLARED.get(name) or _score_block(name, f"Score of the estimator {name}.", "as the estimator needs")
+
+
+VARIABLES: dict[str, Variable] = {variable.name: variable for variable in (*COUNTS.variables, *COORDINATES)}
+"""Name to `Variable` of a profile without its other blocks."""
+
+
+def empty_rows(arch: Sequence[str], arch_index: Sequence[int], *, layers: Sequence[str]) -> xr.Dataset:
+    """Rows of the counts that were not run, in memory, for a writer to fill.
+
+    Parameters
+    ----------
+    arch, arch_index
+        Canonical string of each architecture and its position in the search space.
+    layers
+        Layer names, from input to output.
+
+    Returns
+    -------
+    Every variable of the block, dims as declared, with its fill value.
+
+    Examples
+    --------
+    >>> rows = empty_rows(["|none~0|"], [7], layers=["stem", "head"])
+    >>> dict(rows.sizes)
+    {'arch': 1, 'layer': 2, 'kind': 2, 'bin': 345}
+    >>> int(rows.status.sum())
+    0
+    """
+    sizes = {"arch": len(arch), "layer": len(layers), "kind": len(KINDS), "bin": NUM_BINS}
+    data = {v.name: (v.dims, full(v, sizes), {"units": v.units, "doc": v.doc}) for v in COUNTS.variables}
+    coords = {
+        "arch": list(arch),
+        "arch_index": ("arch", np.asarray(arch_index, "int32")),
+        "layer": list(layers),
+        "kind": list(KINDS),
+    }
+    return xr.Dataset(data, coords=coords)

@@ -1,0 +1,69 @@
+"""What a variable is, the codes that its values stand for, and the coordinates of a profile."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+FORMAT_VERSION = 2
+"""Version of the store format; a reader refuses a store with a greater one."""
+
+KINDS = ("weight", "other")
+"""``weight``: parameters of two or more dimensions (conv and linear weights); ``other``: norm affine and biases."""
+
+LAYER_TYPES: dict[str, int] = {"padding": 0, "stem": 1, "cell": 2, "reduction": 3, "head": 4}
+"""Codes of ``layer_type``; ``padding`` fills the end of architectures shallower than the deepest."""
+
+STATUS: dict[str, int] = {"not run": 0, "ok": 1, "failed": 2}
+"""Codes of ``status``."""
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One array of a profile.
+
+    ``fill`` is the value of a row that was not run. ``role`` says who writes it: ``row`` variables are written shard by shard,
+    ``coord`` variables once, when the profile is created.
+    """
+
+    name: str
+    dims: tuple[str, ...]
+    dtype: str
+    units: str
+    doc: str
+    fill: float | str = 0
+    role: Literal["row", "coord"] = "row"
+
+
+COORDINATES = (
+    Variable("arch", ("arch",), "str", "", "Canonical architecture string of the search space.", "", "coord"),
+    Variable("arch_index", ("arch",), "int32", "1", "Position of the architecture in the search space.", -1, "coord"),
+    Variable("layer", ("layer",), "str", "", "Layer name, from input to output.", "", "coord"),
+    Variable("kind", ("kind",), "str", "", f"Kind of parameter: {', '.join(KINDS)}.", "", "coord"),
+    Variable(
+        "bin_lower",
+        ("bin",),
+        "float64",
+        "1",
+        "Inclusive lower bound of the bin, nearest to the exact edge; NaN: not finite.",
+        np.nan,
+        "coord",
+    ),
+    Variable(
+        "bin_upper",
+        ("bin",),
+        "float64",
+        "1",
+        "Exclusive upper bound of the bin, nearest to the exact edge; 0: exact zeros only.",
+        np.nan,
+        "coord",
+    ),
+)
+"""Variables of a profile that are written once, when it is created."""
+
+
+def full(variable: Variable, sizes: Mapping[str, int]) -> np.ndarray:
+    """Array of one variable in memory, of fill values."""
+    dtype = object if variable.dtype == "str" else variable.dtype
+    return np.full([sizes[dim] for dim in variable.dims], variable.fill, dtype=dtype)

@@ -1,0 +1,199 @@
+"""The groups of a store: found, or told what is wrong with them; made where there is none, and never over another."""
+
+import asyncio
+import difflib
+import json
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+import zarr
+from zarr.abc.buffer import Buffer
+from zarr.buffer import cpu, default_buffer_prototype
+from zarr.storage import MemoryStore
+
+from sweetgrad.store.access import GuardedStore, Location, child_groups
+from sweetgrad.store.access._zarr import sync
+from sweetgrad.store.errors import FencedError, NotAStoreError
+from sweetgrad.store.format.arrays import create_array, write_archs, write_array, write_bounds
+from sweetgrad.store.format.bins import NUM_BINS
+from sweetgrad.store.format.blocks import VARIABLES
+from sweetgrad.store.format.schema import KINDS
+
+_OF_ROWS = ("status", "digest", "score", "accuracy")
+"""Arrays that profiles, estimators and trainings have, and of which nothing is written before there are rows."""
+
+
+def profile_group(root: zarr.Group, name: str, location: Location) -> zarr.Group:
+    """The group of a profile; `NotAStoreError` names the nearest profiles if there is no such one."""
+    group = find_group(root, name, location)
+    if isinstance(group, zarr.Group) and "spec" in group.attrs:
+        return group
+    names = sorted(profile_names(root))
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.3) or names
+    raise NotAStoreError(f"{location} has no profile {name!r}; it holds {', '.join(near) or 'none yet'}.")
+
+
+def profile_names(group: zarr.Group) -> Iterator[str]:
+    """Paths of all profiles in a group, the group itself included."""
+    if "spec" in group.attrs:
+        yield group.path
+        return
+    for _, child in child_groups(group):
+        yield from profile_names(child)
+
+
+def archs_by_profile(root: zarr.Group, space: str) -> dict[str, list[str]]:
+    """Architectures of each profile of a space, in the order of its rows."""
+    group = root.get(space)
+    names = profile_names(group) if isinstance(group, zarr.Group) else ()
+    return {name: np.asarray(root[f"{name}/arch"][:]).tolist() for name in names}  # type: ignore[index]
+
+
+def archs_of_space(root: zarr.Group, space: str) -> list[str]:
+    """Architectures of all profiles of a space, those of the largest profile first."""
+    profiles = sorted(archs_by_profile(root, space).values(), key=len, reverse=True)
+    return list(dict.fromkeys(arch for profile in profiles for arch in profile))
+
+
+def estimator_groups(group: zarr.Group) -> list[tuple[str, zarr.Group]]:
+    """Names and groups of the estimators of a profile, sorted; one without ``status`` is a creation that was cut off."""
+    parent = group.get("estimators")
+    if not isinstance(parent, zarr.Group):
+        return []
+    return [(name, child) for name, child in child_groups(parent) if "status" in child]
+
+
+def find_group(root: zarr.Group, name: str, location: Location) -> Any:
+    """What is at the path of a profile, None if nothing is; `NotAStoreError` if its metadata cannot be read."""
+    try:
+        return root.get(name)
+    except (ValueError, TypeError) as error:  # what zarr raises on a zarr.json that it cannot read
+        raise NotAStoreError(
+            f"{location}: the metadata of profile {name} ({name}/zarr.json) cannot be read ({error}). "
+            "Copy that file from a backup, or delete the profile's folder and profile again."
+        ) from error
+
+
+def has_rows(root: zarr.Group, name: str) -> bool:
+    """Whether a row was ever written at a path, whatever became of the metadata: none is before its group is finished.
+
+    False where files cannot be listed, as over https; nothing can be written there either.
+    """
+    if root.metadata.consolidated_metadata is not None:
+        return False
+
+    async def any_chunk() -> bool:
+        arrays = {array async for array in root.store.list_dir(name)} & set(_OF_ROWS)
+        return any([True for array in arrays async for _ in root.store.list_dir(f"{name}/{array}/c")])
+
+    return sync(any_chunk())
+
+
+def create_group(
+    root: zarr.Group,
+    name: str,
+    arch: Sequence[str],
+    layers: Sequence[str],
+    shard_size: int,
+    attributes: Mapping[str, Any],
+) -> None:
+    """Create the group of a profile with all its arrays, the coordinates filled in; one that is finished is not touched."""
+    group = stage_group({"shard_size": shard_size, **attributes})
+    sizes = {"arch": len(arch), "layer": len(layers), "kind": len(KINDS), "bin": NUM_BINS}
+    for variable in VARIABLES.values():
+        create_array(group, variable, sizes=sizes, shard_size=shard_size)
+    write_array(group, "layer", slice(None), np.array(layers, dtype=object))
+    write_array(group, "kind", slice(None), np.array(KINDS, dtype=object))
+    write_bounds(group)
+    write_archs(group, arch)
+    put_group(root, name, group)
+
+
+def stage_group(attributes: Mapping[str, Any]) -> zarr.Group:
+    """A new group in memory, for `put_group`."""
+    return zarr.create_group(MemoryStore(), attributes=dict(attributes))
+
+
+def put_group(root: zarr.Group, path: str, staged: zarr.Group, *, last: str = "zarr.json") -> None:
+    """Write a group that was made in memory where there is none, all files at once and ``last`` when the others are there.
+
+    On an object store zarr would ask for every group above an array before it makes one: more than half of the requests.
+
+    Nothing is ever overwritten (on an object store, where each condition costs two requests, the last file and no other has
+    one). A group is finished when its file ``last`` has the attributes that the staged one has. What is
+    there without that, and without a row, is a creation that was cut off: it is moved aside, looked at, and only then deleted.
+
+    Raises
+    ------
+    FencedError
+        If a finished group is there, which another process made meanwhile.
+    """
+    if "/" in path:
+        root.require_group(path.rpartition("/")[0])
+    files = {key: data.to_bytes() for key, data in sync(_files(staged)).items()}
+    if sync(_names(root, path)):
+        _discard(root, path, last, files[last])
+
+    store = root.store
+    is_disk = isinstance(store, GuardedStore) and store.can_rename
+
+    async def put(key: str) -> None:
+        write = store.set_if_not_exists if is_disk or key == last else store.set
+        await write(f"{path}/{key}", cpu.Buffer.from_bytes(files[key]))
+
+    async def put_all() -> None:
+        await asyncio.gather(*(put(key) for key in files if key != last))
+        await put(last)
+
+    sync(put_all())
+    if sync(_read(root, f"{path}/{last}")) != files[last]:
+        _refuse(root, path)
+
+
+def _discard(root: zarr.Group, path: str, last: str, staged: bytes) -> None:
+    """Delete a creation that was cut off. On a disk it is renamed first: whoever stands still in between deletes no other."""
+
+    def is_leftover(place: str) -> bool:
+        document = sync(_read(root, f"{place}/{last}"))
+        needed = set(json.loads(staged)["attributes"])
+        try:
+            finished = document is not None and needed <= set(json.loads(document)["attributes"])
+        except (ValueError, KeyError, TypeError):
+            finished = False
+        return not finished and not has_rows(root, place)
+
+    if not is_leftover(path):
+        _refuse(root, path)
+    store = root.store
+    if isinstance(store, GuardedStore) and store.can_rename:
+        aside = f"{path}.{uuid.uuid4().hex}"
+        sync(store.rename(path, aside))
+        if not is_leftover(aside):
+            sync(store.rename(aside, path, undo=True))
+            _refuse(root, path)
+        path = aside
+    sync(store.delete_dir(path))
+
+
+def _refuse(root: zarr.Group, path: str) -> NoReturn:
+    raise FencedError(
+        f"{path} was made by another process meanwhile; expected nothing there. It was left as it is: do the same again."
+    )
+
+
+async def _files(group: zarr.Group) -> dict[str, Buffer]:
+    """Every file of a group in memory."""
+    keys = [key async for key in group.store.list()]
+    found = {key: await group.store.get(key, default_buffer_prototype()) for key in keys}
+    return {key: data for key, data in found.items() if data is not None}
+
+
+async def _names(root: zarr.Group, path: str) -> list[str]:
+    return [name async for name in root.store.list_dir(path)]
+
+
+async def _read(root: zarr.Group, key: str) -> bytes | None:
+    data = await root.store.get(key, default_buffer_prototype())
+    return None if data is None else data.to_bytes()

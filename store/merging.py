@@ -1,0 +1,414 @@
+"""Join stores that different people computed: rows are united, and what contradicts is named before anything is written."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+from numpy.typing import NDArray
+
+from sweetgrad.store.access import (
+    Location,
+    Progress,
+    child_groups,
+    command_line,
+    copy_groups,
+    force_tree,
+    is_litter,
+    is_remote,
+    local_path,
+    new_folder,
+    open_root,
+    rename_folder,
+)
+from sweetgrad.store.accuracy_table import load_table, merge_tables, replace_table
+from sweetgrad.store.checks import require_sound
+from sweetgrad.store.errors import CorruptShardError, SpecMismatchError, StoreError
+from sweetgrad.store.format.blocks import COUNTS, Block
+from sweetgrad.store.format.schema import STATUS
+from sweetgrad.store.format.spec import MATTERS, values_of
+from sweetgrad.store.groups import profile_names
+from sweetgrad.store.locks import lock_folder
+from sweetgrad.store.profile import Profile
+from sweetgrad.store.redaction import redacted, redacted_facts
+from sweetgrad.store.root import create_store, now, redact_attributes
+from sweetgrad.store.table import Shard, read_array
+from sweetgrad.store.upgrade import format_of
+
+_MAX_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class MergedProfile:
+    """What became of one profile.
+
+    Attributes
+    ----------
+    name
+        Path of the profile in the store.
+    rows_from
+        Rows that were taken from each source that has the profile, by its location, in the order given.
+    num_common
+        Rows that two or more sources have, with equal digests.
+    num_replaced
+        Rows that failed in one source and are ok in another: ok was taken.
+    num_failed_in_all
+        Rows that failed wherever they were run: the first message was taken.
+    differences
+        Facts about the runs in which the sources differ, such as the version of torch, each as a sentence.
+    """
+
+    name: str
+    rows_from: dict[str, int]
+    num_common: int
+    num_replaced: int
+    num_failed_in_all: int
+    differences: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class MergeReport:
+    """What `merge` wrote: profiles, and for each space with accuracies, the locations that they came from."""
+
+    profiles: tuple[MergedProfile, ...]
+    accuracies: dict[str, tuple[str, ...]]
+
+    def __str__(self) -> str:
+        """Sentences for a person."""
+        lines = []
+        for profile in self.profiles:
+            parts = [f"{count:,} rows of {redacted(source)}" for source, count in profile.rows_from.items()]
+            lines.append(f"{profile.name}: {', '.join(parts)}; {profile.num_common:,} rows in several, all equal")
+            if profile.num_replaced:
+                lines.append(f"  {profile.num_replaced:,} rows failed in one and are ok in another: ok was taken")
+            if profile.num_failed_in_all:
+                lines.append(f"  {profile.num_failed_in_all:,} rows failed wherever they were run")
+            lines += [f"  {difference}" for difference in profile.differences]
+        lines += [
+            f"{space}/accuracy: of {', '.join(map(redacted, sources))}" for space, sources in self.accuracies.items()
+        ]
+        return "\n".join(lines)
+
+
+def merge(sources: Sequence[Location], dest: str | Path, *, progress: Progress | None = None) -> MergeReport:
+    """Join stores into a new one. The sources are verified first, and only read.
+
+    A profile in one source is copied as it is. One in several must have the same spec; a row that one of them has is taken, a row
+    that several have must be equal, and *ok* beats *failed*. The size of its shards is that of the first. Scores of estimators
+    and accuracies are united likewise. The store is written under the name ``<dest>.merging``, and renamed when it is whole.
+
+    Parameters
+    ----------
+    sources
+        Two or more locations, as in `open_store`.
+    dest
+        Path of the new store.
+    progress
+        Called with what is being done, how much of it is done, and how much there is.
+
+    Returns
+    -------
+    What was taken from where.
+
+    Raises
+    ------
+    SpecMismatchError
+        If a profile was measured with different settings; every differing field is named.
+    LockedError
+        If another program is writing ``dest``.
+    StoreError
+        If rows, scores or accuracies contradict each other, a source has problems, or ``dest`` exists. Nothing is written.
+    ValueError
+        If there are fewer than two sources, or ``dest`` is a URL.
+    """
+    folder = _folder(sources, dest)
+    roots = {str(source): open_root(source) for source in sources}
+    paths = {where: [*profile_names(root), *_accuracies(root)] for where, root in roots.items()}
+    for source in sources:
+        require_sound(source, paths[str(source)], progress=progress)
+    held = {where: set(profile_names(root)) for where, root in roots.items()}
+    names = sorted(set().union(*held.values()))
+    holders = {name: [source for source in sources if name in held[str(source)]] for name in names}
+    plans = [_plan_profile(name, [Profile.open(s, name) for s in where]) for name, where in holders.items()]
+    _require_no_conflict([problem for plan in plans for problem in plan.problems])
+    tables = {space: _unite_accuracies(space, roots, sources) for space in _spaces(roots)}
+    with lock_folder(folder) as lock, new_folder(folder, ".merging") as work:
+        for source in sources:  # each group from the first source that has it
+            first = [path for path in paths[str(source)] if not (work / path).exists()]
+            copy_groups(roots[str(source)], first, work, progress=progress)
+        _note_history(work, sources)
+        create_store(work)
+        for done, plan in enumerate(plans, start=1):
+            _write(plan, work)
+            if progress:
+                progress("merging", done, len(plans))
+        root = open_root(work, mode="r+")
+        for space, (table, changed, _) in tables.items():
+            if changed:
+                replace_table(root, space, table)
+        force_tree(work)
+        lock.require()
+        for path in filter(_is_litter_file, folder.glob("*")):
+            path.unlink()  # the place of a folder that is not empty cannot be taken
+        rename_folder(work, folder)
+    return MergeReport(tuple(plan.report for plan in plans), {space: where for space, (_, _, where) in tables.items()})
+
+
+def _folder(sources: Sequence[Location], dest: str | Path) -> Path:
+    if len(sources) < 2:
+        raise ValueError(f"merge joins two stores or more, got {len(sources)}")
+    twice = [str(source) for i, source in enumerate(sources) if str(source) in map(str, sources[:i])]
+    if twice:
+        raise ValueError(f"{redacted(twice[0])} is given twice: name different stores")
+    if is_remote(dest):
+        raise ValueError(f"merge writes a local folder, got {redacted(dest)}: write it there, then upload it.")
+    folder = local_path(dest).resolve()
+    if folder.exists() and (not folder.is_dir() or any(not _is_litter_file(path) for path in folder.iterdir())):
+        raise StoreError(f"{folder} exists: merge writes a new store. Give another path, and nothing is overwritten.")
+    for source in sources:
+        if not is_remote(source) and folder.is_relative_to(local_path(source).resolve()):
+            raise ValueError(f"{dest} lies inside the source {source}: give a path outside.")
+    return folder
+
+
+def _is_litter_file(path: Path) -> bool:
+    return path.is_file() and is_litter(path.name)
+
+
+def _accuracies(root: zarr.Group) -> Iterator[str]:
+    yield from (f"{space}/accuracy" for space, group in child_groups(root) if "accuracy" in group)
+
+
+def _spaces(roots: dict[str, zarr.Group]) -> list[str]:
+    return sorted({path.partition("/")[0] for root in roots.values() for path in _accuracies(root)})
+
+
+def _require_no_conflict(lines: Sequence[str]) -> None:
+    if lines:
+        shown = "\n".join(f"  {line}" for line in lines[:_MAX_SHOWN])
+        more = f"\n  and {len(lines) - _MAX_SHOWN:,} more" if len(lines) > _MAX_SHOWN else ""
+        raise StoreError(
+            f"the stores contradict each other in {len(lines):,} places, so nothing was written:\n{shown}{more}\n"
+            "Equal specs must give equal numbers: find out which store is right (`sweetgrad info` says what each was made with), "
+            "and merge without the other."
+        )
+
+
+def _unite_accuracies(
+    space: str, roots: dict[str, zarr.Group], sources: Sequence[Location]
+) -> tuple[xr.Dataset, bool, tuple[str, ...]]:
+    """The united table, whether it differs from that of the first source that has one, and the sources that have one."""
+    tables = {str(s): table for s in sources if (table := load_table(roots[str(s)], s, space)) is not None}
+    axis = list(dict.fromkeys(arch for table in tables.values() for arch in table["arch"].values.tolist()))
+    (_, first), *rest = tables.items()
+    merged, changed = first, False
+    for where, table in rest:
+        merged, _, _, differs = merge_tables(merged, table, axis, space=space, source=f"that in {where}")
+        changed |= differs
+    entries = [entry for table in tables.values() for entry in table.attrs.get("sources", ())]
+    known = {entry.get("sha256"): entry for entry in reversed(entries)}
+    kept = [entry for entry in entries if known[entry.get("sha256")] is entry]
+    return merged.assign_attrs(sources=kept), changed or kept != first.attrs.get("sources"), tuple(tables)
+
+
+def _note_history(work: Path, sources: Sequence[Location]) -> None:
+    root = open_root(work, mode="r+")
+    # What was copied may be of several formats; all of it is brought to the present one next.
+    root.attrs["schema_version"] = min(format_of(open_root(source)) for source in sources)
+    text = f"merged {now()} from {', '.join(map(redacted, sources))} by sweetgrad {version('sweetgrad')}"
+    root.attrs["history"] = f"{root.attrs.get('history', '')}\n{text}".strip()
+    redact_attributes(root)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Which source each row of each block comes from (position among the sources; -1: it was run in none)."""
+
+    name: str
+    sources: list[Profile]
+    row_from: dict[Block, NDArray[np.int64]]
+    trainings: dict[str, dict[str, Any]]
+    report: MergedProfile
+    problems: list[str]
+
+
+def _plan_profile(name: str, sources: list[Profile]) -> _Plan:
+    """Decide where each row comes from; what contradicts is listed in ``problems``."""
+    first = sources[0]
+    for other in sources[1:]:
+        _require_equal_specs(first, other)
+        if not np.array_equal(_layers(first), _layers(other)):
+            raise StoreError(
+                f"{name} has other layers in {first.location} than in {other.location}: they cannot be merged."
+            )
+    blocks = dict.fromkeys(
+        [COUNTS, *sorted({b for source in sources for b in source.blocks()[1:]}, key=lambda b: b.name)]
+    )
+    status = {block: np.stack([_status(source, block) for source in sources]) for block in blocks}
+    row_from = {block: _first_best(status[block]) for block in blocks}
+    conflicts = [line for block in blocks for line in _conflicts(block, sources, status[block], row_from[block])]
+    trainings, other_trainings = _unite_trainings(sources)
+    ok, failed = (status[COUNTS] == STATUS["ok"]), (status[COUNTS] == STATUS["failed"])
+    report = MergedProfile(
+        name=name,
+        rows_from={str(s.location): int((row_from[COUNTS] == i).sum()) for i, s in enumerate(sources)},
+        num_common=int((ok.sum(axis=0) > 1).sum()),
+        num_replaced=int((ok.any(axis=0) & failed.any(axis=0)).sum()),
+        num_failed_in_all=int((failed.any(axis=0) & ~ok.any(axis=0)).sum()),
+        differences=_differing_facts(sources),
+    )
+    return _Plan(name, sources, row_from, trainings, report, conflicts + other_trainings)
+
+
+def _require_equal_specs(a: Profile, b: Profile) -> None:
+    differing = a.spec.differences(b.spec)
+    if differing:
+        lines = "\n".join(
+            f"  {key}: {here} in {a.location}, {there} in {b.location}" for key, (here, there) in differing.items()
+        )
+        raise SpecMismatchError(
+            f"{a.name} was measured with different settings:\n{lines}\n"
+            "These are two profiles, which one store cannot hold under one name: publish them as two stores."
+        )
+
+
+def _layers(source: Profile) -> NDArray[Any]:
+    return read_array(source.group, "layer", source.location)
+
+
+def _has(source: Profile, block: Block) -> bool:
+    return block == COUNTS or block.name in source.estimators()
+
+
+def _status(source: Profile, block: Block) -> NDArray[np.uint8]:
+    return source.status(block) if _has(source, block) else np.zeros(source.num_archs, np.uint8)
+
+
+def _digests(source: Profile, block: Block) -> NDArray[np.uint64]:
+    """Digests of the rows of a block, computed where the source is of format 1, which kept none of estimators."""
+    if not _has(source, block):
+        return np.zeros(source.num_archs, np.uint64)
+    if block == COUNTS or format_of(open_root(source.location)) > 1:
+        return source.read(block, variables=["digest"])["digest"].values
+    rows = (
+        source.read(block, shard, variables=block.measured) for shard in source.shards()
+    )  # moments are as large as counts
+    return np.concatenate([block.digests(data["arch"].values, data) for data in rows])
+
+
+def _first_best(status: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Position of the first source that is ok or else failed, of statuses (source, arch); -1 where there is none.
+
+    Examples
+    --------
+    >>> _first_best(np.array([[0, 2, 2, 1], [0, 0, 1, 1]], np.uint8)).tolist()
+    [-1, 0, 1, 0]
+    """
+    rank = np.select([status == STATUS["ok"], status == STATUS["failed"]], [2, 1], 0)
+    return np.where(rank.any(axis=0), rank.argmax(axis=0), -1)
+
+
+def _conflicts(
+    block: Block, sources: Sequence[Profile], status: NDArray[np.uint8], row_from: NDArray[np.int64]
+) -> Iterator[str]:
+    """Rows that two sources measured with different results. A failure is no result: the messages may differ."""
+    ok = status == STATUS["ok"]
+    if not (ok.sum(axis=0) > 1).any():
+        return
+    # Equal scores may have other bits, and that of moments and activations says nothing about them.
+    digest = np.stack([_digests(source, block) for source in sources])
+    best = np.maximum(row_from, 0)
+    arch = sources[0].arch()
+    for other, row in np.argwhere(ok & (digest != np.take_along_axis(digest, best[None], axis=0))).tolist():
+        two = best[row], other
+        values = [_score(sources[i], block, row) for i in two]
+        if values[0] == values[1]:
+            values = [f"digest {digest[i, row]:016x}" for i in two]
+        places = [f"{value} in {sources[i].location}" for value, i in zip(values, two, strict=True)]
+        what = f"row {row} ({arch[row]})" if block == COUNTS else f"estimator {block.name}, row {row}"
+        yield f"{sources[0].name}, {what}: {', '.join(places)}"
+
+
+def _score(source: Profile, block: Block, row: int) -> str:
+    """The score of a row, where the block has one."""
+    if "score" not in block.measured:
+        return ""
+    return repr(source.read(block, variables=["score"])["score"].values[row].item())
+
+
+def _unite_trainings(sources: Sequence[Profile]) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """What each estimator that trains was trained as, and estimators that were trained as different things."""
+    united: dict[str, dict[str, Any]] = {}
+    lines = []
+    for source in sources:
+        for estimator, training in source.trained_estimators().items():
+            first = united.setdefault(estimator, training)
+            if (a := first.get("weights_sha256")) != (b := training.get("weights_sha256")):
+                lines.append(
+                    f"{source.name}, estimator {estimator}: scores of two trainings, of weights {a} and {b} ({source.location})"
+                )
+    return united, lines
+
+
+def _differing_facts(sources: Sequence[Profile]) -> tuple[str, ...]:
+    """Facts about the runs that may move the last bit of a gradient, where they are not the same in all sources."""
+    lines = []
+    for key in MATTERS:
+        values = [values_of(s.attributes.get("runs", ()), key) for s in sources]
+        if any(value != values[0] for value in values):
+            texts = [
+                f"{', '.join(sorted(value)) or 'unknown'} in {s.location}"
+                for value, s in zip(values, sources, strict=True)
+            ]
+            lines.append(f"{key} differs: {'; '.join(texts)}")
+    return tuple(lines)
+
+
+def _write(plan: _Plan, work: Path) -> None:
+    """Write into the copy of the first source's profile what the others have, and stamp it."""
+    merged = Profile.open(work, plan.name)
+    merged.add_blocks([block for block in plan.row_from if block != COUNTS])
+    for estimator, training in plan.trainings.items():
+        merged.record_training(estimator, training)
+    for block, row_from in plan.row_from.items():
+        for number, source in enumerate(plan.sources[1:], start=1):
+            _copy_rows(block, source, merged, np.flatnonzero(row_from == number))
+    _unite_attributes(plan, work)
+    merged.finalise()
+
+
+def _copy_rows(block: Block, source: Profile, merged: Profile, rows: NDArray[np.int64]) -> None:
+    """Copy rows of a block, by the shards of the merged profile, which are those of the first source."""
+    for shard in merged.shards():
+        inside = rows[(rows >= shard.start) & (rows < shard.stop)]
+        if not inside.size:
+            continue
+        data = source.read(block, shard, variables=block.measured).assign_coords(
+            arch_index=("arch", np.arange(shard.start, shard.stop))
+        )
+        merged.write(shard, {block: data.isel(arch=inside - shard.start)})
+        if block == COUNTS:
+            _require_digests(source, merged, shard, inside - shard.start)
+
+
+def _require_digests(source: Profile, merged: Profile, shard: Shard, position: NDArray[np.int64]) -> None:
+    """What was written must have the digests that the source stores with it."""
+    stored, written = (each.read(COUNTS, shard, variables=["digest"])["digest"].values for each in (source, merged))
+    if not np.array_equal(written[position], stored[position]):
+        raise CorruptShardError(
+            f"{source.location}: {source.name}, rows {shard.start} to {shard.stop - 1}: the content does not match the digests "
+            f"stored with it. `{command_line('verify', source.location, '--repair')}` clears them. Nothing was written."
+        )
+
+
+def _unite_attributes(plan: _Plan, work: Path) -> None:
+    runs = [redacted_facts(run) for source in plan.sources for run in source.attributes.get("runs", ())]
+    unique: list[Any] = list({json.dumps(run, sort_keys=True): run for run in runs}.values())
+    unique.sort(key=lambda run: str(run.get("started", "")))
+    created = min(str(source.attributes.get("created", "")) for source in plan.sources)
+    open_root(work, mode="r+")[plan.name].update_attributes({"runs": unique, "created": created})

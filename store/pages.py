@@ -1,0 +1,76 @@
+"""Pages from Jinja templates, and the one writer of Markdown tables: for data cards, run summaries, reports and findings."""
+
+import math
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from sweetgrad.store.access import Location
+from sweetgrad.store.redaction import redacted
+
+
+def render(template: Path, *, filters: Mapping[str, Callable[..., Any]] = MappingProxyType({}), **values: Any) -> str:
+    """Fill a template, in which `markdown_table` is available as ``table``.
+
+    Parameters
+    ----------
+    template
+        File that lies beside the module that computes ``values``, and may include others there. In a ``.html.j2`` file, text is
+        escaped.
+    filters
+        Further filters of the template.
+    values
+        What the template shows. A name in the template that is not among them is an error.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(template.parent),
+        autoescape=template.name.endswith(".html.j2"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.globals["table"] = markdown_table
+    environment.filters |= filters
+    return environment.get_template(template.name).render(values)
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    r"""Write a table in Markdown, without the columns of which every cell is empty.
+
+    Examples
+    --------
+    >>> print(markdown_table(["a", "paper", "b"], [["1", "", "x|y"]]))
+    | a | b |
+    | --- | --- |
+    | 1 | x\|y |
+    """
+    rows = list(rows)
+    columns = [number for number in range(len(header)) if any(row[number] for row in rows)]
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(_cell(line[number]) for number in columns) + " |" for line in lines)
+
+
+def with_interval(value: float, low: float, high: float) -> str:
+    """Write an estimate and its confidence interval; empty for NaN.
+
+    Examples
+    --------
+    >>> with_interval(0.8831, 0.867, 0.896)
+    '0.883 (0.867 to 0.896)'
+    """
+    return "" if math.isnan(value) else f"{value:.3f} ({low:.3f} to {high:.3f})"
+
+
+def file_names(locations: Iterable[Location]) -> str:
+    """Last parts of paths and URLs, quoted as on a command line."""
+    return shlex.join(redacted(location).rstrip("/").rpartition("/")[2] for location in locations)
+
+
+def _cell(text: str) -> str:
+    # A line break would end the row, and a bar the cell.
+    return " ".join(text.split()).replace("|", "\\|")

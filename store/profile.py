@@ -1,0 +1,337 @@
+"""A profile, open: a table of gradient statistics, its blocks added, its runs recorded, its data as xarray."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+from xarray.backends import ZarrStore
+
+from sweetgrad.store.access import (
+    Location,
+    check_profile,
+    command_line,
+    ignore_leftovers,
+    making_sense,
+    open_root,
+    with_options,
+)
+from sweetgrad.store.errors import NotAStoreError, StoreError
+from sweetgrad.store.format.arrays import create_array
+from sweetgrad.store.format.bins import NUM_BINS, bin_bounds
+from sweetgrad.store.format.blocks import ACTIVATIONS, MOMENTS, VARIABLES, Block, profile_block
+from sweetgrad.store.format.schema import KINDS, STATUS
+from sweetgrad.store.format.spec import ProfileSpec, facts_that_differ
+from sweetgrad.store.groups import (
+    estimator_groups,
+    profile_group,
+    profile_names,
+    put_group,
+    stage_group,
+)
+from sweetgrad.store.redaction import redacted_facts
+from sweetgrad.store.root import append_run, consolidate, editing
+from sweetgrad.store.table import Table
+
+
+class Profile(Table):
+    """A profile of a store, open: a table with a row for every architecture of a search space.
+
+    Examples
+    --------
+    ``Profile.open("nb201.zarr", "nas-bench-201/cifar10/bs64-seed42")`` opens one; `sweetgrad.store.create_profile` makes one.
+    """
+
+    @staticmethod
+    def _find(root: zarr.Group, name: str, location: Location) -> zarr.Group:
+        return profile_group(root, name, location)
+
+    @property
+    def spec(self) -> ProfileSpec:
+        """What it was measured with."""
+        return ProfileSpec.from_attrs(self.attributes["spec"])
+
+    def estimators(self) -> list[str]:
+        """Names of its blocks but the counts, sorted."""
+        return [name for name, _ in estimator_groups(self.group)]
+
+    def count_rows(self) -> dict[str, int]:
+        """Architectures with each word of `STATUS`."""
+        status = self.status()
+        return {word: int((status == code).sum()) for word, code in STATUS.items()}
+
+    def add_blocks(self, blocks: Iterable[Block]) -> None:
+        """Make the empty arrays of blocks that the profile does not have yet; those that are there stay as they are."""
+        blocks = list(blocks)
+        if not blocks:
+            return
+        with editing(self.location) as root:
+            group = profile_group(root, self.name, self.location)
+            for block in blocks:
+                # `status` is made last: a group without it is a creation that was cut off.
+                if f"{block.path}/status" not in group:
+                    staged = stage_group({})
+                    for variable in block.variables:
+                        create_array(staged, variable, sizes=self._sizes(), shard_size=self.shard_size)
+                    put_group(root, f"{self.name}/{block.path}", staged, last="status/zarr.json")
+
+    def _sizes(self) -> dict[str, int]:
+        num_layers = self.group["grad_count"].shape[1]  # type: ignore[union-attr]  # zarr: an array or a group
+        return {"arch": self.num_archs, "layer": int(num_layers), "kind": len(KINDS), "bin": NUM_BINS}
+
+    def record_run(self, facts: Mapping[str, Any]) -> tuple[str, ...]:
+        """Append JSON-ready facts about a run that is about to write to the attribute ``runs``, with the time.
+
+        Returns
+        -------
+        Facts that may move the last bit of a gradient and that an earlier run had otherwise (the version of torch, the CPU
+        capability), each as a sentence: rows of the two are not comparable to the last count.
+        """
+        with editing(self.location) as root:
+            group = profile_group(root, self.name, self.location)
+            before: list[dict[str, Any]] = list(group.attrs["runs"])  # type: ignore[arg-type]  # zarr: any JSON
+            append_run(group, facts)
+        return facts_that_differ(before, facts)
+
+    def record_training(self, estimator: str, training: Mapping[str, Any]) -> None:
+        """Say of an estimator that its scores come from a training, and what that was; JSON-ready.
+
+        Parameters
+        ----------
+        estimator
+            Name, made if it is not there. One without a training is training-free.
+        training
+            What was trained, how, and for how long.
+        """
+        block = profile_block(estimator)
+        self.add_blocks([block])
+        with editing(self.location) as root:
+            group = profile_group(root, self.name, self.location)
+            group[block.path].attrs["training"] = redacted_facts(dict(training))
+
+    def trained_estimators(self) -> dict[str, dict[str, Any]]:
+        """What `record_training` said, by estimator; training-free ones are not among them."""
+        groups = estimator_groups(self.group)
+        return {name: dict(group.attrs["training"]) for name, group in groups if "training" in group.attrs}  # type: ignore[arg-type]  # zarr: any JSON
+
+    def finalise(self) -> None:
+        """Stamp every block with its content digest and what is missing; consolidate the metadata of the store.
+
+        Call it once at the end of a run, from one process. A profile is complete when no row is left that was not run.
+        """
+        with editing(self.location) as root:
+            Profile(self.location, profile_group(root, self.name, self.location)).stamp()
+            consolidate(root)
+
+    def dataset(self, chunks: Mapping[str, int] | str | None = "shard") -> xr.Dataset:
+        """The counts, lazily; see `open_profile`."""
+        try:
+            with ignore_leftovers():
+                data = xr.open_dataset(ZarrStore(self.group, mode="r"), chunks=None, mask_and_scale=False)
+        except StoreError:
+            raise
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            # What xarray raises on arrays that do not go together, and codecs on damaged coordinates.
+            raise NotAStoreError(
+                f"{self.location}: the arrays of profile {self.name} cannot be opened ({error}). "
+                f"`{command_line('verify', self.location)}` says which."
+            ) from error
+        shard_size = self.attributes.get("shard_size")
+        check_profile(data, shard_size, where=f"{self.location}: {self.name}")
+        data = _with_bounds(data[[name for name in VARIABLES if name in data.data_vars]])  # zarr lists them in no order
+        if chunks is None:
+            return data
+        coords = {key: coord.load() for key, coord in data.coords.items()}
+        sizes = {"arch": int(shard_size), "kind": 1} if chunks == "shard" else chunks  # type: ignore[arg-type]  # checked above
+        return data.chunk(sizes).assign_coords(coords)
+
+    def scores(self) -> xr.Dataset:
+        """Scores of all estimators, in memory; see `open_estimators`."""
+        names = self.estimators()
+        arch = self.arch()
+        data = {}
+        for variable in profile_block("").variables:
+            if variable.name == "digest":
+                continue
+            values = np.full(
+                (len(arch), len(names)), variable.fill, object if variable.dtype == "str" else variable.dtype
+            )
+            for column, estimator in enumerate(names):
+                values[:, column] = self._read(profile_block(estimator), variable.name)
+            data[variable.name] = (("arch", "estimator"), values)
+        return xr.Dataset(data, coords={"arch": arch, "estimator": np.array(names, dtype=object)})
+
+    def arrays(self, block: Block) -> xr.Dataset:
+        """The arrays of a block, and its ``status``, lazily (xarray's own lazy arrays).
+
+        Raises
+        ------
+        NotAStoreError
+            If the profile was measured without it.
+        """
+        data = self.dataset(chunks=None)
+        if block.name not in self.estimators():
+            raise NotAStoreError(
+                f"profile {self.name} in {self.location} has no {block.name}: "
+                f"`{command_line('estimate', self.location, self.name, f'--{block.name}')}` adds them."
+            )
+        with ignore_leftovers():
+            stored = xr.open_dataset(ZarrStore(self.block_group(block), mode="r"), chunks=None, mask_and_scale=False)
+        return stored.assign_coords(data.coords)[[*(variable.name for variable in block.arrays), "status"]]
+
+
+def split_scores(scores: xr.Dataset) -> dict[Block, xr.Dataset]:
+    """Scores of several estimators, dims (arch, estimator), as rows of their blocks, for `Table.write`."""
+    names = map(str, scores["estimator"].values)
+    return {profile_block(name): scores.sel(estimator=name, drop=True) for name in names}
+
+
+def open_store(location: Location, *, storage_options: dict[str, Any] | None = None) -> xr.DataTree:
+    """Open everything in a store, lazily.
+
+    Parameters
+    ----------
+    location
+        Local path, ``.zip`` file (also as ``zip://PATH``), URL that fsspec understands (``s3://``, ``https://``,
+        ``zip::https://``), or `RemoteStore`.
+    storage_options
+        Options for the file system at a URL, as in `RemoteStore`.
+
+    Returns
+    -------
+    Tree with one node for every profile and accuracy table; nothing but metadata is read.
+
+    Raises
+    ------
+    NotAStoreError, SchemaVersionError
+        If there is no store of a readable format.
+    UnreachableStoreError
+        If a URL gives no answer, or refuses; also raised when data are read later.
+    """
+    location = with_options(location, storage_options)
+    root = open_root(location)
+    # Where the root came with consolidated metadata, they are all there is to go by.
+    consolidated = root.metadata.consolidated_metadata is not None
+    with ignore_leftovers(), making_sense(location):
+        tree = xr.open_datatree(root.store, engine="zarr", chunks={}, consolidated=consolidated)  # type: ignore[arg-type]
+    return tree.map_over_datasets(_with_bounds)
+
+
+def open_profile(
+    location: Location,
+    name: str,
+    *,
+    chunks: Mapping[str, int] | str | None = "shard",
+    storage_options: dict[str, Any] | None = None,
+) -> xr.Dataset:
+    """Open one profile, lazily.
+
+    Parameters
+    ----------
+    location
+        As in `open_store`.
+    name
+        Path of the profile in the store, e.g. ``nas-bench-201/cifar10/bs64-seed42``.
+    chunks
+        ``"shard"``: dask arrays of one shard a chunk. None: xarray's own lazy arrays, which load when first computed with and
+        need no dask. Or sizes by dimension.
+    storage_options
+        As in `open_store`.
+
+    Returns
+    -------
+    Variables as in `VARIABLES`; one row for every architecture of the space, of which those with ``status == 1`` were measured.
+
+    Raises
+    ------
+    NotAStoreError
+        If there is no such store, or no such profile in it; the nearest names are given.
+    UnreachableStoreError
+        As in `open_store`.
+    """
+    return Profile.open(with_options(location, storage_options), name).dataset(chunks)
+
+
+def open_estimators(location: Location, name: str, *, storage_options: dict[str, Any] | None = None) -> xr.Dataset:
+    """Scores of all estimators of a profile, in memory.
+
+    Parameters
+    ----------
+    location, name, storage_options
+        As in `open_profile`.
+
+    Returns
+    -------
+    ``score``, ``seconds``, ``message`` and ``status``, dims (arch, estimator); NaN where an estimator was not run.
+
+    Raises
+    ------
+    NotAStoreError
+        If there is no such store or profile.
+    CorruptShardError
+        If a file of an estimator is lost or cannot be decoded.
+    """
+    return Profile.open(with_options(location, storage_options), name).scores()
+
+
+def open_moments(location: Location, name: str, *, storage_options: dict[str, Any] | None = None) -> xr.Dataset:
+    """Sums of gradients in every bin, lazily (xarray's own lazy arrays).
+
+    Parameters
+    ----------
+    location, name, storage_options
+        As in `open_profile`.
+
+    Returns
+    -------
+    ``grad_abs_bin_sum``, ``grad_sq_bin_sum`` and ``weight_grad_bin_sum``, dims (arch, layer, kind, bin); NaN
+    where ``moments`` was not run.
+
+    Raises
+    ------
+    NotAStoreError
+        If there is no such profile, or it was measured without moments.
+    """
+    return Profile.open(with_options(location, storage_options), name).arrays(MOMENTS).drop_vars("status")
+
+
+def open_activations(location: Location, name: str, *, storage_options: dict[str, Any] | None = None) -> xr.Dataset:
+    """Histograms of the outputs of the cells of every network, lazily (xarray's own lazy arrays).
+
+    Parameters
+    ----------
+    location, name, storage_options
+        As in `open_profile`.
+
+    Returns
+    -------
+    ``activation_count``, dims (arch, layer, bin), and ``status``, dims (arch,): 1 where they were counted. The bins are those of
+    the gradients; each layer's counts add up to the number of values that it outputs for the batch.
+
+    Raises
+    ------
+    NotAStoreError
+        If there is no such profile, or it was measured without activations.
+    """
+    return Profile.open(with_options(location, storage_options), name).arrays(ACTIVATIONS)
+
+
+def list_estimators(location: Location, name: str, *, storage_options: dict[str, Any] | None = None) -> list[str]:
+    """Names of the estimators that a profile holds, sorted; arguments as in `open_profile`."""
+    return Profile.open(with_options(location, storage_options), name).estimators()
+
+
+def _with_bounds(profile: xr.Dataset) -> xr.Dataset:
+    """The profile with bounds of bins as they are stored since format 2; format 1 has the nearest float32 of them."""
+    named = {name: (("bin",), bounds) for name, bounds in zip(("bin_lower", "bin_upper"), bin_bounds(), strict=True)}
+    there = {name: profile[name] for name in named if name in profile.coords and profile.sizes["bin"] == NUM_BINS}
+    return profile.assign_coords({name: (*named[name], bound.attrs) for name, bound in there.items()})
+
+
+def list_profiles(location: Location, *, storage_options: dict[str, Any] | None = None) -> list[str]:
+    """Names of all profiles in a store, sorted."""
+    location = with_options(location, storage_options)
+    root = open_root(location)
+    with making_sense(location):
+        return sorted(profile_names(root))

@@ -1,0 +1,142 @@
+"""Bring a store of an older format to this one, in place, when it is opened to be written to.
+
+Format 2 has, and format 1 had not: a digest for each row of every estimator, accuracy table and training; a file for every shard
+that holds a row, of every variable; the bounds of bins as the float64 nearest to their exact edge.
+"""
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from sweetgrad.store.access import Location, child_groups, command_line, ignore_leftovers
+from sweetgrad.store.errors import CorruptShardError, StoreError
+from sweetgrad.store.format.arrays import create_array, write_array, write_bounds
+from sweetgrad.store.format.blocks import ACTIVATIONS, COUNTS, DIGEST, MESSAGE, Block
+from sweetgrad.store.format.digests import row_digests
+from sweetgrad.store.format.schema import FORMAT_VERSION, STATUS
+from sweetgrad.store.groups import profile_group, profile_names
+from sweetgrad.store.locks import list_locks
+from sweetgrad.store.table import Shard, Table, has_file, read_array
+
+_logger = logging.getLogger(__name__)
+
+
+def format_of(root: zarr.Group) -> int:
+    """Version of the format of a store that was opened."""
+    return int(root.attrs["schema_version"])  # type: ignore[arg-type]
+
+
+def upgrade(root: zarr.Group, location: Location) -> None:
+    """Bring a store to `FORMAT_VERSION`; the caller is alone with it. Cut off at any moment, it is done again from the start.
+
+    Raises
+    ------
+    StoreError
+        If a run is writing to the store, which must be one of the older version.
+    CorruptShardError
+        If something is damaged: a digest of it would say that it is not.
+    """
+    profiles = [profile_group(root, name, location) for name in profile_names(root)]
+    tables = [Table(location, group) for group in (*profiles, *_trainings(root))]
+    for table in tables:
+        for holder in list_locks(location, table.name).values():
+            if not holder.is_dead:
+                raise StoreError(
+                    f"{location} has format {format_of(root)} and must be brought to format {FORMAT_VERSION} before it is "
+                    f"written to, but {holder} is writing to {table.name}. Wait until that has ended, then do the same again."
+                )
+    for group in profiles:
+        write_bounds(group)
+    for table in tables:
+        for block in table.blocks():
+            _upgrade_block(table, block)
+    for group in _accuracy_tables(root):
+        _digest_table(group, location)
+    root.attrs["schema_version"] = FORMAT_VERSION
+    _logger.warning("%s: brought from an older format to format %d", location, FORMAT_VERSION)
+
+
+def _trainings(group: zarr.Group) -> Iterator[zarr.Group]:
+    """Groups of trainings: those with a status and settings."""
+    for _, child in child_groups(group):
+        if "settings" in child.attrs and "status" in child:
+            yield child
+        elif "spec" not in child.attrs:
+            yield from _trainings(child)
+
+
+def _accuracy_tables(root: zarr.Group) -> Iterator[zarr.Group]:
+    for _, space in child_groups(root):
+        yield from (child for name, child in child_groups(space) if name == "accuracy" and "accuracy" in child)
+
+
+def accepted_digests(
+    block: Block, arch: NDArray[np.object_], rows: Any, *, version: int
+) -> tuple[NDArray[np.uint64], ...]:
+    """The digests that rows of a block may have in a format: in format 1, activations had that of their counts alone."""
+    digests = block.digests(arch, rows)
+    if version < 2 and block == ACTIVATIONS:
+        return digests, row_digests(arch, [np.asarray(rows["activation_count"])])
+    return (digests,)
+
+
+def _upgrade_block(table: Table, block: Block) -> None:
+    """Write what format 2 has and format 1 had not: messages, digests, and the files of shards that hold fill values only."""
+    group = table.block_group(block, writable=True)
+    for variable in (MESSAGE, DIGEST):
+        if variable.name not in group:
+            create_array(group, variable, sizes={"arch": table.num_archs}, shard_size=table.shard_size)
+    for shard in table.shards():
+        status = table.status(block, shard)
+        if status.any():
+            if block != COUNTS:  # which had digests already
+                _digest_rows(table, block, shard, run=status != STATUS["not run"])
+            _write_absent(table, block, shard)
+    attributes: dict[str, Any] = dict(group.attrs)
+    stamped = attributes.get("num_ok", 0) + attributes.get("num_failed", 0)
+    if int((table.status(block) != STATUS["not run"]).sum()) >= stamped:
+        table.stamp_block(block)  # else rows were lost, which `verify` tells by the old stamp
+
+
+def _digest_rows(table: Table, block: Block, shard: Shard, *, run: NDArray[np.bool_]) -> None:
+    group = table.block_group(block, writable=True)
+    rows = table.read(block, shard, variables=block.measured)
+    known = accepted_digests(block, rows["arch"].values, rows, version=1)
+    # Activations had a digest; of others, an upgrade that was cut off has written some.
+    wrong = np.zeros_like(run)
+    if has_file(group, "digest", shard):
+        stored = read_array(group, "digest", table.location, shard=shard, command=block.command)
+        wrong = run & ~np.any([stored == digest for digest in known], axis=0)
+    if wrong.any():
+        positions = ", ".join(map(str, (np.flatnonzero(wrong) + shard.start).tolist()[:5]))
+        raise CorruptShardError(
+            f"{table.location}: {group.path}, rows {positions}: the content is not what was written with its digest. "
+            f"`{command_line('verify', table.location, '--repair')}` clears it."
+        )
+    write_array(group, "digest", shard.all_rows, np.where(run, known[0], 0).astype(np.uint64))
+
+
+def _write_absent(table: Table, block: Block, shard: Shard) -> None:
+    """Write the files of a shard that format 1 left out, since they hold fill values only; one that is lost raises."""
+    group = table.block_group(block, writable=True)
+    for variable in block.variables:
+        if variable.name not in ("digest", "status") and not has_file(group, variable.name, shard):
+            values = read_array(group, variable.name, table.location, shard=shard, command=block.command)
+            write_array(group, variable.name, shard.all_rows, values)
+
+
+def _digest_table(group: zarr.Group, location: Location) -> None:
+    """Give an accuracy table its digests, and write the files that format 1 left out."""
+    arch = read_array(group, "arch", location)
+    with ignore_leftovers():
+        names = sorted(name for name, array in group.arrays() if len(array.shape) > 1)
+    columns = {name: read_array(group, name, location) for name in names}
+    for name, values in columns.items():
+        write_array(group, name, slice(None), values)
+    if "digest" not in group:
+        create_array(group, DIGEST, sizes={"arch": len(arch)}, shard_size=max(1, len(arch)))
+    write_array(group, "digest", slice(None), row_digests(arch, columns.values()))
