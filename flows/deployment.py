@@ -48,7 +48,8 @@ def _with_parameters_of(function: Callable[..., Any]) -> Callable[[Callable[...,
             for name, parameter in parameters_of(function).items()
             if name not in ("scheduler", "cluster")
         ]
-        run.__signature__ = inspect.Signature(fields)  # type: ignore[attr-defined]  # typeshed does not know it
+        described: Any = run  # a type checker knows no signature of a function
+        described.__signature__ = inspect.Signature(fields)
         return run
 
     return decorate

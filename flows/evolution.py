@@ -124,7 +124,7 @@ class Evaluations:
         """
         self._searched.archs[:] = stored_archs(self._location, self.name) or first
         self._profile = self._create()
-        # The lock of the first shard stands for the whole profile: to grow it, this must be the only writer.
+        # The first shard's lock stands for the whole profile: to grow, one must be alone, too.
         with self._profile.lock(0, run=run, watch=True) as self._lock:
             self._searched.archs[:] = stored_archs(self._location, self.name)  # another search may have just ended
             self._row = {arch: row for row, arch in enumerate(self._searched.archs)}
@@ -162,7 +162,7 @@ class Evaluations:
         return self._profile.dataset(chunks=None)
 
     def _create(self) -> Profile:
-        """The profile, created, or lengthened if it lacks architectures."""
+        """The profile, made or lengthened if it has not all architectures."""
         return create_profile(
             self._location,
             self._spec(),

@@ -21,7 +21,7 @@ def find_table(space: str, data_dir: str | Path | None, *, download: bool = Fals
     table = next((place for place in places if place.exists()), None)
     fetch = getattr(make, "fetch_table", None)
     if table is None and download and fetch is not None:
-        return fetch(Path(data_dir))  # type: ignore[no-any-return]
+        table = fetch(Path(data_dir))
     return table
 
 

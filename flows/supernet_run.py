@@ -132,7 +132,7 @@ def score_archs(
     How many were scored.
     """
     scored = is_scored(profile, name)
-    to_do = sorted(row for row in rows if not scored[row])
+    to_do = [row for row in rows if not scored[row]]
     block, arch = profile_block(name), profile.arch()
     run = uuid.uuid4().hex
     with progress_bar(len(to_do), console=console, doing="scoring") as count:
@@ -166,7 +166,7 @@ class _Writer:
             return
         index, arch, score, seconds = zip(*self._rows, strict=True)
         data = {
-            "score": np.asarray(score),
+            "score": score,
             "seconds": np.asarray(seconds, np.float32),
             "message": np.full(len(index), "", dtype=object),
             "status": np.full(len(index), STATUS["ok"], dtype=np.uint8),

@@ -142,7 +142,7 @@ def train(
         TrainingConfig(search_space, dataset, folder, changed_recipe, seed, resolved_device)
         for seed in dict.fromkeys(seeds)
     ]
-    settings = [config.settings() for config in configs]  # before anything is written: they may be refused
+    settings = [config.settings() for config in configs]
     check_config(configs[0], search_space.arch_id(rows[0]))
     location = absolute(store)
     works = []
@@ -180,9 +180,11 @@ def train(
                 done, num_left = shard_flow(work, shards, client=client, console=console, watched=False)
                 num_done += done
     num_archs = collect_trainings(location, space=search_space.name, label=label)
-    tables = [work.table.dataset().isel(arch=list(rows)) for work in works]
+    results = [work.table.dataset().isel(arch=list(rows)) for work in works]
     failures = [
-        message for table in tables for message in table["message"].values[table["status"].values == STATUS["failed"]]
+        message
+        for result in results
+        for message in result["message"].values[result["status"].values == STATUS["failed"]]
     ]
     return TrainSummary(
         space=search_space.name,

@@ -24,7 +24,6 @@ from sweetgrad.flows.cli.options import (
     picture,
 )
 from sweetgrad.flows.cli.terminal import Terminal, plain_table
-from sweetgrad.store import Profile
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -130,7 +129,7 @@ def correlate(
     from sweetgrad.analysis.counts import is_estimated
     from sweetgrad.analysis.figures import plot_comparison, plot_heatmap
     from sweetgrad.analysis.published import TABLE_1
-    from sweetgrad.store import open_accuracy
+    from sweetgrad.store import Profile, open_accuracy
 
     location = locate(store, storage_option)
     name, data = open_selected(location, profile)

@@ -1,7 +1,7 @@
 """``sweetgrad evolve``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.console import Console
@@ -50,7 +50,7 @@ def evolve(
         store,
         interval=None if interval == "auto" else parse_interval(interval),
         grid=IntervalGrid(split=split),
-        device=device,  # type: ignore[arg-type]  # it is checked there, with a message
+        device=cast("Any", device),  # it is checked there, with a message
         needs_genotypes=bool(plot) or predictor is not None,
         console=Terminal(stderr=True),
         **options,

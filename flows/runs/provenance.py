@@ -39,7 +39,7 @@ def provenance(*, device: str, data_source: str, arch_order: str) -> dict[str, A
 
 
 def report_differences(differences: Sequence[str], *, console: Console) -> None:
-    """Report differences from `sweetgrad.store.record_run` or `check_cluster`: rows may differ in their last bits."""
+    """Report differences from `Profile.record_run` or `check_cluster`: rows may differ in their last bits."""
     if differences:
         console.print(
             f"Note: {'; '.join(differences)}. Gradients may differ in their last bits between the two, "

@@ -81,18 +81,18 @@ def summary_markdown(store: Location, name: str, ending: Ending, *, command: str
     StoreError
         If the profile cannot be read.
     """
-    about = info(store, name).profiles[0]
+    contents = info(store, name).profiles[0]
     is_unfinished = bool(ending.num_left or ending.error)
-    can_choose = about.status.num_ok >= 2
+    can_choose = contents.status.num_ok >= 2
     page = render(
         Path(__file__).with_suffix(".md.j2"),
         store=redacted(store),
         ending=ending,
         time=duration(ending.seconds),
-        status=about.status,
-        device=about.spec.device,
+        status=contents.status,
+        device=contents.spec.device,
         best=best_interval(open_profile(store, name, chunks=None)) if can_choose else None,
-        content_digest=about.content_digest,
+        content_digest=contents.content_digest,
         max_failures=_MAX_FAILURES,
         is_unfinished=is_unfinished,
         command=command if is_unfinished else command_line("intervals", store, name),

@@ -101,28 +101,30 @@ def _run_locked(
     """Lock a shard and run what is left of it; returns how many of its architectures this run has done."""
     _prepare()
     report = _Reporter(run_id)
-    start, name = time.monotonic(), table.name
+    start = time.monotonic()
     with table.lock(shard.index, run=run_id, expired=expired) as lock:
-        _log.info("%s: locked shard %d, %d architectures", name, shard.index, len(shard.rows))
+        _log.info("%s: locked shard %d, %d architectures", table.name, shard.index, len(shard.rows))
         # Since the shard was planned, an earlier holder may have written it.
         left = replan()
         if (read_s := time.monotonic() - start) > _SLOW_READ_S:
-            _log.warning("%s: locking and reading shard %d took %.0f s: the store is slow", name, shard.index, read_s)
+            _log.warning(
+                "%s: locking and reading shard %d took %.0f s: the store is slow", table.name, shard.index, read_s
+            )
         # Rows that an earlier attempt of this run wrote before it died have not been counted.
         num_before = len(shard.rows) - len(left.rows) if lock.is_again else 0
         try:
             num_done = work(left, on_done=report, should_stop=_stop_requested(run_id), lock=lock)
         except FencedError:
-            _log.warning("%s: shard %d was taken over by another run, and is left to it", name, shard.index)
+            _log.warning("%s: shard %d was taken over by another run, and is left to it", table.name, shard.index)
             raise
         except Exception:
-            _log.exception("%s: shard %d failed", name, shard.index)
+            _log.exception("%s: shard %d failed", table.name, shard.index)
             raise
         finally:
             report.flush()
         _log.info(
             "%s: wrote shard %d, %d of %d architectures in %.1f s",
-            *(name, shard.index, num_done, len(left.rows), time.monotonic() - start),
+            *(table.name, shard.index, num_done, len(left.rows), time.monotonic() - start),
         )
         return num_before + num_done
 

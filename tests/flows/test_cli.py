@@ -203,7 +203,9 @@ def test_accuracy_import_then_correlate(store, run, tmp_path):
     assert "<svg" in picture.read_text()
     code, out = run("correlate", store, "--accuracy", "cifar10/test", "--interval", "1e-4,3.1e-4", "--bootstrap", "0")
     assert "not a bin edge" in out
-    with pytest.raises(ValueError, match=r"no accuracies of nas-bench-201 on digits.*--accuracy, of cifar10/test/200"):
+    with pytest.raises(
+        ValueError, match=r"no accuracies of nas-bench-201 on digits.*--accuracy, from cifar10/test/200"
+    ):
         run("correlate", store)
     with pytest.raises(ValueError, match="expected a profile with trained accuracies of its data set"):
         run("reproduce", store)  # profiled on digits, trained on cifar10
@@ -224,7 +226,7 @@ def test_accuracy_import__asks_about_a_space_without_a_profile(store, run, tmp_p
     genotype = load_space("darts").arch_id(0)
     table.write_text(f'arch,dataset,split,epochs,accuracy\n"{genotype}",cifar10,test,600,97\n')
     out = run("accuracy", "import", tmp_path / "s.zarr", "--space", "darts", "--from", table)[1]
-    assert "no profile of darts to compare them with, only of nas-bench-201" in out
+    assert "no profile of darts to compare with, only of nas-bench-201" in out
 
 
 def test_intervals__of_a_split_beyond_the_bins_says_that_they_are_estimated(store, run):

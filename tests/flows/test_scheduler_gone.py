@@ -27,8 +27,9 @@ class Client:
     ("error", "status"), [(CancelledError(), "running"), (RuntimeError("cannot schedule new futures"), "closed")]
 )
 def test_workers__say_that_the_scheduler_is_gone(error, status):
-    table = SimpleNamespace(location=None, name=None)
-    run = SimpleNamespace(id=None, table=table, device="cpu", call=lambda shard: (print, (shard,)))
+    run = SimpleNamespace(
+        id=None, table=SimpleNamespace(location=None, name=None), device="cpu", call=lambda shard: (print, (shard,))
+    )
     workers = Dispatcher(run, Client(error, status), threading.Event(), None)
     assert workers._room() == 2
     with pytest.raises(
