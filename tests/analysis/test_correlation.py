@@ -10,7 +10,7 @@ from scipy import stats
 from scipy.stats import spearmanr
 
 from sweetgrad.analysis import Interval, IntervalGrid, correlation_by_interval, heatmap, rank_correlation, score
-from sweetgrad.analysis.correlation import spearman_by_column, spearman_within
+from sweetgrad.analysis.correlation import Method, spearman_by_column, spearman_within
 
 Make = Callable[..., xr.Dataset]
 SCIPY = {"spearman": stats.spearmanr, "kendall": stats.kendalltau}
@@ -30,12 +30,12 @@ def by_arch(values: list[float] | np.ndarray, prefix: str = "a") -> xr.DataArray
         max_size=30,
     )
 )
-def test_rank_correlation__equals_scipy_with_ties_and_nan(method: str, pairs: list[tuple[float, float]]) -> None:
+def test_rank_correlation__equals_scipy_with_ties_and_nan(method: Method, pairs: list[tuple[float, float]]) -> None:
     a, b = np.array(pairs, "f8").T
     kept = ~(np.isnan(a) | np.isnan(b))
     if len(np.unique(a[kept])) < 2 or len(np.unique(b[kept])) < 2:
         return
-    result = rank_correlation(by_arch(a), by_arch(b), method=method, bootstrap=0)  # type: ignore[arg-type]
+    result = rank_correlation(by_arch(a), by_arch(b), method=method, bootstrap=0)
     expected = SCIPY[method](a, b, nan_policy="omit").statistic
     assert result.correlation == pytest.approx(expected, abs=1e-12)
     assert result.num_archs == kept.sum()
@@ -43,27 +43,27 @@ def test_rank_correlation__equals_scipy_with_ties_and_nan(method: str, pairs: li
 
 
 @METHODS
-def test_rank_correlation__joins_on_architecture(method: str) -> None:
+def test_rank_correlation__joins_on_architecture(method: Method) -> None:
     random = np.random.RandomState(0)
     a, b = by_arch(random.random_sample(20)), by_arch(random.random_sample(25))
     shuffled = b.isel(arch=random.permutation(25))
-    result = rank_correlation(a, shuffled, method=method, bootstrap=0)  # type: ignore[arg-type]
+    result = rank_correlation(a, shuffled, method=method, bootstrap=0)
     assert result.correlation == pytest.approx(SCIPY[method](a.values, b.values[:20]).statistic, abs=1e-12)
     assert result.num_archs == 20
 
 
 @METHODS
-def test_rank_correlation__is_nan_for_a_constant(method: str) -> None:
-    result = rank_correlation(by_arch([1, 1, 1]), by_arch([1, 2, 3]), method=method, bootstrap=5)  # type: ignore[arg-type]
+def test_rank_correlation__is_nan_for_a_constant(method: Method) -> None:
+    result = rank_correlation(by_arch([1, 1, 1]), by_arch([1, 2, 3]), method=method, bootstrap=5)
     assert np.isnan([result.correlation, result.low, result.high]).all()
 
 
 @METHODS
-def test_rank_correlation__bootstraps_as_the_literal_twin(method: str) -> None:
+def test_rank_correlation__bootstraps_as_the_literal_twin(method: Method) -> None:
     random = np.random.RandomState(1)
     a = random.randint(0, 20, 60)
     b = a + random.normal(size=60) * 8
-    result = rank_correlation(by_arch(a), by_arch(b), method=method, bootstrap=50, seed=7, level=0.9)  # type: ignore[arg-type]
+    result = rank_correlation(by_arch(a), by_arch(b), method=method, bootstrap=50, seed=7, level=0.9)
     draw = np.random.RandomState(7)
     samples = [draw.randint(0, 60, 60) for _ in range(50)]
     literal = [SCIPY[method](a[i], b[i]).statistic for i in samples]
@@ -89,7 +89,7 @@ def test_rank_correlation__says_what_is_wrong() -> None:
     with pytest.raises(ValueError, match="at least 2 architectures with both values, got 1"):
         rank_correlation(a, by_arch([1, np.nan, np.nan]))
     with pytest.raises(ValueError, match="method must be 'spearman' or 'kendall', got 'pearson'"):
-        rank_correlation(a, a, method="pearson")  # type: ignore[arg-type]
+        rank_correlation(a, a, method="pearson")  # type: ignore[arg-type]  # the error is what is tested
     with pytest.raises(ValueError, match="first array needs a dimension arch"):
         rank_correlation(xr.DataArray([1, 2], dims="arch"), a)
     with pytest.raises(ValueError, match="level must be between 0 and 1, got 95"):
@@ -98,13 +98,13 @@ def test_rank_correlation__says_what_is_wrong() -> None:
 
 @METHODS
 @pytest.mark.parametrize("lazy", [False, True])
-def test_correlation_by_interval__equals_scipy_in_every_column(make_profile: Make, method: str, lazy: bool) -> None:
+def test_correlation_by_interval__equals_scipy_in_every_column(make_profile: Make, method: Method, lazy: bool) -> None:
     profile = make_profile(15, status=[1, 0] + 12 * [1] + [2], top=2)
     accuracy = by_arch(np.random.RandomState(2).randint(85, 95, 14)).isel(arch=slice(None, None, -1))
     accuracy[3] = np.nan
     grid = IntervalGrid(1, 1e-4, 3)
     asked = profile.chunk(arch=4) if lazy else profile
-    result = correlation_by_interval(asked, accuracy, grid, method=method)  # type: ignore[arg-type]
+    result = correlation_by_interval(asked, accuracy, grid, method=method)
     scores = score(profile, grid).isel(arch=slice(14))
     for i, interval in enumerate(grid):
         x, y = scores.values[:, i], accuracy.values[::-1]
@@ -114,11 +114,11 @@ def test_correlation_by_interval__equals_scipy_in_every_column(make_profile: Mak
 
 
 @METHODS
-def test_heatmap__has_every_pair_of_thresholds(make_profile: Make, method: str) -> None:
+def test_heatmap__has_every_pair_of_thresholds(make_profile: Make, method: Method) -> None:
     profile = make_profile(10)
     accuracy = by_arch(np.random.RandomState(2).normal(size=10))
     grid = IntervalGrid(1, 0.01, 2)
-    table = heatmap(profile, accuracy, grid, method=method)  # type: ignore[arg-type]
+    table = heatmap(profile, accuracy, grid, method=method)
     edges = grid.thresholds
     assert table.dims == ("lower", "upper")
     for low, high in combinations(edges, 2):
@@ -126,7 +126,7 @@ def test_heatmap__has_every_pair_of_thresholds(make_profile: Make, method: str) 
             score(profile, Interval(low, high)),
             accuracy,
             method=method,
-            bootstrap=0,  # type: ignore[arg-type]
+            bootstrap=0,
         )
         assert table.sel(lower=float(low), upper=float(high)) == pytest.approx(expected.correlation)
     assert np.isfinite(table).sum() == len(edges) * (len(edges) - 1) / 2

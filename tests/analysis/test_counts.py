@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sweetgrad.analysis import Interval, IntervalGrid, interval_bounds, interval_counts
 from sweetgrad.analysis import counts as counts_module
-from sweetgrad.analysis.counts import cut_at
+from sweetgrad.analysis.counts import Kind, Level, cut_at
 from sweetgrad.store import EDGES, NUM_BINS, empty_rows
 from sweetgrad.store.format.bins import threshold_bin
 
@@ -33,10 +33,10 @@ def count(rows: xr.Dataset, lower: float | str, upper: float | str = math.inf) -
 @pytest.mark.parametrize("split", [1, 2, 7, 10])
 @pytest.mark.parametrize("kind", ["weight", "other", "all"])
 def test_interval_counts__equals_the_literal_twin(
-    profile: xr.Dataset, literal_count: Callable[..., int], split: int, kind: str
+    profile: xr.Dataset, literal_count: Callable[..., int], split: int, kind: Kind
 ) -> None:
     grid = IntervalGrid(1, 1e-4, split)
-    counts = interval_counts(profile, grid, kind=kind, exact=True)  # type: ignore[arg-type]
+    counts = interval_counts(profile, grid, kind=kind, exact=True)
     kinds = {"weight": [0], "other": [1], "all": [0, 1]}[kind]
     assert counts.dims == ("arch", "layer", "interval")
     assert counts.dtype == np.int64
@@ -48,11 +48,11 @@ def test_interval_counts__equals_the_literal_twin(
 
 @settings(max_examples=25, deadline=None)
 @given(split=st.integers(1, 10), seed=st.integers(0, 99), kind=st.sampled_from(["weight", "other", "all"]))
-def test_interval_counts__sum_to_every_parameter(split: int, seed: int, kind: str) -> None:
+def test_interval_counts__sum_to_every_parameter(split: int, seed: int, kind: Kind) -> None:
     rows = empty_rows(["a", "b"], [0, 1], layers=["stem", "head"])
     rows.grad_count[:] = np.random.RandomState(seed).randint(0, 2**32, rows.grad_count.shape, dtype="uint64") // 1000
     grid = IntervalGrid(split=split)
-    counts = interval_counts(rows, [*grid, Interval(grid.max)], kind=kind)  # type: ignore[arg-type]
+    counts = interval_counts(rows, [*grid, Interval(grid.max)], kind=kind)
     kinds = {"weight": [0], "other": [1], "all": [0, 1]}[kind]
     finite = rows.grad_count.isel(bin=slice(-1), kind=kinds).astype("int64").sum(["bin", "kind"])
     np.testing.assert_array_equal(counts.sum("interval").values, finite.values)
@@ -134,24 +134,24 @@ def test_interval_counts__names_the_nearest_edges_when_exact(profile: xr.Dataset
 
 def test_interval_counts__refuses_unknown_kind_and_level(profile: xr.Dataset) -> None:
     with pytest.raises(ValueError, match="kind must be one of weight, other or all, got 'bias'"):
-        interval_counts(profile, IntervalGrid(), kind="bias")  # type: ignore[arg-type]
+        interval_counts(profile, IntervalGrid(), kind="bias")  # type: ignore[arg-type]  # the error is what is tested
     with pytest.raises(ValueError, match="level must be 'layer' or 'network', got 'bin'"):
-        interval_counts(profile, IntervalGrid(), level="bin")  # type: ignore[arg-type]
+        interval_counts(profile, IntervalGrid(), level="bin")  # type: ignore[arg-type]  # the error is what is tested
 
 
 @pytest.mark.parametrize("level", ["layer", "network"])
 @pytest.mark.parametrize("intervals", [IntervalGrid(split=3), IntervalGrid(split=13)])
-def test_interval_counts__is_the_same_on_dask(profile: xr.Dataset, intervals: IntervalGrid, level: str) -> None:
-    lazy = interval_counts(profile.chunk(arch=2, kind=1), intervals, level=level, kind="all")  # type: ignore[arg-type]
+def test_interval_counts__is_the_same_on_dask(profile: xr.Dataset, intervals: IntervalGrid, level: Level) -> None:
+    lazy = interval_counts(profile.chunk(arch=2, kind=1), intervals, level=level, kind="all")
     assert lazy.chunks is not None
-    xr.testing.assert_identical(lazy.compute(), interval_counts(profile, intervals, level=level, kind="all"))  # type: ignore[arg-type]
+    xr.testing.assert_identical(lazy.compute(), interval_counts(profile, intervals, level=level, kind="all"))
 
 
 @pytest.mark.parametrize("level", ["layer", "network"])
 def test_interval_counts__never_reads_large_counts_whole(
-    profile: xr.Dataset, level: str, monkeypatch: pytest.MonkeyPatch
+    profile: xr.Dataset, level: Level, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = interval_counts(profile, IntervalGrid(split=11), level=level)  # type: ignore[arg-type]
+    expected = interval_counts(profile, IntervalGrid(split=11), level=level)
     sizes = []
     below = counts_module.counts_below
 
@@ -163,7 +163,7 @@ def test_interval_counts__never_reads_large_counts_whole(
     monkeypatch.setattr(counts_module, "_WHOLE_BYTES", 0)
     for variable in ("grad_count", "grad_count_network"):
         profile[variable].encoding["chunks"] = (1,)
-    found = interval_counts(profile, IntervalGrid(split=11), level=level)  # type: ignore[arg-type]
+    found = interval_counts(profile, IntervalGrid(split=11), level=level)
     assert found.chunks is None
     assert max(sizes) == 1
     xr.testing.assert_identical(found, expected)
