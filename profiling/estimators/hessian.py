@@ -114,7 +114,7 @@ class _Pass:
 
 
 def _run_layer(layer: Any, pass_: _Pass, x: Tensor) -> Tensor:
-    output: Tensor = _Layer.apply(x, pass_.anchor, layer, pass_)
+    output: Tensor = _Layer.apply(x, pass_.anchor, layer, pass_)  # type: ignore[no-untyped-call]  # torch's is untyped
     return output
 
 
@@ -145,7 +145,7 @@ class _Layer(torch.autograd.Function):
         (x, anchor, y), (grad,), layer, pass_ = ctx.saved_tensors, grads, ctx.layer, ctx.pass_
         weight = layer.weight.detach()
         if torch.is_grad_enabled():  # the first pass, through whose graph the second one runs
-            before, of_weight = _LayerBackward.apply(grad, x, anchor, layer, pass_, ctx.needs_input_grad[0])
+            before, of_weight = _LayerBackward.apply(grad, x, anchor, layer, pass_, ctx.needs_input_grad[0])  # type: ignore[no-untyped-call]
             pass_.take(layer.weight, of_weight)
             return (before if ctx.needs_input_grad[0] else None), None, None, None
         pass_.add(y if layer.bias is None else _without_bias(y, layer), grad)
@@ -188,7 +188,7 @@ class _LayerBackward(torch.autograd.Function):
 def _run_norm(norm: Any, x: Tensor) -> Tensor:
     weight = torch.ones_like(x[0, :].reshape(x.shape[1], -1)[:, 0]) if norm.weight is None else norm.weight.detach()
     bias = torch.zeros_like(weight) if norm.bias is None else norm.bias.detach()
-    output: Tensor = _Norm.apply(x, weight, bias, norm.eps)
+    output: Tensor = _Norm.apply(x, weight, bias, norm.eps)  # type: ignore[no-untyped-call]  # torch's is untyped
     return output
 
 

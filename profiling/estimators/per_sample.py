@@ -116,7 +116,7 @@ def _layer(module: nn.Module, collector: _Collector, x: Tensor) -> Tensor:
     assert isinstance(module.weight, nn.Parameter)
     collector.note_use(module.weight)
     run = _Linear if isinstance(module, nn.Linear) else _Convolution
-    output: Tensor = run.apply(x, collector.anchor, module, collector)
+    output: Tensor = run.apply(x, collector.anchor, module, collector)  # type: ignore[no-untyped-call]  # torch's is untyped
     return output
 
 
@@ -218,7 +218,7 @@ def _instance_norm(norm: Any, x: Tensor) -> Tensor:
         raise EstimatorError("a BatchNorm gets only one value per channel of an image, which has no variance")
     weight = torch.ones_like(x[0, :, 0]) if norm.weight is None else norm.weight.detach()
     bias = torch.zeros_like(weight) if norm.bias is None else norm.bias.detach()
-    output: Tensor = _InstanceNorm.apply(x, weight, bias, norm.eps)
+    output: Tensor = _InstanceNorm.apply(x, weight, bias, norm.eps)  # type: ignore[no-untyped-call]  # torch's is untyped
     return output
 
 
