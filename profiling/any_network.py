@@ -93,7 +93,7 @@ def profile_network(
     module = _build_or_copy(model)
     images, labels = _to_tensors(module, x, y)
     if memory_format is not None and images.ndim == 4:
-        module.to(memory_format=_FORMATS[memory_format])  # type: ignore[call-overload]
+        module.to(memory_format=_FORMATS[memory_format])  # type: ignore[call-overload]  # torch's stubs lack memory_format
         images = images.contiguous(memory_format=_FORMATS[memory_format])
     copy_input(module)
     named = None if layers is None else Network(module, _named_layers(module, layers))

@@ -25,7 +25,7 @@ def write_checkpoint(path: Path, identity: Mapping[str, Any], arrays: Mapping[st
     """Write a checkpoint atomically."""
     # In memory first: if the disk is full, closing an incomplete zip file raises a second time.
     buffer = io.BytesIO()
-    np.savez(buffer, **{_IDENTITY: np.array(json.dumps(identity)), **arrays})  # type: ignore[arg-type]
+    np.savez(buffer, **{_IDENTITY: np.array(json.dumps(identity)), **arrays})  # type: ignore[arg-type]  # mypy takes a value for allow_pickle
     with atomic_write(path) as file:
         file.write(buffer.getbuffer())
 

@@ -60,7 +60,7 @@ class Builder:
 
     def _place(self, build: Callable[..., Network]) -> Network:
         network = build(self.arch, **self._shape)
-        network.module.train().to(self.spec.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network.module.train().to(self.spec.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack memory_format
         return network
 
     @property
@@ -203,7 +203,7 @@ def forward_backward(
             on_graph(x, logits)
             module.zero_grad(set_to_none=True)
         # Not that of the images, which may require grad.
-        loss.backward(inputs=parameters)  # type: ignore[no-untyped-call]
+        loss.backward(inputs=parameters)
     _check_gradients(parameters)
     for parameter in parameters:
         if parameter.grad is not None and parameter.grad.layout is not torch.strided:

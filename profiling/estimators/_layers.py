@@ -81,4 +81,5 @@ def convolution_backward(
 ) -> tuple[Tensor, ...]:
     """Gradients of a convolution's input and weight; ``mask`` says which of them to compute."""
     settings = (list(conv.stride), list(conv.padding), list(conv.dilation), False, [0] * len(conv.stride), conv.groups)
-    return torch.ops.aten.convolution_backward(grad, x, weight, None, *settings, [*mask, False])  # type: ignore[no-any-return]
+    grads: tuple[Tensor, ...] = torch.ops.aten.convolution_backward(grad, x, weight, None, *settings, [*mask, False])
+    return grads

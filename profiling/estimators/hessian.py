@@ -114,13 +114,15 @@ class _Pass:
 
 
 def _run_layer(layer: Any, pass_: _Pass, x: Tensor) -> Tensor:
-    return _Layer.apply(x, pass_.anchor, layer, pass_)  # type: ignore[no-any-return, no-untyped-call]
+    output: Tensor = _Layer.apply(x, pass_.anchor, layer, pass_)  # type: ignore[no-untyped-call]  # torch's is untyped
+    return output
 
 
 def _multiply(layer: Any, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if isinstance(layer, nn.Linear):
         return F.linear(x, weight, bias)
-    return layer._conv_forward(x, weight, bias)  # type: ignore[no-any-return]
+    output: Tensor = layer._conv_forward(x, weight, bias)
+    return output
 
 
 def _multiply_back(layer: Any, grad: Tensor, x: Tensor, weight: Tensor, mask: tuple[bool, bool]) -> Any:
@@ -186,7 +188,8 @@ class _LayerBackward(torch.autograd.Function):
 def _run_norm(norm: Any, x: Tensor) -> Tensor:
     weight = torch.ones_like(x[0, :].reshape(x.shape[1], -1)[:, 0]) if norm.weight is None else norm.weight.detach()
     bias = torch.zeros_like(weight) if norm.bias is None else norm.bias.detach()
-    return _Norm.apply(x, weight, bias, norm.eps)  # type: ignore[no-any-return, no-untyped-call]
+    output: Tensor = _Norm.apply(x, weight, bias, norm.eps)  # type: ignore[no-untyped-call]  # torch's is untyped
+    return output
 
 
 class _Norm(torch.autograd.Function):
@@ -213,7 +216,10 @@ def _norm_backward_and_sums(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradient of x, and the sums over a channel of ``grad * x^`` and of ``grad``, x^ the normalised x."""
     settings = (None, None, mean, inverse, True, eps, [True, True, True])
-    return torch.ops.aten.native_batch_norm_backward(grad, x, weight, *settings)  # type: ignore[no-any-return]
+    gradient_and_sums: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.native_batch_norm_backward(
+        grad, x, weight, *settings
+    )
+    return gradient_and_sums
 
 
 class _NormBackward(torch.autograd.Function):

@@ -79,15 +79,15 @@ def relu_modules(module: nn.Module) -> Iterator[nn.Module]:
 def _record_patterns(network: Network) -> Iterator[_Patterns]:
     patterns = _Patterns()
     # Cells that skip dead paths can run the ReLUs on them.
-    cells = [m for m in network.module.modules() if hasattr(m, "run_every_relu")]
+    cells: list[Any] = [m for m in network.module.modules() if hasattr(m, "run_every_relu")]
     try:
         for cell in cells:
-            cell.run_every_relu = True  # type: ignore[assignment]
+            cell.run_every_relu = True
         with forward_hooks(relu_modules(network.module), patterns.add):
             yield patterns
     finally:
         for cell in cells:
-            cell.run_every_relu = False  # type: ignore[assignment]
+            cell.run_every_relu = False
         patterns.recent.clear()
 
 

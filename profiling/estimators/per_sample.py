@@ -116,7 +116,8 @@ def _layer(module: nn.Module, collector: _Collector, x: Tensor) -> Tensor:
     assert isinstance(module.weight, nn.Parameter)
     collector.note_use(module.weight)
     run = _Linear if isinstance(module, nn.Linear) else _Convolution
-    return run.apply(x, collector.anchor, module, collector)  # type: ignore[no-any-return, no-untyped-call]
+    output: Tensor = run.apply(x, collector.anchor, module, collector)  # type: ignore[no-untyped-call]  # torch's is untyped
+    return output
 
 
 class _Convolution(torch.autograd.Function):
@@ -124,7 +125,8 @@ class _Convolution(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, anchor: Tensor, conv: Any, collector: _Collector) -> Tensor:
         ctx.save_for_backward(x)
         ctx.conv, ctx.collector = conv, collector
-        return conv._conv_forward(x, conv.weight, conv.bias)  # type: ignore[no-any-return]
+        output: Tensor = conv._conv_forward(x, conv.weight, conv.bias)
+        return output
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -216,7 +218,8 @@ def _instance_norm(norm: Any, x: Tensor) -> Tensor:
         raise EstimatorError("a BatchNorm gets only one value per channel of an image, which has no variance")
     weight = torch.ones_like(x[0, :, 0]) if norm.weight is None else norm.weight.detach()
     bias = torch.zeros_like(weight) if norm.bias is None else norm.bias.detach()
-    return _InstanceNorm.apply(x, weight, bias, norm.eps)  # type: ignore[no-any-return, no-untyped-call]
+    output: Tensor = _InstanceNorm.apply(x, weight, bias, norm.eps)  # type: ignore[no-untyped-call]  # torch's is untyped
+    return output
 
 
 class _InstanceNorm(torch.autograd.Function):

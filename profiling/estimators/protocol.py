@@ -108,7 +108,7 @@ def estimator(*, needs: Need = "gradients", watch: Watch | None = None) -> Calla
     """
 
     def mark(function: F) -> F:
-        function.needs = needs  # type: ignore[attr-defined]
+        function.needs = needs  # type: ignore[attr-defined]  # functions can have attributes, callables in general not
         function.watch = watch  # type: ignore[attr-defined]
         return function
 

@@ -46,7 +46,7 @@ def _channel_products(network: Network) -> Iterator[dict[int, tuple[nn.Module, T
             # Estimators that need the graph run passes through it first; the shared pass is the last and overwrites them.
             products[call] = layer, product.sum(positions) if positions else product
 
-        output.register_hook(on_gradient)  # type: ignore[no-untyped-call]
+        output.register_hook(on_gradient)
 
     with forward_hooks(_conv_or_linear(network.module), on_output):
         yield products

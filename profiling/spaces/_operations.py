@@ -90,17 +90,17 @@ def _block(block: Block, channels: int, stride: int) -> list[nn.Module]:
     convs: list[nn.Module] = []
     for index, (kernel, depthwise, dilation) in enumerate(block):
         # In a pair such as 1x7 and 7x1, each strides along its own kernel; otherwise the first one does.
-        along = [
+        rows, columns = (
             stride if (size > 1 or kernel == (1, 1)) and (index == 0 or kernel[0] != kernel[1]) else 1
             for size in kernel
-        ]
-        padding = [dilation * (size - 1) // 2 for size in kernel]
+        )
+        padding = (dilation * (kernel[0] - 1) // 2, dilation * (kernel[1] - 1) // 2)
         groups = channels if depthwise else 1
-        if kernel == (1, 1) and max(along) > 1 and channels < _NARROW:
+        if kernel == (1, 1) and max(rows, columns) > 1 and channels < _NARROW:
             convs.append(_Subsample(stride))
-            along = [1, 1]
+            rows = columns = 1
         convs.append(
-            nn.Conv2d(channels, channels, kernel, tuple(along), tuple(padding), dilation, groups=groups, bias=False)  # type: ignore[arg-type]
+            nn.Conv2d(channels, channels, kernel, (rows, columns), padding, dilation, groups=groups, bias=False)
         )
     return [nn.ReLU(), *convs, nn.BatchNorm2d(channels)]
 
@@ -169,4 +169,7 @@ class FactorizedReduction(nn.Module):
             if height % 2 or width % 2
             else x[:, :, 1:, 1:]
         )
-        return self.norm(torch.cat([self.convs[0](self.pixels(x)), self.convs[1](self.pixels(shifted))], dim=1))  # type: ignore[no-any-return]
+        output: Tensor = self.norm(
+            torch.cat([self.convs[0](self.pixels(x)), self.convs[1](self.pixels(shifted))], dim=1)
+        )
+        return output

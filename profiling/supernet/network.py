@@ -23,7 +23,8 @@ class _Choice(nn.ModuleDict):
         self.chosen = next(iter(OPERATIONS))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self[self.chosen](x)  # type: ignore[no-any-return]
+        output: Tensor = self[self.chosen](x)
+        return output
 
 
 class _SuperCell(Cell):
@@ -33,6 +34,9 @@ class _SuperCell(Cell):
         nn.Module.__init__(self)  # not that of Cell, which builds one operation per edge
         self.operations = operations
         self.edges = nn.ModuleList(_Choice(channels) for _ in EDGES)
+
+    def choices(self) -> list[_Choice]:
+        return [edge for edge in self.edges if isinstance(edge, _Choice)]
 
 
 class Supernet(nn.Module):
@@ -75,12 +79,13 @@ class Supernet(nn.Module):
     def choose_operations(self, operations: tuple[str, ...]) -> None:
         """Select the architecture with these operations, in the order of `EDGES`."""
         for cell in self._cells():
-            for choice, operation in zip(cell.edges, operations, strict=True):
-                choice.chosen = operation  # type: ignore[assignment]
+            for choice, operation in zip(cell.choices(), operations, strict=True):
+                choice.chosen = operation
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (N, C, H, W) to logits (N, num_classes) of the selected architecture."""
-        return self.network(x)  # type: ignore[no-any-return]
+        logits: Tensor = self.network(x)
+        return logits
 
     def inherited(self, arch_id: str) -> dict[str, Tensor]:
         """``state_dict`` that the stand-alone network of an architecture inherits; it shares the tensors of the supernet.
@@ -108,8 +113,8 @@ class Supernet(nn.Module):
         unused = {
             id(module)
             for cell in self._cells()
-            for choice in cell.edges
-            for name, operation in choice.items()  # type: ignore[operator]
+            for choice in cell.choices()
+            for name, operation in choice.items()
             if name != choice.chosen
             for module in operation.modules()
         }

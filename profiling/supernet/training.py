@@ -142,7 +142,7 @@ class SupernetTraining:
             num_classes=images.num_classes,
             widths=settings.widths,
             depth=settings.depth,
-        ).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        ).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack memory_format
         self._optimizer = torch.optim.SGD(
             self.supernet.parameters(),
             lr=settings.learning_rate,
@@ -218,7 +218,7 @@ class SupernetTraining:
             set_to_none=True
         )  # without a gradient, weights outside of the path do not change at all
         loss = F.cross_entropy(self.supernet(x), y)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(self.supernet.parameters(), self.settings.max_grad_norm)
         for group in self._optimizer.param_groups:
             group["lr"] = self._learning_rate(step)

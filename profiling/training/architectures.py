@@ -191,7 +191,7 @@ def make_trainer(config: TrainingConfig, arch: str) -> tuple[Trainer, Mapping[st
     torch.manual_seed(config.seed)
     network = _build(config, images, arch)
     module = _with_auxiliary(config, images, network) if recipe.auxiliary_weight else network.module
-    module.to(config.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    module.to(config.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack memory_format
     trainer = Trainer(module, *data["train"], recipe, config.seed)
     if recipe.crop or recipe.flip or recipe.cutout:
         padding = images.crop_padding if recipe.crop else 0

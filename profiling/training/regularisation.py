@@ -103,13 +103,14 @@ def _auxiliary_head(width: int, *, form: Form) -> nn.Sequential:
     )
 
 
-def _width(cell: nn.Module) -> int:
+def _width(cell: Any) -> int:
     """Number of channels of a cell's output: of all nodes that it concatenates."""
-    convolution: nn.Conv2d = cell.inputs[1][1]  # type: ignore[index,assignment]
-    return convolution.out_channels * len(cell.concat)  # type: ignore[arg-type]
+    convolution: nn.Conv2d = cell.inputs[1][1]
+    return convolution.out_channels * len(cell.concat)
 
 
-def _cells(module: nn.Module) -> list[nn.Module]:
+def _cells(module: nn.Module) -> list[Any]:
+    """Cells of a network, of whatever class, that have ``edges``."""
     cells = list(getattr(module, "cells", ()))
     if not cells or not all(hasattr(cell, "edges") for cell in cells):
         raise ValueError(
@@ -120,7 +121,7 @@ def _cells(module: nn.Module) -> list[nn.Module]:
 
 
 def _edges(module: nn.Module) -> list[nn.Module]:
-    return [edge for cell in _cells(module) for edge in cell.edges]  # type: ignore[union-attr]
+    return [edge for cell in _cells(module) for edge in cell.edges]
 
 
 class LazyImages:

@@ -134,7 +134,7 @@ class Trainer:
             x = self.augment(x, self.random)
         self.optimizer.zero_grad(set_to_none=True)
         loss = self._loss(self.module(x.contiguous(memory_format=torch.channels_last)), y)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         if self.recipe.gradient_clip:
             nn.utils.clip_grad_norm_(self.module.parameters(), self.recipe.gradient_clip)
         self.optimizer.step()

@@ -208,7 +208,7 @@ def test_cifar__refuses_impossible_labels_and_names_the_file(tmp_path):
         ({"data": np.zeros((1, 768), "u1"), "labels": [1]}, r"uint8 of shape \(N, 3072\), got uint8 \(1, 768\)"),
         ({"data": np.zeros((1, 3072)), "labels": [1]}, r"got float64 \(1, 3072\)"),
         ({"data": [1], "labels": [1]}, "got list"),
-        ({"data": np.zeros((1, 3072), "u1"), "labels": [1, 2]}, r"must be 1 whole numbers, got int64 \(2,\)"),
+        ({"data": np.zeros((1, 3072), "u1"), "labels": [1, 2]}, r"must be 1 integers, got int64 \(2,\)"),
         ({"data": np.zeros((1, 3072), "u1"), "labels": [-1]}, r"labels must be in 0\.\.9"),
     ],
 )
@@ -303,7 +303,7 @@ def test_imagenet16_120__wants_to_be_told_which_npz(tmp_path):
         ({"x": np.zeros((1, 16, 16, 3), "u1")}, "arrays x and y"),
         ({"x": np.zeros((1, 3, 16, 16), "u1"), "y": [0]}, r"\(N, 16, 16, 3\), got uint8 \(1, 3, 16, 16\)"),
         ({"x": np.zeros((1, 16, 16, 3), "f4"), "y": [0]}, "got float32"),
-        ({"x": np.zeros((1, 16, 16, 3), "u1"), "y": [0, 1]}, r"1 whole numbers, got int64 \(2,\)"),
+        ({"x": np.zeros((1, 16, 16, 3), "u1"), "y": [0, 1]}, r"1 integers, got int64 \(2,\)"),
         ({"x": np.zeros((1, 16, 16, 3), "u1"), "y": [120]}, r"labels must be in 0\.\.119"),
         ({"x": np.zeros((1, 16, 16, 3), "u1"), "y": np.array([None])}, "without objects"),
         ({"x": np.zeros((0, 16, 16, 3), "u1"), "y": np.zeros(0, "i8")}, "no image"),

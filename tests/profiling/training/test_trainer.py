@@ -136,7 +136,7 @@ def test_train_architecture__stops_when_asked():
     ("values", "message"),
     [
         ({"epochs": 0}, "epochs must be at least 1"),
-        ({"learning_rate": -1}, "learning_rate must be a number from 0 on"),
+        ({"learning_rate": -1}, "learning_rate must be a finite number of at least 0"),
         ({"drop_path": 1.0}, r"drop_path must be in \[0, 1\)"),
         ({"momentum": 0.0}, "Nesterov momentum requires a momentum"),
     ],
