@@ -137,7 +137,7 @@ class Lock:
         first = await _load(self.store, self.key)
         if successor is not None or first is None or first.attempt != (*self.before, self.holder)[0].attempt:
             raise FencedError(
-                f"{self.key} was taken over by {successor or first or 'nobody any more'}: this attempt (process "
+                f"{self.key} was taken over by {successor or first or 'no one any more'}: this attempt (process "
                 f"{self.holder.pid} on {self.holder.host}) was thought dead and writes nothing more. Nothing is to be done: the "
                 "other one writes it."
             )

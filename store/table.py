@@ -415,7 +415,7 @@ def read_array(
     """
     rows = slice(None) if shard is None else shard.all_rows
     repair = command_line("verify", location, "--repair")
-    advice = advice or f"`{repair}` clears it; the next `sweetgrad {command}` makes it again."
+    advice = advice or f"`{repair}` clears it, and the next `sweetgrad {command}` measures it again."
     if path not in group:
         raise CorruptShardError(f"{location}: {group.path}/{path} is missing. {advice}")
     try:

@@ -114,7 +114,7 @@ def _digest_rows(table: Table, block: Block, shard: Shard, *, run: NDArray[np.bo
     if wrong.any():
         positions = ", ".join(map(str, (np.flatnonzero(wrong) + shard.start).tolist()[:5]))
         raise CorruptShardError(
-            f"{table.location}: {group.path}, rows {positions}: the content is not what was written with its digest. "
+            f"{table.location}: {group.path}, rows {positions}: the content does not match its digest. "
             f"`{command_line('verify', table.location, '--repair')}` clears it."
         )
     write_array(group, "digest", shard.all_rows, np.where(run, known[0], 0).astype(np.uint64))

@@ -28,7 +28,7 @@ MAX_TEXT_BYTES = 1 << 16
 MAX_DEFLATE_RATIO = 200
 """Deflate alone gets to 1000; what Blosc has compressed does not shrink, and the metadata of a store shrinks to a thirtieth."""
 ADVICE = (
-    " No sweetgrad store looks like that, and nothing of it was read: it is damaged or hostile. Get it again from somebody you "
+    " No sweetgrad store looks like that, and nothing of it was read: it is damaged or malicious. Get it again from someone you "
     "trust."
 )
 """End of every refusal of a reader."""

@@ -62,7 +62,7 @@ async def persist(
             words = redact(_words(error))
             if _is_refusal(error):
                 raise UnreachableStoreError(
-                    f"{what}: expected to be let in, the server refused: {words}. Check the "
+                    f"{what}: access denied by the server: {words}. Check the "
                     "credentials (environment, ~/.aws, or storage options such as key, secret, anon) and what they allow."
                 ) from redacted_cause(error, redact)
             if attempt == tries - 1:

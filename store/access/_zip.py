@@ -80,7 +80,7 @@ class RemoteZipStore(Store):
             whole = True
         if whole and zlib.crc32(data) != entry.CRC:
             raise CorruptShardError(
-                f"{self}: {key} has not the checksum of the zip. Download the file again from its source."
+                f"{self}: {key} does not match its checksum in the zip. Download the file again from its source."
             )
         if entry.compress_type != zipfile.ZIP_STORED:
             data = data[start:stop]

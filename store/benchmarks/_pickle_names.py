@@ -68,7 +68,7 @@ def find(module: Any, name: Any) -> _Name:
     Raises
     ------
     UnsafePickleError
-        If it is none that data needs.
+        If it is not one that plain data needs.
     """
     found = _NAMES.get((module, name)) if isinstance(module, str) and isinstance(name, str) else None
     if found is None:
@@ -79,7 +79,7 @@ def find(module: Any, name: Any) -> _Name:
 def make(name: Any, args: Any) -> Any:
     """What a call of a named function gives: a number, an empty dictionary, or `DROPPED`."""
     if not isinstance(name, _Name) or type(args) is not tuple:
-        raise UnsafePickleError("the pickle calls what is no function: refused")
+        raise UnsafePickleError("the pickle calls an object that is not a function: refused")
     if name.function is None or any(argument is DROPPED for argument in args):
         return DROPPED
     return name.function(*args)

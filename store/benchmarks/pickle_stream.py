@@ -196,7 +196,7 @@ class PickleStream:
                     items, stack = stack, marks.pop()
                     dropping = _is_inside_dropped(marks)
                 if stack[-1] is not DROPPED:
-                    stack[-1].extend(items) if type(stack[-1]) is list else self._refuse("appends to what is no list")
+                    stack[-1].extend(items) if type(stack[-1]) is list else self._refuse("appends to an object that is not a list")
                     kept += len(items)
             elif op in (0x85, 0x86, 0x87):  # TUPLE1, TUPLE2, TUPLE3
                 size = op - 0x84
@@ -269,7 +269,7 @@ class PickleStream:
                 return stack.pop()
             else:
                 raise ValueError(
-                    f"opcode 0x{op:02x} at byte {self._taken - len(data) + at - 1:,} is none that data needs"
+                    f"opcode 0x{op:02x} at byte {self._taken - len(data) + at - 1:,} is not one that plain data needs"
                 )
 
     def _is_dropped(self, stack: list[Any]) -> bool:

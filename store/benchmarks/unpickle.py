@@ -38,7 +38,7 @@ class UnsafePickleError(ValueError):
 def refused_name(module: object, name: object) -> UnsafePickleError:
     """The error for a name that is in no table."""
     return UnsafePickleError(
-        f"the pickle wants {_plain(module)}.{_plain(name)}, which data has no need of: refused, and nothing was executed. "
+        f"the pickle refers to {_plain(module)}.{_plain(name)}, which plain data does not need: refused, and nothing was executed. "
         "Do not open this file in another program; get the data from its publisher."
     )
 
@@ -104,7 +104,7 @@ def load_pickle(file_or_path: BinaryIO | str | Path, *, encoding: str = "bytes")
     {'labels': array([0, 1, 2])}
     >>> load_pickle(io.BytesIO(b"cos\nsystem\n(S'true'\ntR."))  # doctest: +IGNORE_EXCEPTION_DETAIL
     Traceback (most recent call last):
-    sweetgrad.store.benchmarks.unpickle.UnsafePickleError: pickle: the pickle wants os.system, ...
+    sweetgrad.store.benchmarks.unpickle.UnsafePickleError: pickle: the pickle refers to os.system, ...
     """
     if isinstance(file_or_path, str | Path):
         with Path(file_or_path).open("rb") as file:
@@ -200,7 +200,7 @@ def make_scalar(dtype: DtypeStub, data: object) -> Any:
 def encode_text(text: str, encoding: str | bytes) -> bytes:
     """Stands for ``_codecs.encode``: how Python 3 writes bytes in protocols 0 to 2; any other codec is no data."""
     if _text(encoding) != "latin1":
-        raise UnsafePickleError(f"the pickle wants the codec {short(encoding)}: refused")
+        raise UnsafePickleError(f"the pickle refers to the codec {short(encoding)}: refused")
     return text.encode("latin1")
 
 

@@ -111,7 +111,7 @@ class TableCheck:
         """Note a problem and, if it can be repaired, how; ``command`` makes the rows of a cleared shard again."""
         if repair:
             does = (
-                "puts it right"
+                "repairs it"
                 if shard is None
                 else f"clears the shard, and the next `sweetgrad {command}` makes it again"
             )

@@ -103,7 +103,7 @@ def check_accuracy(root: zarr.Group, location: Location, node: Node) -> list[Pro
         return [Problem(node.path, None, (), f"cannot be read ({reason(error)}). {advice}", False)]
     if not rows.size:
         return []
-    what = f"digest: the content is not what was written with it. {advice}"
+    what = f"digest: the content does not match it. {advice}"
     return [Problem(node.path, None, tuple(rows.tolist()), what, False)]
 
 
@@ -117,7 +117,7 @@ def _check_coordinates(check: TableCheck) -> NDArray[Any] | None:
         name = variable.name
         try:
             values[name] = read_array(check.group, name, check.location)
-            wrong = "" if name not in known or _equal(values[name], known[name]) else "has not the values of the format"
+            wrong = "" if name not in known or _equal(values[name], known[name]) else "does not have the values of the format"
         except DAMAGE as error:
             wrong = f"cannot be decoded ({reason(error)})"
         if wrong and name in known:
@@ -128,7 +128,7 @@ def _check_coordinates(check: TableCheck) -> NDArray[Any] | None:
     if arch is not None and isinstance(spec, dict):
         sha256 = hashlib.sha256("".join(f"{name}\n" for name in arch).encode()).hexdigest()
         if sha256 != spec.get("arch_sha256"):
-            check.add(f"arch: the strings have not the SHA-256 of the spec. Copy {check.name}/arch from a backup.")
+            check.add(f"arch: the strings do not match the SHA-256 in the spec. Copy {check.name}/arch from a backup.")
     return arch
 
 
@@ -263,7 +263,7 @@ def _failing_rows(
             block, check.arch[shard.all_rows], {**missing, **values}, version=format_of(check.root)
         )
         wrong = run & np.all([digest != values["digest"] for digest in known], axis=0)
-        checks.append((wrong, "digest: the content is not what was written with it"))
+        checks.append((wrong, "digest: the content does not match it"))
     for failing, what in checks:
         if failing.any():
             yield np.flatnonzero(failing), what
@@ -331,7 +331,7 @@ def _check_stamp(
         word = "complete" if stamp.get("complete") else "unfinished"
         check.add(
             f"{prefix}status: was stamped {word} with {stamped_ok} rows ok and {stamped_failed} failed, and now has {ok} and "
-            f"{failed}: rows were lost. The next run makes them again.",
+            f"{failed}: rows are missing. The next run measures them again.",
             rows=tuple(lost.tolist()),
             repair=lambda: None,
         )

@@ -155,14 +155,14 @@ def check_extra(folder: Path, sums: dict[str, str], *, part: str = "") -> list[P
         name for name in files_below(folder) if name not in sums and name.startswith(f"{part}/" if part else "")
     )
     return [
-        Problem("", None, (), f"{name} is not in {SUMS}: nobody vouches for it. Move it out of the release.", False)
+        Problem("", None, (), f"{name} is not in {SUMS}: it cannot be verified. Move it out of the release.", False)
         for name in extra
     ]
 
 
 def _difference(found: str, expected: str) -> str:
     if not found:
-        return f"is missing, or is no plain file inside the release (expected SHA-256 {expected[:12]}…)."
+        return f"is missing, or is not a regular file inside the release (expected SHA-256 {expected[:12]}…)."
     return f"differs: expected SHA-256 {expected[:12]}…, got {found[:12]}…."
 
 
@@ -201,7 +201,7 @@ def _read_sums_file(place: Location) -> str | None:
             content += block
             if len(content) > _MAX_BYTES:
                 raise StoreError(
-                    f"{place}/{SUMS} has more than {_MAX_BYTES >> 20} MB: that is no list of sums. Do not trust it."
+                    f"{place}/{SUMS} has more than {_MAX_BYTES >> 20} MB: that is not a list of checksums. Do not trust it."
                 )
         return content.decode()
     except (FileNotFoundError, UnicodeDecodeError):

@@ -210,7 +210,7 @@ def _leftover_files(root: zarr.Group, location: Location, nodes: list[Node], *, 
         left += [key for path in ("", *with_shards) for key in orphans(location, path)]
     problems = []
     for name in sorted(left):
-        what = f"{name} was left by an interrupted write and is read by nothing; --repair deletes it."
+        what = f"{name} was left by an interrupted write and is never read; --repair deletes it."
         profile = max((node.path for node in nodes if name.startswith(f"{node.path}/")), key=len, default="")
         problems.append(Problem(profile, None, (), what, True))
         if repair:
@@ -231,7 +231,7 @@ def _claims(root: zarr.Group, location: Location, nodes: list[Node], *, repair: 
                 if repair:
                     delete_lock(location, key)
             else:
-                what = f"{what}: a run may be writing to it. Verify again when that has ended."
+                what = f"{what}: a run may be writing to it. Verify again when it has ended."
             problems.append(Problem(node.path, shard, (), what, holder.is_dead))
     return problems
 

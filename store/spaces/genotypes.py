@@ -172,7 +172,7 @@ def _read_text(text: str) -> Any:
         return json.loads(text, object_pairs_hook=_unique)
     call = ast.parse(text.strip(), mode="eval").body
     if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.func.id != "Genotype" or call.args:
-        raise ValueError("it is no Genotype(…) with named parts")
+        raise ValueError("not a Genotype(…) with named parts")
     return _unique([(str(part.arg), _value(part.value)) for part in call.keywords])
 
 

@@ -68,7 +68,7 @@ def test_profile_shard__an_attempt_that_was_given_up_writes_nothing_over_its_suc
             assert profile_shard(Profile.open(store, NAME), shards[0], *work, lock=claim) == SHARD_SIZE
         profile_shard(Profile.open(store, NAME), shards[1], *work)
         over.set()
-        with pytest.raises(FencedError, match="taken over by nobody any more"):
+        with pytest.raises(FencedError, match="taken over by no one any more"):
             first.result()
     Profile.open(store, NAME).finalise()
     assert verify(store) == []

@@ -153,7 +153,7 @@ def test_open_profile__of_a_damaged_zip_is_no_silent_fill(folder, serve, toy):
         entry = archive.getinfo(f"{name}/status/c/0")
     data[entry.header_offset + 30 + len(entry.filename) + 3] ^= 0xFF
     place.write_bytes(data)
-    with pytest.raises(CorruptShardError, match="has not the checksum of the zip"):
+    with pytest.raises(CorruptShardError, match="does not match its checksum in the zip"):
         status(url)
     place.write_bytes(data[: len(data) // 2])
     with pytest.raises(NotAStoreError, match="expected a zip file, cannot read its directory"):

@@ -85,7 +85,7 @@ def test_verify__of_a_url_refuses_hostile_names_and_lists_without_end(served, re
         verify(served.url)
     assert [request["path"] for request in served.requests()] == ["/SHA256SUMS"]
     monkeypatch.setattr("sweetgrad.store.checks.sums._MAX_BYTES", 10)
-    with pytest.raises(StoreError, match="that is no list of sums"):
+    with pytest.raises(StoreError, match="that is not a list of checksums"):
         verify(served.url)
 
 

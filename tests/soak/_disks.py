@@ -116,7 +116,7 @@ def _repair(round_: Round, damaged: list[Path]) -> None:
     if unnamed:
         names = [str(path.relative_to(round_.store)) for path in unnamed]
         raise BrokenPromiseError(f"damage that verify did not name: {', '.join(names)}")
-    if left := [str(problem) for problem in _verify(round_) if "rows were lost" not in problem.what]:
+    if left := [str(problem) for problem in _verify(round_) if "rows are missing" not in problem.what]:
         raise BrokenPromiseError(f"still wrong after {_PASSES} repairs: {'; '.join(left)[:1500]}")
     complete(round_, round_.start())
     add_tables(round_.store)

@@ -88,7 +88,7 @@ def test_claim_shard__a_new_attempt_of_the_same_run_fences_the_old_one_off(store
                 Profile.open(store, name).write(shard, {COUNTS: toy.rows(shard.rows[:1])}, lock=old)
             Profile.open(store, name).write(shard, {COUNTS: toy.rows(shard.rows)}, lock=new)
         assert list_locks(store, name) == {}
-        with pytest.raises(FencedError, match="nobody any more"):
+        with pytest.raises(FencedError, match="no one any more"):
             old.require()
     assert [problem.what for problem in verify(store)] == []
     assert Profile.open(store, name).plan(shard.rows) == []

@@ -272,7 +272,7 @@ def test_verify__clears_the_shard_of_an_estimator_and_no_other(store, toy):
 def test_verify__clears_the_shard_of_a_training(store):
     last_file(store, f"{TRAINING}/loss").unlink()
     (problem,) = verify(store, repair=True)
-    assert "the next `sweetgrad train` makes it again" in problem.what
+    assert "the next `sweetgrad train` measures it again" in problem.what
     assert verify(store) == []
     assert not open_training(store, TRAINING)["status"].values.any()
 
@@ -293,7 +293,7 @@ def test_verify__finds_any_changed_value_by_its_digest(store, array, index, valu
     zarr.open_group(store, mode="r+", use_consolidated=False)[array][index] = value
     (problem,) = verify(store)
     assert problem.rows == (3,)
-    assert "digest: the content is not what was written with it" in problem.what
+    assert "digest: the content does not match it" in problem.what
 
 
 def test_verify__finds_rows_of_an_estimator_that_are_gone_since_the_stamp(store):

@@ -230,7 +230,7 @@ def test_loaders__run_nothing_that_a_batch_names(tmp_path):
     _write_python(tmp_path / "data_batch_1", data=_Touch(tmp_path / "ran"))
     _write_python(tmp_path / "train_data_batch_1", data=_Touch(tmp_path / "ran"))
     for name in ("cifar10", "imagenet16-120"):
-        with pytest.raises(ValueError, match=r"data_batch_1: the pickle wants \w+\.system"):
+        with pytest.raises(ValueError, match=r"data_batch_1: the pickle refers to \w+\.system"):
             load_images(name, data_dir=tmp_path)
     assert not (tmp_path / "ran").exists()
 

@@ -112,7 +112,7 @@ def test_read__refuses_and_does_not_run_a_command(tmp_path, nb201, container, wh
     content["arch2infos"][0]["less"]["all_results"]["cifar10", 777][where] = poisoned(f"touch {tmp_path / 'ran'}")
     path = nb201.write(tmp_path / "evil", content, container)
     with pytest.raises(
-        UnsafePickleError, match=r"evil.*system, which data has no need of: refused, and nothing was executed"
+        UnsafePickleError, match=r"evil.*system, which plain data does not need: refused, and nothing was executed"
     ):
         read(path)
     assert not (tmp_path / "ran").exists()

@@ -95,7 +95,7 @@ def test_load__refuses_and_does_not_run_a_command(tmp_path, protocol):
             return os.system, (f"touch {tmp_path / 'ran'}",)
 
     for value in (Evil(), {"drop": Evil()}, [1, (Evil(),)]):
-        with pytest.raises(UnsafePickleError, match=r"file: the pickle wants (posix|nt)\.system.*nothing was executed"):
+        with pytest.raises(UnsafePickleError, match=r"file: the pickle refers to (posix|nt)\.system.*nothing was executed"):
             load(pickle.dumps(value, protocol), drop={"drop"})
     assert not (tmp_path / "ran").exists()
 
@@ -111,9 +111,9 @@ LONG = (1 << 40).to_bytes(8, "little")
         (b"\x80\x04" + b"(" * 300, "nests deeper than 256"),
         (b"\x80\x04}((tK\x01s.", "damaged|key"),
         (b"\x80\x04}(K\x01K\x02\x86\x85K\x03u.", "has a tuple as a key"),
-        (b"\x80\x04})R.", "calls what is no function"),
+        (b"\x80\x04})R.", "calls an object that is not a function"),
         (b"\x80\x04K\x01K\x02b.", "sets the state of a int"),
-        (b"\x80\x04K\x01K\x02a.", "appends to what is no list"),
+        (b"\x80\x04K\x01K\x02a.", "appends to an object that is not a list"),
         (b"\x80\x04ctorch\nload\n.", r"wants torch\.load"),
         (b"\x80\x04cnumpy.core.multiarray\nscalar.__class__\n.", "wants numpy"),
         (b"\x80\x04c" + b"a" * 600, "damaged"),

@@ -146,7 +146,7 @@ def test_verify__does_not_follow_links_out_of_a_release(release, tmp_path):
     (release / "load.py").unlink()
     (release / "load.py").symlink_to(tmp_path / "secret")
     (problem,) = verify(release)
-    assert "load.py is missing, or is no plain file inside the release" in str(problem)
+    assert "load.py is missing, or is not a regular file inside the release" in str(problem)
 
 
 def test_verify__refuses_hostile_names_before_it_reads_anything(release):
