@@ -213,7 +213,7 @@ def test_paths__know_the_home_folder(tmp_path, monkeypatch):
     assert expanded(None) is None
     assert written_as(".png")(Path("~/a.PNG")) == tmp_path / "a.PNG"
     assert written_as(".png")([Path("~/a.png"), Path("~/b.png")]) == [tmp_path / "a.png", tmp_path / "b.png"]
-    with pytest.raises(ValueError, match="is there already"):
+    with pytest.raises(ValueError, match="already exists"):
         new_folder(Path("~"))
 
 

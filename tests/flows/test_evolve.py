@@ -24,7 +24,7 @@ from sweetgrad.profiling.spaces.darts import Darts
 from sweetgrad.store import (
     LockedError,
     SpecMismatchError,
-    _growth,
+    creation,
     lock_shard,
     open_estimators,
     open_profile,
@@ -110,7 +110,7 @@ def test_evolve__runs_nothing_twice_and_other_searches_share_the_profile(whole: 
 def test_evolve__cut_off_anywhere_it_ends_in_the_same_store(
     whole: tuple[Path, Evolution], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: str, nth: int
 ) -> None:
-    place: Any = evolution if room == "profile_shard" else _growth
+    place: Any = evolution if room == "profile_shard" else creation
     calls, real = [], getattr(place, room)
 
     def cut_off(*args: Any, **kwargs: Any) -> Any:

@@ -21,6 +21,7 @@ from prefect.states import Cancelling
 from rich.console import Console
 
 from sweetgrad.flows import deployment, profile
+from sweetgrad.flows.serve import serve
 from sweetgrad.flows.runs import dispatcher
 from sweetgrad.flows.runs.artifacts import artifact_key
 from sweetgrad.flows.runs.summary import Ending, summary_markdown
@@ -221,7 +222,7 @@ def test_serve__says_that_it_needs_a_server(monkeypatch):
         temporary_settings(restore_defaults={PREFECT_API_URL}),
         pytest.raises(ValueError, match="no Prefect server is configured: start one with `prefect server start`"),
     ):
-        deployment.serve()
+        serve()
 
 
 def test_serve__stops_when_told_so_before_it_has_started():
@@ -239,7 +240,7 @@ def test_serve__stops_when_told_so_before_it_has_started():
 
     asked = threading.Event()
     asked.set()
-    asyncio.run(asyncio.wait_for(deployment._serve(Runner(), asked), 60))
+    asyncio.run(asyncio.wait_for(deployment.run_until(Runner(), asked), 60))
 
 
 def fail_first(monkeypatch, errors):

@@ -280,9 +280,9 @@ def test_max_multiply_adds__that_nothing_meets_is_an_error(monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"channels": 0}, "channels must be a whole number in 1..4096, got 0"),
-        ({"cells": "8"}, "cells must be a whole number"),
-        ({"channels": 16.0}, "channels must be a whole number"),
+        ({"channels": 0}, "channels must be an integer in 1..4096, got 0"),
+        ({"cells": "8"}, "cells must be an integer"),
+        ({"channels": 16.0}, "channels must be an integer"),
         ({"num_archs": 0}, "num_archs must be"),
         ({"max_multiply_adds": "600M"}, "max_multiply_adds must be a positive number"),
         ({"max_multiply_adds": -1}, "max_multiply_adds must be"),
