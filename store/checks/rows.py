@@ -117,7 +117,11 @@ def _check_coordinates(check: TableCheck) -> NDArray[Any] | None:
         name = variable.name
         try:
             values[name] = read_array(check.group, name, check.location)
-            wrong = "" if name not in known or _equal(values[name], known[name]) else "does not have the values of the format"
+            wrong = (
+                ""
+                if name not in known or _equal(values[name], known[name])
+                else "does not have the values of the format"
+            )
         except DAMAGE as error:
             wrong = f"cannot be decoded ({reason(error)})"
         if wrong and name in known:

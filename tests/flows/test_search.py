@@ -117,7 +117,7 @@ def test_search__unassisted_needs_no_score(store, monkeypatch):
     ("arguments", "message"),
     [
         (["--budget", 50], "a budget of 50 s is smaller than one training"),
-        (["--samples", "10;20"], "expected whole numbers such as 10,100,1000, each from 1 to 1,000,000; got '10;20'"),
+        (["--samples", "10;20"], "expected integers such as 10,100,1000, each from 1 to 1,000,000; got '10;20'"),
         (["--algorithm", "darts"], "expected algorithms of random, rea"),
         (["--estimator", "naswot"], "no estimator 'naswot' in the profile"),
         (["--accuracy", "cifar10/valid/13"], "expected DATASET/SPLIT/EPOCHS"),

@@ -83,7 +83,7 @@ def test_supernet__scores_of_another_training_are_refused(store, tmp_path):
 
 
 def test_supernet__wrong_requests_write_nothing(store):
-    with pytest.raises(ValueError, match=r"a name of their own.*got 'naswot'"):
+    with pytest.raises(ValueError, match=r"the name of the scores must be new.*got 'naswot'"):
         run(store, name="naswot")
     with pytest.raises(ValueError, match="threads must be at least 1"):
         run(store, threads=0)

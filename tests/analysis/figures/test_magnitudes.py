@@ -152,7 +152,7 @@ def test_plot_gradients__draws_activations_below(make_profile):
     drawn = plot_gradients(density, activations=activation_density(histograms()))
     first, second = drawn.axes
     assert "gradient" in first.get_xlabel()
-    assert "cells put out" in second.get_xlabel()
+    assert "magnitude of the cells' outputs" in second.get_xlabel()
     words = " ".join(text.get_text() for text in second.get_legend().get_texts())
     for word in ("all cells", "cell0", "reduction0", "cell1", "exactly 0"):
         assert word in words

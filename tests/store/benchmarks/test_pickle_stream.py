@@ -95,7 +95,9 @@ def test_load__refuses_and_does_not_run_a_command(tmp_path, protocol):
             return os.system, (f"touch {tmp_path / 'ran'}",)
 
     for value in (Evil(), {"drop": Evil()}, [1, (Evil(),)]):
-        with pytest.raises(UnsafePickleError, match=r"file: the pickle refers to (posix|nt)\.system.*nothing was executed"):
+        with pytest.raises(
+            UnsafePickleError, match=r"file: the pickle refers to (posix|nt)\.system.*nothing was executed"
+        ):
             load(pickle.dumps(value, protocol), drop={"drop"})
     assert not (tmp_path / "ran").exists()
 
