@@ -239,7 +239,7 @@ class GuardedStore(WrapperStore[Store]):
             return None
         if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
             raise NotAStoreError(
-                f"{self._name(key)} is a device or a pipe; expected a regular file. It does not belong to a sweetgrad store: delete it."
+                f"{self._name(key)} is a device or a pipe; expected a regular file. Delete it: it does not belong to the store."
             )
         return found.st_size
 

@@ -196,9 +196,9 @@ class PickleStream:
                     items, stack = stack, marks.pop()
                     dropping = _is_inside_dropped(marks)
                 if stack[-1] is not DROPPED:
-                    stack[-1].extend(items) if type(stack[-1]) is list else self._refuse(
-                        "appends to an object that is not a list"
-                    )
+                    if type(stack[-1]) is not list:
+                        self._refuse("appends to an object that is not a list")
+                    stack[-1].extend(items)
                     kept += len(items)
             elif op in (0x85, 0x86, 0x87):  # TUPLE1, TUPLE2, TUPLE3
                 size = op - 0x84

@@ -38,8 +38,8 @@ class UnsafePickleError(ValueError):
 def refused_name(module: object, name: object) -> UnsafePickleError:
     """The error for a name that is in no table."""
     return UnsafePickleError(
-        f"the pickle refers to {_plain(module)}.{_plain(name)}, which plain data does not need: refused, and nothing was executed. "
-        "Do not open this file in another program; get the data from its publisher."
+        f"the pickle refers to {_plain(module)}.{_plain(name)}, which plain data does not need: refused, and nothing was "
+        "executed. Do not open this file in another program; get the data from its publisher."
     )
 
 
