@@ -25,7 +25,7 @@ class ProfileSummary:
     num_left
         Architectures requested that still have to run; 0 unless the run was interrupted.
     num_failed
-        Architectures of the profile whose network raised; `sweetgrad.store.overview` says why.
+        Architectures of the profile whose network raised; `sweetgrad.store.status` says why.
     seconds
         Wall time of the run.
     """
@@ -119,10 +119,11 @@ def profile(
     Raises
     ------
     ValueError, FileNotFoundError
-        For what the caller can fix; nothing has been written then.
+        For what the caller can fix; no measurement has been written then.
     SpecMismatchError
         If the store holds this profile with other settings.
     """
+    # First, while there are no other local variables.
     arguments = {name: value for name, value in locals().items() if name != "console"}
     # Imported here, so that reading the options of a command does not load torch, Prefect and Dask.
     from sweetgrad.flows.cluster import choose_workers

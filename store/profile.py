@@ -307,7 +307,8 @@ def open_activations(location: Location, name: str, *, storage_options: dict[str
     Returns
     -------
     ``activation_count``, dims (arch, layer, bin), and ``status``, dims (arch,): 1 where they were counted. The bins are those of
-    the gradients; each layer's counts add up to the number of values that it outputs for the batch.
+    the gradients. The counts of a layer of type cell or reduction add up to the number of values that it outputs for the batch;
+    those of other layers are 0.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """Rows of architectures whose columns come in blocks: planned, read, written, resumed and stamped, one shard at a time.
 
-Nothing here knows what a block holds. A *shard* is some consecutive rows: the unit of work, of writing, and of what a crash can
-lose. Each array of a block has one file for each shard.
+Nothing here depends on what a block measures. A *shard* is some consecutive rows: the unit of work, of writing, and of what a
+crash can lose. Each array of a block has one file for each shard.
 """
 
 from collections.abc import Collection, Mapping, Sequence

@@ -113,7 +113,7 @@ class TableCheck:
             does = (
                 "repairs it"
                 if shard is None
-                else f"clears the shard, and the next `sweetgrad {command}` makes it again"
+                else f"clears the shard, and the next `sweetgrad {command}` measures it again"
             )
             what = f"{what} `{command_line('verify', self.location, '--repair')}` {does}."
         self.problems.append(Problem(self.name, shard, rows, what, repair is not None))

@@ -3,7 +3,7 @@
 A profile is a table whose rows are architectures. Its columns come in blocks; each is declared once, here. Every block has for
 each row a ``status``, a ``digest``, a ``message`` and a wall time, whatever else it holds, and lies in a zarr group of its own
 (that of the counts is the profile itself). A block that is declared is one that the store can plan, write, resume, verify, merge
-and publish: none of that knows what a block holds.
+and publish, none of which depends on what it measures; `verify` has checks of the counts besides.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,7 +30,7 @@ class Block:
     doc
         What it holds, in a sentence.
     cost
-        What measuring it takes, in passes through the network.
+        What measuring it takes, in passes through the network; for people.
     variables
         All with the dim ``arch``, in the order in which they are written: ``status`` last.
     path
@@ -38,8 +38,8 @@ class Block:
     command
         The subcommand of ``sweetgrad`` that measures it.
     digest_order
-        Variables that the digest of a row covers, in that order. Wall times, and the digest and status themselves, are not
-        among them.
+        Variables that the digest of a row covers, in that order: all but the digest and status themselves, and wall times of
+        measurements (that of a training is part of what it gave).
     """
 
     name: str
@@ -75,7 +75,7 @@ class Block:
 
 
 _UNDIGESTED = {"digest", "profile_seconds", "seconds", "status"}
-"""Columns in which two measurements of one architecture may differ, or that describe the others."""
+"""Columns in which two equal measurements differ, or that describe the others."""
 
 _DIGEST = "First 8 bytes of the SHA-256 over the architecture string and the row's other variables"
 _KIND, _BIN = ("arch", "layer", "kind"), ("arch", "layer", "kind", "bin")
@@ -151,7 +151,7 @@ COUNTS = _block(
         ("arch",),
         "uint64",
         "1",
-        "First 8 bytes of the SHA-256 over the row's other variables except profile_seconds: equal digests, equal measurements.",
+        f"{_DIGEST} except profile_seconds and status: equal digests, equal measurements.",
     ),
     Variable("status", ("arch",), "uint8", "1", f"{STATUS}; written last, after everything else of its shard."),
     command="profile",
