@@ -202,7 +202,7 @@ def test_cli_train__shows_why_trainings_failed(tmp_path, prefect_api):
         ["train", str(tmp_path / "s"), "--archs", "5", "--epochs", "1", "--learning-rate", "1e30", "--workers", "1"],
     )
     assert shown.exit_code == 1
-    assert "1 of 1 have failed, the first with: DivergedError: the loss is" in " ".join(shown.output.split())
+    assert "1 of 1 failed, the first with: DivergedError: the loss is" in " ".join(shown.output.split())
 
 
 def test_checkpoint__says_that_the_disk_is_full(tmp_path):

@@ -145,7 +145,7 @@ def test_gradsign__of_norms_that_see_one_value_says_so(run_one):
     module = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Linear(3, 2))
     result = run_one(gradsign, module, torch.randn(4, 2), torch.tensor([0, 1, 0, 1]))
     assert result.status == 2
-    assert result.message.startswith("gradsign: a BatchNorm sees one value")
+    assert result.message.startswith("gradsign: a BatchNorm gets only one value")
 
 
 def kernel(module, x, weights):
