@@ -117,7 +117,7 @@ def test_open_client__submits_jobs_replaces_lost_ones_and_withdraws_all(batch_sy
         os.killpg(jobs(batch_system, "started")[0], signal.SIGKILL)  # as a walltime that is over
         wait_until(lambda: len(jobs(batch_system, "started")) == 3)
         client.wait_for_workers(2, timeout=60)
-    assert "Waiting for the first worker; others may join later. Ctrl-C withdraws the jobs" in console.file.getvalue()
+    assert "Waiting for the first worker; others may join later. Ctrl-C cancels the jobs" in console.file.getvalue()
     assert set(jobs(batch_system, "cancelled")) == set(jobs(batch_system, "started"))
     wait_until(lambda: not any(psutil.pid_exists(job) for job in jobs(batch_system, "started")))
 
@@ -168,7 +168,7 @@ def test_run_shard__refuses_a_worker_of_several_threads_that_joined_late():
         LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address="127.0.0.1:0") as cluster,
         Client(cluster) as client,
     ):
-        nothing = [None] * 8
+        nothing = [*[None] * 5, (), False]
         shard = client.submit(run_shard, *nothing, run_id="run", expired=frozenset())
         with pytest.raises(ValueError, match=r"this worker cannot run shards: it has 2 threads"):
             shard.result()

@@ -51,7 +51,7 @@ def test_profile__first_signal_to_the_group_writes_what_is_in_hand(number, comma
     environment = {key: value for key, value in command.items() if key != "PREFECT_API_URL"}
     process = start_and_wait_for_rows(store, environment)
     family = psutil.Process(process.pid).children(recursive=True)
-    (server,) = [child for child in family if "sweetgrad.flows.server.ephemeral" in " ".join(child.cmdline())]
+    (server,) = [child for child in family if "sweetgrad.flows.server.program" in " ".join(child.cmdline())]
     before = num_done(store)
     # A terminal sends it to the whole group, workers included; a batch system to the server as well, and some twice.
     os.killpg(process.pid, number)

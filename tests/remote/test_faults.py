@@ -100,6 +100,6 @@ def test_reading__a_file_that_the_server_lacks_is_fill_and_one_that_it_hides_is_
         profile = open_profile(f"{proxy.url}/toy.zarr", name, chunks=None)
         assert np.array_equal(profile["status"].values, [1] * 4 + [0] * 6)
         hidden[0] = True
-        with pytest.raises(UnreachableStoreError, match=r"the server refused.*403.*Check the credentials"):
+        with pytest.raises(UnreachableStoreError, match=r"access denied by the server.*403.*Check the credentials"):
             profile["loss"].load()
         assert proxy.injected["403"] <= 3  # one for each shard: another try would be answered in the same way

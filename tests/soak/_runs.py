@@ -23,7 +23,7 @@ SETTLE_S = 60.0
 """Seconds within which every process of a run must be gone once its flow is."""
 
 _ROLES = {
-    "sweetgrad.flows.server.ephemeral": "server",
+    "sweetgrad.flows.server.program": "server",
     "sweetgrad.flows.cli": "flow",
     "multiprocessing.resource_tracker": "tracker",
     "multiprocessing.spawn": "worker",
