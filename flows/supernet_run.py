@@ -166,7 +166,7 @@ class _Writer:
             return
         index, arch, score, seconds = zip(*self._rows, strict=True)
         data = {
-            "score": score,
+            "score": np.asarray(score, np.float64),
             "seconds": np.asarray(seconds, np.float32),
             "message": np.full(len(index), "", dtype=object),
             "status": np.full(len(index), STATUS["ok"], dtype=np.uint8),
