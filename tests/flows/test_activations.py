@@ -30,7 +30,7 @@ class NoCells:
 
 def test_profile__refuses_activations_of_a_space_without_cells_before_anything_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr(profiling, "load_space", lambda *args, **options: NoCells())
-    with pytest.raises(ValueError, match=r"layer 'cell0' is made of 2 modules, .* must build each cell as one module"):
+    with pytest.raises(ValueError, match=r"layer 'cell0' consists of 2 modules, .* must build each cell as one module"):
         profile(tmp_path / "s.zarr", space="nas-bench-201", batch_size=4, activations=True)
     assert not (tmp_path / "s.zarr").exists()
 

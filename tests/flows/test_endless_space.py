@@ -45,7 +45,7 @@ def test_profile__an_endless_space_grows_and_is_scored(tmp_path: Path, prefect_a
 
 
 def test_profile__other_channels_are_another_profile_and_bad_ones_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="channels must be a whole number"):
+    with pytest.raises(ValueError, match="channels must be an integer"):
         profile(tmp_path / "s.zarr", space_options={"channels": "many"}, console=quiet(), **SETTINGS)
     assert not (tmp_path / "s.zarr").exists()
 

@@ -28,6 +28,7 @@ def unconfigured(monkeypatch: pytest.MonkeyPatch) -> Iterator[logging.Logger]:
     logger = logging.getLogger("sweetgrad")
     before = logger.handlers[:], logger.level, logger.propagate
     logger.handlers[:] = []
+    logger.propagate = True  # which a program that ran in this process before may have changed
     yield logger
     for handler in logger.handlers:
         handler.close()
@@ -52,6 +53,7 @@ def test_configure_logging__writes_above_a_progress_bar():
 
 
 def test_configure_worker_logging__leaves_a_process_alone_that_logs_or_whose_environment_says_nothing(unconfigured):
+    unconfigured.handlers[:] = []  # pytest has one here if another test let the logger keep its records to itself
     configure_worker_logging(on_console=True)
     assert unconfigured.handlers == []
     configure_worker_logging(on_console=False)
