@@ -179,7 +179,7 @@ def test_evolve__a_network_that_fails_is_nobodys_parent(tmp_path: Path, monkeypa
         ({"space": "dart"}, "no search space named 'dart'"),
         ({"dataset": "digit"}, "no data set named 'digit'"),
         ({"space": "no-mutation"}, r"no method mutate\(arch_id, random\)"),
-        ({"space": "nas-bench-201", "space_options": {}, "needs_genotypes": True}, "is not a genotype: leave --plot"),
+        ({"space": "nas-bench-201", "space_options": {}, "needs_genotypes": True}, "is not a genotype: omit --plot"),
     ],
 )
 def test_evolve__names_what_is_wrong_and_writes_nothing(

@@ -87,7 +87,7 @@ def test_train__killed_then_interrupted_keeps_what_is_written_and_ends_the_same(
     interrupted = written(store)
     num_left = NUM - len(interrupted)
     assert 0 < len(killed) < len(interrupted) < NUM
-    assert "Stopping: giving up the trainings in hand" in errors
+    assert "Stopping: abandoning the current trainings" in errors
     assert f"{len(interrupted) - len(killed)} trainings written, {num_left} left. Run the same command" in errors
     assert num_in_table(store) == len(interrupted)
     assert verify(store) == []
