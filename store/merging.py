@@ -384,10 +384,8 @@ def _write(plan: _Plan, work: Path) -> None:
 
 def _copy_rows(block: Block, source: Profile, merged: Profile, rows: NDArray[np.int64]) -> None:
     """Copy rows of a block, by the shards of the merged profile, which are those of the first source."""
-    for shard in merged.shards():
-        inside = rows[(rows >= shard.start) & (rows < shard.stop)]
-        if not inside.size:
-            continue
+    for shard in merged.shards_of(rows.tolist()):
+        inside = np.array(shard.rows)
         data = source.read(block, shard, variables=block.measured).assign_coords(
             arch_index=("arch", np.arange(shard.start, shard.stop))
         )

@@ -66,6 +66,7 @@ class Profile(Table):
         blocks = list(blocks)
         if not blocks:
             return
+        sizes, shard_size = self._sizes(), self.shard_size
         with editing(self.location) as root:
             group = profile_group(root, self.name, self.location)
             for block in blocks:
@@ -73,7 +74,7 @@ class Profile(Table):
                 if f"{block.path}/status" not in group:
                     staged = stage_group({})
                     for variable in block.variables:
-                        create_array(staged, variable, sizes=self._sizes(), shard_size=self.shard_size)
+                        create_array(staged, variable, sizes=sizes, shard_size=shard_size)
                     put_group(root, f"{self.name}/{block.path}", staged, last="status/zarr.json")
 
     def _sizes(self) -> dict[str, int]:

@@ -237,10 +237,11 @@ class Table:
         CorruptShardError
             If the shard on disk cannot be decoded, so that merging would lose rows; see `recover`.
         """
+        stored = self.arch(shard)
 
         def write_block(block: Block) -> None:
             data = rows[block]
-            position = self._positions(shard, data)
+            position = self._positions(shard, data, stored)
             run = data["status"].values != STATUS["not run"]
             if run.any():
                 values = {v.name: data[v.name].values[run] for v in block.variables if v.name != "digest"}
@@ -351,14 +352,14 @@ class Table:
         assert isinstance(child, zarr.Group)
         return child
 
-    def _positions(self, shard: Shard, rows: xr.Dataset) -> NDArray[np.int64]:
-        """Position in the shard of each row, which is that of the architecture stored there."""
+    def _positions(self, shard: Shard, rows: xr.Dataset, arch: NDArray[np.object_]) -> NDArray[np.int64]:
+        """Position in the shard of each row, which is that of the architecture stored there (``arch``)."""
         index = rows["arch_index"].values.astype(np.int64)
         if index.size and (index.min() < shard.start or index.max() >= shard.stop):
             raise ValueError(
                 f"rows {index.min()} to {index.max()} are not all in shard {shard.index} ({shard.start} to {shard.stop - 1})"
             )
-        stored = self.arch(shard)[index - shard.start]
+        stored = arch[index - shard.start]
         for i, (there, here) in enumerate(zip(stored, rows["arch"].values, strict=True)):
             if str(there) != str(here):
                 raise ValueError(f"row {index[i]} of {self.name} is architecture {there}, got {here}")

@@ -1,7 +1,6 @@
 """Trainings of our own: ``<space>/training/<label>/seed<seed>``, written one by one, then brought into the accuracy table."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -59,10 +58,10 @@ class Trainings(Table):
         lock
             As in `Table.write`.
         """
-        (shard,) = [shard for shard in self.shards() if shard.start <= row < shard.stop]
+        (shard,) = self.shards_of([row])
         data = {v.name: (v.dims, np.asarray([values[v.name]])) for v in TRAINING.variables if v.name in values}
         coords = {"arch": self.arch(shard)[[row - shard.start]], "arch_index": ("arch", [row])}
-        self.write(replace(shard, rows=(row,)), {TRAINING: xr.Dataset(data, coords)}, lock=lock)
+        self.write(shard, {TRAINING: xr.Dataset(data, coords)}, lock=lock)
 
     def record_run(self, facts: Mapping[str, Any]) -> None:
         """Append facts about a run that is about to train to the attribute ``runs``, with the time."""
