@@ -394,7 +394,6 @@ def read_array(
     *,
     shard: Shard | None = None,
     command: str = "profile",
-    advice: str = "",
 ) -> NDArray[Any]:
     """Read an array into memory, writable.
 
@@ -406,8 +405,8 @@ def read_array(
         Of the store, for the error.
     shard
         Whose rows to read; None: the whole array.
-    command, advice
-        The subcommand that makes a cleared shard again; or what to do instead.
+    command
+        The subcommand that makes a cleared shard again.
 
     Raises
     ------
@@ -416,7 +415,7 @@ def read_array(
     """
     rows = slice(None) if shard is None else shard.all_rows
     repair = command_line("verify", location, "--repair")
-    advice = advice or f"`{repair}` clears it, and the next `sweetgrad {command}` measures it again."
+    advice = f"`{repair}` clears it, and the next `sweetgrad {command}` measures it again."
     if path not in group:
         raise CorruptShardError(f"{location}: {group.path}/{path} is missing. {advice}")
     try:
