@@ -52,6 +52,8 @@ def _add_handlers(*, on_console: bool) -> None:
     if file:
         handlers.append(logging.FileHandler(file, encoding="utf-8"))
     logger = logging.getLogger("sweetgrad")
+    for replaced in logger.handlers:
+        replaced.close()
     logger.handlers[:] = handlers or [logging.NullHandler()]
     logger.setLevel(os.environ.get(LEVEL_VARIABLE, "WARNING"))
     logger.propagate = False  # Prefect has handlers of its own at the root

@@ -1,5 +1,6 @@
-"""One Prefect server for all tests of flows, with a database of its own; packages of others."""
+"""One Prefect server for all tests of flows, with a database of its own; the log as it was; packages of others."""
 
+import logging
 import os
 import re
 import tomllib
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from sweetgrad.flows.logs import FILE_VARIABLE, LEVEL_VARIABLE
 from sweetgrad.flows.server.ephemeral import prefect_server, wait_until_up
 
 HOW_TO = Path(__file__).resolve().parents[2] / "docs" / "how-to"
@@ -30,6 +32,22 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def command(prefect_api: str, tmp_path: Path) -> dict[str, str]:
     """Environment for a ``sweetgrad`` program that runs in a process of its own."""
     return {**os.environ, "PREFECT_API_URL": prefect_api, "COLUMNS": "200"}
+
+
+@pytest.fixture
+def unconfigured(monkeypatch: pytest.MonkeyPatch) -> Iterator[logging.Logger]:
+    """The logger of the package, without handlers before and after; its settings are not in the environment."""
+    for variable in (LEVEL_VARIABLE, FILE_VARIABLE):
+        monkeypatch.setenv(variable, "to be removed at the end, whatever a test sets")
+        monkeypatch.delenv(variable)
+    logger = logging.getLogger("sweetgrad")
+    before = logger.handlers[:], logger.level, logger.propagate
+    logger.handlers[:] = []
+    logger.propagate = True  # which a program that ran in this process before may have changed
+    yield logger
+    for handler in logger.handlers:
+        handler.close()
+    logger.handlers[:], logger.level, logger.propagate = before
 
 
 @pytest.fixture

@@ -26,6 +26,14 @@ PROFILE = [sys.executable, "-m", "sweetgrad.flows.cli", "profile"]
 SMALL = ["--dataset", "digits", "--batch-size", "8", "--device", "cpu", "--archs", "0:2000", "--shard-size", "25"]
 
 
+@pytest.fixture(autouse=True)
+def _hears_hangups():
+    """Also where the tests were started by ``nohup``."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 def num_done(store: Path) -> int:
     try:
         return sum(profile.num_ok for profile in status(store))

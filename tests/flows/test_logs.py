@@ -4,7 +4,6 @@ import io
 import logging
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,26 +12,13 @@ from typer.testing import CliRunner
 
 from sweetgrad.flows import profile
 from sweetgrad.flows.cli import app as cli
-from sweetgrad.flows.logs import FILE_VARIABLE, LEVEL_VARIABLE, configure_logging, configure_worker_logging
+from sweetgrad.flows.logs import LEVEL_VARIABLE, configure_logging, configure_worker_logging
 from sweetgrad.flows.runs.progress import progress_bar
 
 GOLDEN = str(Path(__file__).resolve().parents[1] / "data" / "format-1.zarr")
 
 
-@pytest.fixture(autouse=True)
-def unconfigured(monkeypatch: pytest.MonkeyPatch) -> Iterator[logging.Logger]:
-    """The logger of the package, without handlers before and after; its settings are not in the environment."""
-    for variable in (LEVEL_VARIABLE, FILE_VARIABLE):
-        monkeypatch.setenv(variable, "to be removed at the end, whatever a test sets")
-        monkeypatch.delenv(variable)
-    logger = logging.getLogger("sweetgrad")
-    before = logger.handlers[:], logger.level, logger.propagate
-    logger.handlers[:] = []
-    logger.propagate = True  # which a program that ran in this process before may have changed
-    yield logger
-    for handler in logger.handlers:
-        handler.close()
-    logger.handlers[:], logger.level, logger.propagate = before
+pytestmark = pytest.mark.usefixtures("unconfigured")
 
 
 def test_configure_logging__writes_its_level_and_above_without_credentials(tmp_path, capsys):
