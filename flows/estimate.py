@@ -70,7 +70,7 @@ def estimate(
     from sweetgrad.flows.cluster import choose_workers
     from sweetgrad.flows.evolution import rebuild_space
     from sweetgrad.flows.inputs import find_table, require_cells, resolve_device, with_blocks
-    from sweetgrad.flows.runs.provenance import provenance, report_differences
+    from sweetgrad.flows.provenance import provenance, report_differences
     from sweetgrad.flows.runs.session import run_profile
     from sweetgrad.flows.runs.work import ProfileWork
     from sweetgrad.flows.selection import select_archs

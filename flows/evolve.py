@@ -152,9 +152,9 @@ def evolve(
     from sweetgrad.analysis.search import Draws
     from sweetgrad.flows.evolution import Evaluations, Search, require_genotype, require_measured, run_sample
     from sweetgrad.flows.inputs import find_table, resolve_device
-    from sweetgrad.flows.runs.interrupt import draining
+    from sweetgrad.flows.interrupt import draining
+    from sweetgrad.flows.provenance import provenance, report_differences
     from sweetgrad.flows.runs.progress import progress_bar
-    from sweetgrad.flows.runs.provenance import provenance, report_differences
     from sweetgrad.flows.selection import select_archs
     from sweetgrad.profiling import load_batch, load_space
     from sweetgrad.store.access import absolute

@@ -1,8 +1,8 @@
-"""The parameters of a function as its signature and docstring declare them; a command line and a deployment offer these."""
+"""The parameters of a function as its signature and docstring declare them, which a command line and a deployment offer."""
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +48,34 @@ def parameters_of(function: Callable[..., Any]) -> dict[str, Parameter]:
         for name, parameter in inspect.signature(function).parameters.items()
         if name != "console"
     }
+
+
+def command_of(function: Callable[..., Any], arguments: Mapping[str, Any]) -> str:
+    """The ``sweetgrad`` command of a function with these arguments, without those that are the default.
+
+    Tables of a cluster are left out: a command line has no room for them. Secrets are, too.
+
+    Examples
+    --------
+    >>> from sweetgrad.flows import profile
+    >>> command_of(profile, {"store": "my store.zarr", "archs": "0:9", "seed": 42, "augment": True})
+    "sweetgrad profile 'my store.zarr' --archs 0:9 --augment"
+    """
+    from sweetgrad.store.access import command_line  # here, so that reading the options of a command does not load zarr
+
+    defaults = {name: parameter.default for name, parameter in parameters_of(function).items()}
+    words = [function.__name__, arguments["store"]]
+    for key, value in (arguments.get("space_options") or {}).items():
+        words += ["--space-option", f"{key}={value}"]
+    for name, value in arguments.items():
+        if name == "store" or value in (None, [], defaults[name]) or isinstance(value, Mapping):
+            continue
+        words.append(f"--{name.replace('_', '-')}")
+        if isinstance(value, Sequence) and not isinstance(value, str):
+            words.append(",".join(value))
+        elif value is not True:
+            words.append(str(value))
+    return command_line(*words)
 
 
 def _descriptions(function: Callable[..., Any]) -> dict[str, str]:

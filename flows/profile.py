@@ -128,9 +128,9 @@ def profile(
     # Imported here, so that reading the options of a command does not load torch, Prefect and Dask.
     from sweetgrad.flows.cluster import choose_workers
     from sweetgrad.flows.inputs import find_table, require_cells, resolve_device, with_blocks
-    from sweetgrad.flows.runs.provenance import provenance, report_differences
+    from sweetgrad.flows.parameters import command_of
+    from sweetgrad.flows.provenance import provenance, report_differences
     from sweetgrad.flows.runs.session import run_profile
-    from sweetgrad.flows.runs.summary import profile_command
     from sweetgrad.flows.runs.work import ProfileWork
     from sweetgrad.flows.selection import select_archs
     from sweetgrad.profiling import load_batch, load_space, make_spec, registry
@@ -162,7 +162,7 @@ def profile(
         may_grow=getattr(search_space, "open_ended", False),
     )
     stored.add_blocks(map(profile_block, names))
-    command = profile_command(arguments)
+    command = command_of(profile, arguments)
     work = ProfileWork(stored, rows, search_space, batch, spec, tuple(names), retry_failed, command)
     shards = work.shards_to_do()
     num_done = num_left = 0

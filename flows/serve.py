@@ -51,7 +51,7 @@ def serve(
         make_deployment,
         run_until,
     )
-    from sweetgrad.flows.runs.interrupt import draining
+    from sweetgrad.flows.interrupt import draining
 
     if limit < 1:
         raise ValueError(f"limit must be at least 1, got {limit}")

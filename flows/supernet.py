@@ -105,7 +105,7 @@ def supernet(
     import torch
 
     from sweetgrad.flows.inputs import resolve_device
-    from sweetgrad.flows.runs.interrupt import draining
+    from sweetgrad.flows.interrupt import draining
     from sweetgrad.flows.selection import select_archs
     from sweetgrad.flows.supernet_run import (
         checkpoint_file,

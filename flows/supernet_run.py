@@ -12,8 +12,8 @@ import xarray as xr
 from numpy.typing import NDArray
 from rich.console import Console
 
+from sweetgrad.flows.provenance import provenance
 from sweetgrad.flows.runs.progress import Counter, progress_bar
-from sweetgrad.flows.runs.provenance import provenance
 from sweetgrad.profiling.supernet import SupernetTraining, subnet_accuracy
 from sweetgrad.store import STATUS, Block, Location, Lock, Profile, Shard, SpecMismatchError, profile_block
 from sweetgrad.store.access import is_remote, local_path

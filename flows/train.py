@@ -108,7 +108,7 @@ def train(
     # Imported here, so that reading the options of a command does not load torch, Prefect and Dask.
     from sweetgrad.flows.cluster import choose_workers
     from sweetgrad.flows.inputs import check_label, find_table, resolve_device
-    from sweetgrad.flows.runs.provenance import provenance
+    from sweetgrad.flows.provenance import provenance
     from sweetgrad.flows.runs.session import open_session
     from sweetgrad.flows.runs.shard_flow import shard_flow
     from sweetgrad.flows.runs.work import TrainingWork, num_rows

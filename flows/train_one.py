@@ -10,7 +10,7 @@ import pandas as pd
 from rich.console import Console
 
 from sweetgrad.flows.inputs import check_label, find_table, resolve_device
-from sweetgrad.flows.runs.interrupt import draining
+from sweetgrad.flows.interrupt import draining
 from sweetgrad.profiling import load_space
 from sweetgrad.profiling.architectures import deterministic
 from sweetgrad.profiling.training import (

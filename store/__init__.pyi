@@ -41,6 +41,7 @@ from .format.blocks import (
 )
 from .format.schema import FORMAT_VERSION, KINDS, LAYER_TYPES, STATUS, Variable
 from .format.spec import ProfileSpec
+from .groups import Store
 from .locks import Lock, lock_shard
 from .merging import MergedProfile, MergeReport, merge
 from .overview import (
@@ -109,6 +110,7 @@ __all__ = [
     "SchemaVersionError",
     "Shard",
     "SpecMismatchError",
+    "Store",
     "StoreError",
     "StoreInfo",
     "Surrogate",

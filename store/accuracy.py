@@ -9,7 +9,7 @@ import pandas as pd
 import xarray as xr
 import zarr
 
-from sweetgrad.store.access import Location, child_groups, command_line, is_zip, open_root, with_options
+from sweetgrad.store.access import Location, child_groups, command_line, is_zip
 from sweetgrad.store.accuracy_table import (
     columns,
     load_table,
@@ -22,7 +22,7 @@ from sweetgrad.store.accuracy_table import (
 )
 from sweetgrad.store.benchmarks import tidy
 from sweetgrad.store.errors import NotAStoreError
-from sweetgrad.store.groups import archs_by_profile, archs_of_space
+from sweetgrad.store.groups import Store, archs_by_profile, archs_of_space
 from sweetgrad.store.root import editing, refuse_file
 from sweetgrad.store.spaces import Grammar, grammar_of, is_published_order, registered_spaces, unknown_name
 
@@ -139,8 +139,8 @@ def import_accuracy(
     refuse_file(location)
     if arch is None:
         require_space(location, space)
-    with editing(location, create=True) as root:
-        return _import(root, location, space, table, arch, source, grammar_of(space) or grammar)
+    with editing(location, create=True) as store:
+        return _import(store, space, table, arch, source, grammar_of(space) or grammar)
 
 
 def require_space(location: Location, space: str) -> None:
@@ -149,7 +149,7 @@ def require_space(location: Location, space: str) -> None:
     if space in known:
         return
     try:
-        held = [name for name, _ in child_groups(open_root(location))]
+        held = [name for name, _ in child_groups(Store.open(location).root)]
     except NotAStoreError:
         held = []
     if space not in held:
@@ -157,20 +157,19 @@ def require_space(location: Location, space: str) -> None:
 
 
 def _import(
-    root: zarr.Group,
-    location: Location,
+    store: Store,
     space: str,
     table: pd.DataFrame,
     arch: Sequence[str] | None,
     source: str,
     grammar: Grammar | None,
 ) -> ImportReport:
-    recover_accuracy(root, space)
-    stored = load_table(root, location, space)
-    order = archs_of_space(root, space) or list(arch or ())
+    recover_accuracy(store, space)
+    stored = load_table(store, space)
+    order = archs_of_space(store.root, space) or list(arch or ())
     index_order, unplaced = "", list[str]()
     if "index" in table.columns:
-        listed, index_order = (list(arch), "the list that was given") if arch else _published(root, space, source)
+        listed, index_order = (list(arch), "the list that was given") if arch else _published(store.root, space, source)
         table, unplaced = _with_arch(table, listed)
     held = stored["arch"].values.tolist() if stored else []
     table, malformed = _with_canonical_arch(table, {*order, *held}, grammar)
@@ -186,7 +185,7 @@ def _import(
     merged, added, unchanged, changed = merge_tables(stored, arrays, axis, space=space, source=source)
     if changed:
         sources = [*(stored.attrs["sources"] if stored else []), source_entry(source, table)]
-        replace_table(root, space, merged.assign_attrs(sources=sources))
+        replace_table(store, space, merged.assign_attrs(sources=sources))
     return ImportReport(
         matched=num_matched,
         unmatched=len(unmatched),
@@ -222,11 +221,11 @@ def open_accuracies(location: Location, space: str, *, storage_options: dict[str
     NotAStoreError
         If the store has no accuracies of the space.
     """
-    location = with_options(location, storage_options)
-    root = open_root(location)
-    table = load_table(root, location, space)
+    store = Store.open(location, storage_options=storage_options)
+    table = load_table(store, space)
     if table is None:
-        have = ", ".join(path for path, child in child_groups(root) if "accuracy" in child)
+        location = store.location
+        have = ", ".join(path for path, child in child_groups(store.root) if "accuracy" in child)
         there = f" (it has those of: {have})" if have else ""
         first, into = (
             ("a zip file can only be read: unpack it, then ", "FOLDER") if is_zip(location) else ("", location)
@@ -290,13 +289,14 @@ def list_archs(location: Location, space: str, *, storage_options: dict[str, Any
 
     A surrogate is asked for these. Empty if the store has none, or is not there.
     """
-    location = with_options(location, storage_options)
     try:
-        root = open_root(location)
+        store = Store.open(location, storage_options=storage_options)
     except NotAStoreError:
         return []
-    stored = load_table(root, location, space)
-    return list(dict.fromkeys([*archs_of_space(root, space), *(stored["arch"].values.tolist() if stored else ())]))
+    stored = load_table(store, space)
+    return list(
+        dict.fromkeys([*archs_of_space(store.root, space), *(stored["arch"].values.tolist() if stored else ())])
+    )
 
 
 def _published(root: zarr.Group, space: str, source: str) -> tuple[list[str], str]:

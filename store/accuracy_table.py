@@ -11,13 +11,14 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec
 
-from sweetgrad.store.access import GuardedStore, Location
+from sweetgrad.store.access import GuardedStore
 from sweetgrad.store.access._zarr import sync
 from sweetgrad.store.errors import CorruptShardError, StoreError
 from sweetgrad.store.format.arrays import compressor, write_array
 from sweetgrad.store.format.blocks import DIGEST
 from sweetgrad.store.format.digests import row_digests
 from sweetgrad.store.format.schema import Variable
+from sweetgrad.store.groups import Store
 from sweetgrad.store.redaction import redacted_facts
 from sweetgrad.store.root import consolidate, now
 
@@ -45,18 +46,18 @@ ACCURACY_VARIABLES: dict[str, Variable] = {variable.name: variable for variable 
 """Name to `Variable` of the group ``<space>/accuracy``."""
 
 
-def load_table(root: zarr.Group, location: Location, space: str) -> xr.Dataset | None:
+def load_table(store: Store, space: str) -> xr.Dataset | None:
     """The stored table in memory; an interrupted import can have left it under the name accuracy.old."""
     for name in ("accuracy", "accuracy.old"):
         try:
-            group = root.get(f"{space}/{name}")
+            group = store.root.get(f"{space}/{name}")
             if not isinstance(group, zarr.Group):
                 continue
             variables = {key: variable for key, variable in ACCURACY_VARIABLES.items() if key != "digest"}
             data = {key: (v.dims, np.asarray(group[key][...])) for key, v in variables.items()}  # type: ignore[index]
         except (ValueError, TypeError, KeyError, RuntimeError) as error:
             raise CorruptShardError(
-                f"{location}: {space}/{name} cannot be read ({error}). Delete that folder and import its tables again."
+                f"{store.location}: {space}/{name} cannot be read ({error}). Delete that folder and import its tables again."
             ) from error
         coords = {key: data.pop(key) for key in DIMS}
         # Plain str labels, whatever the version of zarr returns.
@@ -96,33 +97,33 @@ def source_entry(source: str, table: pd.DataFrame) -> dict[str, Any]:
     )
 
 
-def replace_table(root: zarr.Group, space: str, table: xr.Dataset) -> None:
+def replace_table(store: Store, space: str, table: xr.Dataset) -> None:
     """Write the table under another name, then let it take the place of the old one."""
-    store, (live, new, old) = root.store, _places(space)
+    root, files, (live, new, old) = store.root, store.root.store, _places(space)
     if space not in root:
         root.create_group(space)
-    if isinstance(store, GuardedStore) and store.can_rename:
+    if isinstance(files, GuardedStore) and files.can_rename:
         _write(root, new, table)
         # Between the two renames the old table is whole under the name accuracy.old, where readers and imports look for it.
         if _is_there(root, live):
-            sync(store.rename(live, old))
-        sync(store.rename(new, live))
-        recover_accuracy(root, space)
+            sync(files.rename(live, old))
+        sync(files.rename(new, live))
+        recover_accuracy(store, space)
     else:
         _write(root, live, table)
     consolidate(root)
 
 
-def recover_accuracy(root: zarr.Group, space: str) -> None:
+def recover_accuracy(store: Store, space: str) -> None:
     """Clear up what an interrupted import left: the old table comes back if it was out of its place."""
-    store, (live, new, old) = root.store, _places(space)
-    if not (isinstance(store, GuardedStore) and store.can_rename):
+    root, files, (live, new, old) = store.root, store.root.store, _places(space)
+    if not (isinstance(files, GuardedStore) and files.can_rename):
         return
     if _is_there(root, old) and not _is_there(root, live):
-        sync(store.rename(old, live))
+        sync(files.rename(old, live))
     for leftover in (new, old):
         if _is_there(root, leftover):
-            sync(store.delete_dir(leftover))
+            sync(files.delete_dir(leftover))
 
 
 def _places(space: str) -> tuple[str, str, str]:

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import zarr
 
-from sweetgrad.store.access import Location, open_root, with_options
+from sweetgrad.store.access import Location
 from sweetgrad.store.errors import NotAStoreError, StoreError
 from sweetgrad.store.format.arrays import write_archs
 from sweetgrad.store.format.blocks import VARIABLES
 from sweetgrad.store.format.spec import ProfileSpec
-from sweetgrad.store.groups import create_group, estimator_groups, find_group, has_rows, profile_group
+from sweetgrad.store.groups import Store, create_group, estimator_groups, has_rows
 from sweetgrad.store.profile import Profile
 from sweetgrad.store.root import editing, now
 
@@ -62,14 +62,13 @@ def create_profile(
     """
     if shard_size is not None and shard_size < 1:
         raise ValueError(f"shard_size must be at least 1, got {shard_size}")
-    with editing(location, create=True) as root:
-        _create_profile(root, location, spec, arch, layers, shard_size, may_grow)
+    with editing(location, create=True) as store:
+        _create_profile(store, spec, arch, layers, shard_size, may_grow)
     return Profile.open(location, spec.profile_name)
 
 
 def _create_profile(
-    root: zarr.Group,
-    location: Location,
+    store: Store,
     spec: ProfileSpec,
     arch: Sequence[str],
     layers: Sequence[str],
@@ -77,19 +76,19 @@ def _create_profile(
     may_grow: bool,
 ) -> None:
     name = spec.profile_name
-    where = f"profile {name} in {location}"
-    group = find_group(root, name, location)
+    where = f"profile {name} in {store.location}"
+    group = store.find_group(name)
     # The spec is written last, in one write with what goes with it: a group without it is a creation that was cut off.
     if isinstance(group, zarr.Group) and "spec" in group.attrs:
         _continue_profile(group, spec, arch, shard_size, may_grow, where=where)
-    elif has_rows(root, name):
+    elif has_rows(store.root, name):
         raise StoreError(
             f"{where} holds rows, but its spec cannot be read ({name}/zarr.json). Copy that file from a backup, or delete the "
             "profile's folder and profile again."
         )
     else:
         attributes = {"spec": spec.to_attrs(), "created": now(), "runs": [], "complete": False}
-        create_group(root, name, arch, layers, shard_size or DEFAULT_SHARD_SIZE, attributes)
+        create_group(store.root, name, arch, layers, shard_size or DEFAULT_SHARD_SIZE, attributes)
 
 
 def _continue_profile(
@@ -116,9 +115,8 @@ def stored_archs(location: Location, name: str, *, storage_options: dict[str, An
     Unlike `open_profile`, whose arguments it has, it reads a profile whose growth was cut off, which the next `create_profile`
     puts right.
     """
-    location = with_options(location, storage_options)
     try:
-        return named_archs(profile_group(open_root(location), name, location))
+        return named_archs(Store.open(location, storage_options=storage_options).profile_group(name))
     except NotAStoreError:
         return []
 

@@ -1,11 +1,12 @@
-"""The groups of a store: found, or told what is wrong with them; made where there is none, and never over another."""
+"""`Store`, a store that is open, and its groups: found, or told what is wrong; made where there is none, never over another."""
 
 import asyncio
 import difflib
 import json
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NoReturn
+from dataclasses import dataclass
+from typing import Any, Literal, NoReturn, Self
 
 import numpy as np
 import zarr
@@ -13,7 +14,7 @@ from zarr.abc.buffer import Buffer
 from zarr.buffer import cpu, default_buffer_prototype
 from zarr.storage import MemoryStore
 
-from sweetgrad.store.access import GuardedStore, Location, child_groups
+from sweetgrad.store.access import Fence, GuardedStore, Location, child_groups, making_sense, open_root, with_options
 from sweetgrad.store.access._zarr import sync
 from sweetgrad.store.errors import FencedError, NotAStoreError
 from sweetgrad.store.format.arrays import create_array, write_archs, write_array, write_bounds
@@ -25,14 +26,83 @@ _OF_ROWS = ("status", "digest", "score", "accuracy")
 """Arrays that profiles, estimators and trainings have, and of which nothing is written before there are rows."""
 
 
-def profile_group(root: zarr.Group, name: str, location: Location) -> zarr.Group:
-    """The group of a profile; `NotAStoreError` names the nearest profiles if there is no such one."""
-    group = find_group(root, name, location)
-    if isinstance(group, zarr.Group) and "spec" in group.attrs:
-        return group
-    names = sorted(profile_names(root))
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.3) or names
-    raise NotAStoreError(f"{location} has no profile {name!r}; it holds {', '.join(near) or 'none yet'}.")
+@dataclass(frozen=True)
+class Store:
+    """A store, open: its root was read once, and is what every group of it is found from.
+
+    Attributes
+    ----------
+    location
+        Local path or URL, or a `RemoteStore`.
+    root
+        Root group. Its metadata are those of the moment at which it was opened.
+
+    Examples
+    --------
+    ``store = Store.open("nb201.zarr")`` opens one, and ``Profile(store, name)`` each profile in ``store.profiles()``.
+    """
+
+    location: Location
+    root: zarr.Group
+
+    @classmethod
+    def open(
+        cls,
+        location: Location,
+        *,
+        mode: Literal["r", "r+"] = "r",
+        storage_options: Mapping[str, Any] | None = None,
+        fence: Fence | None = None,
+    ) -> Self:
+        """Open a store that is there.
+
+        Parameters
+        ----------
+        location, storage_options
+            As in `open_store`.
+        mode
+            ``r`` to read it, ``r+`` to write to it as well.
+        fence
+            Awaited before every write.
+
+        Raises
+        ------
+        NotAStoreError, SchemaVersionError
+            If there is no store of a readable format.
+        UnreachableStoreError
+            If a URL gives no answer, or refuses.
+        """
+        location = with_options(location, storage_options)
+        return cls(location, open_root(location, mode=mode, fence=fence))
+
+    @property
+    def version(self) -> int:
+        """Version of its format."""
+        return int(self.root.attrs["schema_version"])  # type: ignore[arg-type]  # `open_root` has looked
+
+    def profiles(self) -> list[str]:
+        """Names of its profiles, sorted."""
+        with making_sense(self.location):
+            return sorted(profile_names(self.root))
+
+    def profile_group(self, name: str) -> zarr.Group:
+        """The group of a profile; `NotAStoreError` names the nearest profiles if there is no such one."""
+        group = self.find_group(name)
+        if isinstance(group, zarr.Group) and "spec" in group.attrs:
+            return group
+        names = sorted(profile_names(self.root))
+        near = difflib.get_close_matches(name, names, n=3, cutoff=0.3) or names
+        raise NotAStoreError(f"{self.location} has no profile {name!r}; it holds {', '.join(near) or 'none yet'}.")
+
+    def find_group(self, name: str) -> Any:
+        """What is at the path of a profile, None if nothing is; `NotAStoreError` if its metadata cannot be read."""
+        try:
+            return self.root.get(name)
+        except (ValueError, TypeError) as error:  # what zarr raises on a zarr.json that it cannot read
+            raise NotAStoreError(
+                f"{self.location}: the metadata of profile {name} ({name}/zarr.json) cannot be read ({error}). "
+                "Copy that file from a backup, or delete the profile's folder and profile again."
+            ) from error
 
 
 def profile_names(group: zarr.Group) -> Iterator[str]:
@@ -63,17 +133,6 @@ def estimator_groups(group: zarr.Group) -> list[tuple[str, zarr.Group]]:
     if not isinstance(parent, zarr.Group):
         return []
     return [(name, child) for name, child in child_groups(parent) if "status" in child]
-
-
-def find_group(root: zarr.Group, name: str, location: Location) -> Any:
-    """What is at the path of a profile, None if nothing is; `NotAStoreError` if its metadata cannot be read."""
-    try:
-        return root.get(name)
-    except (ValueError, TypeError) as error:  # what zarr raises on a zarr.json that it cannot read
-        raise NotAStoreError(
-            f"{location}: the metadata of profile {name} ({name}/zarr.json) cannot be read ({error}). "
-            "Copy that file from a backup, or delete the profile's folder and profile again."
-        ) from error
 
 
 def has_rows(root: zarr.Group, name: str) -> bool:

@@ -1,7 +1,7 @@
 """Join stores that different people computed: rows are united, and what contradicts is named before anything is written."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-import zarr
 from numpy.typing import NDArray
 
 from sweetgrad.store.access import (
@@ -23,7 +22,6 @@ from sweetgrad.store.access import (
     is_remote,
     local_path,
     new_folder,
-    open_root,
     rename_folder,
 )
 from sweetgrad.store.accuracy_table import load_table, merge_tables, replace_table
@@ -32,13 +30,12 @@ from sweetgrad.store.errors import CorruptShardError, SpecMismatchError, StoreEr
 from sweetgrad.store.format.blocks import COUNTS, Block
 from sweetgrad.store.format.schema import STATUS
 from sweetgrad.store.format.spec import MATTERS, values_of
-from sweetgrad.store.groups import profile_names
+from sweetgrad.store.groups import Store
 from sweetgrad.store.locks import lock_folder
 from sweetgrad.store.profile import Profile
 from sweetgrad.store.redaction import redacted, redacted_facts
 from sweetgrad.store.root import create_store, now, redact_attributes
 from sweetgrad.store.table import Shard, read_array
-from sweetgrad.store.upgrade import format_of
 
 _MAX_SHOWN = 10
 
@@ -127,30 +124,30 @@ def merge(sources: Sequence[Location], dest: str | Path, *, progress: Progress |
         If there are fewer than two sources, or ``dest`` is a URL.
     """
     folder = _folder(sources, dest)
-    roots = {str(source): open_root(source) for source in sources}
-    paths = {where: [*profile_names(root), *_accuracies(root)] for where, root in roots.items()}
+    stores = {str(source): Store.open(source) for source in sources}
+    held = {where: store.profiles() for where, store in stores.items()}
+    paths = {where: [*held[where], *_accuracies(store)] for where, store in stores.items()}
     for source in sources:
         require_sound(source, paths[str(source)], progress=progress)
-    held = {where: set(profile_names(root)) for where, root in roots.items()}
     names = sorted(set().union(*held.values()))
-    holders = {name: [source for source in sources if name in held[str(source)]] for name in names}
-    plans = [_plan_profile(name, [Profile.open(s, name) for s in where]) for name, where in holders.items()]
+    holders = {name: [store for where, store in stores.items() if name in held[where]] for name in names}
+    plans = [_plan_profile(name, [Profile(store, name) for store in those]) for name, those in holders.items()]
     _require_no_conflict([problem for plan in plans for problem in plan.problems])
-    tables = {space: _unite_accuracies(space, roots, sources) for space in _spaces(roots)}
+    tables = {space: _unite_accuracies(space, stores) for space in _spaces(stores.values())}
     with lock_folder(folder) as lock, new_folder(folder, ".merging") as work:
         for source in sources:  # each group from the first source that has it
             first = [path for path in paths[str(source)] if not (work / path).exists()]
-            copy_groups(roots[str(source)], first, work, progress=progress)
-        _note_history(work, sources)
+            copy_groups(stores[str(source)].root, first, work, progress=progress)
+        _note_history(work, stores.values())
         create_store(work)
         for done, plan in enumerate(plans, start=1):
             _write(plan, work)
             if progress:
                 progress("merging", done, len(plans))
-        root = open_root(work, mode="r+")
+        merged = Store.open(work, mode="r+")
         for space, (table, changed, _) in tables.items():
             if changed:
-                replace_table(root, space, table)
+                replace_table(merged, space, table)
         force_tree(work)
         lock.require()
         for path in filter(_is_litter_file, folder.glob("*")):
@@ -180,12 +177,12 @@ def _is_litter_file(path: Path) -> bool:
     return path.is_file() and is_litter(path.name)
 
 
-def _accuracies(root: zarr.Group) -> Iterator[str]:
-    yield from (f"{space}/accuracy" for space, group in child_groups(root) if "accuracy" in group)
+def _accuracies(store: Store) -> Iterator[str]:
+    yield from (f"{space}/accuracy" for space, group in child_groups(store.root) if "accuracy" in group)
 
 
-def _spaces(roots: dict[str, zarr.Group]) -> list[str]:
-    return sorted({path.partition("/")[0] for root in roots.values() for path in _accuracies(root)})
+def _spaces(stores: Iterable[Store]) -> list[str]:
+    return sorted({path.partition("/")[0] for store in stores for path in _accuracies(store)})
 
 
 def _require_no_conflict(lines: Sequence[str]) -> None:
@@ -199,11 +196,9 @@ def _require_no_conflict(lines: Sequence[str]) -> None:
         )
 
 
-def _unite_accuracies(
-    space: str, roots: dict[str, zarr.Group], sources: Sequence[Location]
-) -> tuple[xr.Dataset, bool, tuple[str, ...]]:
+def _unite_accuracies(space: str, stores: Mapping[str, Store]) -> tuple[xr.Dataset, bool, tuple[str, ...]]:
     """The united table, whether it differs from that of the first source that has one, and the sources that have one."""
-    tables = {str(s): table for s in sources if (table := load_table(roots[str(s)], s, space)) is not None}
+    tables = {where: table for where, store in stores.items() if (table := load_table(store, space)) is not None}
     axis = list(dict.fromkeys(arch for table in tables.values() for arch in table["arch"].values.tolist()))
     (_, first), *rest = tables.items()
     merged, changed = first, False
@@ -216,11 +211,11 @@ def _unite_accuracies(
     return merged.assign_attrs(sources=kept), changed or kept != first.attrs.get("sources"), tuple(tables)
 
 
-def _note_history(work: Path, sources: Sequence[Location]) -> None:
-    root = open_root(work, mode="r+")
+def _note_history(work: Path, sources: Collection[Store]) -> None:
+    root = Store.open(work, mode="r+").root
     # What was copied may be of several formats; all of it is brought to the present one next.
-    root.attrs["schema_version"] = min(format_of(open_root(source)) for source in sources)
-    text = f"merged {now()} from {', '.join(map(redacted, sources))} by sweetgrad {version('sweetgrad')}"
+    root.attrs["schema_version"] = min(source.version for source in sources)
+    text = f"merged {now()} from {', '.join(redacted(source.location) for source in sources)} by sweetgrad {version('sweetgrad')}"
     root.attrs["history"] = f"{root.attrs.get('history', '')}\n{text}".strip()
     redact_attributes(root)
 
@@ -293,8 +288,8 @@ def _digests(source: Profile, block: Block) -> NDArray[np.uint64]:
     """Digests of the rows of a block, computed where the source is of format 1, which kept none of estimators."""
     if not _has(source, block):
         return np.zeros(source.num_archs, np.uint64)
-    if block == COUNTS or format_of(open_root(source.location)) > 1:
-        return source.read(block, variables=["digest"])["digest"].values
+    if block == COUNTS or source.store.version > 1:
+        return source.column(block, "digest")
     rows = (
         source.read(block, shard, variables=block.measured) for shard in source.shards()
     )  # moments are as large as counts
@@ -338,7 +333,7 @@ def _score(source: Profile, block: Block, row: int) -> str:
     """The score of a row, where the block has one."""
     if "score" not in block.measured:
         return ""
-    return repr(source.read(block, variables=["score"])["score"].values[row].item())
+    return repr(source.column(block, "score")[row].item())
 
 
 def _unite_trainings(sources: Sequence[Profile]) -> tuple[dict[str, dict[str, Any]], list[str]]:
@@ -396,7 +391,7 @@ def _copy_rows(block: Block, source: Profile, merged: Profile, rows: NDArray[np.
 
 def _require_digests(source: Profile, merged: Profile, shard: Shard, position: NDArray[np.int64]) -> None:
     """What was written must have the digests that the source stores with it."""
-    stored, written = (each.read(COUNTS, shard, variables=["digest"])["digest"].values for each in (source, merged))
+    stored, written = (each.column(COUNTS, "digest", shard) for each in (source, merged))
     if not np.array_equal(written[position], stored[position]):
         raise CorruptShardError(
             f"{source.location}: {source.name}, rows {shard.start} to {shard.stop - 1}: the content does not match the digests "
@@ -409,4 +404,5 @@ def _unite_attributes(plan: _Plan, work: Path) -> None:
     unique: list[Any] = list({json.dumps(run, sort_keys=True): run for run in runs}.values())
     unique.sort(key=lambda run: str(run.get("started", "")))
     created = min(str(source.attributes.get("created", "")) for source in plan.sources)
-    open_root(work, mode="r+")[plan.name].update_attributes({"runs": unique, "created": created})
+    group = Store.open(work, mode="r+").profile_group(plan.name)
+    group.update_attributes({"runs": unique, "created": created})

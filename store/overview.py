@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from sweetgrad.store.access import (
@@ -15,14 +14,12 @@ from sweetgrad.store.access import (
     is_remote,
     local_path,
     making_sense,
-    open_root,
-    with_options,
 )
 from sweetgrad.store.accuracy_table import load_table, selectors
 from sweetgrad.store.format.blocks import COUNTS, Block
-from sweetgrad.store.format.schema import STATUS
+from sweetgrad.store.format.schema import STATUS, count_status
 from sweetgrad.store.format.spec import ProfileSpec
-from sweetgrad.store.groups import profile_group, profile_names
+from sweetgrad.store.groups import Store
 from sweetgrad.store.profile import Profile
 from sweetgrad.store.redaction import redacted
 from sweetgrad.store.table import read_array
@@ -148,11 +145,9 @@ def status(location: Location, *, storage_options: dict[str, Any] | None = None)
     CorruptShardError
         If a status cannot be decoded.
     """
-    location = with_options(location, storage_options)
-    root = open_root(location)
-    with making_sense(location):
-        names = sorted(profile_names(root))
-        return [_profile_status(Profile(location, profile_group(root, name, location))) for name in names]
+    store = Store.open(location, storage_options=storage_options)
+    with making_sense(store.location):
+        return [_profile_status(Profile(store, name)) for name in store.profiles()]
 
 
 def info(location: Location, name: str | None = None, *, storage_options: dict[str, Any] | None = None) -> StoreInfo:
@@ -172,21 +167,19 @@ def info(location: Location, name: str | None = None, *, storage_options: dict[s
     CorruptShardError
         If a status or an accuracy table cannot be decoded.
     """
-    location = with_options(location, storage_options)
-    root = open_root(location)
-    with making_sense(location):
-        return _info(root, location, name)
+    store = Store.open(location, storage_options=storage_options)
+    with making_sense(store.location):
+        return _info(store, name)
 
 
-def _info(root: zarr.Group, location: Location, name: str | None) -> StoreInfo:
-    names = sorted(profile_names(root)) if name is None else [name]
-    profiles = tuple(_profile_info(Profile(location, profile_group(root, name, location))) for name in names)
-    spaces = [path for path, _ in child_groups(root)] if name is None else [profiles[0].spec.space]
-    tables = {space: load_table(root, location, space) for space in spaces}
+def _info(store: Store, name: str | None) -> StoreInfo:
+    profiles = tuple(_profile_info(Profile(store, each)) for each in (store.profiles() if name is None else [name]))
+    spaces = [path for path, _ in child_groups(store.root)] if name is None else [profiles[0].spec.space]
+    tables = {space: load_table(store, space) for space in spaces}
     return StoreInfo(
-        location=redacted(location),
-        attributes=dict(root.attrs),
-        num_bytes=_size(location),
+        location=redacted(store.location),
+        attributes=dict(store.root.attrs),
+        num_bytes=_size(store.location),
         profiles=profiles,
         accuracies=tuple(
             AccuracyInfo(space, table.sizes["arch"], tuple(selectors(table)), tuple(table.attrs.get("sources", ())))
@@ -198,7 +191,7 @@ def _info(root: zarr.Group, location: Location, name: str | None) -> StoreInfo:
 
 def _profile_status(profile: Profile) -> ProfileStatus:
     values = profile.status()
-    counts = _counts(values)
+    counts = count_status(values)
     where = f"{profile.location}: {profile.name}"
     size = check_num_shards(values.size, profile.attributes.get("shard_size"), where=where)
     shards = [values[i : i + size] for i in range(0, values.size, size)]
@@ -218,9 +211,8 @@ def _profile_status(profile: Profile) -> ProfileStatus:
 
 def _failures(profile: Profile, values: NDArray[np.uint8]) -> tuple[Failure, ...]:
     failed = values == STATUS["failed"]
-    messages = profile.read(COUNTS, variables=["message"])["message"].isel(arch=failed)
-    lines = [(str(text).splitlines() or [""])[0] for text in messages.values]
-    first = {line: str(name) for line, name in reversed(list(zip(lines, messages["arch"].values, strict=True)))}
+    lines = [(str(text).splitlines() or [""])[0] for text in profile.column(COUNTS, "message")[failed]]
+    first = {line: str(name) for line, name in reversed(list(zip(lines, profile.arch()[failed], strict=True)))}
     return tuple(Failure(line, count, first[line]) for line, count in Counter(lines).most_common())
 
 
@@ -244,12 +236,8 @@ def _profile_info(profile: Profile) -> ProfileInfo:
 
 
 def _estimator_status(profile: Profile, block: Block) -> EstimatorStatus:
-    counts = _counts(profile.status(block))
+    counts = count_status(profile.status(block))
     return EstimatorStatus(block.name, counts["ok"], counts["failed"], counts["not run"])
-
-
-def _counts(values: NDArray[np.uint8]) -> dict[str, int]:
-    return {word: int((values == code).sum()) for word, code in STATUS.items()}
 
 
 def _size(location: Location, path: str = "") -> int | None:

@@ -14,22 +14,15 @@ from sweetgrad.store.access import (
     command_line,
     ignore_leftovers,
     making_sense,
-    open_root,
     with_options,
 )
 from sweetgrad.store.errors import NotAStoreError, StoreError
 from sweetgrad.store.format.arrays import create_array
 from sweetgrad.store.format.bins import NUM_BINS, bin_bounds
-from sweetgrad.store.format.blocks import ACTIVATIONS, MOMENTS, VARIABLES, Block, profile_block
-from sweetgrad.store.format.schema import KINDS, STATUS
+from sweetgrad.store.format.blocks import ACTIVATIONS, MOMENTS, SCORES, VARIABLES, Block, profile_block
+from sweetgrad.store.format.schema import KINDS, count_status
 from sweetgrad.store.format.spec import ProfileSpec, facts_that_differ
-from sweetgrad.store.groups import (
-    estimator_groups,
-    profile_group,
-    profile_names,
-    put_group,
-    stage_group,
-)
+from sweetgrad.store.groups import Store, estimator_groups, put_group, stage_group
 from sweetgrad.store.redaction import redacted_facts
 from sweetgrad.store.root import append_run, consolidate, editing
 from sweetgrad.store.table import Table
@@ -44,8 +37,8 @@ class Profile(Table):
     """
 
     @staticmethod
-    def _find(root: zarr.Group, name: str, location: Location) -> zarr.Group:
-        return profile_group(root, name, location)
+    def _find(store: Store, name: str) -> zarr.Group:
+        return store.profile_group(name)
 
     @property
     def spec(self) -> ProfileSpec:
@@ -58,8 +51,7 @@ class Profile(Table):
 
     def count_rows(self) -> dict[str, int]:
         """Architectures with each word of `STATUS`."""
-        status = self.status()
-        return {word: int((status == code).sum()) for word, code in STATUS.items()}
+        return count_status(self.status())
 
     def add_blocks(self, blocks: Iterable[Block]) -> None:
         """Make the empty arrays of blocks that the profile does not have yet; those that are there stay as they are."""
@@ -67,15 +59,15 @@ class Profile(Table):
         if not blocks:
             return
         sizes, shard_size = self._sizes(), self.shard_size
-        with editing(self.location) as root:
-            group = profile_group(root, self.name, self.location)
+        with editing(self.location) as store:
+            group = store.profile_group(self.name)
             for block in blocks:
                 # `status` is made last: a group without it is a creation that was cut off.
                 if f"{block.path}/status" not in group:
                     staged = stage_group({})
                     for variable in block.variables:
                         create_array(staged, variable, sizes=sizes, shard_size=shard_size)
-                    put_group(root, f"{self.name}/{block.path}", staged, last="status/zarr.json")
+                    put_group(store.root, f"{self.name}/{block.path}", staged, last="status/zarr.json")
 
     def _sizes(self) -> dict[str, int]:
         num_layers = self.group["grad_count"].shape[1]  # type: ignore[union-attr]  # zarr: an array or a group
@@ -89,8 +81,8 @@ class Profile(Table):
         Facts that may move the last bit of a gradient and that an earlier run had otherwise (the version of torch, the CPU
         capability), each as a sentence: rows of the two are not comparable to the last count.
         """
-        with editing(self.location) as root:
-            group = profile_group(root, self.name, self.location)
+        with editing(self.location) as store:
+            group = store.profile_group(self.name)
             before: list[dict[str, Any]] = list(group.attrs["runs"])  # type: ignore[arg-type]  # zarr: any JSON
             append_run(group, facts)
         return facts_that_differ(before, facts)
@@ -107,9 +99,8 @@ class Profile(Table):
         """
         block = profile_block(estimator)
         self.add_blocks([block])
-        with editing(self.location) as root:
-            group = profile_group(root, self.name, self.location)
-            group[block.path].attrs["training"] = redacted_facts(dict(training))
+        with editing(self.location) as store:
+            store.profile_group(self.name)[block.path].attrs["training"] = redacted_facts(dict(training))
 
     def trained_estimators(self) -> dict[str, dict[str, Any]]:
         """What `record_training` said, by estimator; training-free ones are not among them."""
@@ -121,9 +112,9 @@ class Profile(Table):
 
         Call it once at the end of a run, from one process. A profile is complete when no row is left that was not run.
         """
-        with editing(self.location) as root:
-            Profile(self.location, profile_group(root, self.name, self.location)).stamp()
-            consolidate(root)
+        with editing(self.location) as store:
+            Profile(store, self.name).stamp()
+            consolidate(store.root)
 
     def dataset(self, chunks: Mapping[str, int] | str | None = "shard") -> xr.Dataset:
         """The counts, lazily; see `open_profile`."""
@@ -152,14 +143,14 @@ class Profile(Table):
         names = self.estimators()
         arch = self.arch()
         data = {}
-        for variable in profile_block("").variables:
+        for variable in SCORES:
             if variable.name == "digest":
                 continue
             values = np.full(
                 (len(arch), len(names)), variable.fill, object if variable.dtype == "str" else variable.dtype
             )
             for column, estimator in enumerate(names):
-                values[:, column] = self._read(profile_block(estimator), variable.name)
+                values[:, column] = self.column(profile_block(estimator), variable.name)
             data[variable.name] = (("arch", "estimator"), values)
         return xr.Dataset(data, coords={"arch": arch, "estimator": np.array(names, dtype=object)})
 
@@ -210,8 +201,7 @@ def open_store(location: Location, *, storage_options: dict[str, Any] | None = N
     UnreachableStoreError
         If a URL gives no answer, or refuses; also raised when data are read later.
     """
-    location = with_options(location, storage_options)
-    root = open_root(location)
+    root = Store.open(location, storage_options=storage_options).root
     # Where the root came with consolidated metadata, they are all there is to go by.
     consolidated = root.metadata.consolidated_metadata is not None
     with ignore_leftovers(), making_sense(location):
@@ -333,7 +323,4 @@ def _with_bounds(profile: xr.Dataset) -> xr.Dataset:
 
 def list_profiles(location: Location, *, storage_options: dict[str, Any] | None = None) -> list[str]:
     """Names of all profiles in a store, sorted."""
-    location = with_options(location, storage_options)
-    root = open_root(location)
-    with making_sense(location):
-        return sorted(profile_names(root))
+    return Store.open(location, storage_options=storage_options).profiles()

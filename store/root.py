@@ -18,15 +18,15 @@ from sweetgrad.store.access import (
     is_litter,
     is_remote,
     local_path,
-    open_root,
     require_readable,
     zarr_store,
 )
 from sweetgrad.store.errors import NotAStoreError
 from sweetgrad.store.format.schema import FORMAT_VERSION
+from sweetgrad.store.groups import Store
 from sweetgrad.store.locks import Lock, lock_store
 from sweetgrad.store.redaction import redacted_facts
-from sweetgrad.store.upgrade import format_of, upgrade
+from sweetgrad.store.upgrade import upgrade
 
 
 def create_store(location: Location) -> None:
@@ -48,8 +48,8 @@ def refuse_file(location: Location) -> None:
         raise NotAStoreError(f"{location} is a file: expected a folder of a zarr store, or a new path.")
 
 
-def _create_root(location: Location, lock: Lock) -> zarr.Group:
-    """The root of a store, made if there is none, fenced."""
+def _made(location: Location, lock: Lock) -> Store:
+    """A store, made if there is none, fenced."""
     folder = None if is_remote(location) else local_path(location)
     if folder is not None and folder.exists() and any(not _is_passing(p) for p in folder.iterdir()):
         return _up_to_date(location, lock)
@@ -69,16 +69,17 @@ def _create_root(location: Location, lock: Lock) -> zarr.Group:
         },
     )
     require_readable(root, location)
-    return _up_to_date(location, lock) if format_of(root) < FORMAT_VERSION else root
+    store = Store(location, root)
+    return _up_to_date(location, lock) if store.version < FORMAT_VERSION else store
 
 
-def _up_to_date(location: Location, lock: Lock) -> zarr.Group:
-    """The root of a store that is there, of the present format, fenced."""
-    root = open_root(location, mode="r+", fence=lock.fence)
-    if format_of(root) < FORMAT_VERSION:
-        upgrade(root, location)
-        consolidate(root)
-    return root
+def _up_to_date(location: Location, lock: Lock) -> Store:
+    """A store that is there, of the present format, fenced."""
+    store = Store.open(location, mode="r+", fence=lock.fence)
+    if store.version < FORMAT_VERSION:
+        upgrade(store)
+        consolidate(store.root)
+    return store
 
 
 def _is_passing(path: Path) -> bool:
@@ -87,8 +88,8 @@ def _is_passing(path: Path) -> bool:
 
 
 @contextmanager
-def editing(location: Location, *, create: bool = False) -> Iterator[zarr.Group]:
-    """The root of a store, to change metadata in, while nobody else does; every write through it is fenced.
+def editing(location: Location, *, create: bool = False) -> Iterator[Store]:
+    """A store to change metadata in, while nobody else does; every write through it is fenced.
 
     A store of an older format is brought to the present one first.
 
@@ -111,9 +112,9 @@ def editing(location: Location, *, create: bool = False) -> Iterator[zarr.Group]
     if create:
         refuse_file(location)
     else:
-        open_root(location, mode="r+")  # where there is no store, no lock is left either
+        Store.open(location, mode="r+")  # where there is no store, no lock is left either
     with lock_store(location) as lock:
-        yield _create_root(location, lock) if create else _up_to_date(location, lock)
+        yield _made(location, lock) if create else _up_to_date(location, lock)
 
 
 def consolidate(root: zarr.Group, path: str = "") -> None:

@@ -15,14 +15,14 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
-from sweetgrad.store.access import Location, RefusedChunkError, command_line, map_in_threads, open_root
+from sweetgrad.store.access import Location, RefusedChunkError, command_line, map_in_threads
 from sweetgrad.store.access._zarr import sync
 from sweetgrad.store.errors import CorruptShardError
 from sweetgrad.store.format.arrays import write_array
 from sweetgrad.store.format.blocks import COUNTS, TRAINING, Block, profile_block
 from sweetgrad.store.format.digests import content_digest
-from sweetgrad.store.format.schema import STATUS, Variable, full
-from sweetgrad.store.groups import estimator_groups
+from sweetgrad.store.format.schema import STATUS, Variable, count_status, full
+from sweetgrad.store.groups import Store, estimator_groups
 from sweetgrad.store.locks import Lock, lock_shard
 
 
@@ -59,30 +59,41 @@ class Table:
 
     Parameters
     ----------
-    location
-        Of the store.
-    group
-        The table's group. Opened for reading, it is opened for writing by the first write.
+    store
+        Which it is in. If that was opened to be read, the first write opens it again, to be written to.
+    name
+        Path in the store.
 
+    Raises
+    ------
+    NotAStoreError
+        If there is no such table.
     """
 
-    def __init__(self, location: Location, group: zarr.Group) -> None:
-        self.location = location
-        self.group = group
-        self._writable: zarr.Group | None = None if group.store.read_only else group
+    def __init__(self, store: Store, name: str) -> None:
+        self.store = store
+        self.group = self._find(store, name)
+        self._writable: zarr.Group | None = None if self.group.store.read_only else self.group
 
     @classmethod
     def open(cls, location: Location, name: str) -> Self:
-        """Open a table by its path in the store; `NotAStoreError` if there is none."""
-        return cls(location, cls._find(open_root(location), name, location))
+        """Open a store and a table of it; `NotAStoreError` if there is none."""
+        return cls(Store.open(location), name)
 
     @staticmethod
-    def _find(root: zarr.Group, name: str, location: Location) -> zarr.Group:
-        raise NotImplementedError
+    def _find(store: Store, name: str) -> zarr.Group:
+        group = store.root[name]
+        assert isinstance(group, zarr.Group)
+        return group
 
     def __reduce__(self) -> tuple[Any, ...]:
         """How it travels to another process."""
         return type(self).open, (self.location, self.name)
+
+    @property
+    def location(self) -> Location:
+        """Location of the store."""
+        return self.store.location
 
     @property
     def name(self) -> str:
@@ -131,7 +142,7 @@ class Table:
 
     def status(self, block: Block | None = None, shard: Shard | None = None) -> NDArray[np.uint8]:
         """Status (`STATUS`) of each row of a shard in a block; None: the main block, every row."""
-        return self._read(block or self.main, "status", shard)
+        return self.column(block or self.main, "status", shard)
 
     def lock(
         self, index: int, *, run: str, expired: frozenset[str] = frozenset(), watch: bool = False
@@ -208,7 +219,7 @@ class Table:
             If a file is lost or cannot be decoded; the variable and the rows are named.
         """
         chosen = [v for v in block.variables if variables is None or v.name in variables]
-        data = {v.name: (v.dims, self._read(block, v.name, shard)) for v in chosen}
+        data = {v.name: (v.dims, self.column(block, v.name, shard)) for v in chosen}
         return xr.Dataset(data, coords={"arch": self.arch(shard)})
 
     def write(self, shard: Shard, rows: Mapping[Block, xr.Dataset], *, lock: Lock | None = None) -> None:
@@ -248,8 +259,7 @@ class Table:
                 values["digest"] = block.digests(data["arch"].values[run], values)
                 self._merge(block, shard, values, position[run], lock=lock)
 
-        for _ in map_in_threads(write_block, rows):
-            pass
+        list(map_in_threads(write_block, rows))
 
     def _merge(
         self,
@@ -270,14 +280,13 @@ class Table:
 
         def write(variable: Variable) -> None:
             # Where no other row of the shard counts, there is nothing to keep, and so nothing to read.
-            old = self._read(block, variable.name, shard) if keeps_rows else _unwritten(group, variable, shard)
+            old = self.column(block, variable.name, shard) if keeps_rows else _unwritten(group, variable, shard)
             old[position] = values[variable.name]
             _require(lock)
             write_array(group, variable.name, shard.all_rows, old)
 
         *others, last = block.variables
-        for _ in map_in_threads(write, others):  # a disk forces several files at once in the time of two or three
-            pass
+        list(map_in_threads(write, others))  # a disk forces several files at once in the time of two or three
         write(last)
 
     def clear(self, block: Block, shard: Shard, *, lock: Lock | None = None) -> None:
@@ -314,7 +323,7 @@ class Table:
         """Rows of a damaged shard that were run: by their status or, if that is what is damaged, by their digest."""
         for variable in ("status", "digest"):
             try:
-                return (np.flatnonzero(self._read(self.main, variable, shard)) + shard.start).tolist()
+                return (np.flatnonzero(self.column(self.main, variable, shard)) + shard.start).tolist()
             except CorruptShardError:
                 continue
         return []
@@ -327,16 +336,18 @@ class Table:
     def stamp_block(self, block: Block) -> None:
         """As `stamp`, of one block."""
         status = self.status(block)
+        num = count_status(status)
         stamp = {
-            "complete": bool((status != STATUS["not run"]).all()),
-            "num_ok": int((status == STATUS["ok"]).sum()),
-            "num_failed": int((status == STATUS["failed"]).sum()),
-            "content_digest": content_digest(self._read(block, "digest"), status),
+            "complete": num["not run"] == 0,
+            "num_ok": num["ok"],
+            "num_failed": num["failed"],
+            "content_digest": content_digest(self.column(block, "digest"), status),
             "shards_run": _ranges_run(status, self.shard_size),
         }
         self.block_group(block, writable=True).update_attributes(stamp)
 
-    def _read(self, block: Block, variable: str, shard: Shard | None = None) -> NDArray[Any]:
+    def column(self, block: Block, variable: str, shard: Shard | None = None) -> NDArray[Any]:
+        """One variable of a block, in memory; arguments and errors as in `read`."""
         path = f"{block.path}/{variable}".lstrip("/")
         if variable == "message" and path not in self.group:  # of format 1, where estimators had none
             return np.full(self.num_archs if shard is None else shard.stop - shard.start, "", dtype=object)
@@ -345,7 +356,7 @@ class Table:
     def block_group(self, block: Block, *, writable: bool = False) -> zarr.Group:
         """Where a block lies."""
         if writable and self._writable is None:
-            self._writable = self._find(open_root(self.location, mode="r+"), self.name, self.location)
+            self._writable = self._find(Store.open(self.location, mode="r+"), self.name)
         group = self._writable if writable else self.group
         assert group is not None
         child = group[block.path] if block.path else group

@@ -14,7 +14,7 @@ from sweetgrad.store.errors import NotAStoreError, SpecMismatchError
 from sweetgrad.store.format.arrays import create_array, write_archs, write_array
 from sweetgrad.store.format.blocks import TRAINING
 from sweetgrad.store.format.schema import STATUS, Variable
-from sweetgrad.store.groups import archs_of_space, put_group, stage_group
+from sweetgrad.store.groups import Store, archs_of_space, put_group, stage_group
 from sweetgrad.store.locks import Lock
 from sweetgrad.store.root import append_run, editing, now
 from sweetgrad.store.table import Table, read_array
@@ -38,11 +38,11 @@ class Trainings(Table):
     """The trainings of a search space with one recipe and one seed, open: a table with a row for every architecture."""
 
     @staticmethod
-    def _find(root: zarr.Group, name: str, location: Location) -> zarr.Group:
-        group = root.get(name)
+    def _find(store: Store, name: str) -> zarr.Group:
+        group = store.root.get(name)
         if not isinstance(group, zarr.Group) or "settings" not in group.attrs:
             raise NotAStoreError(
-                f"{location} has no trainings {name!r}; `{command_line('train', location)}` makes them."
+                f"{store.location} has no trainings {name!r}; `{command_line('train', store.location)}` makes them."
             )
         return group
 
@@ -65,13 +65,13 @@ class Trainings(Table):
 
     def record_run(self, facts: Mapping[str, Any]) -> None:
         """Append facts about a run that is about to train to the attribute ``runs``, with the time."""
-        with editing(self.location) as root:
-            append_run(self._find(root, self.name, self.location), facts)
+        with editing(self.location) as store:
+            append_run(self._find(store, self.name), facts)
 
     def finalise(self) -> None:
         """Stamp the table, as `Profile.finalise` does a profile."""
-        with editing(self.location) as root:
-            Trainings(self.location, self._find(root, self.name, self.location)).stamp()
+        with editing(self.location) as store:
+            Trainings(store, self.name).stamp()
 
     def dataset(self) -> xr.Dataset:
         """All of it but the digests, in memory; see `open_training`."""
@@ -115,8 +115,8 @@ def create_training(
         If the group is there with other settings or architectures; every difference is named.
     """
     name = f"{space}/{TRAINING_FOLDER}/{label}/seed{seed}"
-    with editing(location, create=True) as root:
-        group = root.get(name)
+    with editing(location, create=True) as store:
+        group = store.root.get(name)
         if isinstance(group, zarr.Group) and "settings" in group.attrs:
             _require_equal(group, settings, arch, where=f"{location}: {name}")
             return Trainings.open(location, name)
@@ -126,7 +126,7 @@ def create_training(
             create_array(staged, variable, sizes=sizes, shard_size=SHARD_SIZE)
         write_archs(staged, arch)
         write_array(staged, "split", slice(None), np.array(splits, dtype=object))
-        put_group(root, name, staged)
+        put_group(store.root, name, staged)
     return Trainings.open(location, name)
 
 
@@ -184,29 +184,29 @@ def collect_trainings(location: Location, *, space: str, label: str) -> int:
     -------
     Architectures with at least one training that did not fail.
     """
-    with editing(location) as root:
-        table = _tidy(root, location, space, label)
+    with editing(location) as store:
+        table = _tidy(store, space, label)
         if table.empty:
             return 0
-        recover_accuracy(root, space)
-        stored = load_table(root, location, space)
+        recover_accuracy(store, space)
+        stored = load_table(store, space)
         source = f"sweetgrad train, label {label}"
-        archs = archs_of_space(root, space) or table.attrs["arch"]
+        archs = archs_of_space(store.root, space) or table.attrs["arch"]
         axis = list(dict.fromkeys([*archs, *table["arch"], *(stored["arch"].values.tolist() if stored else ())]))
         new = to_arrays(table, axis, source)
         merged = new if stored is None else new.combine_first(stored).reindex(arch=axis)
         others = [each for each in (stored.attrs["sources"] if stored else []) if each["source"] != source]
-        for name in _seed_groups(root, space, label):
-            Trainings(location, Trainings._find(root, name, location)).stamp()
-        replace_table(root, space, merged.assign_attrs(sources=[*others, source_entry(source, table)]))
+        for name in _seed_groups(store, space, label):
+            Trainings(store, name).stamp()
+        replace_table(store, space, merged.assign_attrs(sources=[*others, source_entry(source, table)]))
     return int(table["arch"].nunique())
 
 
-def _tidy(root: zarr.Group, location: Location, space: str, label: str) -> pd.DataFrame:
+def _tidy(store: Store, space: str, label: str) -> pd.DataFrame:
     """One row for every (architecture, seed or mean, split)."""
     parts, settings, archs = [], {}, []
-    for name in _seed_groups(root, space, label):
-        data = open_training(location, name)
+    for name in _seed_groups(store, space, label):
+        data = Trainings(store, name).dataset()
         seed = name.rpartition("/")[2]
         settings = {key: value for key, value in data.attrs["settings"].items() if key != "seed"}
         archs = data["arch"].values.tolist()
@@ -233,7 +233,7 @@ def _tidy(root: zarr.Group, location: Location, space: str, label: str) -> pd.Da
     return table
 
 
-def _seed_groups(root: zarr.Group, space: str, label: str) -> Iterator[str]:
-    group = root.get(f"{space}/{TRAINING_FOLDER}/{label}")
+def _seed_groups(store: Store, space: str, label: str) -> Iterator[str]:
+    group = store.root.get(f"{space}/{TRAINING_FOLDER}/{label}")
     if isinstance(group, zarr.Group):
         yield from (child.path for _, child in sorted(child_groups(group)) if "settings" in child.attrs)

@@ -18,19 +18,14 @@ from sweetgrad.store.format.arrays import create_array, write_array, write_bound
 from sweetgrad.store.format.blocks import ACTIVATIONS, COUNTS, DIGEST, MESSAGE, Block
 from sweetgrad.store.format.digests import row_digests
 from sweetgrad.store.format.schema import FORMAT_VERSION, STATUS
-from sweetgrad.store.groups import profile_group, profile_names
+from sweetgrad.store.groups import Store, profile_names
 from sweetgrad.store.locks import list_locks
 from sweetgrad.store.table import Shard, Table, has_file, read_array
 
 _logger = logging.getLogger(__name__)
 
 
-def format_of(root: zarr.Group) -> int:
-    """Version of the format of a store that was opened."""
-    return int(root.attrs["schema_version"])  # type: ignore[arg-type]
-
-
-def upgrade(root: zarr.Group, location: Location) -> None:
+def upgrade(store: Store) -> None:
     """Bring a store to `FORMAT_VERSION`; the caller is alone with it. Cut off at any moment, it is done again from the start.
 
     Raises
@@ -40,24 +35,24 @@ def upgrade(root: zarr.Group, location: Location) -> None:
     CorruptShardError
         If something is damaged: a digest of it would say that it is not.
     """
-    profiles = [profile_group(root, name, location) for name in profile_names(root)]
-    tables = [Table(location, group) for group in (*profiles, *_trainings(root))]
+    profiles = [Table(store, name) for name in profile_names(store.root)]
+    tables = [*profiles, *(Table(store, group.path) for group in _trainings(store.root))]
     for table in tables:
-        for holder in list_locks(location, table.name).values():
+        for holder in list_locks(store.location, table.name).values():
             if not holder.is_dead:
                 raise StoreError(
-                    f"{location} has format {format_of(root)} and must be brought to format {FORMAT_VERSION} before it is "
+                    f"{store.location} has format {store.version} and must be brought to format {FORMAT_VERSION} before it is "
                     f"written to, but {holder} is writing to {table.name}. Wait until that has ended, then do the same again."
                 )
-    for group in profiles:
-        write_bounds(group)
+    for profile in profiles:
+        write_bounds(profile.group)
     for table in tables:
         for block in table.blocks():
             _upgrade_block(table, block)
-    for group in _accuracy_tables(root):
-        _digest_table(group, location)
-    root.attrs["schema_version"] = FORMAT_VERSION
-    _logger.warning("%s: brought from an older format to format %d", location, FORMAT_VERSION)
+    for group in _accuracy_tables(store.root):
+        _digest_table(group, store.location)
+    store.root.attrs["schema_version"] = FORMAT_VERSION
+    _logger.warning("%s: brought from an older format to format %d", store.location, FORMAT_VERSION)
 
 
 def _trainings(group: zarr.Group) -> Iterator[zarr.Group]:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from distributed import Client
 
-from sweetgrad.flows.runs.worker import threads_problem
+from sweetgrad.flows.cluster.worker import threads_problem
 from sweetgrad.store import Location
 from sweetgrad.store.access import local_path
 from sweetgrad.store.packages import how_to_install

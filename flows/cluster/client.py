@@ -15,10 +15,9 @@ from rich.console import Console
 from sweetgrad.flows.cluster.build import ONE_THREAD, build_cluster, resize_cluster
 from sweetgrad.flows.cluster.check import check_cluster
 from sweetgrad.flows.cluster.config import ClusterConfig, WorkerSource
-from sweetgrad.flows.cluster.waiting import FIRST_WORKER_S, NoWorkerError, configured_wait
-from sweetgrad.flows.runs.interrupt import signals_blocked
-from sweetgrad.flows.runs.provenance import report_differences
-from sweetgrad.flows.runs.summary import duration
+from sweetgrad.flows.cluster.waiting import FIRST_WORKER_S, NoWorkerError, configured_wait, duration
+from sweetgrad.flows.interrupt import signals_blocked
+from sweetgrad.flows.provenance import report_differences
 from sweetgrad.store import Location
 
 _LOOK_AGAIN_S = 5
@@ -192,7 +191,7 @@ def _worker(environment: Mapping[str, str], resources: Mapping[str, float]) -> d
         "dashboard": False,
         "host": "127.0.0.1",
         "silence_logs": logging.CRITICAL,
-        "preload": ["sweetgrad.flows.runs.worker"],  # torch is imported while the Prefect server starts
+        "preload": ["sweetgrad.flows.cluster.worker"],  # torch is imported while the Prefect server starts
     }
     return {"cls": Nanny, "options": options}
 

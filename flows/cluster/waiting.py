@@ -8,8 +8,6 @@ from dask.utils import parse_timedelta
 from distributed import Client, SpecCluster
 from rich.console import Console
 
-from sweetgrad.flows.runs.summary import duration
-
 FIRST_WORKER_S = 24 * 3600.0
 _QUEUE_S = 24 * 3600.0
 _OTHERS_S = 600.0
@@ -113,3 +111,18 @@ def _gives_more(cluster: Any) -> bool:
     """Whether a cluster replaces workers that have ended: those that adapt, and those that manage themselves."""
     adaptive = getattr(cluster, "_adaptive", None)
     return adaptive.state == "running" if adaptive is not None else not isinstance(cluster, SpecCluster)
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words.
+
+    Examples
+    --------
+    >>> duration(12.34), duration(75), duration(7260)
+    ('12.3 s', '1 min 15 s', '2 h 1 min')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"

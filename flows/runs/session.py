@@ -8,7 +8,7 @@ from prefect.settings import PREFECT_API_URL
 from rich.console import Console
 
 from sweetgrad.flows.cluster import WorkerSource, open_client
-from sweetgrad.flows.runs.interrupt import interruptible
+from sweetgrad.flows.interrupt import interruptible
 from sweetgrad.flows.runs.shard_flow import shard_flow
 from sweetgrad.flows.runs.work import ProfileWork, num_rows
 from sweetgrad.flows.server import prefect_server, wait_until_up

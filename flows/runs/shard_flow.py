@@ -15,9 +15,9 @@ from prefect.states import Cancelled, Completed
 from prefect.task_runners import ThreadPoolTaskRunner
 from rich.console import Console
 
+from sweetgrad.flows.interrupt import draining
 from sweetgrad.flows.runs.artifacts import shown_in_prefect
 from sweetgrad.flows.runs.dispatcher import MAX_SHARDS_IN_FLIGHT, Dispatcher, OtherRuns
-from sweetgrad.flows.runs.interrupt import draining
 from sweetgrad.flows.runs.progress import progress_bar
 from sweetgrad.flows.runs.summary import Ending, summary_markdown
 from sweetgrad.flows.runs.work import Work, num_rows

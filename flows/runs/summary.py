@@ -1,13 +1,10 @@
 """Summary of a run when it ends: what it did, how complete its profile is, and the command that resumes it."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sweetgrad.analysis import best_interval
-from sweetgrad.flows.parameters import parameters_of
-from sweetgrad.flows.profile import profile
+from sweetgrad.flows.cluster.waiting import duration
 from sweetgrad.store import Location, info, open_profile
 from sweetgrad.store.access import command_line
 from sweetgrad.store.pages import render
@@ -37,31 +34,6 @@ class Ending:
     num_workers: int = 0
     seconds: float = 0.0
     error: str = ""
-
-
-def profile_command(arguments: Mapping[str, Any]) -> str:
-    """The ``sweetgrad profile`` command with these arguments of `profile`, without those that are the default.
-
-    Tables of a cluster are left out: a command line has no room for them. Secrets are, too.
-
-    Examples
-    --------
-    >>> profile_command({"store": "my store.zarr", "archs": "0:9", "seed": 42, "augment": True})
-    "sweetgrad profile 'my store.zarr' --archs 0:9 --augment"
-    """
-    defaults = {name: parameter.default for name, parameter in parameters_of(profile).items()}
-    words = ["profile", arguments["store"]]
-    for key, value in (arguments.get("space_options") or {}).items():
-        words += ["--space-option", f"{key}={value}"]
-    for name, value in arguments.items():
-        if name == "store" or value in (None, [], defaults[name]) or isinstance(value, Mapping):
-            continue
-        words.append(f"--{name.replace('_', '-')}")
-        if isinstance(value, Sequence) and not isinstance(value, str):
-            words.append(",".join(value))
-        elif value is not True:
-            words.append(str(value))
-    return command_line(*words)
 
 
 def summary_markdown(store: Location, name: str, ending: Ending, *, command: str) -> str:
@@ -98,18 +70,3 @@ def summary_markdown(store: Location, name: str, ending: Ending, *, command: str
         command=command if is_unfinished else command_line("intervals", store, name),
     )
     return page.rstrip("\n")
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words.
-
-    Examples
-    --------
-    >>> duration(12.34), duration(75), duration(7260)
-    ('12.3 s', '1 min 15 s', '2 h 1 min')
-    """
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"

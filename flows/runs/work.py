@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from sweetgrad.flows.runs.worker import run_shard, run_trainings
+from sweetgrad.flows.cluster.worker import run_shard, run_trainings
 from sweetgrad.profiling import Batch, SearchSpace
 from sweetgrad.profiling.training import TrainingConfig
 from sweetgrad.store import Profile, ProfileSpec, Shard, Table, Trainings, profile_block

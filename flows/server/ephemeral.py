@@ -20,7 +20,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from sweetgrad.flows.runs.interrupt import signals_blocked
+from sweetgrad.flows.interrupt import signals_blocked
 from sweetgrad.flows.server.environment import server_environment
 from sweetgrad.flows.server.prefect_private import discarded_events
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from sweetgrad.store.access import Location, RefusedChunkError, command_line
 from sweetgrad.store.errors import CorruptShardError, NotAStoreError
+from sweetgrad.store.groups import Store
 from sweetgrad.store.table import Shard, all_shards
 
 DAMAGE = (CorruptShardError, NotAStoreError, ValueError, TypeError, LookupError, AttributeError, RuntimeError)
@@ -72,14 +73,23 @@ class TableCheck:
     ``arch`` are the architecture strings, None where they cannot be read.
     """
 
-    root: zarr.Group
-    location: Location
+    store: Store
     node: Node
     shard_size: int = 0
     num_archs: int = 0
     arch: NDArray[Any] | None = None
     problems: list[Problem] = field(default_factory=list)
     repairs: dict[str, Callable[[], None]] = field(default_factory=dict)
+
+    @property
+    def root(self) -> zarr.Group:
+        """Root of the store."""
+        return self.store.root
+
+    @property
+    def location(self) -> Location:
+        """Location of the store."""
+        return self.store.location
 
     @property
     def name(self) -> str:

@@ -12,7 +12,7 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
-from sweetgrad.store.access import Location, command_line
+from sweetgrad.store.access import command_line
 from sweetgrad.store.accuracy_table import table_digests
 from sweetgrad.store.checks.metadata import children, delete_tree, read_metadata
 from sweetgrad.store.checks.problem import DAMAGE, Node, Problem, TableCheck, reason
@@ -21,10 +21,10 @@ from sweetgrad.store.format.bins import bin_bounds
 from sweetgrad.store.format.blocks import ACTIVATIONS, COUNTS, TRAINING, VARIABLES, Block, profile_block
 from sweetgrad.store.format.digests import content_digest
 from sweetgrad.store.format.schema import KINDS, STATUS, Variable
-from sweetgrad.store.groups import has_rows
+from sweetgrad.store.groups import Store, has_rows
 from sweetgrad.store.table import Shard, Table, first_file, read_array
 from sweetgrad.store.training import SHARD_SIZE, TRAINING_COORDINATES, TRAINING_VARIABLES
-from sweetgrad.store.upgrade import accepted_digests, format_of
+from sweetgrad.store.upgrade import accepted_digests
 
 _SINCE_FORMAT_2 = ("message", "digest")
 """Variables that blocks of format 1 may lack."""
@@ -72,15 +72,18 @@ def check_training_rows(check: TableCheck) -> None:
         pass
 
 
-def training_check(root: zarr.Group, location: Location, node: Node) -> TableCheck:
+def training_check(store: Store, node: Node) -> TableCheck:
     """What gathers the problems of a table of trainings."""
-    shape = read_metadata(root, f"{node.path}/status")[0].get("shape") or [0]
-    return TableCheck(root, location, node, SHARD_SIZE, int(shape[0]))
+    shape = read_metadata(store.root, f"{node.path}/status")[0].get("shape") or [0]
+    return TableCheck(store, node, SHARD_SIZE, int(shape[0]))
 
 
-def check_accuracy(root: zarr.Group, location: Location, node: Node) -> list[Problem]:
+def check_accuracy(store: Store, node: Node) -> list[Problem]:
     """Check that the accuracy table of a space decodes, and that its rows have their digests."""
-    importing = command_line("accuracy", "import", location, "--space", node.path.partition("/")[0], "--from", "FILE")
+    root = store.root
+    importing = command_line(
+        "accuracy", "import", store.location, "--space", node.path.partition("/")[0], "--from", "FILE"
+    )
     advice = f"Delete {node.path} in the store and import its sources again with `{importing}`."
     problems = [Problem(node.path, None, (), f"{node.error}. {advice}", False)] if node.error else []
     for name in children(root, node.path):
@@ -90,7 +93,7 @@ def check_accuracy(root: zarr.Group, location: Location, node: Node) -> list[Pro
             problems.append(
                 Problem(node.path, None, (), f"{name} cannot be decoded ({reason(error)}). {advice}", False)
             )
-    if problems or format_of(root) < 2:
+    if problems or store.version < 2:
         return problems
     try:
         group: Any = root[node.path]
@@ -109,7 +112,7 @@ def check_accuracy(root: zarr.Group, location: Location, node: Node) -> list[Pro
 
 def _check_coordinates(check: TableCheck) -> NDArray[Any] | None:
     """Check the coordinates; returns the architecture strings, or None where they cannot be read."""
-    lower, upper = bin_bounds() if format_of(check.root) > 1 else _bounds_of_format_1()
+    lower, upper = bin_bounds() if check.store.version > 1 else _bounds_of_format_1()
     index = np.arange(check.num_archs, dtype="int32")
     known = {"arch_index": index, "kind": np.array(KINDS, object), "bin_lower": lower, "bin_upper": upper}
     values: dict[str, NDArray[Any]] = {}
@@ -157,7 +160,7 @@ def _wrong_arrays(check: TableCheck, path: str, table: Mapping[str, Variable]) -
     wrong = {"group": broken} if broken else {}
     for name, variable in table.items():
         metadata, error = read_metadata(check.root, f"{path}/{name}")
-        if error and format_of(check.root) < 2 and name in _SINCE_FORMAT_2 and "missing" in error:
+        if error and check.store.version < 2 and name in _SINCE_FORMAT_2 and "missing" in error:
             continue
         shape, rows = metadata.get("shape"), check.num_archs
         if (
@@ -179,7 +182,7 @@ def _check_rows(check: TableCheck, block: Block) -> Iterator[None]:
     group = check.group[block.path] if block.path else check.group
     assert isinstance(group, zarr.Group)
     # An upgrade that was cut off has left digests of some rows; in format 1, counts and activations alone had them.
-    has_digest = format_of(check.root) > 1 or block in (COUNTS, ACTIVATIONS)
+    has_digest = check.store.version > 1 or block in (COUNTS, ACTIVATIONS)
     names = [v.name for v in block.variables if v.name in group and (v.name != "digest" or has_digest)]
     status, digest = np.zeros(check.num_archs, np.uint8), np.zeros(check.num_archs, np.uint64)
     num_before, readable = len(check.problems), True
@@ -263,9 +266,7 @@ def _failing_rows(
     ):  # without the strings there are no digests, and of them it was told
         run = np.isin(status, [STATUS["ok"], STATUS["failed"]])
         missing = {"message": np.full(len(status), "", object)}  # of format 1
-        known = accepted_digests(
-            block, check.arch[shard.all_rows], {**missing, **values}, version=format_of(check.root)
-        )
+        known = accepted_digests(block, check.arch[shard.all_rows], {**missing, **values}, version=check.store.version)
         wrong = run & np.all([digest != values["digest"] for digest in known], axis=0)
         checks.append((wrong, "digest: the content does not match it"))
     for failing, what in checks:
@@ -290,7 +291,7 @@ def _add(check: TableCheck, block: Block, shard: Shard, rows: NDArray[np.int64],
 
 
 def _clear(check: TableCheck, block: Block, shard: Shard) -> None:
-    table = Table(check.location, check.group)
+    table = Table(check.store, check.name)
     with table.lock(shard.index, run=uuid.uuid4().hex) as lock:
         table.clear(block, shard, lock=lock)
 

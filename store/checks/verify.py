@@ -3,8 +3,6 @@
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-import zarr
-
 from sweetgrad.store.access import (
     PARTIAL,
     Location,
@@ -14,7 +12,6 @@ from sweetgrad.store.access import (
     is_remote,
     is_zip,
     local_path,
-    open_root,
     with_options,
 )
 from sweetgrad.store.access._zarr import sync
@@ -24,6 +21,7 @@ from sweetgrad.store.checks.problem import DAMAGE, Node, Problem, TableCheck
 from sweetgrad.store.checks.rows import check_accuracy, check_profile_rows, check_training_rows, training_check
 from sweetgrad.store.checks.sums import SUMS, check_extra, check_sums, find_sums, read_sums
 from sweetgrad.store.errors import LockedError, NotAStoreError, StoreError
+from sweetgrad.store.groups import Store
 from sweetgrad.store.locks import delete_lock, list_locks, orphans
 from sweetgrad.store.profile import Profile
 from sweetgrad.store.redaction import redacted
@@ -143,21 +141,22 @@ def _check_store(
     paths: Collection[str] | None = None,
 ) -> list[Problem]:
     """Check a store, or only some groups of it; None: all of them, and what writers left beside them."""
-    root = open_root(location, mode="r+" if repair else "r")
+    store = Store.open(location, mode="r+" if repair else "r")
+    root = store.root
     missing = [name for name in _ROOT_ATTRIBUTES if name not in root.attrs]
     problems = [
         Problem("", None, (), f"attribute {name} of the root is missing: set it by hand.", False) for name in missing
     ]
     nodes = [node for node in walk(root) if paths is None or node.path in paths]
     if paths is None:
-        problems += _leftover_files(root, location, nodes, repair=repair)
-        problems += _claims(root, location, nodes, repair=repair)
+        problems += _leftover_files(store, nodes, repair=repair)
+        problems += _claims(location, nodes, repair=repair)
     for node in nodes:
         try:
-            problems += _check_group(root, location, node, repair=repair)
+            problems += _check_group(store, node, repair=repair)
         except NotAStoreError as error:  # it is reached through a link that leads out of the store
             problems.append(Problem(node.path, None, (), f"not repaired: {error}", False))
-    profiles = [TableCheck(root, location, node) for node in nodes if node.kind == "profile" and not node.error]
+    profiles = [TableCheck(store, node) for node in nodes if node.kind == "profile" and not node.error]
     for profile in profiles:
         check_layout(profile, repair=repair)
     problems += check_consolidated(root, profiles, repair=repair)
@@ -167,7 +166,7 @@ def _check_store(
             done += 1
             if progress:
                 progress(done, total)
-    trainings = [training_check(root, location, node) for node in nodes if node.kind == "training"]
+    trainings = [training_check(store, node) for node in nodes if node.kind == "training"]
     for training in trainings:
         check_training_rows(training)
     checks = [*profiles, *trainings]
@@ -200,8 +199,9 @@ def _repair(checks: Sequence[TableCheck], profiles: Collection[TableCheck]) -> l
     return problems
 
 
-def _leftover_files(root: zarr.Group, location: Location, nodes: list[Node], *, repair: bool) -> list[Problem]:
+def _leftover_files(store: Store, nodes: list[Node], *, repair: bool) -> list[Problem]:
     """Files that a kill leaves behind, and nothing reads: temporary ones, and those of locks that were being released."""
+    root, location = store.root, store.location
     left: list[str] = []
     if not is_remote(location) and (folder := local_path(location)).is_dir():
         left = [path.relative_to(folder).as_posix() for path in files_in(folder, f"*{PARTIAL}")]
@@ -218,7 +218,7 @@ def _leftover_files(root: zarr.Group, location: Location, nodes: list[Node], *, 
     return problems
 
 
-def _claims(root: zarr.Group, location: Location, nodes: list[Node], *, repair: bool) -> list[Problem]:
+def _claims(location: Location, nodes: list[Node], *, repair: bool) -> list[Problem]:
     """Claims that ended processes left behind, and those of runs that may be writing right now."""
     problems = []
     for node in nodes:
@@ -236,20 +236,20 @@ def _claims(root: zarr.Group, location: Location, nodes: list[Node], *, repair: 
     return problems
 
 
-def _check_group(root: zarr.Group, location: Location, node: Node, *, repair: bool) -> list[Problem]:
+def _check_group(store: Store, node: Node, *, repair: bool) -> list[Problem]:
     def found(what: str, *, repairable: bool) -> list[Problem]:
         return [Problem(node.path, None, (), what, repairable)]
 
     if node.kind == "accuracy leftover":
         if repair:
-            with editing(location) as fenced:
+            with editing(store.location) as fenced:
                 recover_accuracy(fenced, node.path.rpartition("/")[0])
         return found("was left by an interrupted import of accuracies; --repair clears it up.", repairable=True)
     if node.kind == "accuracy":
-        return check_accuracy(root, location, node)
+        return check_accuracy(store, node)
     if node.kind == "unfinished profile":
         if repair:
-            _delete_unfinished(location, node)
+            _delete_unfinished(store.location, node)
         what = (
             "the creation of this profile was cut off: the next `sweetgrad profile` makes it anew; --repair deletes it."
         )
@@ -261,13 +261,15 @@ def _check_group(root: zarr.Group, location: Location, node: Node, *, repair: bo
         return found(what, repairable=False)
     if node.error:
         if repair:
-            write_metadata(root, node.path, {"attributes": {}, "zarr_format": 3, "node_type": "group"})
+            write_metadata(store.root, node.path, {"attributes": {}, "zarr_format": 3, "node_type": "group"})
         return found(f"{node.error}; it is an empty group, which --repair writes anew.", repairable=True)
     return []
 
 
 def _delete_unfinished(location: Location, node: Node) -> None:
     """Delete a profile whose creation was cut off, unless it is just being made, or is finished by now."""
-    with editing(location) as root:
-        if node.kind in (each.kind for each in walk(root, node.path.rpartition("/")[0]) if each.path == node.path):
-            delete_tree(root, node.path)
+    with editing(location) as store:
+        if node.kind in (
+            each.kind for each in walk(store.root, node.path.rpartition("/")[0]) if each.path == node.path
+        ):
+            delete_tree(store.root, node.path)

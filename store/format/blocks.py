@@ -160,30 +160,28 @@ COUNTS = _block(
 """The block that every profile has."""
 
 
+SCORES = (
+    Variable("score", ("arch",), "float64", "1", "Score of the estimator; NaN where it was not run.", np.nan),
+    Variable("seconds", ("arch",), "float32", "s", "Wall time of the estimator alone.", np.nan),
+    MESSAGE,
+    DIGEST,
+    Variable("status", ("arch",), "uint8", "1", f"{STATUS}; failed: the score is not finite. Written last."),
+)
+"""What every block of a profile but the counts tells of a row, and all that an estimator of one number does."""
+
+
 def _score_block(name: str, doc: str, cost: str, *arrays: Variable) -> Block:
-    return _block(
-        name,
-        doc,
-        cost,
-        *arrays,
-        Variable("score", ("arch",), "float64", "1", "Score of the estimator; NaN where it was not run.", np.nan),
-        Variable("seconds", ("arch",), "float32", "s", "Wall time of the estimator alone.", np.nan),
-        MESSAGE,
-        DIGEST,
-        Variable("status", ("arch",), "uint8", "1", f"{STATUS}; failed: the score is not finite. Written last."),
-        path=f"estimators/{name}",
-        command="profile",
-    )
+    return _block(name, doc, cost, *arrays, *SCORES, path=f"estimators/{name}", command="profile")
 
 
-_OVER = "over the parameters of a bin, rounded to single precision; NaN where it was not run."
+_IN_BIN = "over the parameters of a bin, rounded to single precision; NaN where it was not run."
 MOMENTS = _score_block(
     "moments",
     "Sums of gradients in every bin.",
     "shares the pass of the counts",
-    Variable("grad_abs_bin_sum", _BIN, "float32", "1", f"Sum of abs(dJ/dtheta) {_OVER}", np.nan),
-    Variable("grad_sq_bin_sum", _BIN, "float32", "1", f"Sum of (dJ/dtheta)^2 {_OVER}", np.nan),
-    Variable("weight_grad_bin_sum", _BIN, "float32", "1", f"Sum of abs(theta * dJ/dtheta) {_OVER}", np.nan),
+    Variable("grad_abs_bin_sum", _BIN, "float32", "1", f"Sum of abs(dJ/dtheta) {_IN_BIN}", np.nan),
+    Variable("grad_sq_bin_sum", _BIN, "float32", "1", f"Sum of (dJ/dtheta)^2 {_IN_BIN}", np.nan),
+    Variable("weight_grad_bin_sum", _BIN, "float32", "1", f"Sum of abs(theta * dJ/dtheta) {_IN_BIN}", np.nan),
 )
 
 ACTIVATIONS = _score_block(

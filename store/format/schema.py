@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 FORMAT_VERSION = 2
 """Version of the store format; a reader refuses a store with a greater one."""
@@ -17,6 +18,11 @@ LAYER_TYPES: dict[str, int] = {"padding": 0, "stem": 1, "cell": 2, "reduction": 
 
 STATUS: dict[str, int] = {"not run": 0, "ok": 1, "failed": 2}
 """Codes of ``status``."""
+
+
+def count_status(status: NDArray[np.uint8]) -> dict[str, int]:
+    """Rows with each word of `STATUS`."""
+    return {word: int((status == code).sum()) for word, code in STATUS.items()}
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sweetgrad.store.format.bins import EDGES, NUM_BINS
-from sweetgrad.store.format.blocks import ACTIVATIONS, MOMENTS, VARIABLES, profile_block
+from sweetgrad.store.format.blocks import ACTIVATIONS, MOMENTS, SCORES, VARIABLES
 from sweetgrad.store.format.schema import KINDS, LAYER_TYPES, STATUS, Variable
 from sweetgrad.store.overview import ProfileInfo
 from sweetgrad.store.pages import render
@@ -28,7 +28,7 @@ def data_card(release: Release) -> str:
         provenance=[_provenance(profile) for profile in release.profiles],
         variables=_variable_rows(VARIABLES.values()),
         # Those of every estimator of one number.
-        estimator_variables=_variable_rows(profile_block("grad_norm").variables) if estimators else [],
+        estimator_variables=_variable_rows(SCORES) if estimators else [],
         block_variables={
             block.path: _variable_rows(block.arrays) for block in (ACTIVATIONS, MOMENTS) if block.name in estimators
         },

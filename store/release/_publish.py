@@ -20,13 +20,13 @@ from sweetgrad.store.access import (
     is_remote,
     local_path,
     new_folder,
-    open_root,
     rename_folder,
     with_options,
 )
 from sweetgrad.store.checks import require_sound
 from sweetgrad.store.checks.sums import SUMS, files_below, read_sums, sha256_of, write_sums
 from sweetgrad.store.errors import NotAStoreError, StoreError
+from sweetgrad.store.groups import Store
 from sweetgrad.store.locks import Lock, lock_folder
 from sweetgrad.store.overview import ProfileStatus, info, status
 from sweetgrad.store.profile import Profile
@@ -117,11 +117,14 @@ def publish(
         raise ValueError(f"a DOI is like 10.5281/zenodo.1234567 (without https://doi.org/), got {doi!r}")
     if redacted(url) != url:
         raise ValueError(f"{redacted(url)} holds credentials or a query: give the address that everybody reads it at")
-    root = open_root(location)
+    source = Store.open(location)
     chosen = _choose(location, profiles)
     _require_complete(location, chosen, allow_incomplete=allow_incomplete)
     spaces = dict.fromkeys(profile.name.partition("/")[0] for profile in chosen)
-    paths = [*(p.name for p in chosen), *(f"{space}/accuracy" for space in spaces if f"{space}/accuracy" in root)]
+    paths = [
+        *(p.name for p in chosen),
+        *(f"{space}/accuracy" for space in spaces if f"{space}/accuracy" in source.root),
+    ]
     with lock_folder(folder) as lock:
         _recover(folder)
         _require_release_or_nothing(folder)
@@ -129,7 +132,7 @@ def publish(
         _require_room(location, paths, folder)
         with new_folder(folder, ".publishing") as work:
             store = work / f"{name}.zarr"
-            copy_groups(root, paths, store, progress=progress)
+            copy_groups(source.root, paths, store, progress=progress)
             _consolidate(store, [profile.name for profile in chosen])
             write_zip(store, work / f"{name}.zarr.zip", progress=progress)
             found = info(store)
@@ -267,7 +270,7 @@ def _consolidate(store: Path, profiles: Sequence[str]) -> None:
     """Stamp each profile with what the copy holds, then gather the metadata in the root and in each profile."""
     for name in profiles:
         Profile.open(store, name).finalise()
-    root = open_root(store, mode="r+")
+    root = Store.open(store, mode="r+").root
     redact_attributes(root)
     for name in [*profiles, ""]:
         consolidate(root, name)

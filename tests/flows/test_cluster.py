@@ -19,7 +19,7 @@ from sweetgrad.flows import profile
 from sweetgrad.flows.cluster import WorkerSource
 from sweetgrad.flows.cluster.client import local_workers, open_client
 from sweetgrad.flows.cluster.config import read_cluster_config
-from sweetgrad.flows.runs.worker import run_shard
+from sweetgrad.flows.cluster.worker import run_shard
 
 
 def environments(workers):

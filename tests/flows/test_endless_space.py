@@ -8,7 +8,7 @@ from rich.console import Console
 
 from sweetgrad.flows import estimate, profile
 from sweetgrad.flows.inputs import find_table
-from sweetgrad.flows.runs.summary import profile_command
+from sweetgrad.flows.parameters import command_of
 from sweetgrad.profiling import load_batch, load_space, make_spec, profile_architectures
 from sweetgrad.profiling.spaces.nds import NdsPnas
 from sweetgrad.store import SpecMismatchError, open_estimators, open_profile, verify
@@ -61,9 +61,9 @@ def test_profile__a_table_is_not_continued_with_draws(tmp_path: Path, prefect_ap
         profile(store, space_options=SMALL, archs="0:2", console=quiet(), **SETTINGS)
 
 
-def test_profile_command__repeats_the_options_of_the_space() -> None:
+def test_command_of__repeats_the_options_of_the_space() -> None:
     asked = {"store": "s.zarr", "space": "darts", "space_options": {"channels": 16, "cells": 8}}
-    assert profile_command(asked) == (
+    assert command_of(profile, asked) == (
         "sweetgrad profile s.zarr --space-option channels=16 --space-option cells=8 --space darts"
     )
 

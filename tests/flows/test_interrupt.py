@@ -18,8 +18,8 @@ import psutil
 import pytest
 from rich.console import Console
 
-from sweetgrad.flows.runs import interrupt
-from sweetgrad.flows.runs.interrupt import draining, interruptible, signals_blocked
+from sweetgrad.flows import interrupt
+from sweetgrad.flows.interrupt import draining, interruptible, signals_blocked
 from sweetgrad.store import NotAStoreError, status, verify
 
 PROFILE = [sys.executable, "-m", "sweetgrad.flows.cli", "profile"]
@@ -195,7 +195,7 @@ ON_A_TERMINAL = """
 import sys, threading
 from pathlib import Path
 from rich.console import Console
-from sweetgrad.flows.runs.interrupt import draining
+from sweetgrad.flows.interrupt import draining
 console, stop = Console(stderr=True), threading.Event()
 with draining(stop, console=console):
     console.print("ready")

@@ -66,7 +66,7 @@ def test_profile__logs_what_its_workers_do_into_the_file(tmp_path, prefect_api):
     lines = (tmp_path / "run.log").read_text().splitlines()
     name = "nas-bench-201/digits/bs4-seed42"
     for text in (f"{name}: locked shard 0, 2 architectures", f"{name}: wrote shard 0, 2 of 2 architectures in"):
-        assert [line for line in lines if "sweetgrad.flows.runs.worker: " in line and text in line], sys.stderr
+        assert [line for line in lines if "sweetgrad.flows.cluster.worker: " in line and text in line], sys.stderr
     assert [
         line for line in lines if f"sweetgrad.flows.runs.dispatcher: {name}: shard 0 is done, 2 architectures" in line
     ]

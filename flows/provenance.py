@@ -50,7 +50,7 @@ def report_differences(differences: Sequence[str], *, console: Console) -> None:
 
 def _git_commit() -> str:
     """Commit of the checkout that the package is imported from; empty for an installed package."""
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[1]
     if not (root / ".git").exists():
         return ""
     git = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
