@@ -130,7 +130,7 @@ def profile(
     from sweetgrad.flows.inputs import find_table, require_cells, resolve_device, with_blocks
     from sweetgrad.flows.parameters import command_of
     from sweetgrad.flows.provenance import provenance, report_differences
-    from sweetgrad.flows.runs.session import run_profile
+    from sweetgrad.flows.runs.shard_flow import run_profile
     from sweetgrad.flows.runs.work import ProfileWork
     from sweetgrad.flows.selection import select_archs
     from sweetgrad.profiling import load_batch, load_space, make_spec, registry

@@ -109,8 +109,7 @@ def train(
     from sweetgrad.flows.cluster import choose_workers
     from sweetgrad.flows.inputs import check_label, find_table, resolve_device
     from sweetgrad.flows.provenance import provenance
-    from sweetgrad.flows.runs.session import open_session
-    from sweetgrad.flows.runs.shard_flow import shard_flow
+    from sweetgrad.flows.runs.shard_flow import open_session, shard_flow
     from sweetgrad.flows.runs.work import TrainingWork, num_rows
     from sweetgrad.flows.selection import select_archs
     from sweetgrad.profiling import load_space, registry

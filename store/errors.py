@@ -1,4 +1,10 @@
-"""The errors of a store in the wrong state; what a caller can fix in a call is a ``ValueError``."""
+"""The errors of a store in the wrong state, and what to do where an optional package is missing.
+
+What a caller can fix in a call is a ``ValueError``.
+"""
+
+import shlex
+from importlib.metadata import requires
 
 from sweetgrad.store.redaction import redacted
 
@@ -40,3 +46,18 @@ class FencedError(StoreError):
 
 class UnreachableStoreError(StoreError):
     """A store at a URL did not answer, or refused, or answered what cannot be used."""
+
+
+def how_to_install(extra: str) -> str:
+    """The command that installs what an extra of sweetgrad needs.
+
+    It names the packages and not ``sweetgrad[extra]``: sweetgrad may come from a checkout or a wheel, and be on no index.
+
+    Examples
+    --------
+    >>> how_to_install("images")
+    "pip install 'pillow>=11'"
+    """
+    parts = [line.partition(";") for line in requires("sweetgrad") or ()]
+    packages = [name.strip() for name, _, marker in parts if f'extra == "{extra}"' in marker]
+    return f"pip install {shlex.join(packages)}"

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sweetgrad.analysis.intervals import as_threshold, format_threshold
-from sweetgrad.store.packages import how_to_install
+from sweetgrad.store.errors import how_to_install
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,6 +1,5 @@
 """A self-contained HTML report of a store: measurements, intervals, correlations, estimators, figures, provenance."""
 
-from sweetgrad.analysis.report.content import Picture, ProfileReport, StoreReport, collect
-from sweetgrad.analysis.report.page import render, report
+from sweetgrad.analysis.report.page import Picture, ProfileReport, StoreReport, collect, render, report
 
 __all__ = ["Picture", "ProfileReport", "StoreReport", "collect", "render", "report"]

@@ -14,18 +14,16 @@ from rich.text import Text
 
 from sweetgrad.flows.cli.analysis import correlate, intervals
 from sweetgrad.flows.cli.arguments import written_as
-from sweetgrad.flows.cli.evolve import evolve
 from sweetgrad.flows.cli.pages import figure, findings, report, reproduce
 from sweetgrad.flows.cli.profile import estimate, profile, serve
-from sweetgrad.flows.cli.release import merge, publish
 from sweetgrad.flows.cli.score import score
-from sweetgrad.flows.cli.search import search
-from sweetgrad.flows.cli.store import accuracy_export, accuracy_import, info, status, verify
+from sweetgrad.flows.cli.search import evolve, search
+from sweetgrad.flows.cli.store import accuracy_export, accuracy_import, info, merge, publish, status, verify
 from sweetgrad.flows.cli.terminal import Terminal, accept_any_encoding
 from sweetgrad.flows.cli.train import supernet, train
 from sweetgrad.flows.logs import FILE_VARIABLE, LEVEL_VARIABLE, configure_logging
 from sweetgrad.store import StoreError
-from sweetgrad.store.packages import how_to_install
+from sweetgrad.store.errors import how_to_install
 
 app = typer.Typer(
     no_args_is_help=True,

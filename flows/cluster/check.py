@@ -12,7 +12,7 @@ from distributed import Client
 from sweetgrad.flows.cluster.worker import threads_problem
 from sweetgrad.store import Location
 from sweetgrad.store.access import local_path
-from sweetgrad.store.packages import how_to_install
+from sweetgrad.store.errors import how_to_install
 
 
 def check_cluster(client: Client, *, store: Location, device: str) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from distributed.deploy.cluster import Cluster
 
-from sweetgrad.store.packages import how_to_install
+from sweetgrad.store.errors import how_to_install
 
 #: Batch systems by name, and the class of dask-jobqueue that submits to each.
 KINDS = {

@@ -1,4 +1,4 @@
-"""The flow of profiles and of trainings: one Prefect task for each shard, each handing one plain function to a Dask worker."""
+"""The flow of profiles and of trainings, a Prefect task for each shard, and the processes around it: workers and a server."""
 
 import threading
 import time
@@ -9,20 +9,24 @@ from typing import Any
 
 import distributed
 import httpx
+from distributed import Client
 from prefect import flow, tags
 from prefect.client.schemas.objects import State
+from prefect.settings import PREFECT_API_URL
 from prefect.states import Cancelled, Completed
 from prefect.task_runners import ThreadPoolTaskRunner
 from rich.console import Console
 
-from sweetgrad.flows.interrupt import draining
-from sweetgrad.flows.runs.artifacts import shown_in_prefect
+from sweetgrad.flows.cluster import WorkerSource, open_client
+from sweetgrad.flows.interrupt import draining, interruptible
+from sweetgrad.flows.runs.artifacts import Ending, shown_in_prefect, summary_markdown
 from sweetgrad.flows.runs.dispatcher import MAX_SHARDS_IN_FLIGHT, Dispatcher, OtherRuns
 from sweetgrad.flows.runs.progress import progress_bar
-from sweetgrad.flows.runs.summary import Ending, summary_markdown
-from sweetgrad.flows.runs.work import Work, num_rows
+from sweetgrad.flows.runs.work import ProfileWork, Work, num_rows
+from sweetgrad.flows.server import prefect_server, wait_until_up
+from sweetgrad.flows.server.ephemeral import run_environment
 from sweetgrad.flows.server.prefect_private import raise_error_of, untagged_tasks
-from sweetgrad.store import Shard
+from sweetgrad.store import Location, Shard
 from sweetgrad.store.redaction import redacted
 
 _LOOK_EVERY_S = 2.0
@@ -143,3 +147,39 @@ def _subscribed(client: distributed.Client, channel: str, count: Callable[[int],
         yield
     finally:
         client.unsubscribe_topic(channel)
+
+
+@contextmanager
+def open_session(
+    source: WorkerSource, *, store: Location, device: str, num_shards: int, console: Console
+) -> Iterator[Client]:
+    """Start workers and a Prefect server at the same time, and wait until both are up; parameters as in `open_client`.
+
+    Both end with the context, which SIGTERM and SIGHUP end as Ctrl-C does.
+    """
+    with (
+        interruptible(),
+        run_environment(),
+        prefect_server() as url,
+        console.status("starting workers and the Prefect server (half a minute the first time)") as wait,
+        open_client(source, store=store, device=device, num_shards=num_shards, console=console) as client,
+    ):
+        wait_until_up(url)
+        wait.stop()
+        yield client
+
+
+def run_profile(
+    work: ProfileWork, shards: Sequence[Shard], *, source: WorkerSource, console: Console
+) -> tuple[int, int]:
+    """Run shards of a profile on workers that are started for them; returns as `shard_flow`."""
+    console.print(
+        f"{work.table.name}: {num_rows(shards)} of {len(work.rows)} architectures to profile, in {len(shards)} shards.",
+        markup=False,
+    )
+    is_watched = PREFECT_API_URL.value() is not None  # nobody looks at a server that is started for this run
+    device = work.spec.device
+    with open_session(
+        source, store=work.table.location, device=device, num_shards=len(shards), console=console
+    ) as client:
+        return shard_flow(work, shards, client=client, console=console, watched=is_watched)

@@ -121,7 +121,7 @@ def load_cifar100(data_dir: Path | None = None, *, seed: int = 42, download: boo
 def _load(cifar: _Cifar, data_dir: Path | None, *, download: bool) -> Images:
     located = None if data_dir is None else _find(cifar, data_dir)
     if download and data_dir is not None and not (located and located[1]):
-        from sweetgrad.profiling.datasets.download import fetch
+        from sweetgrad.profiling.datasets._files import fetch
 
         fetch(cifar.url, cifar.md5, data_dir)
         located = _find(cifar, data_dir)

@@ -71,7 +71,7 @@ class Nds:
     @classmethod
     def fetch_table(cls, folder: Path) -> Path:
         """Download the official archive to a folder, extract it there, and return the file of this space."""
-        from sweetgrad.profiling.datasets.download import fetch
+        from sweetgrad.profiling.datasets._files import fetch
 
         fetch(URL, None, folder)
         return folder / cls.tables[0]

@@ -11,8 +11,7 @@ from zarr.abc.store import ByteRequest, RangeByteRequest, SuffixByteRequest
 from zarr.storage import FsspecStore, WrapperStore
 
 from sweetgrad.store.access._retry import persist, status_of
-from sweetgrad.store.errors import NotAStoreError, StoreError, UnreachableStoreError
-from sweetgrad.store.packages import how_to_install
+from sweetgrad.store.errors import NotAStoreError, StoreError, UnreachableStoreError, how_to_install
 from sweetgrad.store.redaction import redacted, redacted_cause, secrets_in, secrets_of
 
 T = TypeVar("T")

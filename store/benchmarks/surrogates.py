@@ -26,7 +26,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from sweetgrad.store.benchmarks.opening import Progress
-from sweetgrad.store.packages import how_to_install
+from sweetgrad.store.errors import how_to_install
 from sweetgrad.store.spaces.genotypes import ABSENT, Genotype, parse_genotype, to_config
 
 _MAX_KEYS_BYTES = 1 << 20

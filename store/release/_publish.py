@@ -31,17 +31,18 @@ from sweetgrad.store.locks import Lock, lock_folder
 from sweetgrad.store.overview import ProfileStatus, info, status
 from sweetgrad.store.profile import Profile
 from sweetgrad.store.redaction import redacted
-from sweetgrad.store.release._changelog import (
+from sweetgrad.store.release._release import Release, ReleaseFile
+from sweetgrad.store.release._texts import (
     CHANGELOG,
     changelog,
     changes,
     content_digests,
+    croissant,
+    data_card,
+    datacite,
     last_number,
     previous_digests,
 )
-from sweetgrad.store.release._data_card import data_card
-from sweetgrad.store.release._machine_metadata import croissant, datacite
-from sweetgrad.store.release._release import Release, ReleaseFile
 from sweetgrad.store.root import consolidate, redact_attributes
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")

@@ -1,8 +1,14 @@
 """Search spaces as far as a store knows them: names, and the grammar of architecture strings. No torch, no networks."""
 
 from sweetgrad.store.spaces.genotypes import Genotype, parse_genotype
-from sweetgrad.store.spaces.grammar import Grammar, grammar_of
-from sweetgrad.store.spaces.names import arch_order, is_published_order, registered_spaces, unknown_name
+from sweetgrad.store.spaces.grammar import (
+    Grammar,
+    arch_order,
+    grammar_of,
+    is_published_order,
+    registered_spaces,
+    unknown_name,
+)
 
 __all__ = [
     "Genotype",

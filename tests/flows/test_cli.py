@@ -15,7 +15,7 @@ from sweetgrad.flows.cli import app as cli
 from sweetgrad.flows.cli.terminal import Terminal, plain_table
 from sweetgrad.profiling import load_batch, load_space, make_spec, profile_shard
 from sweetgrad.store import Profile, create_profile, profile_block
-from sweetgrad.store.packages import how_to_install
+from sweetgrad.store.errors import how_to_install
 
 NAME = "nas-bench-201/digits/bs8-seed42"
 

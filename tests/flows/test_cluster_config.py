@@ -7,7 +7,7 @@ from pathlib import Path
 import dask
 import pytest
 
-from sweetgrad.flows.cluster.build import build_cluster, resize_cluster
+from sweetgrad.flows.cluster.client import build_cluster, resize_cluster
 from sweetgrad.flows.cluster.config import read_cluster_config
 
 SLURM = {"kind": "slurm", "workers": 4, "memory": "4GiB", "scheduler_options": {"host": "127.0.0.1"}}

@@ -7,7 +7,7 @@ import sys
 import httpx
 import pytest
 
-from sweetgrad.flows.server.environment import run_environment, server_environment
+from sweetgrad.flows.server.ephemeral import run_environment, server_environment
 
 HOSTILE = {
     "PREFECT_API_AUTH_STRING": "a:b",

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from sweetgrad.flows import profile
 from sweetgrad.store import NotAStoreError, open_profile, status, verify
-from sweetgrad.store.packages import how_to_install
+from sweetgrad.store.errors import how_to_install
 
 NAME = "nas-bench-201/digits/bs8-seed42"
 SETTINGS = {"dataset": "digits", "batch_size": 8, "archs": "0:48", "shard_size": 4, "device": "cpu"}

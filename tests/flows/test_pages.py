@@ -34,7 +34,7 @@ from typer.testing import CliRunner
 from sweetgrad.flows.cli import app as cli
 from sweetgrad.flows.selection import select_archs
 from sweetgrad.profiling import load_batch, load_space, make_spec, profile_architectures
-from sweetgrad.store import COUNTS, Profile, create_profile, import_accuracy
+from sweetgrad.store import COUNTS, Profile, Shard, create_profile, import_accuracy
 
 ROOT = Path(__file__).resolve().parents[2]
 HOW_TOS = sorted((ROOT / "docs" / "how-to").glob("*.md"))
@@ -291,13 +291,16 @@ def run(
         with distributed.Client(worker) as client:
             yield client
 
-    def few(archs: str, *, num_archs: int) -> Any:
-        rows = select_archs(archs, num_archs=num_archs)
-        assert len(rows) <= MOST_NETWORKS, f"--archs {archs} are {len(rows)} networks: make them fewer in SMALLER"
-        return rows
+    plan = Profile.plan
 
-    monkeypatch.setattr("sweetgrad.flows.selection.select_archs", few)
-    monkeypatch.setattr("sweetgrad.flows.runs.session.open_client", in_this_process)
+    def plan_few(*arguments: Any, **options: Any) -> list[Shard]:
+        shards = plan(*arguments, **options)
+        num_networks = sum(len(shard.rows) for shard in shards)
+        assert num_networks <= MOST_NETWORKS, f"a command runs {num_networks} networks: make them fewer in SMALLER"
+        return shards
+
+    monkeypatch.setattr(Profile, "plan", plan_few)
+    monkeypatch.setattr("sweetgrad.flows.runs.shard_flow.open_client", in_this_process)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
     modules, threads = set(sys.modules), torch.get_num_threads()

@@ -22,8 +22,7 @@ from rich.console import Console
 
 from sweetgrad.flows import deployment, profile
 from sweetgrad.flows.runs import dispatcher
-from sweetgrad.flows.runs.artifacts import artifact_key
-from sweetgrad.flows.runs.summary import Ending, summary_markdown
+from sweetgrad.flows.runs.artifacts import Ending, artifact_key, summary_markdown
 from sweetgrad.flows.serve import serve
 from sweetgrad.profiling import load_batch, load_space, make_spec, profile_architectures
 from sweetgrad.store import COUNTS, Profile, Shard, UnreachableStoreError, create_profile, info, status

@@ -15,8 +15,8 @@ import pyarrow.parquet
 import pytest
 
 from sweetgrad.profiling import load_images, load_space
-from sweetgrad.profiling.datasets import download
-from sweetgrad.profiling.datasets.download import _extract
+from sweetgrad.profiling.datasets import _files
+from sweetgrad.profiling.datasets._files import _extract
 from sweetgrad.store import read_accuracy_file
 from sweetgrad.store.benchmarks import opening
 
@@ -315,15 +315,15 @@ def test_extract__refuses_members_that_lead_outside(tmp_path, members, message):
 def test_extract__refuses_a_bomb_before_it_writes(tmp_path, monkeypatch):
     archive = tmp_path / "a.tar.gz"
     archive.write_bytes(tar(("a", FILE, ""), ("b", FILE, ""), content=bytes(10 << 20)))
-    monkeypatch.setattr(download, "_MAX_EXTRACTED_BYTES", 15 << 20)
+    monkeypatch.setattr(_files, "_MAX_EXTRACTED_BYTES", 15 << 20)
     written = []
     monkeypatch.setattr(tarfile.TarFile, "extractall", lambda *_, **__: written.append(1))
     with pytest.raises(
         ValueError, match=r"at most 10,000 files with 15,728,640 bytes, but the first 2 have 20,971,520"
     ):
         _extract(archive, tmp_path)
-    monkeypatch.setattr(download, "_MAX_EXTRACTED_BYTES", 1 << 30)
-    monkeypatch.setattr(download, "_MAX_MEMBERS", 1)
+    monkeypatch.setattr(_files, "_MAX_EXTRACTED_BYTES", 1 << 30)
+    monkeypatch.setattr(_files, "_MAX_MEMBERS", 1)
     with pytest.raises(ValueError, match="at most 1 files"):
         _extract(archive, tmp_path)
     assert not written

@@ -8,7 +8,7 @@ import pytest
 from sweetgrad.flows.cli.arguments import locate
 from sweetgrad.store import NotAStoreError, RemoteStore, list_profiles, open_profile, verify
 from sweetgrad.store.access import absolute, with_options
-from sweetgrad.store.packages import how_to_install
+from sweetgrad.store.errors import how_to_install
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sweetgrad.store.packages import how_to_install
+from sweetgrad.store.errors import how_to_install
 
 ROOT = Path(__file__).resolve().parents[2]
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]

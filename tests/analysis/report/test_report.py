@@ -15,7 +15,7 @@ from sweetgrad.analysis import IntervalGrid, best_interval, rank_correlation, sc
 from sweetgrad.analysis.figures import plot_depth, plot_scatter, proportion_by_depth, score_and_accuracy
 from sweetgrad.analysis.figures.style import DENSITY, save
 from sweetgrad.analysis.report import collect, render, report
-from sweetgrad.analysis.report.content import _THEMED, _inner_svg
+from sweetgrad.analysis.report.page import _THEMED, _inner_svg
 from sweetgrad.store import NotAStoreError, ProfileSpec, create_profile, open_accuracy, open_profile, open_store
 
 pytest.importorskip("matplotlib")

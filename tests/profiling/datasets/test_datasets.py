@@ -8,8 +8,8 @@ import pytest
 
 from sweetgrad.profiling.batches import draw_batch
 from sweetgrad.profiling.datasets._files import normalise
+from sweetgrad.profiling.datasets.built_in import MEAN, STD
 from sweetgrad.profiling.datasets.cifar import load_cifar10
-from sweetgrad.profiling.datasets.digits import MEAN, STD
 from sweetgrad.profiling.registry import load_batch, load_images, names
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sweetgrad.profiling.datasets import cifar
-from sweetgrad.profiling.datasets.download import fetch
+from sweetgrad.profiling.datasets._files import fetch
 
 
 def _tar(files: dict[str, bytes]) -> bytes:

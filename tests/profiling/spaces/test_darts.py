@@ -14,8 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sweetgrad.profiling import Batch, make_spec, profile_architectures
 from sweetgrad.profiling.registry import load_batch
-from sweetgrad.profiling.spaces._cell_network import build_cell_network, count_costs
-from sweetgrad.profiling.spaces._operations import OPERATIONS, operation
+from sweetgrad.profiling.spaces._cell_network import OPERATIONS, build_cell_network, count_costs, operation
 from sweetgrad.profiling.spaces.darts import Darts, DartsImageNet, NasBench301, genotype_at, sample_genotype
 from sweetgrad.profiling.spaces.protocol import SearchSpace
 from sweetgrad.store import Genotype, read_accuracy_file

@@ -12,7 +12,7 @@ import pytest
 
 from sweetgrad.profiling import Batch, load_batch, make_spec, profile_architectures
 from sweetgrad.profiling.spaces import nds
-from sweetgrad.profiling.spaces._operations import OPERATIONS
+from sweetgrad.profiling.spaces._cell_network import OPERATIONS
 from sweetgrad.profiling.spaces.nds import Nds, NdsAmoeba, NdsDarts, NdsEnas, NdsNasnet, NdsPnas
 from sweetgrad.profiling.spaces.protocol import SearchSpace
 from sweetgrad.store import LAYER_TYPES, parse_genotype, read_accuracy_file

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from sweetgrad.profiling import load_images, load_space
 from sweetgrad.profiling.architectures import deterministic
-from sweetgrad.profiling.spaces._operations import FactorizedReduction, operation
+from sweetgrad.profiling.spaces._cell_network import FactorizedReduction, operation
 from sweetgrad.profiling.training import (
     RECIPES,
     LazyImages,

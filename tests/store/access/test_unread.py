@@ -8,7 +8,7 @@ import zarr
 
 READ = """
 import sys, zarr
-import sweetgrad.store
+import sweetgrad.store.access
 zarr.open_array(sys.argv[1])[:]
 """
 

@@ -8,7 +8,7 @@ import sys
 import pandas as pd
 import pytest
 
-from sweetgrad.profiling.spaces._operations import OPERATIONS
+from sweetgrad.profiling.spaces._cell_network import OPERATIONS
 from sweetgrad.profiling.spaces.nas_bench_101 import KERNEL_SIZES
 from sweetgrad.profiling.spaces.nas_bench_201_network import OPERATIONS as NB201_OPERATIONS
 from sweetgrad.store.spaces import arch_order, grammar_of, registered_spaces, unknown_name
