@@ -7,6 +7,14 @@ from typing import Any
 import dask
 import pytest
 
+DEAR = ("tests/soak/", "tests/flows/", "tests/remote/")
+"""Folders whose tests start processes."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Dear files first: one that is begun last would be waited for by all other processes."""
+    items.sort(key=lambda item: next((i for i, folder in enumerate(DEAR) if item.nodeid.startswith(folder)), len(DEAR)))
+
 
 @pytest.fixture
 def no_compute() -> Iterator[None]:

@@ -5,9 +5,13 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
+import distributed
 import pytest
+import torch
 
 from sweetgrad.flows.logs import FILE_VARIABLE, LEVEL_VARIABLE
 from sweetgrad.flows.server.ephemeral import prefect_server, wait_until_up
@@ -26,6 +30,37 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         patch.setenv("PREFECT_API_URL", url)
         yield url
     patch.undo()
+
+
+@pytest.fixture(scope="session")
+def in_this_process() -> Iterator[Callable[[], AbstractContextManager[None]]]:
+    """A context in which runs have one worker in this process: starting processes takes longer than the work of most tests."""
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0", protocol="inproc"
+    ) as local:
+
+        @contextmanager
+        def open_client(*_: Any, **__: Any) -> Iterator[distributed.Client]:
+            with distributed.Client(local) as client:
+                yield client
+
+        @contextmanager
+        def in_this_process() -> Iterator[None]:
+            threads = torch.get_num_threads()
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("sweetgrad.flows.runs.shard_flow.open_client", open_client)
+                torch.set_num_threads(1)
+                yield
+            torch.set_num_threads(threads)
+
+        yield in_this_process
+
+
+@pytest.fixture
+def worker_in_this_process(in_this_process: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:
+    """As `in_this_process`, for a whole test."""
+    with in_this_process():
+        yield
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ def quiet() -> Console:
     return Console(file=io.StringIO(), width=200)
 
 
+@pytest.mark.usefixtures("worker_in_this_process")
 def test_profile__an_endless_space_grows_and_is_scored(tmp_path: Path, prefect_api: str) -> None:
     store = tmp_path / "s.zarr"
     options = {**SMALL, "num_archs": 6}
@@ -50,6 +51,7 @@ def test_profile__other_channels_are_another_profile_and_bad_ones_are_refused(tm
     assert not (tmp_path / "s.zarr").exists()
 
 
+@pytest.mark.usefixtures("worker_in_this_process")
 def test_profile__a_table_is_not_continued_with_draws(tmp_path: Path, prefect_api: str) -> None:
     table = tmp_path / "table.csv"
     space = load_space("darts")

@@ -59,7 +59,7 @@ def store(made, tmp_path):
     return tmp_path / "s.zarr"
 
 
-def test_estimate__scores_what_is_measured_and_touches_no_count(store, prefect_api):
+def test_estimate__scores_what_is_measured_and_touches_no_count(store, prefect_api, worker_in_this_process):
     before = counts_of(store)
     names = ["snip", "synflow", "naswot"]
     summary = estimate(store, NAME, estimators=names, workers=1, console=quiet())
@@ -115,7 +115,7 @@ def test_estimate__refuses_other_data_than_the_profile_was_measured_with(store, 
     assert list_estimators(store, NAME) == []
 
 
-def test_profile__computes_only_the_estimators_that_a_row_lacks(store, prefect_api):
+def test_profile__computes_only_the_estimators_that_a_row_lacks(store, prefect_api, worker_in_this_process):
     """The same by `profile`, which also measures what is not there."""
     before = counts_of(store)
     settings = {"dataset": "digits", "batch_size": 8, "device": "cpu", "workers": 1}

@@ -214,7 +214,7 @@ def test_evolve__searches_nas_bench_201_with_a_given_interval(tmp_path: Path) ->
 
 
 def test_estimate__scores_what_a_search_came_to(
-    whole: tuple[Path, Evolution], tmp_path: Path, prefect_api: str
+    whole: tuple[Path, Evolution], tmp_path: Path, prefect_api: str, worker_in_this_process
 ) -> None:
     store = tmp_path / "s.zarr"
     shutil.copytree(whole[0], store)

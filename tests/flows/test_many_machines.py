@@ -21,8 +21,17 @@ from sweetgrad.flows import profile
 from sweetgrad.store import NotAStoreError, open_profile, status, verify
 from sweetgrad.store.errors import how_to_install
 
-NAME = "nas-bench-201/digits/bs8-seed42"
-SETTINGS = {"dataset": "digits", "batch_size": 8, "archs": "0:48", "shard_size": 4, "device": "cpu"}
+NAME = "darts/digits/bs8-seed42-c4-n3"
+SMALL = {"channels": 4, "cells": 3, "num_archs": 48}
+SETTINGS = {
+    "space": "darts",
+    "space_options": SMALL,
+    "dataset": "digits",
+    "batch_size": 8,
+    "archs": "all",
+    "shard_size": 4,
+    "device": "cpu",
+}
 
 
 class Network:
@@ -204,7 +213,7 @@ def test_profile__names_every_worker_that_cannot_do_the_work(network, scheduler,
     assert "it has sweetgrad 0.0.9, this machine has" in lines[0]
     assert f"No module named 'torch': {how_to_install('profile')}" in lines[1]
     assert f"does not see the folder {store}" in lines[2]
-    assert status(store)[0].num_not_run == 15625
+    assert status(store)[0].num_not_run == 48
     assert not list(store.glob("*.partial"))
 
 

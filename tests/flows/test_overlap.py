@@ -13,13 +13,15 @@ import xarray as xr
 from rich.console import Console
 
 from sweetgrad.flows import profile
-from sweetgrad.flows.runs import worker
+from sweetgrad.flows.cluster import worker
 from sweetgrad.profiling import load_batch, load_space, make_spec, profile_shard
 from sweetgrad.store import FencedError, Profile, create_profile, lock_shard, open_profile, status, verify
 
 NAME = "nas-bench-201/digits/bs4-seed42"
 SETTINGS = {"dataset": "digits", "batch_size": 4, "device": "cpu"}
-SHARD_SIZE = 3
+SHARD_SIZE = 601
+NUM = 3
+ROWS = range(SHARD_SIZE - NUM, SHARD_SIZE + NUM)  # the end of one shard, and as many at the start of the next
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +34,7 @@ def create(store, work):
     space, _, spec = work
     arch = [space.arch_id(index) for index in range(len(space))]
     create_profile(store, spec, arch=arch, layers=space.layer_names, shard_size=SHARD_SIZE)
-    return Profile.open(store, NAME).plan(range(2 * SHARD_SIZE))
+    return Profile.open(store, NAME).plan(ROWS)
 
 
 def measured(store):
@@ -65,7 +67,7 @@ def test_profile_shard__an_attempt_that_was_given_up_writes_nothing_over_its_suc
         first = pool.submit(first_attempt)
         assert begun.wait(60)
         with lock_shard(store, NAME, 0, run="run") as claim:
-            assert profile_shard(Profile.open(store, NAME), shards[0], *work, lock=claim) == SHARD_SIZE
+            assert profile_shard(Profile.open(store, NAME), shards[0], *work, lock=claim) == NUM
         profile_shard(Profile.open(store, NAME), shards[1], *work)
         over.set()
         with pytest.raises(FencedError, match="taken over by no one any more"):
@@ -81,20 +83,20 @@ def test_profile__leaves_a_shard_to_the_run_that_holds_it_and_waits_for_it(work,
     console = Console(file=io.StringIO(), width=200)
     with ThreadPoolExecutor(1) as pool:
         with lock_shard(store, NAME, 0, run="another run") as claim:
-            run = pool.submit(profile, store, archs=f"0:{2 * SHARD_SIZE}", workers=1, console=console, **SETTINGS)
+            run = pool.submit(profile, store, archs=f"{ROWS.start}:{ROWS.stop}", workers=1, console=console, **SETTINGS)
             while "waiting for them" not in console.file.getvalue():
                 assert not run.done(), run.result()
                 time.sleep(0.05)  # the run needs the interpreter, too
-            assert status(store)[0].num_ok == SHARD_SIZE
+            assert status(store)[0].num_ok == NUM
             profile_shard(Profile.open(store, NAME), shards[0], *work, lock=claim)
         summary = run.result()
-    assert (summary.num_done, summary.num_left) == (SHARD_SIZE, 0)
+    assert (summary.num_done, summary.num_left) == (NUM, 0)
     assert "The last 1 shards are being written by process" in console.file.getvalue()
     assert verify(store) == []
     xr.testing.assert_identical(measured(store), undisturbed)
 
 
-@pytest.mark.parametrize(("run", "num_done"), [("ours", SHARD_SIZE), ("theirs", 1)])
+@pytest.mark.parametrize(("run", "num_done"), [("ours", NUM), ("theirs", 1)])
 def test_run_shard__counts_what_an_attempt_of_its_run_wrote_before_it_died(work, tmp_path, monkeypatch, run, num_done):
     store = tmp_path / "killed.zarr"
     planned, _ = create(store, work)

@@ -8,7 +8,6 @@
 What a machine for tests lacks is left out by `LEFT_OUT`, and what takes long is made small by `SMALLER`; both say why.
 """
 
-import contextlib
 import gzip
 import importlib
 import os
@@ -24,11 +23,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import distributed
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from typer.testing import CliRunner
 
 from sweetgrad.flows.cli import app as cli
@@ -264,19 +261,10 @@ def _write_stores(folder: Path, space: Any, archs: list[str]) -> None:
             import_accuracy(path, space="nas-bench-201", table=table, source="accuracies.csv")
 
 
-@pytest.fixture(scope="module")
-def worker() -> Iterator[distributed.LocalCluster]:
-    """One worker in this process: a page has several runs, and starting processes for each takes longer than their work."""
-    with distributed.LocalCluster(
-        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0", protocol="inproc"
-    ) as local:
-        yield local
-
-
 @pytest.fixture
 def run(
     given: Path,
-    worker: distributed.LocalCluster,
+    worker_in_this_process: None,
     prefect_api: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -285,11 +273,6 @@ def run(
         if each.suffix != ".zarr":
             (tmp_path / each.name).symlink_to(each)
     monkeypatch.chdir(tmp_path)
-
-    @contextlib.contextmanager
-    def in_this_process(*_: Any, **how: Any) -> Iterator[distributed.Client]:
-        with distributed.Client(worker) as client:
-            yield client
 
     plan = Profile.plan
 
@@ -300,11 +283,9 @@ def run(
         return shards
 
     monkeypatch.setattr(Profile, "plan", plan_few)
-    monkeypatch.setattr("sweetgrad.flows.runs.shard_flow.open_client", in_this_process)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
-    modules, threads = set(sys.modules), torch.get_num_threads()
-    torch.set_num_threads(1)
+    modules = set(sys.modules)
 
     def of(page: Path) -> Run:
         if store := HAS.get(page.stem, BOTH):
@@ -312,7 +293,6 @@ def run(
         return Run(page, tmp_path)
 
     yield of
-    torch.set_num_threads(threads)
     for name in set(sys.modules) - modules:
         if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
             del sys.modules[name]

@@ -97,7 +97,7 @@ def inner_run(api, parent):
 def finished(api, serving, tmp_path_factory):
     """Store and flow runs of one that was started through the deployment."""
     store = tmp_path_factory.mktemp("prefect") / "served.zarr"
-    parent = start(api, serving, store, archs="0:4", shard_size=2)
+    parent = start(api, serving, store, archs="623:627")
     wait_for(lambda: api.read_flow_run(parent).state.is_final())
     return store, api.read_flow_run(parent), inner_run(api, parent)
 
@@ -117,7 +117,7 @@ def test_profile__flow_run_says_what_it_is_about(finished):
     assert (inner.name, inner.state_name, inner.flow_version) == (NAME, "Completed", version("sweetgrad"))
     assert set(inner.tags) == {"nas-bench-201", "digits", "seed-42", "cpu"}
     assert inner.parameters["num_archs"] == 4
-    assert "--archs 0:4 --batch-size 4 --shard-size 2" in inner.parameters["command"]
+    assert "--archs 623:627 --batch-size 4" in inner.parameters["command"]
 
 
 def test_profile__task_runs_say_which_architectures(api, finished):
@@ -128,7 +128,7 @@ def test_profile__task_runs_say_which_architectures(api, finished):
         return tasks if len(tasks) == 2 else None
 
     tasks = wait_for(completed)  # Prefect hears of tasks through events, which come late
-    assert {task.name for task in tasks} == {"archs 0-1", "archs 2-3"}
+    assert {task.name for task in tasks} == {"archs 623-624", "archs 625-626"}
     assert not any(task.tags for task in tasks)  # each tag costs calls to the server
 
 
@@ -244,7 +244,7 @@ def test_serve__stops_when_told_so_before_it_has_started():
 
 def fail_first(monkeypatch, errors):
     """Let the first attempts to profile a shard raise ``errors``; returns the number of attempts as a list of ones."""
-    from sweetgrad.flows.runs import worker
+    from sweetgrad.flows.cluster import worker
 
     attempts, original = [], worker.profile_shard
 

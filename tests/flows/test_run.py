@@ -12,12 +12,14 @@ from rich.console import Console
 
 from sweetgrad.flows import profile
 from sweetgrad.flows.cluster import check
-from sweetgrad.flows.runs import session
+from sweetgrad.flows.runs import shard_flow
 from sweetgrad.profiling import load_batch, load_space, make_spec, profile_architectures
 from sweetgrad.profiling.spaces.nas_bench_201 import NasBench201
 from sweetgrad.store import SpecMismatchError, StoreError, info, list_profiles, open_estimators, open_profile, verify
 
 NAME = "nas-bench-201/digits/bs8-seed42"
+ROWS = slice(620, 630)
+ARCHS = "620:630"
 SETTINGS = {"dataset": "digits", "batch_size": 8, "device": "cpu"}
 
 
@@ -32,10 +34,10 @@ def quiet() -> Console:
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory, prefect_api):
-    """A store made by two workers in shards of 4."""
+    """A store made by two workers, each a shard: the end of one, and the start of the next."""
     store = tmp_path_factory.mktemp("flow") / "two-workers.zarr"
     console = quiet()
-    summary = profile(store, archs="0:10", shard_size=4, workers=2, estimators=["snip"], console=console, **SETTINGS)
+    summary = profile(store, archs=ARCHS, workers=2, estimators=["snip"], console=console, **SETTINGS)
     return store, summary, console.file.getvalue()
 
 
@@ -49,27 +51,27 @@ def test_profile__measures_what_the_plain_function_measures(reference):
         0,
     )
     space, batch = load_space("nas-bench-201"), load_batch("digits", batch_size=8)
-    rows = profile_architectures(space, range(10), batch, make_spec(space, batch), estimators=["snip"])
-    stored = open_profile(store, NAME).isel(arch=slice(10)).load()
+    rows = profile_architectures(space, range(620, 630), batch, make_spec(space, batch), estimators=["snip"])
+    stored = open_profile(store, NAME).isel(arch=ROWS).load()
     for name in ("grad_count", "grad_count_network", "grad_abs_sum", "grad_sq_sum", "num_params", "loss", "status"):
         np.testing.assert_array_equal(stored[name].values, rows[name].values, err_msg=name)
-    np.testing.assert_array_equal(open_estimators(store, NAME)["score"].values[:10], rows["score"].values)
-    assert "10 of 10 architectures to profile, in 3 shards" in output
+    np.testing.assert_array_equal(open_estimators(store, NAME)["score"].values[ROWS], rows["score"].values)
+    assert "10 of 10 architectures to profile, in 2 shards" in output
     assert verify(store) == []
 
 
-def test_profile__gives_the_same_bits_for_other_shards_workers_and_orders(reference, tmp_path):
+def test_profile__gives_the_same_bits_for_other_shards_workers_and_orders(reference, tmp_path, worker_in_this_process):
     store = tmp_path / "one-worker.zarr"
-    for archs in ("5:10", "sample:3", "0:10"):
-        profile(store, archs=archs, shard_size=7, workers=1, console=quiet(), **SETTINGS)
-    ours = measured(open_profile(store, NAME).isel(arch=slice(10)))
-    theirs = measured(open_profile(reference[0], NAME).isel(arch=slice(10)))
+    for archs in ("625:630", "sample:3", ARCHS):
+        profile(store, archs=archs, shard_size=5000, workers=1, console=quiet(), **SETTINGS)
+    ours = measured(open_profile(store, NAME).isel(arch=ROWS))
+    theirs = measured(open_profile(reference[0], NAME).isel(arch=ROWS))
     xr.testing.assert_identical(ours.drop_attrs(), theirs.drop_attrs())
 
 
 def test_profile__does_nothing_when_all_is_done(reference):
     console = quiet()
-    summary = profile(reference[0], archs="0:10", console=console, **SETTINGS)
+    summary = profile(reference[0], archs=ARCHS, console=console, **SETTINGS)
     assert (summary.num_done, summary.num_left) == (0, 0)
     assert "to profile" not in console.file.getvalue()
 
@@ -80,7 +82,7 @@ def test_profile__stamps_what_a_run_completed_that_was_killed_before_it_did(refe
     expected = info(store).profiles[0].content_digest
     attributes = zarr.open_group(store, path=NAME).attrs
     attributes["content_digest"] = "of the run before"
-    profile(store, archs="0:10", console=quiet(), **SETTINGS)
+    profile(store, archs=ARCHS, console=quiet(), **SETTINGS)
     assert info(store).profiles[0].content_digest == expected
 
 
@@ -90,8 +92,8 @@ def test_profile__says_that_earlier_rows_were_measured_with_another_cpu_capabili
     attributes = zarr.open_group(store, path=NAME).attrs
     assert "Note:" not in reference[2]
     attributes["runs"] = [{**run, "cpu_capability": "AVX9"} for run in attributes["runs"]]
-    monkeypatch.setattr(session, "run_profile", lambda *_, **__: (0, 1))
-    profile(store, archs="10:11", console=console, **SETTINGS)
+    monkeypatch.setattr(shard_flow, "run_profile", lambda *_, **__: (0, 1))
+    profile(store, archs="630:631", console=console, **SETTINGS)
     here = torch.backends.cpu.get_cpu_capability()
     assert f"Note: cpu_capability is {here} in this run, and was AVX9 in an earlier one." in console.file.getvalue()
     assert [run["cpu_capability"] for run in info(store).profiles[0].runs] == ["AVX9", here]
@@ -101,7 +103,7 @@ def test_profile__refuses_rows_of_another_version_of_the_space(reference, monkey
     monkeypatch.setattr(NasBench201, "version", 3)
     message = r"space_version: stored 2, asked 3\nThe networks of this space have changed"
     with pytest.raises(SpecMismatchError, match=message):
-        profile(reference[0], archs="0:11", console=quiet(), **SETTINGS)
+        profile(reference[0], archs="620:631", console=quiet(), **SETTINGS)
 
 
 def test_check_cluster__tells_the_cpu_capability_of_other_hosts():
@@ -111,15 +113,15 @@ def test_check_cluster__tells_the_cpu_capability_of_other_hosts():
 
 
 def test_profile__refuses_other_settings_and_names_them(reference):
-    with pytest.raises(StoreError, match="has shards of 4 architectures, asked 5"):
-        profile(reference[0], archs="0:10", shard_size=5, console=quiet(), **SETTINGS)
+    with pytest.raises(StoreError, match="has shards of 625 architectures, asked 626"):
+        profile(reference[0], archs=ARCHS, shard_size=626, console=quiet(), **SETTINGS)
     assert list_profiles(reference[0]) == [NAME]
 
 
 def test_profile__refuses_a_store_with_another_order_of_architectures(reference, tmp_path, shared_data):
     table = shared_data / "benchmarks" / "nas-bench-201.csv.gz"
     with pytest.raises(SpecMismatchError, match="arch_sha256"):
-        profile(reference[0], archs="0:10", space_file=table, console=quiet(), **SETTINGS)
+        profile(reference[0], archs=ARCHS, space_file=table, console=quiet(), **SETTINGS)
 
 
 @pytest.mark.parametrize(

@@ -37,12 +37,13 @@ def quiet() -> Console:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory, prefect_api):
+def trained(tmp_path_factory, prefect_api, in_this_process):
     """Two architectures, the second seed after the first."""
     store, console = tmp_path_factory.mktemp("train") / "s.zarr", quiet()
     settings = {"recipe": RECIPE, "archs": "0:2", "workers": 1, "device": "cpu"}
-    first = train(store, seeds=[0], console=console, **settings)
-    second = train(store, seeds=[0, 1], console=console, **settings)
+    with in_this_process():
+        first = train(store, seeds=[0], console=console, **settings)
+        second = train(store, seeds=[0, 1], console=console, **settings)
     return store, first, second, console.file.getvalue()
 
 
@@ -65,7 +66,7 @@ def test_train__writes_what_the_plain_function_gives_and_trains_nothing_twice(tr
     assert verify(store) == []
 
 
-def test_train__continues_where_a_row_is_missing(trained, tmp_path):
+def test_train__continues_where_a_row_is_missing(trained, tmp_path, worker_in_this_process):
     store = tmp_path / "s.zarr"
     shutil.copytree(trained[0], store)
     name = "nas-bench-201/training/digits/seed0"
@@ -196,7 +197,7 @@ def test_cli_train__refuses_options_that_are_not_for_one_network(tmp_path):
         )
 
 
-def test_cli_train__shows_why_trainings_failed(tmp_path, prefect_api):
+def test_cli_train__shows_why_trainings_failed(tmp_path, prefect_api, worker_in_this_process):
     shown = CliRunner().invoke(
         app,
         ["train", str(tmp_path / "s"), "--archs", "5", "--epochs", "1", "--learning-rate", "1e30", "--workers", "1"],

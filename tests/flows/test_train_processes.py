@@ -14,7 +14,7 @@ import numpy as np
 import psutil
 from rich.console import Console
 
-from sweetgrad.flows import select_archs, train
+from sweetgrad.flows import train
 from sweetgrad.flows.train_one import train_one
 from sweetgrad.profiling import load_space
 from sweetgrad.profiling.training import RECIPES, TrainingConfig, train_architecture
@@ -22,7 +22,7 @@ from sweetgrad.store import NotAStoreError, open_accuracies, open_accuracy, open
 
 TRAIN = [sys.executable, "-m", "sweetgrad.flows.cli", "train"]
 # Architectures of a sample lie in as many shards, so that both workers have something to do.
-NUM = 8
+NUM = 6
 MANY = ["--archs", f"sample:{NUM}", "--epochs", "1", "--workers", "2", "--device", "cpu"]
 NAME = "nas-bench-201/training/digits/seed0"
 EPOCHS = 10
@@ -99,9 +99,9 @@ def test_train__killed_then_interrupted_keeps_what_is_written_and_ends_the_same(
     whole, space = written(store), load_space("nas-bench-201")
     for before in (killed, interrupted):
         assert {row: whole[row] for row in before} == before
-    course = TrainingConfig(space, "digits", None, recipe, 0)
-    for row in select_archs(f"sample:{NUM}", num_archs=len(space)):
-        undisturbed = train_architecture(course, space.arch_id(row))
+    config = TrainingConfig(space, "digits", None, recipe, 0)
+    for row in (min(killed), min(interrupted.keys() - killed.keys()), min(whole.keys() - interrupted.keys())):
+        undisturbed = train_architecture(config, space.arch_id(row))
         assert undisturbed is not None
         assert whole[row][:2] == tuple(undisturbed["accuracy"])
     assert num_in_table(store) == NUM

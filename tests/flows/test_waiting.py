@@ -117,7 +117,7 @@ def test_open_client__does_not_wait_for_ever_for_a_first_worker(tmp_path, monkey
 @pytest.fixture
 def leaving(monkeypatch):
     """The one worker leaves in the middle of its first shard, and no other comes; set when it has."""
-    from sweetgrad.flows.runs import worker
+    from sweetgrad.flows.cluster import worker
 
     left = threading.Event()
 
@@ -138,7 +138,7 @@ def test_profile__ends_with_an_error_when_no_worker_is_left(prefect_api, leaving
         dask.config.set({"distributed.scheduler.no-workers-timeout": "1s"}),
         pytest.raises(NoWorkerError, match=r"no worker is left, and none has joined for 1\.0 s"),
     ):
-        profile(tmp_path / "s.zarr", archs="0:4", shard_size=2, console=quiet(), **SETTINGS, **IN_THIS_PROCESS)
+        profile(tmp_path / "s.zarr", archs="623:627", console=quiet(), **SETTINGS, **IN_THIS_PROCESS)
 
 
 def test_profile__ctrl_c_ends_a_run_that_has_no_worker_left(prefect_api, leaving, tmp_path, monkeypatch):
@@ -149,5 +149,5 @@ def test_profile__ctrl_c_ends_a_run_that_has_no_worker_left(prefect_api, leaving
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=press, daemon=True).start()
-    summary = profile(tmp_path / "s.zarr", archs="0:4", shard_size=2, console=quiet(), **SETTINGS, **IN_THIS_PROCESS)
+    summary = profile(tmp_path / "s.zarr", archs="623:627", console=quiet(), **SETTINGS, **IN_THIS_PROCESS)
     assert (summary.num_done, summary.num_left) == (0, 4)

@@ -11,7 +11,14 @@ import pytest
 from sweetgrad.flows.server.ephemeral import prefect_server, wait_until_up
 
 SOAK = Path(__file__).with_name("soak.py")
-TINY = ["--archs", "0:24", "--batch-size", "4", "--shard-size", "8"]
+TINY = [
+    "--archs",
+    "613:637",
+    "--batch-size",
+    "4",
+    "--shard-size",
+    "625",
+]  # the end of one shard, and the start of the next
 
 
 @pytest.fixture(scope="module")
