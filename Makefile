@@ -15,6 +15,7 @@ test: .venv/installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	PYTHONPATH=.imports $(BIN)/lint-imports --no-cache
 	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 format: .venv/installed-test

@@ -20,14 +20,13 @@ from torch.nn.parameter import is_lazy
 
 from sweetgrad.profiling.batches import Batch
 from sweetgrad.profiling.counting import count_gradients, in_memory_order
-from sweetgrad.profiling.estimators.protocol import EstimatorError
 from sweetgrad.profiling.spaces.protocol import Network, SearchSpace, kind_of
 from sweetgrad.store import KINDS, LAYER_TYPES, STATUS, ProfileSpec
 
 
 @dataclass(frozen=True)
 class Builder:
-    """Builds the networks of one architecture, from the seed of the spec, on its device and in channels-last memory format."""
+    """Builds the networks of one architecture from the seed of the spec, on its device; all but thin ones in channels-last."""
 
     space: SearchSpace
     arch: str
@@ -45,14 +44,11 @@ class Builder:
             torch.manual_seed(self.spec.seed)
             return self._place(build)
 
-    def thin(self) -> nn.Module:
-        """The narrow and shallow variant of the network, if the space has one; torch's generator is not advanced."""
+    def thin(self) -> nn.Module | None:
+        """The narrow and shallow variant of the network, None if the space has none; torch's generator is not advanced."""
         build = getattr(self.space, "build_thin", None)
         if build is None:
-            raise EstimatorError(
-                f"{self.space.name} has no thin networks: "
-                "the space does not define build_thin(arch_id, *, in_channels, num_classes)"
-            )
+            return None
         with torch.random.fork_rng([]):
             torch.manual_seed(self.spec.seed)
             module: nn.Module = build(self.arch, **self._shape)

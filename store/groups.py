@@ -39,7 +39,7 @@ class Store:
 
     Examples
     --------
-    ``store = Store.open("nb201.zarr")`` opens one, and ``Profile(store, name)`` each profile in ``store.profiles()``.
+    ``store = Store.open("nb201.zarr")`` opens a store, ``Profile(store, name)`` each profile in ``store.profiles()``.
     """
 
     location: Location

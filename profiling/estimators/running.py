@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -173,7 +174,8 @@ class _Guest:
         y = self.y
         if not self.is_built_in:  # it may change the batch, but the graph starts at these very images
             x, y = x if x.requires_grad else x.clone(), y.clone()
-        probe = Probe(network, x, y, self.builder.whole, self.builder.thin, logits, self.seen)
+        build_thin = partial(thin_network, self.builder)
+        probe = Probe(network, x, y, self.builder.whole, build_thin, logits, self.seen)
         torch.manual_seed(self.seed)
         start = time.perf_counter()
         try:
@@ -192,6 +194,17 @@ class _Guest:
         """Return the score, after the estimator was called."""
         assert self.score is not None
         return self.score
+
+
+def thin_network(builder: Builder) -> nn.Module:
+    """The narrow and shallow variant of a network; `EstimatorError` if the search space has none."""
+    module = builder.thin()
+    if module is None:
+        raise EstimatorError(
+            f"{builder.space.name} has no thin networks: "
+            "the space does not define build_thin(arch_id, *, in_channels, num_classes)"
+        )
+    return module
 
 
 def _failure(error: Exception, start: float) -> Score:
