@@ -135,9 +135,9 @@ def _names(round_: Round, problem: Problem, path: Path) -> bool:
     """Whether a problem is about a file: its profile, its variable and, of a chunk, its shard or its rows."""
     parts = path.relative_to(round_.store).parts
     if path.name == "zarr.json":
-        group = "/".join(parts[:-1])
-        variable = parts[-2] if len(parts) == 5 else ""
-        return problem.profile in (group, "/".join(parts[:3]) if variable else group) and variable in problem.what
+        node = "/".join(parts[:-1])
+        is_inside = node.startswith(f"{problem.profile}/")
+        return problem.profile == node or (is_inside and parts[-2] in problem.what)
     place = parts.index("c")
     if not "/".join(parts).startswith(f"{problem.profile}/") or parts[place - 1] not in problem.what:
         return False
