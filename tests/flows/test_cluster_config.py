@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import dask
 import pytest
@@ -24,7 +25,7 @@ def submit_commands(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
 
 
-def job_script(table: dict, *, device: str = "cpu") -> list[str]:
+def job_script(table: dict[str, Any], *, device: str = "cpu") -> list[str]:
     cluster = build_cluster(read_cluster_config(table), device=device)
     try:
         return cluster.job_script().splitlines()
@@ -173,7 +174,7 @@ class _Recorder:
     scheduler_address = "tcp://127.0.0.1:1"
 
     def __init__(self) -> None:
-        self.asked: list[tuple[str, dict]] = []
+        self.asked: list[tuple[str, dict[str, Any]]] = []
 
     def scale(self, n: int) -> None:
         self.asked.append(("scale", {"n": n}))

@@ -10,6 +10,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from zarr.storage import LocalStore, WrapperStore
@@ -293,7 +294,7 @@ def test_lock_store__of_three_that_found_a_holder_dead_one_is_admitted_at_a_time
         assert list(store.iterdir()) == []
 
 
-class Jittery(WrapperStore):
+class Jittery(WrapperStore[Any]):
     """A store that takes its time, differently for each request, so that steps of several threads interleave."""
 
     chance = random.Random(0)

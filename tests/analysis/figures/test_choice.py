@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,8 @@ def test_plot_sweetness__has_a_bar_an_interval_and_names_the_best(profile: xr.Da
     best = best_interval(profile, bootstrap=20)
     figure = plot_sweetness(best, path=tmp_path / "sweetness.png")
     axes = figure.axes[0]
-    heights = [bar.get_height() for bar in axes.patches]  # type: ignore[attr-defined]
+    bars: list[Any] = list(axes.patches)
+    heights = [bar.get_height() for bar in bars]
     np.testing.assert_array_equal(heights, best.table.sweetness.values)
     words = " ".join(text.get_text() for text in axes.texts)
     assert str(best.interval) in words
