@@ -203,10 +203,13 @@ def test_read_cluster_config__leaves_ctrl_c_as_it_was():
     code = (
         "import signal; from sweetgrad.flows.cluster.config import read_cluster_config\n"
         "handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]\n"
-        "read_cluster_config({'kind': 'slurm', 'workers': 1})\n"
-        "assert handlers == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]"
+        "config = read_cluster_config({'kind': 'slurm', 'workers': 1})\n"
+        "print(config.kind, handlers == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)])"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    assert (
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+        == "slurm True\n"
+    )
 
 
 def test_no_file_is_left_behind(tmp_path):

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sweetgrad.profiling import Layer, Network, load_space, registered
+from sweetgrad.profiling.spaces.protocol import SearchSpace
 from sweetgrad.profiling.testing import SpaceCheckError, check_space
 
 SIZE = 8
@@ -51,19 +52,28 @@ def network(parts: list[nn.Module], module: nn.Module | None = None) -> Network:
     return Network(module or nn.Sequential(*parts), tuple(layers))
 
 
+def violation(space: SearchSpace, **options: Any) -> str:
+    """What `check_space` objects to; nothing, if the space passes."""
+    try:
+        check_space(space, **options)
+    except SpaceCheckError as error:
+        return str(error)
+    return ""
+
+
 @pytest.mark.parametrize("name", registered("spaces"))
 def test_check_space__passes_every_registered_space(name: str) -> None:
     try:
         space = load_space(name)
     except ValueError as error:
         pytest.skip(f"needs a file: {error}")
-    check_space(space, archs=[0, len(space) // 3], image_size=SIZE)
+    assert violation(space, archs=[0, len(space) // 3], image_size=SIZE) == ""
 
 
 def test_check_space__passes_nas_bench_101(tmp_path: Path) -> None:
     table = tmp_path / "graphs.csv"
     table.write_text("n_vertices,adj_upper,ops\n3,101,conv3x3\n4,110011,conv1x1;maxpool3x3\n")
-    check_space(load_space("nas-bench-101", table=table), archs=[1], image_size=SIZE)
+    assert violation(load_space("nas-bench-101", table=table), archs=[1], image_size=SIZE) == ""
 
 
 def test_check_space__passes_what_is_right_and_leaves_the_generator() -> None:
@@ -75,7 +85,7 @@ def test_check_space__passes_what_is_right_and_leaves_the_generator() -> None:
 
 
 def test_check_space__takes_a_network_that_changes_its_input_in_place() -> None:
-    check_space(rebuilt(lambda parts, _: network(parts, InPlace(parts))))
+    assert violation(rebuilt(lambda parts, _: network(parts, InPlace(parts)))) == ""
 
 
 def test_check_space__takes_a_dead_layer_in_the_literal_network_only() -> None:
@@ -99,7 +109,12 @@ def test_check_space__takes_a_dead_layer_in_the_literal_network_only() -> None:
         def build_literal(self, arch_id: str, *, in_channels: int, num_classes: int) -> Network:
             return self.build(arch_id, in_channels=in_channels, num_classes=num_classes, literal=True)
 
-    check_space(Space())
+    class Everywhere(Space):
+        def build_literal(self, arch_id: str, *, in_channels: int, num_classes: int) -> Network:
+            return self.build(arch_id, in_channels=in_channels, num_classes=num_classes)
+
+    assert violation(Space()) == ""
+    assert "cell0" in violation(Everywhere())
 
 
 # --- one mutant for each check --------------------------------------------------------------------------------------

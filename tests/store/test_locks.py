@@ -132,9 +132,12 @@ with lock_shard({str(store)!r}, {name!r}, 1, run="theirs"):
 
 
 def test_claim_shard__a_process_number_used_again_is_no_sign_of_life(store, toy):
+    name = toy.spec().profile_name
     put(store, Holder(run="theirs", process=f"{os.getpid()} 17"))
-    with lock_shard(store, toy.spec().profile_name, 1, run="ours") as lock:
+    with lock_shard(store, name, 1, run="ours") as lock:
         lock.require()
+        assert list_locks(store, name) == {KEY: lock.holder}
+        assert lock.holder.run == "ours"
 
 
 def test_find_expired__another_machine_is_dead_when_its_lease_is_over(store, toy, monkeypatch):

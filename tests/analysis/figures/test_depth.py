@@ -74,7 +74,11 @@ def test_plot_layers__colours_what_sweetness_follows(profile: xr.Dataset) -> Non
 @pytest.mark.parametrize("interval", [(0, 1e-10), (0, "inf"), (1e-12, 1e-11), ("1/7000", "1/3000"), (100, 1000)])
 def test_plot_layers__takes_any_interval_and_grid(profile: xr.Dataset, interval: Any, tmp_path: Path) -> None:
     for grid in (IntervalGrid(), IntervalGrid(1, 0.1, 1), IntervalGrid(split=10)):
-        plot_layers(layer_profile(profile.isel(arch=[0]), interval, grid=grid), path=tmp_path / "x.svg")
+        layers = layer_profile(profile.isel(arch=[0]), interval, grid=grid)
+        above, below = plot_layers(layers, path=tmp_path / "x.svg").axes[:2]
+        bars: list[Any] = list(above.patches)
+        np.testing.assert_array_equal([bar.get_height() for bar in bars], layers.proportion.values)
+        np.testing.assert_array_equal(np.asarray(below.images[0].get_array()), layers.grid_proportion.T.values)
 
 
 def test_plot_layers__names_some_of_many_layers(make_profile: Callable[..., xr.Dataset]) -> None:
