@@ -54,7 +54,7 @@ def test_dataset__is_small_enough_for_a_repository() -> None:
 def test_readme__command_on_the_data_set_prints_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     session = next(block for block in blocks("console") if f"intervals {ARCHIVE.relative_to(ROOT)}" in block)
-    command, output = re.search(r"^\$ sweetgrad (intervals .*)\n((?:.*\n)+)", session, re.MULTILINE).groups()  # type: ignore[union-attr]
+    ((command, output),) = re.findall(r"^\$ sweetgrad (intervals .*)\n((?:.*\n)+)", session, re.MULTILINE)
     printed = run("from sweetgrad.flows.cli import main\nmain()", *shlex.split(command))
     shown = lines(output)
     assert len(shown) > 10

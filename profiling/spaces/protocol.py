@@ -96,26 +96,33 @@ class SearchSpace(Protocol):
     `numpy.random.RandomState`, so that ``sweetgrad evolve`` can search it. The callable itself may have
     ``canonical_arch(arch_id)``, a static method that returns the canonical string of an architecture and raises ``ValueError``
     for any other string: ``sweetgrad accuracy import`` uses it to check tables where there is no profile.
-
-    Attributes
-    ----------
-    name
-        Name in the store.
-    variant
-        Empty, or the name of a network variant, which becomes part of the name of a profile.
-    init
-        Name of the initialisation: ``pytorch-default``, or that of the benchmark.
-    layer_names
-        Names along the ``layer`` dimension, from input to output; as many as the deepest architecture has.
-    input_size
-        Height and width of the benchmark's images.
     """
 
-    name: str
-    variant: str
-    init: str
-    layer_names: Sequence[str]
-    input_size: int
+    # Properties, so that a tuple of names, or a property, is as good as an attribute that can be set.
+    @property
+    def name(self) -> str:
+        """Name in the store."""
+        ...
+
+    @property
+    def variant(self) -> str:
+        """Empty, or the name of a network variant, which becomes part of the name of a profile."""
+        ...
+
+    @property
+    def init(self) -> str:
+        """Name of the initialisation: ``pytorch-default``, or that of the benchmark."""
+        ...
+
+    @property
+    def layer_names(self) -> Sequence[str]:
+        """Names along the ``layer`` dimension, from input to output; as many as the deepest architecture has."""
+        ...
+
+    @property
+    def input_size(self) -> int:
+        """Height and width of the benchmark's images."""
+        ...
 
     def __len__(self) -> int:
         """Number of architectures."""

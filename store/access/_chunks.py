@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 from google_crc32c import value as crc32c
-from numcodecs import Blosc  # type: ignore[import-untyped]
+from numcodecs import Blosc
 from numpy.typing import NDArray
 
 from sweetgrad.store.errors import CorruptShardError

@@ -139,8 +139,8 @@ def make_store(path: Path) -> Path:
         Profile.open(path, name).write(shard, split_scores(scores.assign_coords(coords)))
         Profile.open(path, name).finalise()
     accuracy = np.random.RandomState(1).uniform(10, 95, len(names))
-    columns = {"arch": names, "dataset": "digits", "split": "test", "epochs": 200, "accuracy": accuracy}
-    import_accuracy(path, space="toy", table=pd.DataFrame(columns), source="made up")
+    table = pd.DataFrame({"arch": names, "dataset": "digits", "split": "test", "epochs": 200, "accuracy": accuracy})
+    import_accuracy(path, space="toy", table=table, source="made up")
     zarr.open_group(path, mode="r+", use_consolidated=False).attrs["title"] = HOSTILE
     Profile.open(path, name).finalise()
     return path

@@ -142,7 +142,7 @@ def test_spearman_by_column__is_scipys() -> None:
 
 def test_spearman_within__is_the_mean_over_groups_by_their_size() -> None:
     random = np.random.RandomState(1)
-    x, y, group = random.randint(0, 9, 200).astype(float), random.rand(200), random.randint(0, 4, 200) * 0.5
+    x, y, group = random.randint(0, 9, 200).astype(float), random.rand(200), random.randint(0, 4, 200).astype(float) / 2
     found = [spearmanr(x[group == g], y[group == g]).statistic for g in np.unique(group)]
     sizes = [(group == g).sum() for g in np.unique(group)]
     assert spearman_within(x, y, group) == pytest.approx(np.average(found, weights=sizes))

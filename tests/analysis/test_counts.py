@@ -170,8 +170,10 @@ def test_interval_counts__never_reads_large_counts_whole(
 
 
 def test_interval_counts__stays_lazy(profile: xr.Dataset, no_compute: None) -> None:
-    interval_counts(profile.chunk(arch=2), IntervalGrid())
-    interval_bounds(profile.chunk(arch=2), IntervalGrid(split=11), level="network")
+    counts = interval_counts(profile.chunk(arch=2), IntervalGrid())
+    bounds = interval_bounds(profile.chunk(arch=2), IntervalGrid(split=11), level="network")
+    assert counts.chunks is not None
+    assert all(values.chunks is not None for values in bounds.values())
 
 
 @settings(max_examples=40, deadline=None)

@@ -1,6 +1,7 @@
 import itertools
 import math
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -87,10 +88,13 @@ def test_interval__refuses_what_is_no_number(number: float) -> None:
 
 def test_as_intervals__takes_pairs_and_sequences() -> None:
     one = Interval(0, 1)
-    assert as_intervals((0, 1)) == as_intervals(one) == as_intervals([one]) == as_intervals([(0, 1)]) == [one]
+    assert as_intervals((0, 1)) == as_intervals(one) == as_intervals([one]) == [one]
+    # The types do not promise a sequence of pairs.
+    pairs: list[Any] = [(0, 1)]
+    assert as_intervals(pairs) == [one]
     assert as_intervals((one, one)) == [one, one]
     with pytest.raises(ValueError, match="expected an Interval"):
-        as_intervals(["[0, 1)"])  # type: ignore[list-item]
+        as_intervals(["[0, 1)"])  # type: ignore[list-item]  # the error is what is tested
 
 
 @pytest.mark.parametrize("ratio", [2, 3, 5, 10])

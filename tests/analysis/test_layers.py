@@ -1,6 +1,7 @@
 """One network, layer by layer: by hand, and against the functions that many architectures go through."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,7 +51,7 @@ def test_layer_profile__by_hand() -> None:
 
 @pytest.mark.parametrize("kind", ["weight", "other", "all"])
 @pytest.mark.parametrize("interval", [(1e-3, 1e-1), (0, 1e-10), Interval(1e-3, "inf")])
-def test_layer_profile__equals_what_a_store_is_asked(profile: xr.Dataset, kind: str, interval: object) -> None:
+def test_layer_profile__equals_what_a_store_is_asked(profile: xr.Dataset, kind: Any, interval: Any) -> None:
     grid = IntervalGrid(1, 1e-4, 3)
     for number in range(profile.sizes["arch"]):
         one = profile.isel(arch=[number])

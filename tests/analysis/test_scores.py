@@ -23,8 +23,8 @@ def test_score__sums_the_layers(profile: xr.Dataset) -> None:
 def test_score__is_nan_where_not_measured(make_profile: Make) -> None:
     scores = score(make_profile(status=[1, 0, 2, 1]), IntervalGrid())
     assert scores.dims == ("arch", "interval")
-    np.testing.assert_array_equal(np.isnan(scores).all("interval"), [False, True, True, False])
-    np.testing.assert_array_equal(np.isnan(scores).any("interval"), [False, True, True, False])
+    np.testing.assert_array_equal(scores.isnull().all("interval"), [False, True, True, False])
+    np.testing.assert_array_equal(scores.isnull().any("interval"), [False, True, True, False])
 
 
 def test_score__takes_the_best_interval(profile: xr.Dataset) -> None:
@@ -103,7 +103,7 @@ def test_proportion__closes_up_layers_that_differ_between_architectures(make_pro
 def test_proportion__ignores_layer_types_of_rows_not_measured(make_profile: Make) -> None:
     shares = proportion(make_profile(3, status=[1, 0, 1]), IntervalGrid())
     assert list(shares.layer.values) == ["cell1", "cell2", "reduction3", "cell4"]
-    np.testing.assert_array_equal(np.isnan(shares).all(["layer", "interval"]), [False, True, False])
+    np.testing.assert_array_equal(shares.isnull().all(["layer", "interval"]), [False, True, False])
 
 
 def test_proportion__stays_lazy_but_for_what_decides_the_shape(profile: xr.Dataset, no_compute: None) -> None:

@@ -51,7 +51,7 @@ def make_store(folder: Path, *, num_archs: int = NUM_ARCHS, distinct_shards: int
     arch = [f"|synthetic~0|+|architecture~{i:07d}|" for i in range(num_archs)]
     spec = replace(SPEC, arch_sha256=sha256("".join(f"{name}\n" for name in arch).encode()).hexdigest())
     name = create_profile(folder / "store.zarr", spec, arch=arch, layers=LAYERS, shard_size=SHARD).name
-    group = zarr.open_group(folder / "store.zarr", mode="r+", use_consolidated=False)[name]
+    arrays = dict(zarr.open_group(folder / "store.zarr" / name, mode="r+", use_consolidated=False).arrays())
     random = np.random.RandomState(0)
     shards = Profile.open(folder / "store.zarr", name).plan(range(num_archs))
     # A last shard that is not whole cannot be a copy of another.
@@ -67,9 +67,9 @@ def make_store(folder: Path, *, num_archs: int = NUM_ARCHS, distinct_shards: int
     for shard in whole[distinct_shards:]:
         original = shard.index % distinct_shards
         for variable in copied:
-            copy_chunk(folder / "store.zarr" / name / variable, group[variable].ndim, original, shard.index)
+            copy_chunk(folder / "store.zarr" / name / variable, arrays[variable].ndim, original, shard.index)
         here = rows[original].assign_coords(arch=arch[shard.start : shard.stop])
-        group["digest"][shard.start : shard.stop] = COUNTS.digests(here["arch"].values, here)
+        arrays["digest"][shard.start : shard.stop] = COUNTS.digests(here["arch"].values, here)
         quality[shard.start : shard.stop] = quality[original * SHARD : (original + 1) * SHARD]
     accuracy = 90 + 3 * quality + random.normal(size=num_archs)
     Profile.open(folder / "store.zarr", name).finalise()

@@ -70,7 +70,7 @@ def forcing(is_forced: bool) -> Iterator[None]:
     """Let `os.fsync` do nothing, or what it does."""
     original = os.fsync
     if not is_forced:
-        os.fsync = lambda handle: None  # type: ignore[assignment]
+        os.fsync = lambda fd: None
     try:
         yield
     finally:

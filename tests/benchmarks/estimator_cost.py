@@ -24,7 +24,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from sweetgrad.profiling import Batch, Network, draw_batch, load_images, make_spec, registered, registry
+from sweetgrad.profiling import Batch, Network, draw_batch, load_images, load_space, make_spec, registered, registry
 from sweetgrad.profiling.estimators.running import measure_with_estimators
 from sweetgrad.profiling.measure import Builder, to_device
 from sweetgrad.profiling.spaces.nas_bench_201 import NasBench201
@@ -46,11 +46,11 @@ class _Built(Builder):
 
 def loops_of(arch: str, batch: Batch, names: list[str]) -> dict[str, Callable[[], object]]:
     """What is timed, on networks that were built before."""
-    space = NasBench201()
+    space = load_space("nas-bench-201")
     builder = Builder(space, arch, make_spec(space, batch))
     x, y = to_device(batch, "cpu")
     network, literal, x_plain = builder.network(), builder.whole(), torch.from_numpy(batch.x)
-    literal.module.to(memory_format=torch.contiguous_format)
+    literal.module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # torch's stubs lack memory_format
 
     def forward_backward(module: torch.nn.Module, images: torch.Tensor) -> None:
         module.zero_grad()
@@ -69,7 +69,7 @@ def loops_of(arch: str, batch: Batch, names: list[str]) -> dict[str, Callable[[]
         "histogram": lambda: scored((), counted=True),
         "together": lambda: scored(TOGETHER, counted=True),
     }
-    return loops | {name: lambda name=name: scored((name,), counted=False) for name in names}  # type: ignore[misc]
+    return loops | {name: lambda name=name: scored((name,), counted=False) for name in names}
 
 
 def measure(indices: list[int], batch: Batch, names: list[str], *, rounds: int) -> dict[str, float]:

@@ -29,9 +29,13 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 from _stub_space import StubSpace, registered
+
+if TYPE_CHECKING:
+    from sweetgrad.flows import ProfileSummary
 
 NAME = "stub/digits/bs4-seed42"
 
@@ -97,7 +101,7 @@ def stub_seconds(num: int = 400) -> tuple[float, float]:
         for index in range(count):
             torch.manual_seed(42)
             network = space.build(space.arch_id(index), in_channels=x.shape[1], num_classes=batch.num_classes)
-            network.module.to("cpu", memory_format=torch.channels_last)
+            network.module.to("cpu", memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack memory_format
             measure_network(network, x, y)
 
     loop(50)  # the first networks pay for lazy initialisation
@@ -106,7 +110,7 @@ def stub_seconds(num: int = 400) -> tuple[float, float]:
     return (time.perf_counter() - wall) / num, (time.process_time() - cpu) / num
 
 
-def profile_stub(store: Path, options: argparse.Namespace, *, scheduler: str | None):
+def profile_stub(store: Path, options: argparse.Namespace, *, scheduler: str | None) -> "ProfileSummary":
     """The run itself."""
     from rich.console import Console
 

@@ -55,12 +55,13 @@ def main() -> None:
 
     def built(index: int) -> None:
         torch.manual_seed(spec.seed)
-        ours.build(ours.arch_id(index), **shape).module.to(memory_format=torch.channels_last)
+        module = ours.build(ours.arch_id(index), **shape).module
+        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack memory_format
 
     def uncounted(index: int) -> None:
         torch.manual_seed(spec.seed)
         network = ours.build(ours.arch_id(index), **shape)
-        network.module.to(memory_format=torch.channels_last)
+        network.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack memory_format
         forward_backward(network, x_last, y)
 
     def profiled(index: int) -> None:

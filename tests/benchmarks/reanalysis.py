@@ -11,6 +11,12 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from sweetgrad.analysis import IntervalGrid
 
 
 def main() -> None:
@@ -80,7 +86,7 @@ def peak_rss_mb() -> float:
     return int(status.split("VmHWM:")[1].split()[0]) / 1000
 
 
-def question(profile, accuracy, grid) -> str:
+def question(profile: "xr.Dataset", accuracy: "xr.DataArray", grid: "IntervalGrid") -> str:
     """Sweetness and best interval, scores of all architectures, Spearman of every interval."""
     from sweetgrad.analysis import best_interval, correlation_by_interval, score
 

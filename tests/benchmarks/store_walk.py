@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -32,7 +33,8 @@ def main() -> None:
     store, load = folder / "store.zarr", os.getloadavg()[0]
     figures: dict[str, object] = {"benchmark": "store_walk", "archs": options.archs}
     found: object = None
-    for name, walk in {"status": status, "info": info, "verify": verify}.items():
+    walks: dict[str, Callable[[Path], object]] = {"status": status, "info": info, "verify": verify}
+    for name, walk in walks.items():
         wall, cpu = time.perf_counter(), time.process_time()
         found = walk(store)
         figures[f"{name}_seconds"] = round(time.perf_counter() - wall, 2)

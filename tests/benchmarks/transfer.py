@@ -12,8 +12,10 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 
 def main() -> None:
@@ -51,32 +53,29 @@ def main() -> None:
     )
 
 
-def summary(name: str, requests: list[dict]) -> dict[str, float]:
+def summary(name: str, requests: list[dict[str, Any]]) -> dict[str, float]:
     """Requests and MB of one step."""
     return {f"{name}_requests": len(requests), f"{name}_mb": round(sum(each["bytes"] for each in requests) / 1e6, 3)}
 
 
 def ask(place: str) -> dict[str, object]:
     """The usual question; also the number of requests that opening took, as this process sees it."""
-    import sweetgrad.store.access._remote as remote
+    from zarr.storage import FsspecStore
+
     from sweetgrad.analysis import IntervalGrid, best_interval, score
     from sweetgrad.store import list_profiles, open_profile
 
     count = [0]
-    before = remote.FsspecStore.get
 
-    async def counted(self, *arguments):
-        count[0] += 1
-        return await before(self, *arguments)
+    def counted(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def call(*arguments: Any, **options: Any) -> Any:
+            count[0] += 1
+            return await method(*arguments, **options)
 
-    remote.FsspecStore.get = counted
-    size_before = remote.FsspecStore.getsize
+        return call
 
-    async def size_counted(self, *arguments):
-        count[0] += 1
-        return await size_before(self, *arguments)
-
-    remote.FsspecStore.getsize = size_counted
+    for name in ("get", "getsize"):
+        setattr(FsspecStore, name, counted(getattr(FsspecStore, name)))
     profile = open_profile(place, list_profiles(place)[0], chunks=None)
     mark = count[0]
     best = best_interval(profile, IntervalGrid(split=7))
@@ -106,6 +105,8 @@ def load_servers() -> ModuleType:
     """The servers of the tests."""
     path = Path(__file__).parents[1] / "remote" / "_servers.py"
     spec = importlib.util.spec_from_file_location("servers", path)
+    assert spec
+    assert spec.loader
     module = importlib.util.module_from_spec(spec)
     sys.modules["servers"] = module
     spec.loader.exec_module(module)

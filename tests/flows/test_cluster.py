@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import dask
 import psutil
@@ -96,7 +97,7 @@ def wait_until(condition, *, timeout_s: float = 60) -> None:
         time.sleep(0.05)
 
 
-def opened(table: dict, *, store: Path, console: Console, num_shards: int = 25):
+def opened(table: dict[str, Any], *, store: Path, console: Console, num_shards: int = 25):
     return open_client(
         WorkerSource(cluster=read_cluster_config(table)),
         store=str(store),

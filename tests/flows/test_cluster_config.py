@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import dask
 import pytest
@@ -24,7 +25,7 @@ def submit_commands(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
 
 
-def job_script(table: dict, *, device: str = "cpu") -> list[str]:
+def job_script(table: dict[str, Any], *, device: str = "cpu") -> list[str]:
     cluster = build_cluster(read_cluster_config(table), device=device)
     try:
         return cluster.job_script().splitlines()
@@ -173,7 +174,7 @@ class _Recorder:
     scheduler_address = "tcp://127.0.0.1:1"
 
     def __init__(self) -> None:
-        self.asked: list[tuple[str, dict]] = []
+        self.asked: list[tuple[str, dict[str, Any]]] = []
 
     def scale(self, n: int) -> None:
         self.asked.append(("scale", {"n": n}))
@@ -202,10 +203,11 @@ def test_read_cluster_config__leaves_ctrl_c_as_it_was():
     code = (
         "import signal; from sweetgrad.flows.cluster.config import read_cluster_config\n"
         "handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]\n"
-        "read_cluster_config({'kind': 'slurm', 'workers': 1})\n"
-        "assert handlers == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]"
+        "config = read_cluster_config({'kind': 'slurm', 'workers': 1})\n"
+        "print(config.workers, handlers == [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)])"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout == "1 True\n"
 
 
 def test_no_file_is_left_behind(tmp_path):

@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -13,7 +14,7 @@ from sweetgrad.profiling import load_batch, load_space, make_spec, profile_archi
 from sweetgrad.profiling.spaces.nds import NdsPnas
 from sweetgrad.store import SpecMismatchError, open_estimators, open_profile, verify
 
-SETTINGS = {"space": "darts", "dataset": "digits", "batch_size": 8, "device": "cpu", "workers": 1}
+SETTINGS: dict[str, Any] = {"space": "darts", "dataset": "digits", "batch_size": 8, "device": "cpu", "workers": 1}
 SMALL = {"channels": 4, "cells": 3}
 NAME = "darts/digits/bs8-seed42-c4-n3"
 

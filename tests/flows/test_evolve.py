@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,8 @@ def same(a: Evolution, b: Evolution) -> bool:
 
 
 def test_evolve__is_the_literal_search(whole: tuple[Path, Evolution]) -> None:
-    space, batch = load_space("darts", options=SMALL["space_options"]), load_batch("digits", batch_size=4)
+    space: Any = load_space("darts", options=SMALL["space_options"])
+    batch = load_batch("digits", batch_size=4)
     spec, random = make_spec(space, batch), np.random.RandomState([0, 0])
     sample = profile_architectures(space, select_archs("sample:3", num_archs=len(space)), batch, spec)
     interval = best_interval(sample).interval
@@ -74,9 +76,9 @@ def test_evolve__is_the_literal_search(whole: tuple[Path, Evolution]) -> None:
             arch = space.arch_id(int(random.random_sample() * len(space)))
         else:
             drawn = [alive[int(u * 3)] for u in random.random_sample(2)]
-            arch = space.mutate(max(drawn, key=lambda one: one[1])[0], random)  # type: ignore[attr-defined]
-        one = load_space("darts", options=SMALL["space_options"])
-        one.arch_id = lambda index, arch=arch: arch  # type: ignore[method-assign, misc]
+            arch = space.mutate(max(drawn, key=lambda one: one[1])[0], random)
+        one: Any = load_space("darts", options=SMALL["space_options"])
+        one.arch_id = lambda index, arch=arch: arch
         value = float(score(profile_architectures(one, [0], batch, spec), interval)[0])
         alive.append((arch, value))
         history.append((arch, value))
@@ -136,7 +138,8 @@ def test_evolve__cut_off_anywhere_it_ends_in_the_same_store(
 def test_evolve__ctrl_c_finishes_the_network_in_hand(
     whole: tuple[Path, Evolution], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, calls = evolution.profile_shard, []
+    real: Callable[..., int] = evolution.profile_shard  # type: ignore[attr-defined]  # it is replaced where it is used
+    calls: list[None] = []
 
     def interrupted(*args: Any, **kwargs: Any) -> int:
         calls.append(None)
@@ -221,10 +224,10 @@ def test_estimate__scores_what_a_search_came_to(
     console = Console(file=io.StringIO())
     found = estimate(store, NAME, estimators=["params", "te_nas_condition"], workers=1, console=console)
     assert (found.num_asked, found.num_left, found.num_failed) == (len(stored_archs(store, NAME)), 0, 0)
-    space = load_space("darts", options=SMALL["space_options"])
+    space: Any = load_space("darts", options=SMALL["space_options"])
     scores = open_estimators(store, NAME)["score"].sel(estimator="params")
     for arch, params in zip(stored_archs(store, NAME), scores.values.tolist(), strict=True):
-        assert params == space.costs(arch, num_classes=10).params  # type: ignore[attr-defined]
+        assert params == space.costs(arch, num_classes=10).params
     again = evolve(store)
     assert same(again, evolve(whole[0]))
     assert verify(store) == []

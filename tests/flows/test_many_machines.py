@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -23,7 +24,7 @@ from sweetgrad.store.errors import how_to_install
 
 NAME = "darts/digits/bs8-seed42-c4-n3"
 SMALL = {"channels": 4, "cells": 3, "num_archs": 48}
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "space": "darts",
     "space_options": SMALL,
     "dataset": "digits",

@@ -222,8 +222,8 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for file, labels in (("cifar-10-batches-bin/data_batch_1.bin", [10]), ("cifar-100-binary/train.bin", [20, 100])):
         path = folder / "data" / file
         path.parent.mkdir(parents=True)
-        columns = [random.randint(0, high, (200, 1)) for high in labels]
-        path.write_bytes(np.hstack([*columns, random.randint(0, 256, (200, 3072))]).astype(np.uint8).tobytes())
+        label_columns = [random.randint(0, high, (200, 1)) for high in labels]
+        path.write_bytes(np.hstack([*label_columns, random.randint(0, 256, (200, 3072))]).astype(np.uint8).tobytes())
     (folder / "DATA").symlink_to("data")
     (folder / "docs").symlink_to(ROOT / "docs")
     space = load_space("nas-bench-201")
@@ -237,8 +237,8 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     table = pd.DataFrame(random.uniform(10, 95, (len(archs), len(columns))).round(2), columns=columns)
     table = table.assign(arch_str=archs, epoch_time_s_cifar_50k=20.0, epoch_time_s_in16=10.0)
-    with gzip.open(folder / "nas-bench-201.csv.gz", "wt") as file:
-        table.to_csv(file, index=False)
+    with gzip.open(folder / "nas-bench-201.csv.gz", "wt") as csv:
+        table.to_csv(csv, index=False)
     return folder
 
 

@@ -118,7 +118,7 @@ def test_train_one__killed_then_interrupted_goes_on_after_the_last_whole_epoch(
     arch = load_space("nas-bench-201").arch_id(2000)
 
     def in_this_process(name: str) -> str:
-        console = Console(file=io.StringIO(), width=200)
+        said = io.StringIO()
         train_one(
             tmp_path / f"{name}.zarr",
             arch,
@@ -127,9 +127,9 @@ def test_train_one__killed_then_interrupted_goes_on_after_the_last_whole_epoch(
             space="nas-bench-201",
             dataset="digits",
             device="cpu",
-            console=console,
+            console=Console(file=said, width=200),
         )
-        return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
+        return said.getvalue()
 
     expected = losses(in_this_process("a"))
     assert len(expected) == EPOCHS
@@ -158,6 +158,6 @@ def test_train_one__killed_then_interrupted_goes_on_after_the_last_whole_epoch(
     assert f"Resuming after epoch {done} of {EPOCHS}" in errors
     assert losses(errors) == expected[done:]
     assert len(losses(errors)) >= 1
-    same = [open_accuracies(tmp_path / store, "nas-bench-201")["accuracy"].values for store in ("a.zarr", "b.zarr")]
-    np.testing.assert_array_equal(*same)
+    a, b = (open_accuracies(tmp_path / store, "nas-bench-201")["accuracy"].values for store in ("a.zarr", "b.zarr"))
+    np.testing.assert_array_equal(a, b)
     assert list(folder.iterdir()) == [checkpoint]

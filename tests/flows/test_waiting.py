@@ -20,7 +20,8 @@ from sweetgrad.flows.cluster.waiting import NoWorkerError, WorkerWatch
 SETTINGS = {"dataset": "digits", "batch_size": 4, "device": "cpu"}
 THREADS = {"class": "distributed:LocalCluster", "n_workers": 1, "threads_per_worker": 1, "processes": False}
 IN_THIS_PROCESS = {"cluster": {**THREADS, "workers": 1, "dashboard_address": None}}
-CPU, GPU = {"resources": {}}, {"resources": {"GPU": 1.0}}
+CPU: dict[str, dict[str, float]] = {"resources": {}}
+GPU = {"resources": {"GPU": 1.0}}
 
 
 def quiet() -> Console:

@@ -3,6 +3,7 @@
 import io
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from sweetgrad.store import SpecMismatchError, open_profile, verify
 
 pytestmark = pytest.mark.gpu
 
-SETTINGS = {"dataset": "digits", "batch_size": 32, "archs": "0:24", "shard_size": 6}
+SETTINGS: dict[str, Any] = {"dataset": "digits", "batch_size": 32, "archs": "0:24", "shard_size": 6}
 
 
 def run(store: Path, **how) -> str:

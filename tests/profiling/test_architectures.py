@@ -39,13 +39,13 @@ class ToySpace:
         self.broken: dict[str, BaseException] = {}
         self.built: list[str] = []
 
-    def __len__(self):
+    def __len__(self) -> int:
         return NUM_ARCHS
 
-    def arch_id(self, index):
+    def arch_id(self, index: int) -> str:
         return f"width{index // 4 + 2}-depth{index % 4 + 1}"
 
-    def build(self, arch_id, *, in_channels, num_classes):
+    def build(self, arch_id: str, *, in_channels: int, num_classes: int) -> Network:
         self.built.append(arch_id)
         if arch_id in self.broken:
             raise self.broken[arch_id]
@@ -269,7 +269,7 @@ def test_load_space__makes_a_third_partys_space_from_its_entry_point(monkeypatch
     entry = EntryPoint("theirs", "their_package:Space", "sweetgrad.spaces")
     monkeypatch.setattr(registry, "entry_points", lambda *, group: EntryPoints([entry] if group == entry.group else []))
     space = load_space("theirs", table="list.csv")
-    assert (space.name, space.arch_id(0), space.table) == ("theirs", "only", "list.csv")  # type: ignore[attr-defined]
+    assert (space.name, space.arch_id(0), space.table) == ("theirs", "only", "list.csv")
     assert make_spec(space, BATCH).init == "own"
 
 

@@ -4,6 +4,7 @@ import io
 import json
 import tracemalloc
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,7 @@ CASES: dict[str, tuple[dict[str, bytes | None], str]] = {
 }
 
 
-def write(path: Path, members: dict[str, bytes | None], compression: int = zipfile.ZIP_STORED) -> Path:
+def write(path: Path, members: Mapping[str, bytes | None], compression: int = zipfile.ZIP_STORED) -> Path:
     with zipfile.ZipFile(path, "w", compression) as archive:
         for name, content in members.items():
             if content is not None:
@@ -114,7 +115,8 @@ def test_read_checkpoint__refuses_a_member_that_is_there_twice(tmp_path: Path) -
 def test_restore_arrays__brings_a_network_and_its_momenta_back(tmp_path: Path) -> None:
     def make(seed: int) -> tuple[nn.Module, torch.optim.Optimizer]:
         torch.manual_seed(seed)
-        module = nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4)).to(memory_format=torch.channels_last)
+        module = nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4))
+        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack memory_format
         module.register_parameter("unused", nn.Parameter(torch.ones(2)))
         return module, torch.optim.SGD(module.parameters(), lr=0.1, momentum=0.9)
 

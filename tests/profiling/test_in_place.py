@@ -1,10 +1,12 @@
 """The batch that a network sees is the batch, whatever it or another one does to its input in place."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from torch import Tensor, nn
 
 from sweetgrad.profiling import Batch, Layer, Network, make_spec, profile_architectures, profile_network, registered
@@ -26,7 +28,7 @@ class Net(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.relu(self.a(self.change(x)))
-        return self.head(self.relu(self.b(x)).mean((2, 3)))  # type: ignore[no-any-return]
+        return self.head(self.relu(self.b(x)).mean((2, 3)))
 
 
 def subtract(x: Tensor) -> Tensor:
@@ -56,7 +58,7 @@ def while_going_back(x: Tensor) -> Tensor:
     if out.requires_grad:
         return out
     out.requires_grad_()
-    out.register_hook(lambda grad: x.fill_(7))  # type: ignore[no-untyped-call]
+    out.register_hook(lambda grad: x.fill_(7))
     return out
 
 
@@ -67,7 +69,7 @@ def when_the_next_one_runs(x: Tensor) -> Tensor:
     return x - x.mean()
 
 
-OUT_OF_PLACE = {"mean": lambda x: x - x.mean(), "relu": nn.ReLU()}
+OUT_OF_PLACE: dict[str, Callable[[Tensor], Tensor]] = {"mean": lambda x: x - x.mean(), "relu": nn.ReLU()}
 IN_PLACE: dict[str, tuple[str, Callable[[Tensor], Tensor]]] = {
     "subtract": ("mean", subtract),
     "data": ("mean", through_data),
@@ -106,7 +108,7 @@ def _nothing_kept(one_thread: None) -> Iterator[None]:
     KEPT.clear()
 
 
-def profiled(change: Callable[[Tensor], Tensor], indices: list[int], **options: object):
+def profiled(change: Callable[[Tensor], Tensor], indices: list[int], **options: Any) -> xr.Dataset:
     space = Space(change)
     return profile_architectures(space, indices, BATCH, make_spec(space, BATCH), **options)
 
@@ -157,7 +159,7 @@ def test_estimators__of_others_may_change_the_batch(needs: str) -> None:
         return float(probe.x.detach().double().sum() + probe.y.sum())
 
     for function in (spoils, sees):
-        function.needs = needs
+        vars(function)["needs"] = needs
     rows = profiled(OUT_OF_PLACE["mean"], [0, 1], estimators={"spoils": spoils, "sees": sees})
     assert rows.score.sel(estimator="sees").values == pytest.approx([X.sum(dtype=float) + BATCH.y.sum()] * 2)
     np.testing.assert_array_equal(rows.grad_count, profiled(OUT_OF_PLACE["mean"], [0, 1]).grad_count)

@@ -210,7 +210,7 @@ def test_tables__that_are_pickles_are_refused_and_not_run(tmp_path, name):
     assert not ran.exists()
 
 
-class _ForeignType(pyarrow.ExtensionType):
+class _ForeignType(pyarrow.ExtensionType):  # type: ignore[misc]  # pyarrow has no types
     """What old versions of pyarrow took for an order to unpickle."""
 
     def __init__(self, payload):

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 NGINX = shutil.which("nginx") or (shutil.which("nginx", path="/usr/sbin:/usr/local/sbin"))
 
@@ -36,22 +37,23 @@ class Served:
     """A folder at a URL; ``requests()`` gives what the server has answered so far, one dictionary for each request."""
 
     url: str
-    requests: Callable[[], list[dict]]
+    requests: Callable[[], list[dict[str, Any]]]
 
     def num_bytes(self) -> int:
         """Bytes sent, heads of answers included."""
-        return sum(request["bytes"] for request in self.requests())
+        return sum(int(request["bytes"]) for request in self.requests())
 
 
 def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+        return int(listener.getsockname()[1])
 
 
 @contextmanager
 def nginx(folder: Path, prefix: Path) -> Iterator[Served]:
     """Serve a folder as any nginx does; its files of its own lie in ``prefix``."""
+    assert NGINX, "nginx is not installed"
     port = free_port()
     prefix.mkdir(parents=True, exist_ok=True)
     conf, log = prefix / "nginx.conf", prefix / "access.log"
@@ -65,7 +67,7 @@ def nginx(folder: Path, prefix: Path) -> Iterator[Served]:
         server.communicate()
 
 
-def _logged(log: Path, port: int) -> list[dict]:
+def _logged(log: Path, port: int) -> list[dict[str, Any]]:
     """What nginx has logged. It does so after the client has the answer, so one more request is waited for."""
     mark = f"/-mark-{time.monotonic_ns()}"
     connection = HTTPConnection("127.0.0.1", port, timeout=10)
@@ -95,7 +97,7 @@ def wait_for_port(port: int, alive: Callable[[], bool]) -> None:
 @contextmanager
 def range_server(folder: Path, *, knows_ranges: bool = True) -> Iterator[Served]:
     """Serve a folder from a thread; ``knows_ranges=False`` is `python -m http.server`."""
-    seen: list[dict] = []
+    seen: list[dict[str, Any]] = []
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -127,11 +129,16 @@ def range_server(folder: Path, *, knows_ranges: bool = True) -> Iterator[Served]
         yield Served(f"http://127.0.0.1:{port}", lambda: list(seen))
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away, or that a fault sent away."""
+
+
 @contextmanager
 def _running(handler: type[BaseHTTPRequestHandler]) -> Iterator[int]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    server.handle_error = lambda *_: None  # a client that went away, or that a fault sent away
+    server = _Server(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
@@ -151,7 +158,7 @@ class Proxy:
     """A proxy that fails on purpose: the fault of a request (method, path and range) is ``plan(request)`` (None: none)."""
 
     url: str
-    injected: Counter
+    injected: Counter[str]
 
 
 def seeded_plan(seed: int, share: float) -> Callable[[str], str | None]:
@@ -178,7 +185,7 @@ def seeded_plan(seed: int, share: float) -> Callable[[str], str | None]:
 def fault_proxy(target: str, plan: Callable[[str], str | None], *, slow_s: float = 2.0) -> Iterator[Proxy]:
     """A proxy in front of ``target`` (``http://host:port``)."""
     host = target.removeprefix("http://")
-    injected: Counter = Counter()
+    injected: Counter[str] = Counter()
     lock, over = threading.Lock(), threading.Event()
 
     class Handler(BaseHTTPRequestHandler):
@@ -213,7 +220,13 @@ def fault_proxy(target: str, plan: Callable[[str], str | None], *, slow_s: float
             return self.answer(response.status, kept, data, cut=cut, length=response.getheader("Content-Length"))
 
         def answer(
-            self, status: int, headers: list, data: bytes, *, cut: int | None = None, length: str | None = None
+            self,
+            status: int,
+            headers: list[tuple[str, str]],
+            data: bytes,
+            *,
+            cut: int | None = None,
+            length: str | None = None,
         ) -> None:
             self.send_response_only(status)
             for key, value in headers:

@@ -9,14 +9,20 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import boto3
 import pytest
+
+if TYPE_CHECKING:
+    from tests.remote._servers import Served
 
 
 def _load(path: Path) -> ModuleType:
     """Tests run with --import-mode=importlib and cannot import a file beside them."""
     spec = importlib.util.spec_from_file_location(f"sweetgrad_tests_{path.parent.name}_{path.stem}", path)
+    assert spec
+    assert spec.loader
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
@@ -40,12 +46,12 @@ def pack(store: Path, target: Path, *, compression: int = zipfile.ZIP_STORED) ->
 def toy() -> ModuleType:
     """The small store of ``tests/store/conftest.py``, as functions: ``make_store``, ``run_rows``, …"""
     module = _load(Path(__file__).parents[1] / "store" / "conftest.py")
-    module.pack = pack
+    vars(module)["pack"] = pack
     return module
 
 
 @pytest.fixture(scope="session")
-def s3(servers) -> Iterator[str]:
+def s3(servers: ModuleType) -> Iterator[str]:
     """Address of an S3 server; everything in this process finds it and its credentials by environment."""
     from moto.server import ThreadedMotoServer
 
@@ -69,7 +75,7 @@ def s3(servers) -> Iterator[str]:
 
 
 @pytest.fixture
-def bucket(s3, request) -> str:
+def bucket(s3: str, request: pytest.FixtureRequest) -> str:
     """``s3://`` address of a new bucket for each test."""
     name = f"test-{abs(hash(request.node.nodeid)) % 10**9}-{os.getpid()}"
     boto3.client("s3", endpoint_url=s3).create_bucket(Bucket=name)
@@ -77,13 +83,13 @@ def bucket(s3, request) -> str:
 
 
 @pytest.fixture
-def serve(servers, tmp_path) -> Iterator[Callable[[Path], str]]:
+def serve(servers: ModuleType, tmp_path: Path) -> Iterator["Callable[[Path], Served]"]:
     """Serve a folder by nginx (skipped without it); gives the address and what was asked for."""
     if servers.NGINX is None:
         pytest.skip("nginx is not installed (Debian: apt-get install nginx-light)")
-    running: list[AbstractContextManager] = []
+    running: list[AbstractContextManager[Served]] = []
 
-    def start(folder: Path) -> object:
+    def start(folder: Path) -> "Served":
         running.append(servers.nginx(folder, tmp_path / f"nginx{len(running)}"))
         return running[-1].__enter__()
 

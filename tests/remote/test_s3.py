@@ -38,7 +38,7 @@ def damage(store: str, key: str, s3: str) -> None:
     client.put_object(Bucket=name, Key=f"{path}/{key}", Body=bytes(data))
 
 
-def digest(store) -> str:
+def digest(store) -> str | None:
     return info(store).profiles[0].content_digest
 
 

@@ -67,7 +67,8 @@ def _digest(store: Path) -> dict[str, str | None]:
     (name,) = list_profiles(store)
     root = open_root(store)
     groups = [root[name], *(root[f"{name}/estimators/{each}"] for each in list_estimators(store, name))]
-    return {group.path: group.attrs.get("content_digest") for group in groups}
+    digests = {group.path: group.attrs.get("content_digest") for group in groups}
+    return {path: None if digest is None else str(digest) for path, digest in digests.items()}
 
 
 def _differing(ours: xr.Dataset, expected: xr.Dataset) -> list[str]:

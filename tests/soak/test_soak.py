@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ TINY = [
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory):
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """One Prefect server for all runs: starting one for each would take longer than the runs."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
@@ -32,7 +33,7 @@ def environment(tmp_path_factory):
             yield {**os.environ, "PREFECT_API_URL": url}
 
 
-def soak(*arguments, environment=None):
+def soak(*arguments: object, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, SOAK, *TINY, *map(str, arguments)],
         env=environment,
@@ -42,7 +43,9 @@ def soak(*arguments, environment=None):
     )
 
 
-def test_soak__a_killed_worker_two_runs_at_once_and_flipped_bits_leave_the_store_identical(environment, tmp_path):
+def test_soak__a_killed_worker_two_runs_at_once_and_flipped_bits_leave_the_store_identical(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
     faults = ["kill-worker", "two-runs", "flip-bits"]
     page = tmp_path / "page.md"
     page.write_text(
@@ -76,7 +79,7 @@ def test_soak__a_killed_worker_two_runs_at_once_and_flipped_bits_leave_the_store
     assert again["faults"] == result["faults"]
 
 
-def test_soak__names_the_faults_that_there_are():
+def test_soak__names_the_faults_that_there_are() -> None:
     found = soak("--faults", "kill-worker,earthquake")
     assert found.returncode == 2
     assert "no fault 'earthquake'; there are kill-worker, kill-flow, " in found.stderr

@@ -147,24 +147,25 @@ def contents(store: Path) -> dict[str, bytes]:
     }
 
 
-@pytest.fixture(scope="session")
-def toy() -> Any:
+class Toy:
     """The functions above: tests run with --import-mode=importlib and cannot import this file."""
 
-    class Toy:
-        archs, layers, shard_size = ARCHS, LAYERS, SHARD_SIZE
-        spec: Callable[..., ProfileSpec] = staticmethod(make_spec)
-        rows: Callable[..., xr.Dataset] = staticmethod(make_rows)
-        run: Callable[..., list[Shard]] = staticmethod(run_rows)
-        store: Callable[..., str] = staticmethod(make_store)
-        full_store: Callable[..., str] = staticmethod(make_full_store)
-        scores: Callable[..., xr.Dataset] = staticmethod(make_scores)
-        contents: Callable[[Path], dict[str, bytes]] = staticmethod(contents)
+    archs, layers, shard_size = ARCHS, LAYERS, SHARD_SIZE
+    spec = staticmethod(make_spec)
+    rows = staticmethod(make_rows)
+    run = staticmethod(run_rows)
+    store = staticmethod(make_store)
+    full_store = staticmethod(make_full_store)
+    scores = staticmethod(make_scores)
+    contents = staticmethod(contents)
 
+
+@pytest.fixture(scope="session")
+def toy() -> type[Toy]:
     return Toy
 
 
-def genotype(*, op="skip_connect", reduce="max_pool_3x3"):
+def genotype(*, op: str = "skip_connect", reduce: str = "max_pool_3x3") -> str:
     """Text of a genotype in which every node has its first two earlier nodes as inputs."""
     normal = [
         (op, 0),
@@ -180,5 +181,5 @@ def genotype(*, op="skip_connect", reduce="max_pool_3x3"):
 
 
 @pytest.fixture(name="genotype")
-def _genotype():
+def _genotype() -> Callable[..., str]:
     return genotype

@@ -58,7 +58,7 @@ def stopped(tmp_path, monkeypatch):
         process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
         begun.append(process)
         while psutil.Process(process.pid).status() != psutil.STATUS_STOPPED:
-            assert process.poll() is None, process.stderr.read()
+            assert process.poll() is None, process.communicate()[1]
             time.sleep(0.01)
 
     def go_on() -> str:

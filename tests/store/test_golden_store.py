@@ -90,7 +90,7 @@ def test_golden_store__has_the_bounds_of_bins_nearest_to_their_edges_whatever_it
     assert open_profile(golden, NAME)["bin_lower"].values[2:-1].tolist() == [float(edge) for edge in EDGES]
 
 
-RECIPE = re.search(r"<!-- recipe -->\n```python\n(.*?)^```", FORMAT_PAGE, re.MULTILINE | re.DOTALL)[1]  # type: ignore[index]
+(RECIPE,) = re.findall(r"<!-- recipe -->\n```python\n(.*?)^```", FORMAT_PAGE, re.MULTILINE | re.DOTALL)
 
 
 def test_recipe__of_the_page_with_plain_xarray_counts_what_interval_counts_does(golden, monkeypatch):

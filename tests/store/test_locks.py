@@ -10,6 +10,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from zarr.storage import LocalStore, WrapperStore
@@ -131,9 +132,12 @@ with lock_shard({str(store)!r}, {name!r}, 1, run="theirs"):
 
 
 def test_claim_shard__a_process_number_used_again_is_no_sign_of_life(store, toy):
+    name = toy.spec().profile_name
     put(store, Holder(run="theirs", process=f"{os.getpid()} 17"))
-    with lock_shard(store, toy.spec().profile_name, 1, run="ours") as lock:
+    with lock_shard(store, name, 1, run="ours") as lock:
         lock.require()
+        assert list_locks(store, name) == {KEY: lock.holder}
+        assert lock.holder.run == "ours"
 
 
 def test_find_expired__another_machine_is_dead_when_its_lease_is_over(store, toy, monkeypatch):
@@ -293,7 +297,7 @@ def test_lock_store__of_three_that_found_a_holder_dead_one_is_admitted_at_a_time
         assert list(store.iterdir()) == []
 
 
-class Jittery(WrapperStore):
+class Jittery(WrapperStore[Any]):
     """A store that takes its time, differently for each request, so that steps of several threads interleave."""
 
     chance = random.Random(0)

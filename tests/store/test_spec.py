@@ -42,7 +42,8 @@ def test_from_attrs__refuses_fields_that_it_does_not_know(toy):
 
 
 def test_require_equal__is_silent_for_equal_specs(toy):
-    toy.spec().require_equal(toy.spec(), where="here")
+    assert toy.spec().differences(toy.spec()) == {}
+    assert toy.spec().require_equal(toy.spec(), where="here") is None
 
 
 @pytest.mark.parametrize("field", [f.name for f in fields(ProfileSpec)])

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,8 @@ def test_plot_sweetness__has_a_bar_an_interval_and_names_the_best(profile: xr.Da
     best = best_interval(profile, bootstrap=20)
     figure = plot_sweetness(best, path=tmp_path / "sweetness.png")
     axes = figure.axes[0]
-    heights = [bar.get_height() for bar in axes.patches]  # type: ignore[attr-defined]
+    bars: list[Any] = list(axes.patches)
+    heights = [bar.get_height() for bar in bars]
     np.testing.assert_array_equal(heights, best.table.sweetness.values)
     words = " ".join(text.get_text() for text in axes.texts)
     assert str(best.interval) in words
@@ -33,7 +35,10 @@ def test_plot_sweetness__has_a_bar_an_interval_and_names_the_best(profile: xr.Da
 
 def test_plot_sweetness__draws_any_grid(profile: xr.Dataset, tmp_path: Path) -> None:
     for grid in (IntervalGrid(1, 0.1, 1), IntervalGrid(split=10), IntervalGrid(5, 0.05, 2)):
-        plot_sweetness(best_interval(profile, grid, bootstrap=2), path=tmp_path / "x.svg")
+        best = best_interval(profile, grid, bootstrap=2)
+        bars: list[Any] = list(plot_sweetness(best, path=tmp_path / "x.svg").axes[0].patches)
+        np.testing.assert_array_equal([bar.get_height() for bar in bars], best.table.sweetness.values)
+        assert len(bars) == len(list(grid))
 
 
 @pytest.fixture

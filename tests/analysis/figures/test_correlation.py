@@ -48,5 +48,6 @@ def test_plot_heatmap__shows_every_pair(profile: xr.Dataset, tmp_path: Path) -> 
     table = heatmap(profile, accuracy, IntervalGrid(1, 1e-3, 2))
     figure = plot_heatmap(table, path=tmp_path / "heatmap.png")
     shown = figure.axes[0].images[0].get_array()
+    assert shown is not None
     np.testing.assert_array_equal(np.ma.filled(shown, np.nan), table.values)
     assert f"{float(table.max()):.3f}" in figure.axes[0].texts[0].get_text()

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,14 +49,15 @@ def test_plot_layers__draws_every_layer_and_magnitude(profile: xr.Dataset, tmp_p
     layers = layer_profile(profile.isel(arch=[1]), (1e-4, 1e-3))
     figure = plot_layers(layers, path=tmp_path / "layers.png")
     above, below = figure.axes[:2]
-    heights = [bar.get_height() for bar in above.patches]  # type: ignore[attr-defined]
+    bars: list[Any] = list(above.patches)
+    heights = [bar.get_height() for bar in bars]
     np.testing.assert_array_equal(heights, layers.proportion.values)
     shown = np.asarray(below.images[0].get_array())
     np.testing.assert_array_equal(shown, layers.grid_proportion.T.values)
     assert [text.get_text() for text in below.get_xticklabels()] == layers.layer.values.tolist()
     assert f"score {layers.score.item():,.0f} in [1e-4, 1e-3)" in above.get_title(loc="left")
     # The lines lie at the lower edges of the rows that begin at the thresholds.
-    rows = [line.get_ydata()[0] + 0.5 for line in below.lines]  # type: ignore[index]
+    rows = [np.asarray(line.get_ydata())[0] + 0.5 for line in below.lines]
     np.testing.assert_allclose(layers.lower.values[np.round(rows).astype(int)], [1e-4, 1e-3])
     np.testing.assert_allclose(rows, np.round(rows), atol=1e-9)
     assert (tmp_path / "layers.png").read_bytes().startswith(b"\x89PNG")
@@ -70,9 +72,13 @@ def test_plot_layers__colours_what_sweetness_follows(profile: xr.Dataset) -> Non
 
 
 @pytest.mark.parametrize("interval", [(0, 1e-10), (0, "inf"), (1e-12, 1e-11), ("1/7000", "1/3000"), (100, 1000)])
-def test_plot_layers__takes_any_interval_and_grid(profile: xr.Dataset, interval: object, tmp_path: Path) -> None:
+def test_plot_layers__takes_any_interval_and_grid(profile: xr.Dataset, interval: Any, tmp_path: Path) -> None:
     for grid in (IntervalGrid(), IntervalGrid(1, 0.1, 1), IntervalGrid(split=10)):
-        plot_layers(layer_profile(profile.isel(arch=[0]), interval, grid=grid), path=tmp_path / "x.svg")
+        layers = layer_profile(profile.isel(arch=[0]), interval, grid=grid)
+        above, below = plot_layers(layers, path=tmp_path / "x.svg").axes[:2]
+        bars: list[Any] = list(above.patches)
+        np.testing.assert_array_equal([bar.get_height() for bar in bars], layers.proportion.values)
+        np.testing.assert_array_equal(np.asarray(below.images[0].get_array()), layers.grid_proportion.T.values)
 
 
 def test_plot_layers__names_some_of_many_layers(make_profile: Callable[..., xr.Dataset]) -> None:

@@ -46,10 +46,11 @@ class Browser:
         self._number += 1
         self._socket.send(json.dumps({"id": self._number, "method": method, "params": parameters}))
         while True:
-            message = json.loads(self._socket.recv(timeout=60))
+            message: dict[str, Any] = json.loads(self._socket.recv(timeout=60))
             if message.get("id") == self._number:
                 assert "error" not in message, message
-                return message["result"]
+                result: dict[str, Any] = message["result"]
+                return result
             self._events.append(message)
 
     def look(self, page: Path, *, width: int, dark: bool = False) -> Seen:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from importlib import resources
 from io import StringIO
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ pytest.importorskip("jinja2")
 NAME = "toy/digits/bs64-seed0"
 
 
-TOLD = []
+TOLD: list[tuple[Any, ...]] = []
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,12 @@ def make_table(num_ops: int = 3, num_edges: int = 3, seed: int = 0) -> xr.Datase
     archs = ["".join(f"|{op}~0|" for op in cell) for cell in itertools.product(names, repeat=num_edges)]
     random = np.random.RandomState(seed)
     dims = ("arch", "dataset", "split", "epochs")
-    coords = {"arch": archs, "dataset": ["cifar10", "cifar100"], "split": ["test", "valid"], "epochs": [12, 200]}
+    coords: dict[str, list[Any]] = {
+        "arch": archs,
+        "dataset": ["cifar10", "cifar100"],
+        "split": ["test", "valid"],
+        "epochs": [12, 200],
+    }
     shape = tuple(len(coords[dim]) for dim in dims)
     accuracy, seconds = 50 + 40 * random.random_sample(shape), 5 + 10 * random.random_sample(shape)
     return xr.Dataset({"accuracy": (dims, accuracy), "train_seconds": (dims, seconds)}, coords)
@@ -51,10 +57,10 @@ def make_scores_fixture() -> Callable[..., Scores]:
 
 
 @pytest.fixture
-def trained() -> Callable[[xr.Dataset, SearchBenchmark, int], list[tuple[str, float]]]:
-    """Architecture and simulated time of every training of a run."""
+def trained() -> Callable[[xr.Dataset, SearchBenchmark, int], list[tuple[str, Any]]]:
+    """Architecture and simulated time of every training of a run; times are equal to those that are nearly the same."""
 
-    def of_run(history: xr.Dataset, benchmark: SearchBenchmark, run: int) -> list[tuple[str, float]]:
+    def of_run(history: xr.Dataset, benchmark: SearchBenchmark, run: int) -> list[tuple[str, Any]]:
         one = history.isel(run=run)
         pairs = zip(one.arch_index.values, one.seconds.values, strict=True)
         return [(benchmark.arch[row], pytest.approx(seconds)) for row, seconds in pairs if row >= 0]

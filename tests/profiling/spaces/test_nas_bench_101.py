@@ -336,7 +336,7 @@ def literal_forward(arch_id: str, module: nn.Module, x: Tensor) -> Tensor:
 
     def cell(name: str, value: Tensor, width: int) -> Tensor:
         channels = vertex_channels(width)
-        values = {}
+        values: dict[int, Tensor] = {}
         for vertex in range(1, last):
             total = torch.zeros(())
             for source in range(1, vertex):
@@ -383,7 +383,8 @@ def test_build__computes_what_the_literal_network_computes(arch_id: str) -> None
 @pytest.mark.parametrize("arch_id", [THREE_WAY, TRUNCATED, TRUNCATED_ALONE, PAPER])
 def test_build__gives_every_weight_a_gradient(arch_id: str) -> None:
     # Also proof that no operation in place destroys what the backward pass needs.
-    module = build(arch_id).module.to(memory_format=torch.channels_last)
+    module = build(arch_id).module
+    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack memory_format
     F.cross_entropy(module(torch.randn(4, 3, 16, 16)), torch.arange(4)).backward()
     for name, parameter in module.named_parameters():
         assert parameter.grad is not None, name

@@ -7,7 +7,9 @@ into a neighbouring bin (four networks, 16 images of 16x16). A profile is always
 
 import itertools
 import pickle
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -304,7 +306,7 @@ def test_network__equals_a_forward_pass_written_from_the_reference(ops: Ops, spa
     for name, p in module.named_parameters():
         here, there = (torch.zeros_like(p) if g is None else g for g in (p.grad, weights[name].grad))
         # A gradient that is 0 by symmetry is noise around 0 in both.
-        torch.testing.assert_close(here, there, rtol=1e-6, atol=1e-9, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(here, there, rtol=1e-6, atol=1e-9, msg=partial("{}: {}".format, name))
 
 
 def batch(size: int = 8) -> tuple[Tensor, Tensor]:
@@ -316,7 +318,7 @@ def batch(size: int = 8) -> tuple[Tensor, Tensor]:
 def build(space: NasBench201, arch: str) -> Network:
     torch.manual_seed(42)
     network = space.build(arch, in_channels=3, num_classes=10)
-    network.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack memory_format
     return network
 
 
@@ -331,9 +333,9 @@ def measure(space: NasBench201, arch: str, size: int = 8) -> tuple[Network, Meas
 class OriginalCell(torch.nn.Module):
     """The cell as the benchmark's code runs it (``InferCell`` of AutoDL-Projects): Python's `sum`, which begins with 0."""
 
-    def __init__(self, cell: torch.nn.Module) -> None:
+    def __init__(self, edges: Any) -> None:
         super().__init__()
-        self.edges = cell.edges
+        self.edges = edges
 
     def forward(self, x: Tensor) -> Tensor:
         nodes = [x]
@@ -348,10 +350,10 @@ def test_network__adds_gradients_in_the_order_of_the_original_cell(second: str) 
     random = np.random.RandomState(len(second))
     for rest in random.choice(list(OPERATIONS), size=(3, 4)).tolist():
         arch = arch_string((SKIP, second, *rest))
-        original = build(LITERAL, arch).module
+        original: Any = build(LITERAL, arch).module
         for block in original.blocks:
             if hasattr(block, "edges"):
-                block.forward = OriginalCell(block).forward
+                block.forward = OriginalCell(block.edges).forward
         expected = measure_network(Network(original, original.layers()), *batch())
         for space in (FAST, LITERAL):
             _, measured = measure(space, arch)
@@ -365,7 +367,7 @@ def test_build_trainable__adds_gradients_in_the_order_of_the_literal_network() -
     for make in (FAST.build_literal, FAST.build_trainable):
         torch.manual_seed(42)
         network = make(arch)
-        network.module.to(memory_format=torch.channels_last)
+        network.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack memory_format
         measured.append(measure_network(network, *batch()))
     np.testing.assert_array_equal(measured[0].grad_count, measured[1].grad_count)
 
@@ -386,13 +388,13 @@ def paths(ops: Ops, start: int, end: int) -> bool:
 
 def test_liveness__equals_a_search_of_all_paths_for_every_architecture() -> None:
     """Liveness depends on which edges are none alone; all 15,625 are compared all the same."""
-    searched: dict[Ops, tuple[set[int], set[int]]] = {}
+    searched: dict[Ops, tuple[frozenset[int], frozenset[int]]] = {}
     for ops in EVERY:
         pattern = tuple(NONE if op == NONE else SKIP for op in ops)
         if pattern not in searched:
             searched[pattern] = (
-                {node for node in range(4) if paths(pattern, node, 3)},
-                {node for node in range(4) if paths(pattern, 0, node)},
+                frozenset(node for node in range(4) if paths(pattern, node, 3)),
+                frozenset(node for node in range(4) if paths(pattern, 0, node)),
             )
         assert (_nodes_that_reach_output(ops), _nodes_that_are_not_zero(ops)) == searched[pattern]
     assert len(searched) == 2**6
@@ -463,7 +465,9 @@ def test_skip_dead__gives_the_norm_behind_a_zero_node_the_gradient_of_its_bias()
         network.module.get_submodule("blocks.16.edges.4.2"),
     )
     assert conv.weight.grad is None
-    assert (norm.bias.grad != 0).any()  # type: ignore[union-attr]
+    assert isinstance(norm.bias, Tensor)
+    assert norm.bias.grad is not None
+    assert (norm.bias.grad != 0).any()
 
 
 def test_skip_dead__is_bit_identical_for_a_seeded_sample() -> None:

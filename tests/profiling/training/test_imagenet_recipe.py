@@ -74,7 +74,8 @@ def test_settings__name_pictures_by_name_and_size_without_reading_them(config: T
 
 def test_narrow_networks__stride_without_onednns_faulty_gradient() -> None:
     """Below 16 channels the gradient of a strided 1x1 convolution writes beyond its workspace (oneDNN issue 6035)."""
-    for module in (*SPACE.build(SPACE.arch_id(0)).module.modules(), *operation("conv_1x1", 8, 2).modules()):
+    network = SPACE.build(SPACE.arch_id(0), in_channels=3, num_classes=1000).module
+    for module in (*network.modules(), *operation("conv_1x1", 8, 2).modules()):
         if isinstance(module, torch.nn.Conv2d) and module.kernel_size == (1, 1) and module.in_channels < 16:
             assert module.stride == (1, 1)
 
@@ -87,7 +88,7 @@ def test_factorized_reduction__is_two_strided_convolutions_at_every_width(channe
     active = torch.relu(x)
     further = functional.pad(active, (0, size % 2, 0, size % 2))[:, :, 1:, 1:]
     halves = [
-        functional.conv2d(part, conv.weight, stride=2)
+        functional.conv2d(part, conv.get_parameter("weight"), stride=2)
         for part, conv in zip((active, further), reduction.convs, strict=True)
     ]
     torch.testing.assert_close(reduction(x), reduction.norm(torch.cat(halves, 1)))

@@ -65,7 +65,7 @@ def change(node: Path, **entries):
     """Set entries of a ``zarr.json``; a dotted name reaches inside."""
     document = json.loads((node / "zarr.json").read_text())
     for name, value in entries.items():
-        inside, *path = document, *name.split("__")
+        inside, path = document, name.split("__")
         for part in path[:-1]:
             inside = inside[part]
         inside[path[-1]] = value
@@ -154,7 +154,7 @@ def readers(store, name):
 def test_metadata__is_refused_with_the_numbers_and_nothing_is_made(store, profile, toy, array, entries, message):
     def reach(node, name, value):  # lists, too
         document = json.loads((node / "zarr.json").read_text())
-        inside, *path = document, *name.split("__")
+        inside, path = document, name.split("__")
         for part in path[:-1]:
             inside = inside[int(part) if part.isdigit() else part]
         inside[path[-1]] = value

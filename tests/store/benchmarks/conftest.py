@@ -10,7 +10,10 @@ import pickle
 import random
 import struct
 import tarfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import google_crc32c
 import numpy as np
@@ -27,7 +30,7 @@ DATASETS = {
 }
 
 
-def nb201_run(dataset, seed, epochs, arch, weights):
+def nb201_run(dataset: str, seed: int, epochs: int, arch: str, weights: int) -> dict[str, Any]:
     """What `ResultsCount.state_dict` of the benchmark's API gives."""
     draw = random.Random(f"{dataset}{seed}{arch}{epochs}").random
     # Texts are made anew for each dictionary, as the API does: equal, but not one object.
@@ -53,7 +56,12 @@ def nb201_run(dataset, seed, epochs, arch, weights):
     }
 
 
-def nb201_content(num_archs=3, *, weights=0, schedules=(("less", 12, (777,)), ("full", 200, (777, 888)))):
+def nb201_content(
+    num_archs: int = 3,
+    *,
+    weights: int = 0,
+    schedules: Sequence[tuple[str, int, Sequence[int]]] = (("less", 12, (777,)), ("full", 200, (777, 888))),
+) -> dict[str, Any]:
     """What the benchmark's file holds."""
     every = itertools.product(CELL_OPERATIONS, repeat=len(EDGES))
     archs = [arch_string(operations) for operations in itertools.islice(every, num_archs)]
@@ -77,7 +85,7 @@ def nb201_content(num_archs=3, *, weights=0, schedules=(("less", 12, (777,)), ("
     return {"meta_archs": archs, "arch2infos": infos, "evaluated_indexes": set(range(num_archs))}
 
 
-def nb201_expected(content):
+def nb201_expected(content: dict[str, Any]) -> dict[tuple[str, str, str, int], tuple[np.floating, np.floating]]:
     """What the benchmark's API answers: the mean over the seeds after the last epoch, and the seconds of all epochs."""
     asked = {
         ("cifar10", "valid"): ("cifar10-valid", "x-valid"),
@@ -100,7 +108,7 @@ def nb201_expected(content):
     return found
 
 
-def write_nb201(path, content, container):
+def write_nb201(path: Path, content: dict[str, Any], container: str) -> Path:
     """Write in one of the containers that the publishers, and torch through the years, have used."""
     match container:
         case "zip" | "legacy":
@@ -111,7 +119,7 @@ def write_nb201(path, content, container):
         case "tar":
             # Before version 0.1.10: a pickle whose tensors are texts that name members of the same archive.
             class Pickler(pickle.Pickler):
-                def persistent_id(self, value):
+                def persistent_id(self, value: object) -> str | None:
                     return str(id(value)) if isinstance(value, torch.Tensor) else None
 
             data = io.BytesIO()
@@ -130,7 +138,7 @@ def write_nb201(path, content, container):
 
 
 @pytest.fixture
-def nb201():
+def nb201() -> SimpleNamespace:
     return SimpleNamespace(
         content=nb201_content,
         expected=nb201_expected,
@@ -139,7 +147,7 @@ def nb201():
     )
 
 
-def varint(value):
+def varint(value: int) -> bytes:
     parts = []
     while value > 0x7F:
         parts.append(value & 0x7F | 0x80)
@@ -147,34 +155,41 @@ def varint(value):
     return bytes([*parts, value])
 
 
-def field(number, value):
+def field(number: int, value: float | str | bytes) -> bytes:
     """A field of a protobuf message: a double, a whole number, or a text or message."""
     if isinstance(value, float):
         return varint(number << 3 | 1) + struct.pack("<d", value)
     if isinstance(value, int):
         return varint(number << 3) + varint(value)
-    value = value.encode() if isinstance(value, str) else value
-    return varint(number << 3 | 2) + varint(len(value)) + value
+    data = value.encode() if isinstance(value, str) else value
+    return varint(number << 3 | 2) + varint(len(data)) + data
 
 
-def message(*fields):
+def message(*fields: tuple[int, float | str | bytes]) -> bytes:
     return b"".join(field(number, value) for number, value in fields)
 
 
-def nb101_metrics(valid, test, seconds):
+def nb101_metrics(valid: float, test: float, seconds: float) -> bytes:
     """ModelMetrics with three evaluations; the last is that after the whole schedule."""
     early = message((1, 0.0), (2, 0.0), (3, 0.1), (4, 0.1), (5, 0.1))
     last = message((1, 108.0), (2, seconds), (3, 1.0), (4, valid), (5, test), (6, "/tmp/model.ckpt"))
     return message((1, early), (1, early), (1, last), (2, 1_500_000), (3, 2000.0))
 
 
-def nb101_record(adjacency, operations, metrics, *, epochs=108, encode=base64.encodebytes):
+def nb101_record(
+    adjacency: str,
+    operations: str,
+    metrics: bytes,
+    *,
+    epochs: int = 108,
+    encode: Callable[[bytes], bytes] = base64.encodebytes,
+) -> bytes:
     """As the publishers write it: their base64 has line breaks."""
     return json.dumps(["hash", epochs, adjacency, operations, encode(metrics).decode()]).encode()
 
 
-def tfrecords(*contents):
-    def crc(data):
+def tfrecords(*contents: bytes) -> bytes:
+    def crc(data: bytes) -> bytes:
         value = google_crc32c.value(data)
         return struct.pack("<I", ((value >> 15 | value << 17) + 0xA282EAD8) & 0xFFFFFFFF)
 
@@ -183,15 +198,15 @@ def tfrecords(*contents):
 
 
 @pytest.fixture
-def nb101():
+def nb101() -> SimpleNamespace:
     return SimpleNamespace(metrics=nb101_metrics, record=nb101_record, tfrecords=tfrecords)
 
 
-def tiny_onnx(num_keys):
+def tiny_onnx(num_keys: int) -> bytes:
     """An ONNX model, made by hand, that answers an eighth of the code of every key."""
     int32, float32 = 6, 1
 
-    def tensor_type(name, kind, columns):
+    def tensor_type(name: str, kind: int, columns: int) -> bytes:
         shape = message((1, message((2, "n"))), (1, message((1, columns))))
         return message((1, name), (2, message((1, message((1, kind), (2, shape))))))
 
@@ -217,7 +232,7 @@ def tiny_onnx(num_keys):
 
 
 @pytest.fixture
-def surrogate_files(tmp_path):
+def surrogate_files(tmp_path: Path) -> Path:
     """A tiny surrogate, in the layout of YAHPO's: model and codes."""
     ops = [
         "avg_pool_3x3",

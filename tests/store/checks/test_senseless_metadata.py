@@ -1,7 +1,6 @@
 """Metadata that are JSON, small and harmless, and yet no sweetgrad store's: every reader says so, `verify` reports it."""
 
 import json
-from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -62,9 +61,15 @@ def test_readers__of_senseless_metadata_raise_store_errors_only(tmp_path, toy, n
     toy.store(store)
     file = store / node / "zarr.json"
     file.write_text(json.dumps(CHANGES[change](json.loads(file.read_text()))))
+    before = {path: path.read_bytes() for path in store.rglob("*") if path.is_file()}
     for read in READERS:
-        with suppress(StoreError):
+        error = None
+        try:
             read(store)
+        except Exception as raised:
+            error = raised
+        assert error is None or isinstance(error, StoreError), (read, error)
+    assert before == {path: path.read_bytes() for path in store.rglob("*") if path.is_file()}
 
 
 def test_verify__reports_a_group_where_an_array_must_be(tmp_path, toy):

@@ -1,5 +1,6 @@
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -39,13 +40,13 @@ def half(path, toy, rows, *, shard_size=4, spec=None, **options) -> str:
 
 def score_rows(path, name, toy, scores: dict[int, float], *, estimator="snip") -> None:
     Profile.open(path, name).add_blocks([profile_block(estimator)])
-    rows = np.array(sorted(scores))
+    rows = sorted(scores)
     for shard in {
         shard.index: shard for shard in Profile.open(path, name).plan(rows, [profile_block(estimator)])
     }.values():
         inside = np.array(shard.rows)
         values = {"score": [scores[row] for row in shard.rows], "seconds": [0.5] * len(inside)}
-        data = {
+        data: dict[str, Any] = {
             key: (("arch", "estimator"), np.array(values.get(key, [1] * len(inside)), variable.dtype)[:, None])
             for key, variable in ((each.name, each) for each in profile_block("snip").variables)
         }
