@@ -84,7 +84,7 @@ def test_claim_shard__a_new_attempt_of_the_same_run_fences_the_old_one_off(store
     (shard,) = [shard for shard in Profile.open(store, name).plan(range(10)) if shard.index == 1]
     with lock_shard(store, name, 1, run="ours") as old:
         with lock_shard(store, name, 1, run="ours") as new:
-            with pytest.raises(FencedError, match=r"this attempt .* was thought dead and writes nothing more"):
+            with pytest.raises(FencedError, match=r"this attempt .* was taken for dead and writes nothing more"):
                 Profile.open(store, name).write(shard, {COUNTS: toy.rows(shard.rows[:1])}, lock=old)
             Profile.open(store, name).write(shard, {COUNTS: toy.rows(shard.rows)}, lock=new)
         assert list_locks(store, name) == {}

@@ -137,6 +137,6 @@ def test_open__of_a_zip_with_the_store_in_a_folder_opens_it(store, tmp_path, toy
 def test_open__of_a_zip_with_two_stores_says_what_was_expected(store, tmp_path, place):
     path = pack(store, tmp_path / "s.zarr.zip", prefix="a.zarr/", extra={"b.zarr/zarr.json": b"{}"})
     with pytest.raises(
-        NotAStoreError, match=r"expected a zarr v3 group, found none there\. It holds 'a\.zarr', 'b\.zarr'"
+        NotAStoreError, match=r"expected a zarr v3 group, found none there\. It contains 'a\.zarr', 'b\.zarr'"
     ):
         open_accuracy(place.format(path), "toy", "cifar10/test")

@@ -108,9 +108,9 @@ LONG = (1 << 40).to_bytes(8, "little")
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"\x80\x04\x8d" + LONG, "a text of 1,099,511,627,776 bytes"),
+        (b"\x80\x04\x8d" + LONG, "a string of 1,099,511,627,776 bytes"),
         (b"\x80\x04]r\xff\xff\xff\x7f.", "numbers an object 2,147,483,647 after"),
-        (b"\x80\x04" + b"(" * 300, "nests deeper than 256"),
+        (b"\x80\x04" + b"(" * 300, "is nested deeper than 256"),
         (b"\x80\x04}((tK\x01s.", "damaged|key"),
         (b"\x80\x04}(K\x01K\x02\x86\x85K\x03u.", "has a tuple as a key"),
         (b"\x80\x04})R.", "calls an object that is not a function"),
@@ -142,7 +142,7 @@ def test_load__bounds_what_it_keeps(monkeypatch):
     for data in (b"\x80\x04]" + b"N" * 9000, b"\x80\x04]" + many):
         with pytest.raises(UnsafePickleError, match="more objects at a time"):
             load(data + b".")
-    with pytest.raises(UnsafePickleError, match="bytes of different texts"):
+    with pytest.raises(UnsafePickleError, match="bytes of different strings"):
         load(pickle.dumps([str(i) for i in range(2000)]))
     nested = b"\x80\x04)" + b"\x85" * 9000, b"\x80\x04](" + b"(K\x01K\x01K\x01K\x01t" * 3000
     hidden = b"\x80\x04}\x8c\x01d}" + b"K\x01}\x94s" * 4000  # made under a key that is dropped, and numbered
