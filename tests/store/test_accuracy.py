@@ -94,7 +94,7 @@ def test_read__lists_missing_and_present_columns_and_an_example(tmp_path):
 
 @pytest.mark.parametrize("value", ["-0.1", "100.5", "8999"])
 def test_read__refuses_accuracies_outside_0_to_100(tmp_path, value):
-    with pytest.raises(ValueError, match=rf"% of 0 to 100, got {value}.* for b \(cifar10/test\)"):
+    with pytest.raises(ValueError, match=rf"%, from 0 to 100, got {value}.* for b \(cifar10/test\)"):
         read(tmp_path, HEADER + f"a,cifar10,test,1,90,\nb,cifar10,test,1,{value},\n")
 
 
@@ -229,7 +229,7 @@ def test_import__refuses_a_column_that_is_there_twice(tmp_path):
 
 
 def test_read__refuses_what_is_no_table(tmp_path):
-    with pytest.raises(ValueError, match="no file"):
+    with pytest.raises(ValueError, match="no such file"):
         read_accuracy_file(tmp_path / "nothing.csv", space="toy")
     with pytest.raises(ValueError, match="cannot read it"):
         read(tmp_path, "")
@@ -531,7 +531,7 @@ def test_open__lists_what_there_is(tmp_path, selector):
 
 def test_open__lists_the_nearest_first(tmp_path):
     put(tmp_path / "s.zarr", pd.concat([table(dataset="abc"), table(dataset="digits")]))
-    with pytest.raises(ValueError, match="there are digits/test/200, abc/test/200"):
+    with pytest.raises(ValueError, match="available: digits/test/200, abc/test/200"):
         open_accuracy(tmp_path / "s.zarr", "toy", "digts/test")
 
 

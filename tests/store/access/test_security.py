@@ -512,7 +512,10 @@ def _info(name, **entries):
             "of 1,000,000 bytes .* decompress to 1,000,000,000",
         ),
         (_info("a", compress_size=10**12, file_size=10**12), "decompress to 1,000,000,000,000; expected at most"),
-        (_info("a/zarr.json", compress_size=10**8, file_size=10**8), "decompress to 100,000,000; expected at most 16,777,216"),
+        (
+            _info("a/zarr.json", compress_size=10**8, file_size=10**8),
+            "decompress to 100,000,000; expected at most 16,777,216",
+        ),
         (_info("a/" * 40 + "a"), "at most 32 deep"),
         (_info("a", compress_size=1001, file_size=1001), "has 1,000 bytes, but members of 1,001; .*not overlap"),
     ],

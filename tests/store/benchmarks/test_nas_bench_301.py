@@ -91,7 +91,7 @@ def test_read__the_learning_curve_where_info_has_no_accuracy(tmp_path, genotype)
     ("changes", "message"),
     [
         ({"test": 901}, "test_accuracy must be a percentage.*got 901"),
-        ({"valid": None}, "val_accuracy must be a number"),
+        ({"valid": None}, "val_accuracy must be a percentage"),
         ({"budget": 1.5}, "budget must be an integer number of epochs, got 1.5"),
         ({"test_accuracy": ...}, "KeyError: 'test_accuracy'"),
         ({"optimized_hyperparamater_config": {"a": 1}}, "not a genotype"),
