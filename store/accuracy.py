@@ -31,30 +31,30 @@ _SHOWN = 200
 
 @dataclass(frozen=True)
 class ImportReport:
-    """What an import did, counted in rows of the table that was given.
+    """Result of an import, counted in rows of the imported table.
 
     Attributes
     ----------
     matched, unmatched
-        Rows whose architecture is, or is not, among those of the space; the latter are left out.
+        Rows whose architecture is, or is not, in the space; the latter are skipped.
     unmatched_examples
         Up to five architectures that are not in the space.
     empty
-        Rows without an accuracy, left out.
+        Rows without an accuracy, which are skipped.
     duplicated
-        Rows that repeat another row with the same value; counted once.
+        Rows that repeat another row with the same value.
     added, unchanged
-        Different keys (arch, dataset, split, epochs) that are new in the store, and that it held with the same value.
+        Number of keys (arch, dataset, split, epochs) that are new in the store, and that it had with the same value.
     num_archs
         Architectures along the ``arch`` dimension of the stored table.
     selectors
-        What `open_accuracy` now understands, e.g. ``cifar10/test/200``.
+        Selectors for `open_accuracy`, e.g. ``cifar10/test/200``.
     changed
         Whether anything was written.
     index_order
-        What the indices of the table were read as positions in; empty for a table with architecture strings.
+        The list in which the indices of the table were read as positions; empty for a table with architecture strings.
     checked
-        Whether anything says which strings are architectures of the space: a profile in the store, or its grammar.
+        Whether architecture strings were checked against a profile in the store or the grammar of the space.
     """
 
     matched: int
@@ -71,12 +71,12 @@ class ImportReport:
     checked: bool
 
     def __str__(self) -> str:
-        """Sentences for a person."""
+        """Text for display."""
         lines = [
             f"{self.matched} rows matched, {self.unmatched} unmatched, {self.duplicated} duplicated, "
             f"{self.empty} without accuracy",
-            f"{self.added} accuracies added, {self.unchanged} were there already"
-            + ("" if self.changed else ": nothing to do, the store holds this table"),
+            f"{self.added} accuracies added, {self.unchanged} were already there"
+            + ("" if self.changed else ": nothing to do, the store has this table"),
         ]
         if self.unmatched:
             lines.insert(
@@ -102,38 +102,38 @@ def import_accuracy(
 ) -> ImportReport:
     """Add a table of accuracies to a store. Importing the same table again changes nothing.
 
-    The new table is written whole beside the old one, which it then replaces by renaming, so that a crash at any moment leaves
-    one of the two. On a remote store, which cannot rename, it is overwritten in place: import again after a crash.
+    The new table is written beside the old one and then replaces it by renaming, so that a crash at any moment leaves one of the
+    two. A remote store cannot rename, so the table is overwritten in place: import again after a crash.
 
     Parameters
     ----------
     location
-        Local path or writable URL; the store is made if it is not there.
+        Local path or writable URL; the store is created if it does not exist.
     space
-        Search space, e.g. ``nas-bench-201``: one that is registered, that the store holds, or whose architectures ``arch`` lists.
+        Search space, e.g. ``nas-bench-201``: one that is registered or in the store, or whose architectures are in ``arch``.
     table
-        As from `read_accuracy_file`. Its attribute ``settings``, if it has one, is kept: how the accuracies were made.
+        As returned by `read_accuracy_file`. Its attribute ``settings`` (training settings), if it has one, is kept.
     arch
-        Architecture strings of the space in index order: what ``index`` refers to. None: the order of a profile in the store, if
-        its runs recorded one that is published, and not one that sweetgrad made up. Where the store has no profile of the space,
-        they are its architectures; otherwise those of the profiles are.
+        Architecture strings of the space in index order, to which ``index`` refers. None: the order of a profile in the store, if
+        its runs recorded a published order. If the store has no profile of the space, these are also its architectures; otherwise
+        those of the profiles are.
     source
         Name of the table, kept in the attributes with its SHA-256.
     grammar
-        For a space that does not come with the package: gives the canonical string of an architecture, and raises ``ValueError``
-        for a string that is none.
+        For a space that does not come with the package: returns the canonical string of an architecture, and raises
+        ``ValueError`` for a string that is not an architecture.
 
     Returns
     -------
-    What was matched, left out and added.
+    Numbers of rows that were matched, skipped and added.
 
     Raises
     ------
     ValueError
-        If the space is unknown, columns are missing, values are no accuracies in %, no row matches, or ``index`` is used and
-        nothing says what it refers to.
+        If the space is unknown, columns are missing, values are not accuracies in %, no row matches, or ``index`` is used and
+        it is not known to which list it refers.
     StoreError
-        If a key has one value here and another in the table or the store: two versions of a benchmark would be mixed.
+        If a key has different values in the table, or in the table and the store: two versions of a benchmark would be mixed.
     """
     table = tidy(table, where=source)
     refuse_file(location)
@@ -169,7 +169,7 @@ def _import(
     order = archs_of_space(store.root, space) or list(arch or ())
     index_order, unplaced = "", list[str]()
     if "index" in table.columns:
-        listed, index_order = (list(arch), "the list that was given") if arch else _published(store.root, space, source)
+        listed, index_order = (list(arch), "the given list") if arch else _published(store.root, space, source)
         table, unplaced = _with_arch(table, listed)
     held = stored["arch"].values.tolist() if stored else []
     table, malformed = _with_canonical_arch(table, {*order, *held}, grammar)
@@ -214,7 +214,7 @@ def open_accuracies(location: Location, space: str, *, storage_options: dict[str
 
     Returns
     -------
-    ``accuracy`` in % and ``train_seconds``, dims (arch, dataset, split, epochs); NaN where the table has none.
+    ``accuracy`` in % and ``train_seconds``, dims (arch, dataset, split, epochs); NaN where the table has no value.
 
     Raises
     ------
@@ -226,7 +226,7 @@ def open_accuracies(location: Location, space: str, *, storage_options: dict[str
     if table is None:
         location = store.location
         have = ", ".join(path for path, child in child_groups(store.root) if "accuracy" in child)
-        there = f" (it has those of: {have})" if have else ""
+        there = f" (it has those of {have})" if have else ""
         first, into = (
             ("a zip file can only be read: unpack it, then ", "FOLDER") if is_zip(location) else ("", location)
         )
@@ -249,16 +249,16 @@ def open_accuracy(
     space
         Search space, e.g. ``nas-bench-201``.
     selector
-        ``dataset/split`` or ``dataset/split/epochs``, e.g. ``cifar10/test``; without epochs, the longest training there is.
+        ``dataset/split`` or ``dataset/split/epochs``, e.g. ``cifar10/test``; without epochs, the longest training.
 
     Returns
     -------
-    Dims ``(arch,)``, in %, NaN where the table has none; in memory.
+    Accuracies in %, dims ``(arch,)``, in memory; NaN where the table has no value.
 
     Raises
     ------
     ValueError
-        If the table has no such accuracies; those that it has are listed, the nearest first.
+        If the table has no such accuracies; the message lists the available ones, the nearest first.
     NotAStoreError
         If the store has no accuracies of the space.
     """
@@ -270,11 +270,11 @@ def open_accuracy(
     if not found:
         names = [_selector(*key) for key in there]
         near = difflib.get_close_matches(selector, names, n=len(names), cutoff=0.0) if selector else names
-        raise ValueError(f"no accuracies {selector!r} of {space}; there are {', '.join(near)}")
-    if len(found) > 1:  # only in stores of versions that took such names
+        raise ValueError(f"no accuracies {selector!r} of {space}; available: {', '.join(near)}")
+    if len(found) > 1:  # only in stores of versions that allowed such names
         raise ValueError(
-            f"{selector!r} of {space} may be {' or '.join(map(str, found))} as (dataset, split, epochs): choose from "
-            "open_accuracies(), which has them apart, or import one under another name"
+            f"{selector!r} of {space} may be {' or '.join(map(str, found))} as (dataset, split, epochs): select from "
+            "open_accuracies(), where they are separate, or import one of them under another name"
         )
     dataset, split, epochs = found[0]
     return table["accuracy"].sel(dataset=dataset, split=split, epochs=epochs)
@@ -287,7 +287,7 @@ def _selector(*key: object) -> str:
 def list_archs(location: Location, space: str, *, storage_options: dict[str, Any] | None = None) -> list[str]:
     """Architectures of a space that a store knows: those of its profiles, then those that have accuracies.
 
-    A surrogate is asked for these. Empty if the store has none, or is not there.
+    These are the architectures that a surrogate predicts. Empty if the store has none, or does not exist.
     """
     try:
         store = Store.open(location, storage_options=storage_options)
@@ -300,16 +300,16 @@ def list_archs(location: Location, space: str, *, storage_options: dict[str, Any
 
 
 def _published(root: zarr.Group, space: str, source: str) -> tuple[list[str], str]:
-    """The list that an index of a table refers to, and what it is: the order of a profile, if it is a published one.
+    """The list to which the indices of a table refer, and its description: the order of a profile, if it is published.
 
-    A profile that was made without its benchmark's list has an order that no table knows of.
+    A profile that was created without the list of its benchmark has an order to which no table refers.
     """
     instead = (
         "name the list that they refer to (--space-file FILE, arch= in Python), or give a table with a column arch"
     )
     profiles = archs_by_profile(root, space)
     if not profiles:
-        raise ValueError(f"{source} names architectures by index, but nothing says which is which: {instead}")
+        raise ValueError(f"{source} names architectures by index, but their order is not known: {instead}")
     recorded = {name: _recorded_orders(root[name].attrs.get("runs")) for name in profiles}
     published = [name for name in profiles if is_published_order(recorded[name])]
     if not published:
@@ -330,12 +330,12 @@ def _published(root: zarr.Group, space: str, source: str) -> tuple[list[str], st
 
 
 def _recorded_orders(runs: object) -> list[str]:
-    """What the runs of a profile say of the order of its architectures; older ones say nothing."""
+    """The orders of the architectures that the runs of a profile recorded; empty strings for older runs."""
     return [str(run.get("arch_order", "")) for run in runs if isinstance(run, dict)] if isinstance(runs, list) else []
 
 
 def _with_arch(table: pd.DataFrame, listed: list[str]) -> tuple[pd.DataFrame, list[str]]:
-    """Replace ``index`` by ``arch``; also returns the indices that no architecture has, as text."""
+    """Replace ``index`` by ``arch``; also returns the indices without an architecture, as strings."""
     inside = table["index"] < len(listed)
     placed = table[inside].assign(arch=lambda rows: [listed[i] for i in rows["index"]])
     return placed, [f"index {i}" for i in table["index"][~inside]]
@@ -344,7 +344,7 @@ def _with_arch(table: pd.DataFrame, listed: list[str]) -> tuple[pd.DataFrame, li
 def _with_canonical_arch(
     table: pd.DataFrame, known: Container[str], grammar: Grammar | None
 ) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Give every architecture its one string; also returns the strings that are none of the space, and why."""
+    """Replace architectures by their canonical strings; also returns strings that are not in the space, each with the reason."""
     canonical: dict[str, str] = {}
     malformed: dict[str, str] = {}
     for name in table["arch"].unique() if grammar is not None else ():
@@ -359,5 +359,5 @@ def _no_match(source: str, space: str, order: list[str], unmatched: list[str], m
     shown = ", ".join(dict.fromkeys(name[:_SHOWN] for name in unmatched[:2])) or "no accuracy at all"
     why = f"which has e.g. {', '.join(order[:2])}; the table has e.g. {shown}"
     if not order and malformed:
-        why = f"the first is none ({next(iter(malformed.values()))})"
+        why = f"the first is not one ({next(iter(malformed.values()))})"
     return f"{source}: no row matches an architecture of {space}: {why}"

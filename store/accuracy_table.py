@@ -1,4 +1,4 @@
-"""The accuracy table of a search space as it lies in a store: written whole beside the old one, then put in its place."""
+"""The accuracy table of a search space in a store: a new table is written beside the old one, then replaces it."""
 
 import hashlib
 from collections.abc import Iterator
@@ -27,8 +27,8 @@ DIMS = ("arch", "dataset", "split", "epochs")
 _VALUES = {"accuracy": "accuracy", "seconds": "train_seconds"}
 """Columns of a tidy table, and the variables that they become."""
 _SAME: dict[str, tuple[float, float]] = {"accuracy": (1e-9, 1e-5), "train_seconds": (1e-5, 0.01)}
-"""Relative and absolute difference that text, single precision and rounding make: of accuracies far less than one image of 10^4
-makes, 0.01; of seconds six digits, and the two decimals of an exported table."""
+"""Relative and absolute tolerance for differences due to text, single precision and rounding: for accuracies far below 0.01, the
+weight of one image of 10^4; for seconds six digits, and the two decimals of an exported table."""
 _MAX_SHOWN = 3
 
 _TABLE = (
@@ -43,11 +43,11 @@ _TABLE = (
     Variable("epochs", ("epochs",), "int64", "1", "Epochs of the whole training schedule.", 0, "coord"),
 )
 ACCURACY_VARIABLES: dict[str, Variable] = {variable.name: variable for variable in _TABLE}
-"""Name to `Variable` of the group ``<space>/accuracy``."""
+"""Variables of the group ``<space>/accuracy``, by name."""
 
 
 def load_table(store: Store, space: str) -> xr.Dataset | None:
-    """The stored table in memory; an interrupted import can have left it under the name accuracy.old."""
+    """Load the stored table; an interrupted import can have left it under the name accuracy.old."""
     for name in ("accuracy", "accuracy.old"):
         try:
             group = store.root.get(f"{space}/{name}")
@@ -70,12 +70,12 @@ def load_table(store: Store, space: str) -> xr.Dataset | None:
 
 
 def selectors(table: xr.Dataset) -> Iterator[str]:
-    """What `sweetgrad.store.open_accuracy` understands: ``dataset/split/epochs`` of all accuracies that there are."""
+    """Selectors for `sweetgrad.store.open_accuracy`: ``dataset/split/epochs`` of all accuracies."""
     return ("/".join(map(str, key)) for key in columns(table))
 
 
 def columns(table: xr.Dataset) -> Iterator[tuple[str, str, int]]:
-    """(data set, split, epochs) of all accuracies that there are, epochs ascending."""
+    """(data set, split, epochs) of all accuracies, in ascending order of epochs."""
     present = table["accuracy"].notnull().any("arch")
     for dataset in table["dataset"].values.tolist():
         for split in table["split"].values.tolist():
@@ -85,7 +85,7 @@ def columns(table: xr.Dataset) -> Iterator[tuple[str, str, int]]:
 
 
 def source_entry(source: str, table: pd.DataFrame) -> dict[str, Any]:
-    """What the attribute ``sources`` keeps of a table."""
+    """Entry of a table in the attribute ``sources``."""
     return redacted_facts(
         {
             "source": source,
@@ -98,13 +98,13 @@ def source_entry(source: str, table: pd.DataFrame) -> dict[str, Any]:
 
 
 def replace_table(store: Store, space: str, table: xr.Dataset) -> None:
-    """Write the table under another name, then let it take the place of the old one."""
+    """Write the table under another name, then replace the old one by it."""
     root, files, (live, new, old) = store.root, store.root.store, _places(space)
     if space not in root:
         root.create_group(space)
     if isinstance(files, GuardedStore) and files.can_rename:
         _write(root, new, table)
-        # Between the two renames the old table is whole under the name accuracy.old, where readers and imports look for it.
+        # Between the two renames, the old table is complete under the name accuracy.old, where readers and imports look for it.
         if _is_there(root, live):
             sync(files.rename(live, old))
         sync(files.rename(new, live))
@@ -115,7 +115,7 @@ def replace_table(store: Store, space: str, table: xr.Dataset) -> None:
 
 
 def recover_accuracy(store: Store, space: str) -> None:
-    """Clear up what an interrupted import left: the old table comes back if it was out of its place."""
+    """Clean up after an interrupted import: restore the old table if it was moved, and delete leftovers."""
     root, files, (live, new, old) = store.root, store.root.store, _places(space)
     if not (isinstance(files, GuardedStore) and files.can_rename):
         return
@@ -131,7 +131,7 @@ def _places(space: str) -> tuple[str, str, str]:
 
 
 def _is_there(root: zarr.Group, path: str) -> bool:
-    """Whether there is a folder, whatever is in it."""
+    """Whether a folder exists, whatever its content."""
     folder, _, name = path.rpartition("/")
 
     async def names() -> set[str]:
@@ -160,7 +160,7 @@ def _write(root: zarr.Group, path: str, table: xr.Dataset) -> None:
 
 
 def table_digests(table: xr.Dataset) -> NDArray[np.uint64]:
-    """Digest of every row of a table, shape (arch,): over its accuracies and times, in the order of their names."""
+    """Digest of every row of a table over its accuracies and times, in the order of their names; shape (arch,)."""
     columns = [table[name].values for name in sorted(_VALUES.values())]
     return row_digests(table["arch"].values, columns)
 
@@ -180,7 +180,7 @@ def to_arrays(table: pd.DataFrame, axis: list[str], source: str) -> xr.Dataset:
         if differ.size:
             examples = [(spread.index[i], low[i], high[i]) for i in differ[:_MAX_SHOWN]]
             raise _disagreement(f"two rows of {source}", name, differ.size, examples)
-    # first() takes the first value that is not NaN, so a repeated row may add the seconds that another one lacks.
+    # first() returns the first value that is not NaN, so a repeated row may add the seconds that another one lacks.
     rows = groups[["accuracy", "seconds"]].first()
     coords: dict[str, Any] = {"arch": axis, **{key: sorted(table[key].unique().tolist()) for key in keys[1:]}}
     shape = tuple(len(coords[key]) for key in keys)
@@ -219,13 +219,13 @@ def merge_tables(
 
 
 def _differ(name: str, a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Where two values of one key are both there and differ by more than the ways in which one number is written."""
+    """Where both values of a key exist and differ by more than the tolerance."""
     relative, absolute = _SAME[name]
     return ~np.isnan(a) & ~np.isnan(b) & ~np.isclose(a, b, rtol=relative, atol=absolute)
 
 
 def _disagreement(who: str, name: str, count: int, examples: list[tuple[tuple[Any, ...], float, float]]) -> StoreError:
-    """The error for values that differ, with keys and both values of some of them."""
+    """The error for values that differ, with some of the keys and both values of each."""
     lines = "\n".join(f"  {'/'.join(map(str, key))}: {a} and {b}" for key, a, b in examples)
     return StoreError(
         f"{who} disagree on {name} for {count} of (arch/dataset/split/epochs):\n{lines}\n"

@@ -1,4 +1,4 @@
-"""Create a profile empty and whole, or lengthen one of a space that is an endless list."""
+"""Create an empty profile, or extend one of an open-ended space."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,7 +17,7 @@ from sweetgrad.store.profile import Profile
 from sweetgrad.store.root import editing, now
 
 DEFAULT_SHARD_SIZE = 625
-"""Architectures in one shard: the unit of work, of writing and of what a crash can lose."""
+"""Number of architectures in a shard: the unit of work, of writing, and of loss in a crash."""
 
 
 def create_profile(
@@ -29,34 +29,34 @@ def create_profile(
     shard_size: int | None = None,
     may_grow: bool = False,
 ) -> Profile:
-    """Create an empty profile with a row for every architecture, or check that the one there has this spec.
+    """Create an empty profile with a row for every architecture, or check that the existing one has this spec.
 
     Parameters
     ----------
     location
-        Local path or writable URL; the store is made if it is not there.
+        Local path or writable URL; the store is created if it does not exist.
     spec
         Settings of the profile.
     arch, layers
         Architecture strings of the whole space, in index order, and layer names from input to output.
     shard_size
-        Architectures in a shard; None: that of the profile found, or `DEFAULT_SHARD_SIZE`.
+        Architectures in a shard; None: that of the existing profile, or `DEFAULT_SHARD_SIZE`.
     may_grow
-        Whether the space is an endless list, of which ``arch`` is a beginning: then a profile that is there gets rows at its end
-        if ``arch`` is longer, and is taken as it is if ``arch`` is shorter.
+        Whether the space is an open-ended list that begins with ``arch``: then an existing profile is extended if ``arch`` is
+        longer, and left unchanged if ``arch`` is shorter.
 
     Returns
     -------
-    The profile, open.
+    The opened profile.
 
     Raises
     ------
     SpecMismatchError
-        If the profile exists with other settings; every differing field is named.
+        If the profile exists with other settings; the message has every differing field.
     StoreError
-        If the profile exists with another ``shard_size``, or holds rows and its spec cannot be read.
+        If the profile exists with another ``shard_size``, or has rows but its spec cannot be read.
     NotAStoreError
-        If there is something else at the location.
+        If the location has other content.
     ValueError
         If ``shard_size`` is less than 1.
     """
@@ -78,12 +78,12 @@ def _create_profile(
     name = spec.profile_name
     where = f"profile {name} in {store.location}"
     group = store.find_group(name)
-    # The spec is written last, in one write with what goes with it: a group without it is a creation that was cut off.
+    # The spec is written last, in the same write as the other attributes: without it, the creation was interrupted.
     if isinstance(group, zarr.Group) and "spec" in group.attrs:
         _continue_profile(group, spec, arch, shard_size, may_grow, where=where)
     elif has_rows(store.root, name):
         raise StoreError(
-            f"{where} holds rows, but its spec cannot be read ({name}/zarr.json). Copy that file from a backup, or delete the "
+            f"{where} has rows, but its spec cannot be read ({name}/zarr.json). Copy that file from a backup, or delete the "
             "profile's folder and profile again."
         )
     else:
@@ -94,7 +94,7 @@ def _create_profile(
 def _continue_profile(
     group: zarr.Group, spec: ProfileSpec, arch: Sequence[str], shard_size: int | None, may_grow: bool, *, where: str
 ) -> None:
-    """Check that a profile that is there has this spec, and lengthen it if it may grow and ``arch`` is longer."""
+    """Check that an existing profile has this spec, and extend it if it may grow and ``arch`` is longer."""
     stored = ProfileSpec.from_attrs(dict(group.attrs["spec"]))  # type: ignore[arg-type]
     named = named_archs(group) if may_grow else []
     is_list = may_grow and all(a == b for a, b in zip(named, arch, strict=False))
@@ -102,18 +102,18 @@ def _continue_profile(
     asked.require_equal(stored, where=where)
     if shard_size not in (None, group.attrs["shard_size"]):
         raise StoreError(
-            f"{where} has shards of {group.attrs['shard_size']} architectures, asked {shard_size}: "
-            "leave --shard-size out to continue it."
+            f"{where} has shards of {group.attrs['shard_size']} architectures, requested {shard_size}: "
+            "omit --shard-size to continue it."
         )
     if is_list and len(arch) >= len(named) < max(len(arch), _longest(group)):
         _grow(group, spec, arch)
 
 
 def stored_archs(location: Location, name: str, *, storage_options: dict[str, Any] | None = None) -> list[str]:
-    """Architectures of a profile in the order of its rows, as far as they are named; none where there is no such profile.
+    """Architectures of a profile in the order of its rows; empty if there is no such profile.
 
-    Unlike `open_profile`, whose arguments it has, it reads a profile whose growth was cut off, which the next `create_profile`
-    puts right.
+    Arguments as in `open_profile`. It also reads a profile whose extension was interrupted, which the next `create_profile`
+    completes.
     """
     try:
         return named_archs(Store.open(location, storage_options=storage_options).profile_group(name))
@@ -122,7 +122,7 @@ def stored_archs(location: Location, name: str, *, storage_options: dict[str, An
 
 
 def named_archs(group: zarr.Group) -> list[str]:
-    """Architecture strings of a profile; a growth that was cut off left rows without one."""
+    """Architecture strings of a profile, without those rows that an interrupted extension left unnamed."""
     names = [str(name) for name in np.asarray(group["arch"][:])] if "arch" in group else []  # type: ignore[index]
     while names and not names[-1]:
         names.pop()
@@ -130,15 +130,15 @@ def named_archs(group: zarr.Group) -> list[str]:
 
 
 def _longest(group: zarr.Group) -> int:
-    """Rows of the longest array: more than are named, where a growth was cut off."""
+    """Number of rows of the longest array; after an interrupted extension, more than have names."""
     return max(group[v.name].shape[0] for v in VARIABLES.values() if v.dims[0] == "arch" and v.name in group)  # type: ignore[union-attr]
 
 
 def _grow(group: zarr.Group, spec: ProfileSpec, arch: Sequence[str]) -> None:
-    """Add empty rows. Names and spec come last: a growth that was cut off is one that the next run does again."""
+    """Add empty rows. Names and spec are written last, so that the next run repeats an interrupted extension."""
     num_archs = len(arch)
     for variable in VARIABLES.values():
-        # Lengthened, not made anew: the names are nowhere else where a search has found them.
+        # Resized, not created again: if a search has found the names, they are stored only here.
         if variable.dims[0] == "arch":
             _lengthen(group[variable.name], num_archs)  # type: ignore[arg-type]
     for _, estimator in estimator_groups(group):

@@ -1,6 +1,6 @@
-"""The errors of a store in the wrong state, and what to do where an optional package is missing.
+"""Errors for a store in the wrong state, and installation advice for optional packages.
 
-What a caller can fix in a call is a ``ValueError``.
+Wrong arguments of a call raise ``ValueError`` instead.
 """
 
 import shlex
@@ -10,30 +10,30 @@ from sweetgrad.store.redaction import redacted
 
 
 class StoreError(Exception):
-    """A store is not in the state that the call needs. Its message holds no credentials, whatever URL is in it."""
+    """A store is not in the state that the call needs. Credentials in URLs are removed from the message."""
 
     def __init__(self, message: str) -> None:
         super().__init__(redacted(message))
 
 
 class NotAStoreError(StoreError):
-    """The path holds no sweetgrad store, or the store no such profile."""
+    """The location is not a sweetgrad store, or the store has no such profile."""
 
 
 class SchemaVersionError(StoreError):
-    """The store was written in a format that this version of the package does not read."""
+    """The store has a format that this version of the package cannot read."""
 
 
 class SpecMismatchError(StoreError):
-    """The profile was measured with other settings than those asked for."""
+    """The profile was measured with other settings than the requested ones."""
 
 
 class CorruptShardError(StoreError):
-    """A shard cannot be decoded, or its content does not have the digest that was stored with it."""
+    """A shard cannot be decoded, or its content does not match its stored digest."""
 
 
 class LockedError(StoreError):
-    """Somebody else holds the lock; ``holder`` says who."""
+    """The lock is held by ``holder``."""
 
     def __init__(self, message: str, holder: object = None) -> None:
         super().__init__(message)
@@ -41,17 +41,17 @@ class LockedError(StoreError):
 
 
 class FencedError(StoreError):
-    """The lock was taken over by another attempt, and this one must not write any more."""
+    """The lock was taken over by another attempt, so this one must not write any more."""
 
 
 class UnreachableStoreError(StoreError):
-    """A store at a URL did not answer, or refused, or answered what cannot be used."""
+    """A store at a URL did not respond, denied access, or sent an unusable response."""
 
 
 def how_to_install(extra: str) -> str:
-    """The command that installs what an extra of sweetgrad needs.
+    """The command that installs the packages of an extra of sweetgrad.
 
-    It names the packages and not ``sweetgrad[extra]``: sweetgrad may come from a checkout or a wheel, and be on no index.
+    It names the packages, not ``sweetgrad[extra]``, since sweetgrad may be installed from a checkout or a wheel.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""`Store`, a store that is open, and its groups: found, or told what is wrong; made where there is none, never over another."""
+"""`Store`, an opened store, and its groups: finding them, and creating them without ever overwriting one."""
 
 import asyncio
 import difflib
@@ -23,19 +23,19 @@ from sweetgrad.store.format.blocks import VARIABLES
 from sweetgrad.store.format.schema import KINDS
 
 _OF_ROWS = ("status", "digest", "score", "accuracy")
-"""Arrays that profiles, estimators and trainings have, and of which nothing is written before there are rows."""
+"""Arrays of profiles, estimators and trainings, of which no file is written before the first row."""
 
 
 @dataclass(frozen=True)
 class Store:
-    """A store, open: its root was read once, and is what every group of it is found from.
+    """An opened store: its root group, from which all other groups are found.
 
     Attributes
     ----------
     location
         Local path or URL, or a `RemoteStore`.
     root
-        Root group. Its metadata are those of the moment at which it was opened.
+        Root group. Its metadata is that at the time of opening.
 
     Examples
     --------
@@ -54,39 +54,39 @@ class Store:
         storage_options: Mapping[str, Any] | None = None,
         fence: Fence | None = None,
     ) -> Self:
-        """Open a store that is there.
+        """Open an existing store.
 
         Parameters
         ----------
         location, storage_options
             As in `open_store`.
         mode
-            ``r`` to read it, ``r+`` to write to it as well.
+            ``r`` for reading, ``r+`` for reading and writing.
         fence
             Awaited before every write.
 
         Raises
         ------
         NotAStoreError, SchemaVersionError
-            If there is no store of a readable format.
+            If there is no store, or its format cannot be read.
         UnreachableStoreError
-            If a URL gives no answer, or refuses.
+            If a URL does not respond, or denies access.
         """
         location = with_options(location, storage_options)
         return cls(location, open_root(location, mode=mode, fence=fence))
 
     @property
     def version(self) -> int:
-        """Version of its format."""
-        return int(self.root.attrs["schema_version"])  # type: ignore[arg-type]  # `open_root` has looked
+        """Version of the store's format."""
+        return int(self.root.attrs["schema_version"])  # type: ignore[arg-type]  # `open_root` has checked it
 
     def profiles(self) -> list[str]:
-        """Names of its profiles, sorted."""
+        """Names of the profiles, sorted."""
         with making_sense(self.location):
             return sorted(profile_names(self.root))
 
     def profile_group(self, name: str) -> zarr.Group:
-        """The group of a profile; `NotAStoreError` names the nearest profiles if there is no such one."""
+        """The group of a profile; raises `NotAStoreError` with the nearest names if there is none."""
         group = self.find_group(name)
         if isinstance(group, zarr.Group) and "spec" in group.attrs:
             return group
@@ -95,10 +95,10 @@ class Store:
         raise NotAStoreError(f"{self.location} has no profile {name!r}; it holds {', '.join(near) or 'none yet'}.")
 
     def find_group(self, name: str) -> Any:
-        """What is at the path of a profile, None if nothing is; `NotAStoreError` if its metadata cannot be read."""
+        """The node at the path of a profile, None if there is none; raises `NotAStoreError` if its metadata cannot be read."""
         try:
             return self.root.get(name)
-        except (ValueError, TypeError) as error:  # what zarr raises on a zarr.json that it cannot read
+        except (ValueError, TypeError) as error:  # zarr's errors for a zarr.json that it cannot read
             raise NotAStoreError(
                 f"{self.location}: the metadata of profile {name} ({name}/zarr.json) cannot be read ({error}). "
                 "Copy that file from a backup, or delete the profile's folder and profile again."
@@ -128,7 +128,7 @@ def archs_of_space(root: zarr.Group, space: str) -> list[str]:
 
 
 def estimator_groups(group: zarr.Group) -> list[tuple[str, zarr.Group]]:
-    """Names and groups of the estimators of a profile, sorted; one without ``status`` is a creation that was cut off."""
+    """Names and groups of the estimators of a profile, sorted; one without ``status`` was not created completely."""
     parent = group.get("estimators")
     if not isinstance(parent, zarr.Group):
         return []
@@ -136,9 +136,9 @@ def estimator_groups(group: zarr.Group) -> list[tuple[str, zarr.Group]]:
 
 
 def has_rows(root: zarr.Group, name: str) -> bool:
-    """Whether a row was ever written at a path, whatever became of the metadata: none is before its group is finished.
+    """Whether a row was ever written at a path, regardless of its metadata: rows are only written to a finished group.
 
-    False where files cannot be listed, as over https; nothing can be written there either.
+    False if files cannot be listed, as over https, where nothing can be written either.
     """
     if root.metadata.consolidated_metadata is not None:
         return False
@@ -158,7 +158,7 @@ def create_group(
     shard_size: int,
     attributes: Mapping[str, Any],
 ) -> None:
-    """Create the group of a profile with all its arrays, the coordinates filled in; one that is finished is not touched."""
+    """Create the group of a profile with all its arrays and coordinates; a finished group is never changed."""
     group = stage_group({"shard_size": shard_size, **attributes})
     sizes = {"arch": len(arch), "layer": len(layers), "kind": len(KINDS), "bin": NUM_BINS}
     for variable in VARIABLES.values():
@@ -176,18 +176,18 @@ def stage_group(attributes: Mapping[str, Any]) -> zarr.Group:
 
 
 def put_group(root: zarr.Group, path: str, staged: zarr.Group, *, last: str = "zarr.json") -> None:
-    """Write a group that was made in memory where there is none, all files at once and ``last`` when the others are there.
+    """Write a group that was created in memory to a path without one: all files concurrently, then ``last``.
 
-    On an object store zarr would ask for every group above an array before it makes one: more than half of the requests.
+    On an object store, zarr would request every group above an array before creating it: more than half of the requests.
 
-    Nothing is ever overwritten (on an object store, where each condition costs two requests, the last file and no other has
-    one). A group is finished when its file ``last`` has the attributes that the staged one has. What is
-    there without that, and without a row, is a creation that was cut off: it is moved aside, looked at, and only then deleted.
+    Nothing is ever overwritten (on an object store, where each conditional write takes two requests, only the last file is
+    conditional). A group is finished when its file ``last`` has the attributes of the staged one. A group without these, and
+    without rows, was left by an interrupted creation: it is moved aside, checked, and only then deleted.
 
     Raises
     ------
     FencedError
-        If a finished group is there, which another process made meanwhile.
+        If there is a finished group, which another process has created in the meantime.
     """
     if "/" in path:
         root.require_group(path.rpartition("/")[0])
@@ -212,7 +212,7 @@ def put_group(root: zarr.Group, path: str, staged: zarr.Group, *, last: str = "z
 
 
 def _discard(root: zarr.Group, path: str, last: str, staged: bytes) -> None:
-    """Delete a creation that was cut off. On a disk it is renamed first: whoever stands still in between deletes no other."""
+    """Delete an interrupted creation. On a disk it is renamed first, so that a delayed process cannot delete a newer group."""
 
     def is_leftover(place: str) -> bool:
         document = sync(_read(root, f"{place}/{last}"))
@@ -238,12 +238,12 @@ def _discard(root: zarr.Group, path: str, last: str, staged: bytes) -> None:
 
 def _refuse(root: zarr.Group, path: str) -> NoReturn:
     raise FencedError(
-        f"{path} was made by another process meanwhile; expected nothing there. It was left as it is: do the same again."
+        f"{path} was created by another process in the meantime; expected no such group. It was not changed: run this again."
     )
 
 
 async def _files(group: zarr.Group) -> dict[str, Buffer]:
-    """Every file of a group in memory."""
+    """All files of a group in memory."""
     keys = [key async for key in group.store.list()]
     found = {key: await group.store.get(key, default_buffer_prototype()) for key in keys}
     return {key: data for key, data in found.items() if data is not None}

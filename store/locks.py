@@ -1,35 +1,35 @@
-"""One writer at a time: the lock of a shard, of a store's metadata, and of a folder that is written beside its name.
+"""Locks that admit one writer at a time: to a shard, to the metadata of a store, and to a folder that is being replaced.
 
 A lock is a small file that names its holder, such as ``<profile>/status/claims/3.json`` for shard 3 (inside an array,
-where no reader of zarr lists). It is *acquired* by creating the file, which succeeds only where there is none. While it
-is held, its holder *renews* it: a counter in ``3.<attempt>.beat`` goes up. A holder is dead if its process ended on
-this machine, and *expired* if its counter stood still for `LEASE_S` seconds of the observer's own clock. Then others
-may take the lock over. A holder asks before each write whether the lock is still its own (a *fence*, `Lock.require`):
-one that was stopped for longer than its lease and goes on finds itself fenced, and writes nothing.
+where zarr never lists files). It is *acquired* by creating the file, which fails if the file exists. While the lock is
+held, its holder *renews* it by incrementing a counter in ``3.<attempt>.beat``. A holder is *dead* if its process ended
+on this machine, and *expired* if its counter has not changed for `LEASE_S` seconds of the observer's own clock. Then
+others may take the lock over. Before each write, a holder checks that it still holds the lock (a *fence*,
+`Lock.require`): a process that was stopped for longer than its lease and then continues is fenced, and writes nothing.
 
-**Taking over admits one.** The file of a dead holder is neither deleted nor overwritten, as two waiters that found it
-dead would do one after the other. Its successor creates ``3.<attempt of the dead holder>.next``, which again succeeds
-only where there is none: of any number of waiters, one. So a lock is a chain of files, each created once and never
-changed, and its holder is the last of them. No attempt is ever used again, so neither is a name. *Releasing* deletes
-the first file, then the rest.
+**Only one process can take a lock over.** The file of a dead holder is neither deleted nor overwritten, since two waiters
+could do so one after the other. Instead, a successor creates ``3.<attempt of the dead holder>.next``, which again fails
+if the file exists, so only one of any number of waiters succeeds. A lock is therefore a chain of files, each created
+once and never changed, and its holder is named in the last one. Attempts are unique, and so are the file names.
+*Releasing* deletes the first file, then the others.
 
-What can come between, and why it does no harm:
+Possible races, and why they are harmless:
 
-- A waiter reads the chain while its holder releases it, and appends itself to what is no longer there. After appending
-  it looks at the first file again: if that is another or gone, it deletes its own file and begins anew. The first file
-  goes first, so what follows it is there as long as it is.
-- A fenced holder wakes up while its successor releases. It looks for its own successor first and at the first file
-  after that. Had the successor come and gone, the first file would be gone, too.
-- A kill in the middle of a release leaves files that belong to no lock any more. Nothing reads them; `orphans` finds
-  them, and ``verify --repair`` deletes them.
-- A holder that is stopped between looking and deleting the first file of a chain that was taken over meanwhile deletes
-  its successor's lock. That one finds itself fenced and stops: work is lost, and no data.
-- A server that ignores conditions on writes lets two waiters create one file. The one whose content was overwritten is
-  fenced.
+- A waiter reads the chain while the holder releases it, and appends its file to a chain that no longer exists. After
+  appending, it reads the first file again: if that has changed or is missing, it deletes its own file and starts again.
+  The first file is deleted first, so the others exist as long as it does.
+- A fenced holder resumes while its successor releases the lock. It checks for its own successor first and for the first
+  file afterwards. If the successor has already released the lock, the first file is missing too.
+- A process that is killed during a release leaves files that belong to no lock. Nothing reads them; `orphans` finds them,
+  and ``verify --repair`` deletes them.
+- A holder that is stopped between the check and the deletion of the first file, while the lock is taken over, deletes its
+  successor's lock. The successor is fenced and stops: work is lost, but no data.
+- A server that ignores conditions on writes lets two waiters create the same file. The one whose content was overwritten
+  is fenced.
 
-What remains is the time between a look and the one write that follows it. Where that write would destroy something, it
-is made such that it cannot: groups are created only where nothing is (`sweetgrad.store.groups.put_group`) and folders
-are moved aside, looked at, and only then deleted.
+What remains is the time between a check and the single write that follows it. Where that write could destroy something,
+it is designed not to: groups are only created where none exists (`sweetgrad.store.groups.put_group`), and folders are
+moved aside, checked, and only then deleted.
 """
 
 import datetime as dt
@@ -60,9 +60,9 @@ LEASE_S = 60.0
 
 _STORE_KEY = "store.claim"
 _TRIES = 100
-_PAUSES_S = (0.05, 1.0)  # between two looks at a lock that somebody holds: first, and longest
-_MAX_BYTES = 4096  # of a file that names a holder
-_IS_CLAIM = re.compile(r"[0-9]{1,9}\.json")
+_PAUSES_S = (0.05, 1.0)  # between two checks of a lock that is held: first, and longest
+_MAX_BYTES = 4096  # largest size of a lock file
+_IS_LOCK = re.compile(r"[0-9]{1,9}\.json")
 _IS_ATTEMPT = re.compile(r"[0-9a-f]{32}")
 _IS_PART = re.compile(r"(?P<stem>.+)\.[0-9a-f]{32}\.(beat|next)")
 _NOT_IN_HOST = re.compile(r"[^A-Za-z0-9._-]")
@@ -78,13 +78,13 @@ class Holder:
     run
         Identifier of the run; attempts of one run may take shards over from each other.
     host, pid
-        Where it runs, for people.
+        Machine and process, for display.
     machine, process
-        The same, exactly: boot and process namespace; process number and its start, so that a number used again is no life.
+        The same, uniquely: boot and process namespace; process number and start time, since process numbers are reused.
     since
         When the lock was acquired (UTC).
     attempt
-        Unique to every lock acquired.
+        Unique identifier of every acquired lock.
     """
 
     run: str
@@ -97,16 +97,16 @@ class Holder:
 
     @property
     def is_dead(self) -> bool:
-        """Whether the process is known to have ended; False where it runs on another machine, which tells nothing."""
+        """Whether the process is known to have ended; False if it runs on another machine, where this is not known."""
         return self.machine == _machine() and _process(self.pid) != self.process
 
     @property
     def is_alive_here(self) -> bool:
-        """Whether the process is known to be alive, since it runs on this machine."""
+        """Whether the process runs on this machine and is alive."""
         return self.machine == _machine() and _process(self.pid) == self.process
 
     def __str__(self) -> str:
-        """For messages."""
+        """Description for messages."""
         return f"process {self.pid} on {self.host}, since {self.since}" if self.machine else _UNKNOWN
 
 
@@ -115,7 +115,7 @@ _UNKNOWN = "a process on an unknown machine (its lock file cannot be read)"
 
 @dataclass(frozen=True)
 class Lock:
-    """A lock that an attempt holds, or once held; ``before`` are those who held it since it was last free, oldest first."""
+    """A lock that an attempt holds or has held; ``before`` are its previous holders since it was last free, oldest first."""
 
     store: Store
     key: str
@@ -128,26 +128,26 @@ class Lock:
         return bool(self.before) and self.before[-1].run == self.holder.run
 
     def require(self) -> None:
-        """Raise `FencedError` unless this attempt still holds the lock: to be called before every write."""
+        """Raise `FencedError` unless this attempt still holds the lock. Call it before every write."""
         sync(self.fence())
 
     async def fence(self) -> None:
-        """As `require`, for a store that asks before it writes (`sweetgrad.store.access.zarr_store`)."""
-        successor = await _load(self.store, _next_key(self.key, self.holder))  # first: see above
+        """Coroutine version of `require`, for the argument ``fence`` of `sweetgrad.store.access.zarr_store`."""
+        successor = await _load(self.store, _next_key(self.key, self.holder))  # first: see the module docstring
         first = await _load(self.store, self.key)
         if successor is not None or first is None or first.attempt != (*self.before, self.holder)[0].attempt:
             raise FencedError(
-                f"{self.key} was taken over by {successor or first or 'no one any more'}: this attempt (process "
-                f"{self.holder.pid} on {self.holder.host}) was thought dead and writes nothing more. Nothing is to be done: the "
-                "other one writes it."
+                f"{self.key} was taken over by {successor or first or 'another process'}: this attempt (process "
+                f"{self.holder.pid} on {self.holder.host}) was taken for dead and writes nothing more. No action is needed: the "
+                "other process writes the data."
             )
 
     def renew(self, count: int) -> None:
-        """Give a sign of life; ``count`` is one that this lock has not had."""
+        """Renew the lock; ``count`` must be a new value."""
         _set(self.store, _beat_key(self.key, self.holder), str(count).encode())
 
     def release(self) -> None:
-        """Give the lock back, if it is still held; the sign of life goes in any case."""
+        """Release the lock if it is still held; the counter is deleted in any case."""
         with suppress(FencedError):
             self.require()
             for key in (self.key, *(_next_key(self.key, holder) for holder in self.before)):
@@ -161,13 +161,13 @@ class Lock:
 
 
 class LeaseWatch:
-    """Watches whether holders renew their locks, by the clock of this process; one for as long as it is watched."""
+    """Checks whether holders renew their locks, by the clock of this process; use one instance for all checks."""
 
     def __init__(self) -> None:
         self._seen: dict[str, tuple[bytes, bytes, float]] = {}
 
     def is_expired(self, store: Store, key: str, holder: Holder) -> bool:
-        """Look at a lock: whether it was not renewed for `LEASE_S` seconds, or its process is known to have ended."""
+        """Check a lock: whether it was not renewed for `LEASE_S` seconds, or its process is known to have ended."""
         beat, now = _get(store, _beat_key(key, holder)) or b"", time.monotonic()
         first, last, since = self._seen.get(holder.attempt, (beat, beat, now))
         since = since if beat == last else now
@@ -175,7 +175,7 @@ class LeaseWatch:
         return holder.is_dead or now - since > LEASE_S
 
     def is_renewed(self, holder: Holder) -> bool:
-        """Whether a lock was renewed between two looks, or its process is known to be alive."""
+        """Whether a lock was renewed between two checks, or its process is known to be alive."""
         first, last, _ = self._seen.get(holder.attempt, (b"", b"", 0.0))
         return holder.is_alive_here or first != last
 
@@ -184,18 +184,18 @@ class LeaseWatch:
 def lock_shard(
     location: Location, name: str, index: int, *, run: str, expired: frozenset[str] = frozenset(), watch: bool = False
 ) -> Iterator[Lock]:
-    """Hold the lock of a shard, renewed, for the length of the context.
+    """Context manager that holds and renews the lock of a shard.
 
     Parameters
     ----------
     location, name, index
         Store, profile, and index of the shard.
     run
-        Identifier of the run. An earlier attempt of the same run is fenced off: whoever hands out the work has given it up.
+        Identifier of the run. An earlier attempt of the same run is fenced, since the scheduler has given it up.
     expired
-        Attempts of other runs that are known to be dead (`find_expired`); those of ended processes of this machine are known.
+        Attempts of other runs that are known to be dead (`find_expired`); ended processes of this machine are detected.
     watch
-        Whether a holder on another machine is watched until it renews the lock or its lease is over, and not refused at once.
+        Whether to wait until a holder on another machine renews the lock or its lease expires, instead of raising at once.
 
     Raises
     ------
@@ -215,7 +215,7 @@ def lock_shard(
 
 @contextmanager
 def lock_store(location: Location) -> Iterator[Lock]:
-    """Be the only one, of all processes that ask, to change the metadata of a store; waits for its turn."""
+    """Context manager that holds the lock of the metadata of a store; waits until the lock is free."""
     store, watched = _lock_files(location), LeaseWatch()
 
     def may_take_over(holder: Holder) -> bool:
@@ -227,12 +227,12 @@ def lock_store(location: Location) -> Iterator[Lock]:
 
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[Lock]:
-    """Be the only one to write a folder, by a lock beside it.
+    """Context manager that holds the lock of a folder, in a file beside it.
 
     Raises
     ------
     LockedError
-        If another program is writing it. It is not waited for: what it writes would be replaced at once.
+        If another process is writing to the folder. There is no waiting, since its result would be replaced at once.
     """
     store, key, watched = LocalStore(folder.parent), f"{folder.name}.claim", LeaseWatch()
 
@@ -243,7 +243,7 @@ def lock_folder(folder: Path) -> Iterator[Lock]:
         lock = _wait(store, key, uuid.uuid4().hex, may_take_over, refuse=watched.is_renewed)
     except LockedError as error:
         raise LockedError(
-            f"{folder} is being written by {error.holder}; expected to be alone with it. Nothing was written: wait for that "
+            f"{folder} is being written by {error.holder}; expected exclusive access. Nothing was written: wait for that "
             f"process, or, if it has ended, delete {folder.parent / key}.",
             error.holder,
         ) from error
@@ -252,13 +252,13 @@ def lock_folder(folder: Path) -> Iterator[Lock]:
 
 
 def list_locks(location: Location, name: str) -> dict[str, Holder]:
-    """Locks of a profile's shards: key in the store to holder; those that are released meanwhile are left out."""
+    """Holders of the locks of a profile's shards, by key in the store; locks that are being released are omitted."""
     store = zarr_store(location, read_only=True)
-    return {key: chain[-1] for key in _claim_keys(store, name) if (chain := _chain(store, key))}
+    return {key: chain[-1] for key in _lock_keys(store, name) if (chain := _chain(store, key))}
 
 
 def find_expired(location: Location, name: str, watch: LeaseWatch) -> frozenset[str]:
-    """Attempts whose locks of a profile's shards may be taken over; ``watch`` is the same from call to call."""
+    """Attempts whose locks of a profile's shards may be taken over; pass the same ``watch`` in every call."""
     store = zarr_store(location, read_only=True)
     return frozenset(
         holder.attempt for key, holder in list_locks(location, name).items() if watch.is_expired(store, key, holder)
@@ -266,13 +266,13 @@ def find_expired(location: Location, name: str, watch: LeaseWatch) -> frozenset[
 
 
 def delete_lock(location: Location, key: str) -> None:
-    """Delete the lock of a dead holder, in the one way that harms nobody: by taking it over and releasing it."""
+    """Delete the lock of a dead holder safely, by taking it over and releasing it."""
     with suppress(LockedError):
         _acquire(_lock_files(location), key, uuid.uuid4().hex, lambda holder: holder.is_dead).release()
 
 
 def orphans(location: Location, name: str = "") -> list[str]:
-    """Keys of what a kill in the middle of a release left, of the locks of a profile's shards or of the store itself."""
+    """Keys of files that a process killed during a release left: of the locks of a profile's shards, or of the store itself."""
     folder = _folder(name) if name else ""
     names = _list(zarr_store(location, read_only=True), folder)
     parts = [(part, match["stem"]) for part in sorted(names) if (match := _IS_PART.fullmatch(part))]
@@ -286,7 +286,7 @@ def orphans(location: Location, name: str = "") -> list[str]:
 def _wait(
     store: Store, key: str, run: str, may_take_over: Callable[[Holder], bool], *, refuse: Callable[[Any], bool]
 ) -> Lock:
-    """Acquire a lock as soon as it is free or may be taken over; `LockedError` once its holder is one to refuse for."""
+    """Acquire a lock as soon as it is free or may be taken over; raises `LockedError` if ``refuse`` is true of its holder."""
     pause_s, longest_s = _PAUSES_S
     while True:
         try:
@@ -307,7 +307,7 @@ def _never(holder: object) -> bool:
 
 
 def _acquire(store: Store, key: str, run: str, may_take_over: Callable[[Holder], bool]) -> Lock:
-    """Acquire a lock that is free, or whose holder may be replaced; `LockedError` if it may not."""
+    """Acquire a lock that is free or may be taken over; otherwise raise `LockedError`."""
     for _ in range(_TRIES):
         chain = _chain(store, key)
         if chain and not may_take_over(chain[-1]):
@@ -317,7 +317,7 @@ def _acquire(store: Store, key: str, run: str, may_take_over: Callable[[Holder],
         sync(store.set_if_not_exists(own, cpu.Buffer.from_bytes(json.dumps(asdict(lock.holder)).encode())))
         created = _read(store, own)
         if created is None or created.attempt != lock.holder.attempt:
-            continue  # another was first, or has deleted the chain meanwhile
+            continue  # another process was first, or has deleted the chain in the meantime
         try:
             lock.require()
         except FencedError:
@@ -326,14 +326,14 @@ def _acquire(store: Store, key: str, run: str, may_take_over: Callable[[Holder],
             continue
         return lock
     raise StoreError(
-        f"{key} can be neither created nor read; expected a file that names a process, or none. Delete what is there (it may "
-        "be a folder or a link), if no other run writes to the store."
+        f"{key} can be neither created nor read; expected a lock file, or no file. If no other run is writing to the store, "
+        "delete what is there (it may be a folder or a link)."
     )
 
 
 @contextmanager
 def _held(lock: Lock) -> Iterator[Lock]:
-    """Renew a lock for the length of the context, then release it."""
+    """Context manager that renews a lock and releases it at the end."""
     over = threading.Event()
     heart = threading.Thread(target=_renew, args=(lock, over), daemon=True)
     heart.start()
@@ -342,7 +342,7 @@ def _held(lock: Lock) -> Iterator[Lock]:
     finally:
         over.set()
         heart.join()
-        # A store that cannot be reached keeps the lock, which ends with this process or its lease.
+        # A store that cannot be reached keeps the lock, which expires with this process or its lease.
         with suppress(OSError, StoreError):
             lock.release()
 
@@ -350,17 +350,17 @@ def _held(lock: Lock) -> Iterator[Lock]:
 def _renew(lock: Lock, over: threading.Event) -> None:
     count = 0
     while not over.wait(LEASE_S / 4):
-        with suppress(Exception):  # a store that cannot be reached now may be reached the next time
+        with suppress(Exception):  # a store that cannot be reached now may be available the next time
             lock.renew(count)
         count += 1
 
 
 def _chain(store: Store, key: str) -> list[Holder]:
-    """Those who held a lock since it was last free, its holder last; none if it is free."""
+    """Holders of a lock since it was last free, the current one last; empty if it is free."""
     chain: list[Holder] = []
     attempts: set[str] = set()
     holder = _read(store, key)
-    while holder is not None and holder.attempt not in attempts:  # forged files may lead in a circle
+    while holder is not None and holder.attempt not in attempts:  # forged files may form a cycle
         chain.append(holder)
         attempts.add(holder.attempt)
         holder = _read(store, _next_key(key, holder))
@@ -368,7 +368,7 @@ def _chain(store: Store, key: str) -> list[Holder]:
 
 
 def _chain_begins(store: Store, lock: Lock) -> bool:
-    """Whether the first file of the chain that a lock was appended to is still there."""
+    """Whether the first file of the chain to which a lock was appended still exists."""
     first = _read(store, lock.key)
     return first is not None and first.attempt == lock.before[0].attempt
 
@@ -378,7 +378,7 @@ def _folder(name: str) -> str:
 
 
 def _lock_files(location: Location) -> Store:
-    """Locks mean nothing after a crash of the system, and are not forced onto the disk."""
+    """The store for lock files, whose writes are not flushed, since locks are meaningless after a system crash."""
     return zarr_store(location, read_only=False, durable=False)
 
 
@@ -394,9 +394,9 @@ def _next_key(key: str, holder: Holder) -> str:
     return f"{_stem(key)}.{holder.attempt}.next"
 
 
-def _claim_keys(store: Store, name: str) -> list[str]:
+def _lock_keys(store: Store, name: str) -> list[str]:
     folder = _folder(name)
-    return [f"{folder}/{key}" for key in sorted(_list(store, folder)) if _IS_CLAIM.fullmatch(key)]
+    return [f"{folder}/{key}" for key in sorted(_list(store, folder)) if _IS_LOCK.fullmatch(key)]
 
 
 def _list(store: Store, folder: str) -> set[str]:
@@ -413,13 +413,13 @@ def _read(store: Store, key: str) -> Holder | None:
 async def _load(store: Store, key: str) -> Holder | None:
     try:
         found = await store.get(key, default_buffer_prototype())
-    except CorruptShardError:  # larger than anything that is read
+    except CorruptShardError:  # too large
         return _parse(b"")
     return None if found is None else _parse(found.to_bytes())
 
 
 def _get(store: Store, key: str) -> bytes | None:
-    with suppress(CorruptShardError):  # larger than anything that is read
+    with suppress(CorruptShardError):  # too large
         found = sync(store.get(key, default_buffer_prototype()))
         return None if found is None else found.to_bytes()
     return None
@@ -435,9 +435,9 @@ def _delete(store: Store, key: str) -> None:
 
 
 def _parse(data: bytes) -> Holder:
-    """The holder that a file names. One that nobody of us wrote holds others off until its lease is over.
+    """The holder that a lock file names. A foreign file locks out others until its lease expires.
 
-    Its texts become messages, and its attempt the name of a file: they are what we write, or nothing.
+    Its strings are used in messages, and its attempt in the name of a file, so only strings in our own format are accepted.
     """
     unknown = Holder("", "unknown", 0, "", "", "?", attempt=hashlib.sha256(data).hexdigest()[:32])
     if len(data) > _MAX_BYTES:
@@ -460,7 +460,7 @@ def _parse(data: bytes) -> Holder:
 
 
 def _machine() -> str:
-    """Boot of this machine and namespace of its process numbers; the host name where there is no such thing."""
+    """Boot of this machine and namespace of its process numbers; the host name if these are not available."""
     try:
         return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {Path('/proc/self/ns/pid').readlink()}"
     except OSError:
@@ -468,13 +468,13 @@ def _machine() -> str:
 
 
 def _process(pid: int) -> str:
-    """Identity of a process of this machine; empty if there is none."""
+    """Unique identifier of a process on this machine; empty if there is no such process."""
     if Path("/proc/self").exists():
         try:
             state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         except OSError:
             return ""
-        return "" if state in "ZX" else f"{pid} {fields[18]}"  # when it started, in clock ticks since boot
+        return "" if state in "ZX" else f"{pid} {fields[18]}"  # start time, in clock ticks since boot
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):

@@ -1,4 +1,4 @@
-"""Join stores that different people computed: rows are united, and what contradicts is named before anything is written."""
+"""Merge stores that were computed separately: rows are united, and conflicts are reported before anything is written."""
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -42,20 +42,20 @@ _MAX_SHOWN = 10
 
 @dataclass(frozen=True)
 class MergedProfile:
-    """What became of one profile.
+    """Result of merging one profile.
 
     Attributes
     ----------
     name
         Path of the profile in the store.
     rows_from
-        Rows that were taken from each source that has the profile, by its location, in the order given.
+        Number of rows taken from each source that has the profile, by location, in the given order.
     num_common
-        Rows that two or more sources have, with equal digests.
+        Number of rows in two or more sources, with equal digests.
     num_replaced
-        Rows that failed in one source and are ok in another: ok was taken.
+        Number of rows that failed in one source and are ok in another, from which they are taken.
     num_failed_in_all
-        Rows that failed wherever they were run: the first message was taken.
+        Number of rows that failed in every source that ran them; the first message is taken.
     differences
         Facts about the runs in which the sources differ, such as the version of torch, each as a sentence.
     """
@@ -70,34 +70,39 @@ class MergedProfile:
 
 @dataclass(frozen=True)
 class MergeReport:
-    """What `merge` wrote: profiles, and for each space with accuracies, the locations that they came from."""
+    """Result of `merge`: the profiles, and the sources of the accuracies of each space."""
 
     profiles: tuple[MergedProfile, ...]
     accuracies: dict[str, tuple[str, ...]]
 
     def __str__(self) -> str:
-        """Sentences for a person."""
+        """Text for display."""
         lines = []
         for profile in self.profiles:
-            parts = [f"{count:,} rows of {redacted(source)}" for source, count in profile.rows_from.items()]
-            lines.append(f"{profile.name}: {', '.join(parts)}; {profile.num_common:,} rows in several, all equal")
+            parts = [f"{count:,} rows from {redacted(source)}" for source, count in profile.rows_from.items()]
+            lines.append(
+                f"{profile.name}: {', '.join(parts)}; {profile.num_common:,} rows in several sources, all equal"
+            )
             if profile.num_replaced:
-                lines.append(f"  {profile.num_replaced:,} rows failed in one and are ok in another: ok was taken")
+                lines.append(
+                    f"  {profile.num_replaced:,} rows failed in one source and are ok in another, from which they were taken"
+                )
             if profile.num_failed_in_all:
-                lines.append(f"  {profile.num_failed_in_all:,} rows failed wherever they were run")
+                lines.append(f"  {profile.num_failed_in_all:,} rows failed in every source that ran them")
             lines += [f"  {difference}" for difference in profile.differences]
         lines += [
-            f"{space}/accuracy: of {', '.join(map(redacted, sources))}" for space, sources in self.accuracies.items()
+            f"{space}/accuracy: from {', '.join(map(redacted, sources))}" for space, sources in self.accuracies.items()
         ]
         return "\n".join(lines)
 
 
 def merge(sources: Sequence[Location], dest: str | Path, *, progress: Progress | None = None) -> MergeReport:
-    """Join stores into a new one. The sources are verified first, and only read.
+    """Merge stores into a new one. The sources are verified first, and not changed.
 
-    A profile in one source is copied as it is. One in several must have the same spec; a row that one of them has is taken, a row
-    that several have must be equal, and *ok* beats *failed*. The size of its shards is that of the first. Scores of estimators
-    and accuracies are united likewise. The store is written under the name ``<dest>.merging``, and renamed when it is whole.
+    A profile in one source is copied unchanged. A profile in several sources must have the same spec in all of them; a row in one
+    of them is taken, a row in several must be equal, and *ok* takes precedence over *failed*. The shard size is that of the first
+    source. Scores of estimators and accuracies are merged in the same way. The store is written under the name
+    ``<dest>.merging``, and renamed when it is complete.
 
     Parameters
     ----------
@@ -106,20 +111,20 @@ def merge(sources: Sequence[Location], dest: str | Path, *, progress: Progress |
     dest
         Path of the new store.
     progress
-        Called with what is being done, how much of it is done, and how much there is.
+        Called with the name of the current step, the number of items done, and their total.
 
     Returns
     -------
-    What was taken from where.
+    Numbers of rows that were taken from each source.
 
     Raises
     ------
     SpecMismatchError
-        If a profile was measured with different settings; every differing field is named.
+        If a profile was measured with different settings; the message has every differing field.
     LockedError
-        If another program is writing ``dest``.
+        If another process is writing to ``dest``.
     StoreError
-        If rows, scores or accuracies contradict each other, a source has problems, or ``dest`` exists. Nothing is written.
+        If rows, scores or accuracies are in conflict, a source has problems, or ``dest`` exists. Nothing is written.
     ValueError
         If there are fewer than two sources, or ``dest`` is a URL.
     """
@@ -151,25 +156,25 @@ def merge(sources: Sequence[Location], dest: str | Path, *, progress: Progress |
         force_tree(work)
         lock.require()
         for path in filter(_is_litter_file, folder.glob("*")):
-            path.unlink()  # the place of a folder that is not empty cannot be taken
+            path.unlink()  # a folder can only be replaced if it is empty
         rename_folder(work, folder)
     return MergeReport(tuple(plan.report for plan in plans), {space: where for space, (_, _, where) in tables.items()})
 
 
 def _folder(sources: Sequence[Location], dest: str | Path) -> Path:
     if len(sources) < 2:
-        raise ValueError(f"merge joins two stores or more, got {len(sources)}")
+        raise ValueError(f"merge needs two or more stores, got {len(sources)}")
     twice = [str(source) for i, source in enumerate(sources) if str(source) in map(str, sources[:i])]
     if twice:
-        raise ValueError(f"{redacted(twice[0])} is given twice: name different stores")
+        raise ValueError(f"{redacted(twice[0])} is given twice: give different stores")
     if is_remote(dest):
         raise ValueError(f"merge writes a local folder, got {redacted(dest)}: write it there, then upload it.")
     folder = local_path(dest).resolve()
     if folder.exists() and (not folder.is_dir() or any(not _is_litter_file(path) for path in folder.iterdir())):
-        raise StoreError(f"{folder} exists: merge writes a new store. Give another path, and nothing is overwritten.")
+        raise StoreError(f"{folder} exists: merge writes a new store and overwrites nothing. Give another path.")
     for source in sources:
         if not is_remote(source) and folder.is_relative_to(local_path(source).resolve()):
-            raise ValueError(f"{dest} lies inside the source {source}: give a path outside.")
+            raise ValueError(f"{dest} is inside the source {source}: give a path outside.")
     return folder
 
 
@@ -190,14 +195,14 @@ def _require_no_conflict(lines: Sequence[str]) -> None:
         shown = "\n".join(f"  {line}" for line in lines[:_MAX_SHOWN])
         more = f"\n  and {len(lines) - _MAX_SHOWN:,} more" if len(lines) > _MAX_SHOWN else ""
         raise StoreError(
-            f"the stores contradict each other in {len(lines):,} places, so nothing was written:\n{shown}{more}\n"
-            "Equal specs must give equal numbers: find out which store is right (`sweetgrad info` says what each was made with), "
+            f"the stores have {len(lines):,} conflicts, so nothing was written:\n{shown}{more}\n"
+            "Equal specs must give equal numbers: find out which store is right (`sweetgrad info` shows how each was made), "
             "and merge without the other."
         )
 
 
 def _unite_accuracies(space: str, stores: Mapping[str, Store]) -> tuple[xr.Dataset, bool, tuple[str, ...]]:
-    """The united table, whether it differs from that of the first source that has one, and the sources that have one."""
+    """The merged table, whether it differs from that of the first source that has one, and the sources that have one."""
     tables = {where: table for where, store in stores.items() if (table := load_table(store, space)) is not None}
     axis = list(dict.fromkeys(arch for table in tables.values() for arch in table["arch"].values.tolist()))
     (_, first), *rest = tables.items()
@@ -213,7 +218,7 @@ def _unite_accuracies(space: str, stores: Mapping[str, Store]) -> tuple[xr.Datas
 
 def _note_history(work: Path, sources: Collection[Store]) -> None:
     root = Store.open(work, mode="r+").root
-    # What was copied may be of several formats; all of it is brought to the present one next.
+    # The copied groups may have several formats; all of them are upgraded to the current one next.
     root.attrs["schema_version"] = min(source.version for source in sources)
     text = f"merged {now()} from {', '.join(redacted(source.location) for source in sources)} by sweetgrad {version('sweetgrad')}"
     root.attrs["history"] = f"{root.attrs.get('history', '')}\n{text}".strip()
@@ -222,7 +227,7 @@ def _note_history(work: Path, sources: Collection[Store]) -> None:
 
 @dataclass(frozen=True)
 class _Plan:
-    """Which source each row of each block comes from (position among the sources; -1: it was run in none)."""
+    """Position of the source of each row of each block; -1 if no source ran it."""
 
     name: str
     sources: list[Profile]
@@ -233,13 +238,13 @@ class _Plan:
 
 
 def _plan_profile(name: str, sources: list[Profile]) -> _Plan:
-    """Decide where each row comes from; what contradicts is listed in ``problems``."""
+    """Select the source of each row; conflicts are listed in ``problems``."""
     first = sources[0]
     for other in sources[1:]:
         _require_equal_specs(first, other)
         if not np.array_equal(_layers(first), _layers(other)):
             raise StoreError(
-                f"{name} has other layers in {first.location} than in {other.location}: they cannot be merged."
+                f"{name} has different layers in {first.location} and in {other.location}: they cannot be merged."
             )
     blocks = dict.fromkeys(
         [COUNTS, *sorted({b for source in sources for b in source.blocks()[1:]}, key=lambda b: b.name)]
@@ -268,7 +273,7 @@ def _require_equal_specs(a: Profile, b: Profile) -> None:
         )
         raise SpecMismatchError(
             f"{a.name} was measured with different settings:\n{lines}\n"
-            "These are two profiles, which one store cannot hold under one name: publish them as two stores."
+            "These are two profiles, which one store cannot have under one name: publish them as two stores."
         )
 
 
@@ -285,7 +290,7 @@ def _status(source: Profile, block: Block) -> NDArray[np.uint8]:
 
 
 def _digests(source: Profile, block: Block) -> NDArray[np.uint64]:
-    """Digests of the rows of a block, computed where the source is of format 1, which kept none of estimators."""
+    """Digests of the rows of a block; computed for a source of format 1, which has none for estimators."""
     if not _has(source, block):
         return np.zeros(source.num_archs, np.uint64)
     if block == COUNTS or source.store.version > 1:
@@ -297,7 +302,7 @@ def _digests(source: Profile, block: Block) -> NDArray[np.uint64]:
 
 
 def _first_best(status: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Position of the first source that is ok or else failed, of statuses (source, arch); -1 where there is none.
+    """Position of the first source that is ok, otherwise of the first that failed, from statuses (source, arch); -1 if none.
 
     Examples
     --------
@@ -311,11 +316,11 @@ def _first_best(status: NDArray[np.uint8]) -> NDArray[np.int64]:
 def _conflicts(
     block: Block, sources: Sequence[Profile], status: NDArray[np.uint8], row_from: NDArray[np.int64]
 ) -> Iterator[str]:
-    """Rows that two sources measured with different results. A failure is no result: the messages may differ."""
+    """Rows that two sources measured with different results. A failure is not a result: its messages may differ."""
     ok = status == STATUS["ok"]
     if not (ok.sum(axis=0) > 1).any():
         return
-    # Equal scores may have other bits, and that of moments and activations says nothing about them.
+    # Scores that are equal when printed may differ in bits, and the score of moments and activations does not cover the arrays.
     digest = np.stack([_digests(source, block) for source in sources])
     best = np.maximum(row_from, 0)
     arch = sources[0].arch()
@@ -330,14 +335,14 @@ def _conflicts(
 
 
 def _score(source: Profile, block: Block, row: int) -> str:
-    """The score of a row, where the block has one."""
+    """The score of a row; empty if the block has none."""
     if "score" not in block.measured:
         return ""
     return repr(source.column(block, "score")[row].item())
 
 
 def _unite_trainings(sources: Sequence[Profile]) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """What each estimator that trains was trained as, and estimators that were trained as different things."""
+    """Training of each trained estimator, and estimators whose sources have different trainings."""
     united: dict[str, dict[str, Any]] = {}
     lines = []
     for source in sources:
@@ -351,7 +356,7 @@ def _unite_trainings(sources: Sequence[Profile]) -> tuple[dict[str, dict[str, An
 
 
 def _differing_facts(sources: Sequence[Profile]) -> tuple[str, ...]:
-    """Facts about the runs that may move the last bit of a gradient, where they are not the same in all sources."""
+    """Facts about the runs that may change the last bit of a gradient, if they differ between the sources."""
     lines = []
     for key in MATTERS:
         values = [values_of(s.attributes.get("runs", ()), key) for s in sources]
@@ -365,7 +370,7 @@ def _differing_facts(sources: Sequence[Profile]) -> tuple[str, ...]:
 
 
 def _write(plan: _Plan, work: Path) -> None:
-    """Write into the copy of the first source's profile what the others have, and stamp it."""
+    """Add the rows of the other sources to the copy of the first source's profile, and stamp it."""
     merged = Profile.open(work, plan.name)
     merged.add_blocks([block for block in plan.row_from if block != COUNTS])
     for estimator, training in plan.trainings.items():
@@ -378,7 +383,7 @@ def _write(plan: _Plan, work: Path) -> None:
 
 
 def _copy_rows(block: Block, source: Profile, merged: Profile, rows: NDArray[np.int64]) -> None:
-    """Copy rows of a block, by the shards of the merged profile, which are those of the first source."""
+    """Copy rows of a block in the shards of the merged profile, which are those of the first source."""
     for shard in merged.shards_of(rows.tolist()):
         inside = np.array(shard.rows)
         data = source.read(block, shard, variables=block.measured).assign_coords(
@@ -390,7 +395,7 @@ def _copy_rows(block: Block, source: Profile, merged: Profile, rows: NDArray[np.
 
 
 def _require_digests(source: Profile, merged: Profile, shard: Shard, position: NDArray[np.int64]) -> None:
-    """What was written must have the digests that the source stores with it."""
+    """Raise if the written rows do not have the digests of the source."""
     stored, written = (each.column(COUNTS, "digest", shard) for each in (source, merged))
     if not np.array_equal(written[position], stored[position]):
         raise CorruptShardError(

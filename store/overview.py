@@ -1,4 +1,4 @@
-"""How far every profile is, and everything a store says about itself: plain data for a program to print."""
+"""Progress of every profile, and everything that a store says about itself, as plain data for printing."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from sweetgrad.store.table import read_array
 
 @dataclass(frozen=True)
 class Failure:
-    """Architectures that failed alike: the first line of their message, how many, and the first of them."""
+    """Architectures with the same failure: the first line of their message, their number, and the first of them."""
 
     message: str
     count: int
@@ -36,7 +36,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class ProfileStatus:
-    """How far a profile is.
+    """Progress of a profile.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class ProfileStatus:
     num_archs, num_ok, num_failed, num_not_run
         Architectures in the profile, and how many of them have each status.
     num_shards, num_shards_complete, num_shards_started
-        Shards, how many have no row left to run, and how many have some rows but not all.
+        Number of shards, of those without rows left to run, and of those with some rows but not all.
     failures
         Failed architectures by message, the most frequent first.
     """
@@ -62,13 +62,13 @@ class ProfileStatus:
 
     @property
     def complete(self) -> bool:
-        """Whether no architecture is left that was not run."""
+        """Whether all architectures were run."""
         return self.num_not_run == 0
 
 
 @dataclass(frozen=True)
 class EstimatorStatus:
-    """How far an estimator of a profile is; ``num_ok`` and the others count architectures."""
+    """Progress of an estimator of a profile; ``num_ok`` and the others count architectures."""
 
     name: str
     num_ok: int
@@ -83,15 +83,15 @@ class ProfileInfo:
     Attributes
     ----------
     status, spec
-        How far it is, and what it was measured with.
+        Progress and settings.
     layers
         Layer names from input to output.
     shard_size
         Architectures in a shard.
     created, runs
-        When it was made, and the provenance of every run that wrote to it.
+        Time of creation, and the provenance of every run that wrote to it.
     content_digest
-        SHA-256 of all rows at the end of the last run; None before one ended.
+        SHA-256 of all rows at the end of the last run; None before the end of the first run.
     num_bytes, bytes_per_arch
         Size on disk, and per measured architecture; None for a remote or zipped store (or if none is measured).
     estimators
@@ -112,7 +112,7 @@ class ProfileInfo:
 
 @dataclass(frozen=True)
 class AccuracyInfo:
-    """The accuracy table of a search space: what `open_accuracy` understands, and the files that it came from."""
+    """The accuracy table of a search space: selectors for `open_accuracy`, and the imported files."""
 
     space: str
     num_archs: int
@@ -136,12 +136,12 @@ class StoreInfo:
 
 
 def status(location: Location, *, storage_options: dict[str, Any] | None = None) -> list[ProfileStatus]:
-    """How far every profile of a store is, by name. Reads the small array ``status``, and messages where something failed.
+    """Progress of every profile of a store, sorted by name. Reads the small array ``status``, and the messages of failed rows.
 
     Raises
     ------
     NotAStoreError, SchemaVersionError
-        If there is no store of a readable format.
+        If there is no store, or its format cannot be read.
     CorruptShardError
         If a status cannot be decoded.
     """

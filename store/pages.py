@@ -1,4 +1,4 @@
-"""Pages from Jinja templates, and the one writer of Markdown tables: for data cards, run summaries, reports and findings."""
+"""Jinja templates and Markdown tables for data cards, run summaries, reports and findings."""
 
 import math
 import shlex
@@ -19,12 +19,11 @@ def render(template: Path, *, filters: Mapping[str, Callable[..., Any]] = Mappin
     Parameters
     ----------
     template
-        File that lies beside the module that computes ``values``, and may include others there. In a ``.html.j2`` file, text is
-        escaped.
+        File beside the module that computes ``values``; it may include others there. In a ``.html.j2`` file, text is escaped.
     filters
         Further filters of the template.
     values
-        What the template shows. A name in the template that is not among them is an error.
+        Variables of the template. A name in the template that is not among them raises.
     """
     environment = Environment(
         loader=FileSystemLoader(template.parent),
@@ -40,7 +39,7 @@ def render(template: Path, *, filters: Mapping[str, Callable[..., Any]] = Mappin
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    r"""Write a table in Markdown, without the columns of which every cell is empty.
+    r"""Write a table in Markdown, without columns in which every cell is empty.
 
     Examples
     --------
@@ -72,5 +71,5 @@ def file_names(locations: Iterable[Location]) -> str:
 
 
 def _cell(text: str) -> str:
-    # A line break would end the row, and a bar the cell.
+    # A line break would end the row, and a bar would end the cell.
     return " ".join(text.split()).replace("|", "\\|")

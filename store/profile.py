@@ -1,4 +1,4 @@
-"""A profile, open: a table of gradient statistics, its blocks added, its runs recorded, its data as xarray."""
+"""An opened profile: a table of gradient statistics, to which blocks and runs are added, and which is read as xarray."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -29,11 +29,11 @@ from sweetgrad.store.table import Table
 
 
 class Profile(Table):
-    """A profile of a store, open: a table with a row for every architecture of a search space.
+    """An opened profile of a store: a table with a row for every architecture of a search space.
 
     Examples
     --------
-    ``Profile.open("nb201.zarr", "nas-bench-201/cifar10/bs64-seed42")`` opens one; `sweetgrad.store.create_profile` makes one.
+    ``Profile.open("nb201.zarr", "nas-bench-201/cifar10/bs64-seed42")`` opens one; `sweetgrad.store.create_profile` creates one.
     """
 
     @staticmethod
@@ -42,19 +42,19 @@ class Profile(Table):
 
     @property
     def spec(self) -> ProfileSpec:
-        """What it was measured with."""
+        """Settings with which it was measured."""
         return ProfileSpec.from_attrs(self.attributes["spec"])
 
     def estimators(self) -> list[str]:
-        """Names of its blocks but the counts, sorted."""
+        """Names of its blocks except the counts, sorted."""
         return [name for name, _ in estimator_groups(self.group)]
 
     def count_rows(self) -> dict[str, int]:
-        """Architectures with each word of `STATUS`."""
+        """Number of architectures with each status, by its name in `STATUS`."""
         return count_status(self.status())
 
     def add_blocks(self, blocks: Iterable[Block]) -> None:
-        """Make the empty arrays of blocks that the profile does not have yet; those that are there stay as they are."""
+        """Create the empty arrays of blocks that the profile does not have yet; existing ones are not changed."""
         blocks = list(blocks)
         if not blocks:
             return
@@ -62,7 +62,7 @@ class Profile(Table):
         with editing(self.location) as store:
             group = store.profile_group(self.name)
             for block in blocks:
-                # `status` is made last: a group without it is a creation that was cut off.
+                # `status` is created last: a group without it is incomplete.
                 if f"{block.path}/status" not in group:
                     staged = stage_group({})
                     for variable in block.variables:
@@ -74,12 +74,12 @@ class Profile(Table):
         return {"arch": self.num_archs, "layer": int(num_layers), "kind": len(KINDS), "bin": NUM_BINS}
 
     def record_run(self, facts: Mapping[str, Any]) -> tuple[str, ...]:
-        """Append JSON-ready facts about a run that is about to write to the attribute ``runs``, with the time.
+        """Append facts (JSON-ready) about a run that is about to write, and the time, to the attribute ``runs``.
 
         Returns
         -------
-        Facts that may move the last bit of a gradient and that an earlier run had otherwise (the version of torch, the CPU
-        capability), each as a sentence: rows of the two are not comparable to the last count.
+        Facts that may change the last bit of a gradient and differ from an earlier run (such as the version of torch or the CPU
+        capability), each as a sentence: counts of the two runs may differ slightly.
         """
         with editing(self.location) as store:
             group = store.profile_group(self.name)
@@ -88,14 +88,14 @@ class Profile(Table):
         return facts_that_differ(before, facts)
 
     def record_training(self, estimator: str, training: Mapping[str, Any]) -> None:
-        """Say of an estimator that its scores come from a training, and what that was; JSON-ready.
+        """Record the training from which the scores of an estimator come.
 
         Parameters
         ----------
         estimator
-            Name, made if it is not there. One without a training is training-free.
+            Name; created if it does not exist. An estimator without a training is training-free.
         training
-            What was trained, how, and for how long.
+            What was trained, how, and for how long; JSON-ready.
         """
         block = profile_block(estimator)
         self.add_blocks([block])
@@ -103,14 +103,14 @@ class Profile(Table):
             store.profile_group(self.name)[block.path].attrs["training"] = redacted_facts(dict(training))
 
     def trained_estimators(self) -> dict[str, dict[str, Any]]:
-        """What `record_training` said, by estimator; training-free ones are not among them."""
+        """Trainings that `record_training` recorded, by estimator; training-free estimators are not included."""
         groups = estimator_groups(self.group)
         return {name: dict(group.attrs["training"]) for name, group in groups if "training" in group.attrs}  # type: ignore[arg-type]  # zarr: any JSON
 
     def finalise(self) -> None:
-        """Stamp every block with its content digest and what is missing; consolidate the metadata of the store.
+        """Stamp every block with its content digest and its completeness; consolidate the metadata of the store.
 
-        Call it once at the end of a run, from one process. A profile is complete when no row is left that was not run.
+        Call it once at the end of a run, from one process. A profile is complete when all its rows were run.
         """
         with editing(self.location) as store:
             Profile(store, self.name).stamp()
@@ -124,10 +124,10 @@ class Profile(Table):
         except StoreError:
             raise
         except (ValueError, TypeError, LookupError, AttributeError) as error:
-            # What xarray raises on arrays that do not go together, and codecs on damaged coordinates.
+            # Errors of xarray for inconsistent arrays, and of codecs for damaged coordinates.
             raise NotAStoreError(
                 f"{self.location}: the arrays of profile {self.name} cannot be opened ({error}). "
-                f"`{command_line('verify', self.location)}` says which."
+                f"`{command_line('verify', self.location)}` says which ones are damaged."
             ) from error
         shard_size = self.attributes.get("shard_size")
         check_profile(data, shard_size, where=f"{self.location}: {self.name}")
@@ -160,7 +160,7 @@ class Profile(Table):
         Raises
         ------
         NotAStoreError
-            If the profile was measured without it.
+            If the profile was measured without the block.
         """
         data = self.dataset(chunks=None)
         if block.name not in self.estimators():
@@ -174,7 +174,7 @@ class Profile(Table):
 
 
 def split_scores(scores: xr.Dataset) -> dict[Block, xr.Dataset]:
-    """Scores of several estimators, dims (arch, estimator), as rows of their blocks, for `Table.write`."""
+    """Split scores of several estimators, dims (arch, estimator), into rows of their blocks, for `Table.write`."""
     names = map(str, scores["estimator"].values)
     return {profile_block(name): scores.sel(estimator=name, drop=True) for name in names}
 
@@ -192,17 +192,17 @@ def open_store(location: Location, *, storage_options: dict[str, Any] | None = N
 
     Returns
     -------
-    Tree with one node for every profile and accuracy table; nothing but metadata is read.
+    Tree with one node for every profile and accuracy table; only metadata is read.
 
     Raises
     ------
     NotAStoreError, SchemaVersionError
-        If there is no store of a readable format.
+        If there is no store, or its format cannot be read.
     UnreachableStoreError
-        If a URL gives no answer, or refuses; also raised when data are read later.
+        If a URL does not respond, or denies access; also raised when data is read later.
     """
     root = Store.open(location, storage_options=storage_options).root
-    # Where the root came with consolidated metadata, they are all there is to go by.
+    # If the root has consolidated metadata, there is no other way to list the groups.
     consolidated = root.metadata.consolidated_metadata is not None
     with ignore_leftovers(), making_sense(location):
         tree = xr.open_datatree(root.store, engine="zarr", chunks={}, consolidated=consolidated)  # type: ignore[arg-type]
@@ -225,8 +225,8 @@ def open_profile(
     name
         Path of the profile in the store, e.g. ``nas-bench-201/cifar10/bs64-seed42``.
     chunks
-        ``"shard"``: dask arrays of one shard a chunk. None: xarray's own lazy arrays, which load when first computed with and
-        need no dask. Or sizes by dimension.
+        ``"shard"``: dask arrays with one shard per chunk. None: xarray's own lazy arrays, which are loaded on first use without
+        dask. Or sizes by dimension.
     storage_options
         As in `open_store`.
 
@@ -237,9 +237,9 @@ def open_profile(
     Raises
     ------
     NotAStoreError
-        If there is no such store, or no such profile in it; the nearest names are given.
+        If there is no such store, or no such profile in it; the message has the nearest names.
     UnreachableStoreError
-        As in `open_store`.
+        As for `open_store`.
     """
     return Profile.open(with_options(location, storage_options), name).dataset(chunks)
 
@@ -261,7 +261,7 @@ def open_estimators(location: Location, name: str, *, storage_options: dict[str,
     NotAStoreError
         If there is no such store or profile.
     CorruptShardError
-        If a file of an estimator is lost or cannot be decoded.
+        If a file of an estimator is missing or cannot be decoded.
     """
     return Profile.open(with_options(location, storage_options), name).scores()
 
@@ -310,12 +310,12 @@ def open_activations(location: Location, name: str, *, storage_options: dict[str
 
 
 def list_estimators(location: Location, name: str, *, storage_options: dict[str, Any] | None = None) -> list[str]:
-    """Names of the estimators that a profile holds, sorted; arguments as in `open_profile`."""
+    """Names of the estimators of a profile, sorted; arguments as in `open_profile`."""
     return Profile.open(with_options(location, storage_options), name).estimators()
 
 
 def _with_bounds(profile: xr.Dataset) -> xr.Dataset:
-    """The profile with bounds of bins as they are stored since format 2; format 1 has the nearest float32 of them."""
+    """The profile with the bounds of bins as stored since format 2; format 1 has them rounded to float32."""
     named = {name: (("bin",), bounds) for name, bounds in zip(("bin_lower", "bin_upper"), bin_bounds(), strict=True)}
     there = {name: profile[name] for name in named if name in profile.coords and profile.sizes["bin"] == NUM_BINS}
     return profile.assign_coords({name: (*named[name], bound.attrs) for name, bound in there.items()})

@@ -1,7 +1,7 @@
-"""Credentials taken out of text: one function for messages, logs, Prefect, and everything that a store or a release keeps.
+"""Remove credentials from text: for messages, logs, Prefect, and everything that is written to a store or a release.
 
-A location may carry a password (``https://user:password@host``) or a signature (``?X-Amz-Signature=…``). Who reads a message, the
-history of a store, or a release must not get them, so what tells a secret from the rest is decided here and nowhere else.
+A location may contain a password (``https://user:password@host``) or a signature (``?X-Amz-Signature=…``). Readers of a message,
+of the history of a store, or of a release must not see them, so all rules for recognising secrets are in this module.
 """
 
 import re
@@ -10,15 +10,15 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 REDACTED = "***"
-"""What stands in place of a secret."""
+"""Replacement of a secret."""
 
 T = TypeVar("T")
 
 _END = r"\s'\"<>`|"
-# User and password of a URL. Where a colon begins no port, a password follows, even one with the `/`, `?` or `#` that a URL
-# cannot have in this place; otherwise everything up to the last @ before the path.
+# User and password of a URL. After a colon that does not begin a port comes a password, even with a `/`, `?` or `#`, which is
+# not valid there in a URL; otherwise everything up to the last @ before the path.
 _USER_INFO = re.compile(rf"(://)(?:[^{_END}/?#@:\[]*:(?!\d*(?:[/?#{_END}]|$))[^{_END}]*@|[^{_END}/?#]*@)")
-# A query or fragment: all of it, since no list of the names of secrets is complete. Punctuation of the sentence stays.
+# A whole query or fragment, since no list of the names of secrets is complete. Punctuation of the sentence is kept.
 _QUERY = re.compile(rf"(://[^{_END}?#]*[?#])[^{_END}]+?(?=[.,;:)\]}}]*(?:[{_END}]|$))")
 # The same without the start of the URL, and headers.
 _PAIR = re.compile(
@@ -29,18 +29,18 @@ _PAIR = re.compile(
 _HEADER = re.compile(r"\b(Bearer|Basic) +[\w.~+/=-]{8,}")
 _SECRET_OPTION = re.compile(r"key|secret|token|pass|auth|cred|sas|sign|cookie|header|connection_string", re.IGNORECASE)
 _MIN_SECRET = 4
-"""Characters of the shortest value of an option that is searched for: a shorter one stands in any text."""
+"""Length of the shortest value of an option that is searched for, since shorter ones occur in any text."""
 
 
 def redacted(text: object, *, secrets: tuple[str, ...] = ()) -> str:
-    """Text without the credentials in the URLs in it.
+    """Remove credentials from the URLs in a text.
 
     Parameters
     ----------
     text
-        A URL, or any text in which there may be some.
+        A URL, or any text that may contain URLs.
     secrets
-        Values to take out as well, such as `secrets_of` the storage options in use.
+        Further values to remove, such as `secrets_of` the storage options in use.
 
     Examples
     --------
@@ -59,7 +59,7 @@ def redacted(text: object, *, secrets: tuple[str, ...] = ()) -> str:
 
 
 def redacted_facts(facts: T) -> T:
-    """JSON-ready facts with every text in them `redacted`, also those in lists and dictionaries.
+    """Apply `redacted` to every string in JSON-ready facts, including those in lists and dictionaries.
 
     Examples
     --------
@@ -76,21 +76,21 @@ def redacted_facts(facts: T) -> T:
 
 
 class RedactedError(Exception):
-    """The words of an error of another library, without the credentials in them; ``status`` is that of the response, if any."""
+    """The message of an error of another library, without credentials; ``status`` is that of the response, if any."""
 
     def __init__(self, message: str, status: object = None) -> None:
         super().__init__(message, status)
         self.status = status
 
     def __str__(self) -> str:
-        """The words alone."""
+        """The message."""
         return str(self.args[0])
 
 
 def redacted_cause(error: Exception, redact: Callable[[str], str] = redacted) -> Exception:
-    """What to chain an error to: the error that it follows from, unless that shows credentials or is chained to one that does.
+    """The cause for a new error: the given error, unless it or an error in its chain shows credentials.
 
-    Then it is a `RedactedError` with the same words. Libraries keep whole URLs in their errors, and a traceback prints them all.
+    In that case, a `RedactedError` with the same message. Libraries keep whole URLs in their errors, and tracebacks print them.
     """
     whole = "".join(traceback.format_exception(error))
     if redact(whole) == whole:
@@ -99,7 +99,7 @@ def redacted_cause(error: Exception, redact: Callable[[str], str] = redacted) ->
 
 
 def secrets_of(options: Mapping[str, Any]) -> tuple[str, ...]:
-    """Values of storage options that are secrets, by their names, also in options inside options.
+    """Values of storage options whose names mark them as secrets, including nested options.
 
     Examples
     --------
@@ -110,7 +110,7 @@ def secrets_of(options: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def secrets_in(url: str) -> tuple[str, ...]:
-    """Parts of the credentials in a URL, for errors that name one of them without the URL, such as a port that is none.
+    """Parts of the credentials in a URL, for errors that show one of them without the URL, such as an invalid port.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The root of a store: made in one write, changed by one process at a time, its metadata copied for readers that cannot list."""
+"""The root of a store: created in one write, changed by one process at a time, with consolidated metadata."""
 
 import datetime as dt
 import warnings
@@ -30,30 +30,30 @@ from sweetgrad.store.upgrade import upgrade
 
 
 def create_store(location: Location) -> None:
-    """Make an empty store, or see that the one there can be written to.
+    """Create an empty store, or check that an existing one can be written to.
 
     Raises
     ------
     NotAStoreError
-        If there is something else.
+        If the location has other content.
     """
     with editing(location, create=True):
         pass
 
 
 def refuse_file(location: Location) -> None:
-    """Raise `NotAStoreError` where a store cannot be made, since there is a file."""
+    """Raise `NotAStoreError` if the location is a file, so that no store can be created there."""
     path = local_path(location)
     if not is_remote(location) and path.exists() and not path.is_dir():
         raise NotAStoreError(f"{location} is a file: expected a folder of a zarr store, or a new path.")
 
 
 def _made(location: Location, lock: Lock) -> Store:
-    """A store, made if there is none, fenced."""
+    """The store, created if it does not exist, with fenced writes."""
     folder = None if is_remote(location) else local_path(location)
     if folder is not None and folder.exists() and any(not _is_passing(p) for p in folder.iterdir()):
         return _up_to_date(location, lock)
-    # The attributes go into the one write that makes the group: a crash leaves no group that is not a store.
+    # The attributes are part of the write that creates the group, so a crash cannot leave a group that is not a store.
     root = zarr.open_group(
         zarr_store(location, read_only=False, fence=lock.fence),
         mode="a",
@@ -74,7 +74,7 @@ def _made(location: Location, lock: Lock) -> Store:
 
 
 def _up_to_date(location: Location, lock: Lock) -> Store:
-    """A store that is there, of the present format, fenced."""
+    """An existing store, upgraded to the current format, with fenced writes."""
     store = Store.open(location, mode="r+", fence=lock.fence)
     if store.version < FORMAT_VERSION:
         upgrade(store)
@@ -83,55 +83,55 @@ def _up_to_date(location: Location, lock: Lock) -> Store:
 
 
 def _is_passing(path: Path) -> bool:
-    """Whether it belongs to a lock, is what a crash during the very first write leaves, or what a desktop does."""
+    """Whether it belongs to a lock, or was left by a crash during the first write or by a desktop."""
     return path.suffix in (".claim", ".beat", ".next", PARTIAL) or is_litter(path.name)
 
 
 @contextmanager
 def editing(location: Location, *, create: bool = False) -> Iterator[Store]:
-    """A store to change metadata in, while nobody else does; every write through it is fenced.
+    """Context manager for exclusive changes to the metadata of a store, in which every write is fenced.
 
-    A store of an older format is brought to the present one first.
+    A store of an older format is upgraded first.
 
     Parameters
     ----------
     location
-        Of the store.
+        Location of the store.
     create
-        Whether it is made if there is none.
+        Whether to create the store if it does not exist.
 
     Raises
     ------
     NotAStoreError
-        If there is no store, or something else.
+        If there is no store, or the location has other content.
     StoreError
-        If the store has an older format, and a run is writing to it.
+        If the store has an older format and a run is writing to it.
     FencedError
-        From a write, if this process was stopped for so long that another took its lock over.
+        From a write, if this process was stopped for so long that another one took its lock over.
     """
     if create:
         refuse_file(location)
     else:
-        Store.open(location, mode="r+")  # where there is no store, no lock is left either
+        Store.open(location, mode="r+")  # raises before a lock is created where there is no store
     with lock_store(location) as lock:
         yield _made(location, lock) if create else _up_to_date(location, lock)
 
 
 def consolidate(root: zarr.Group, path: str = "") -> None:
-    """Copy all metadata below a path into its own, the root's by default, for readers that cannot list (https)."""
+    """Consolidate all metadata below a path (by default, the root) in its ``zarr.json``, for readers that cannot list (https)."""
     with warnings.catch_warnings():
-        # zarr warns that the v3 specification does not name consolidated metadata; readers without it are served as well.
+        # zarr warns that consolidated metadata is not in the v3 specification; readers that do not support it ignore it.
         warnings.simplefilter("ignore", ZarrUserWarning)
         zarr.consolidate_metadata(root.store, path=path)
 
 
 def append_run(group: zarr.Group, facts: Mapping[str, Any]) -> None:
-    """Append JSON-ready facts about a run that is about to write to a group to its attribute ``runs``, with the time."""
+    """Append facts (JSON-ready) about a run that is about to write to a group, and the time, to the attribute ``runs``."""
     group.attrs["runs"] = [*group.attrs["runs"], {"started": now(), **redacted_facts(facts)}]  # type: ignore[misc]
 
 
 def redact_attributes(root: zarr.Group) -> None:
-    """Take credentials out of the attributes of all groups: a store that an older version wrote may hold some."""
+    """Remove credentials from the attributes of all groups, where older versions may have stored some."""
     with ignore_leftovers():
         groups = [root, *(member for _, member in root.members(max_depth=None) if isinstance(member, zarr.Group))]
     for group in groups:
@@ -141,5 +141,5 @@ def redact_attributes(root: zarr.Group) -> None:
 
 
 def now() -> str:
-    """The time in UTC, to the second, as attributes keep it."""
+    """Current time in UTC, to the second, in the format of the attributes."""
     return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")

@@ -1,7 +1,7 @@
-"""Rows of architectures whose columns come in blocks: planned, read, written, resumed and stamped, one shard at a time.
+"""Tables with a row for each architecture and columns in blocks: planning, reading, writing, resuming and stamping of shards.
 
-Nothing here depends on what a block measures. A *shard* is some consecutive rows: the unit of work, of writing, and of what a
-crash can lose. Each array of a block has one file for each shard.
+Nothing here depends on what a block measures. A *shard* is a range of consecutive rows: the unit of work, of writing, and of loss
+in a crash. Each array of a block has one file for each shard.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -28,9 +28,9 @@ from sweetgrad.store.locks import Lock, lock_shard
 
 @dataclass(frozen=True)
 class Shard:
-    """Rows ``start`` to ``stop`` of a table, of which ``rows`` (positions in the table, ascending) are to be run.
+    """Rows ``start`` to ``stop`` of a table, of which ``rows`` (positions in the table, ascending) have to be run.
 
-    ``rows`` is a `range` if it has no gap, else a tuple: the plan of a whole space takes no memory to speak of.
+    ``rows`` is a `range` if it has no gaps, otherwise a tuple, so that the plan of a whole space takes little memory.
     """
 
     index: int
@@ -39,30 +39,30 @@ class Shard:
     rows: Sequence[int]
 
     def __post_init__(self) -> None:
-        """Bring ``rows`` into its one form."""
+        """Normalise ``rows``."""
         rows = self.rows
         without_gap = len(rows) > 0 and rows[-1] - rows[0] + 1 == len(rows)
         object.__setattr__(self, "rows", range(rows[0], rows[-1] + 1) if without_gap else tuple(rows))
 
     @property
     def all_rows(self) -> slice:
-        """All rows of the shard, to be run or not."""
+        """All rows of the shard, whether or not they have to be run."""
         return slice(self.start, self.stop)
 
     def without(self, done: NDArray[np.bool_]) -> Self:
-        """The shard without the rows to run that are done; ``done`` says so of each row of the shard, shape (stop - start,)."""
+        """The shard without the rows that are done; ``done`` is a mask over the rows of the shard, shape (stop - start,)."""
         return replace(self, rows=tuple(row for row in self.rows if not done[row - self.start]))
 
 
 class Table:
-    """A table of a store, open; it can be pickled, and opens itself again elsewhere.
+    """An opened table of a store. It can be pickled, and is opened again when it is unpickled.
 
     Parameters
     ----------
     store
-        Which it is in. If that was opened to be read, the first write opens it again, to be written to.
+        Store of the table. If it was opened for reading, the first write opens it again for writing.
     name
-        Path in the store.
+        Path of the table in the store.
 
     Raises
     ------
@@ -77,7 +77,7 @@ class Table:
 
     @classmethod
     def open(cls, location: Location, name: str) -> Self:
-        """Open a store and a table of it; `NotAStoreError` if there is none."""
+        """Open a store and a table in it; raises `NotAStoreError` if there is none."""
         return cls(Store.open(location), name)
 
     @staticmethod
@@ -87,7 +87,7 @@ class Table:
         return group
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """How it travels to another process."""
+        """Pickle the location and name only."""
         return type(self).open, (self.location, self.name)
 
     @property
@@ -97,30 +97,30 @@ class Table:
 
     @property
     def name(self) -> str:
-        """Path in the store."""
+        """Path of the table in the store."""
         return self.group.path
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """Attributes of the group, as it was opened."""
+        """Attributes of the group at the time of opening."""
         return dict(self.group.attrs)
 
     @property
     def num_archs(self) -> int:
-        """Rows."""
+        """Number of rows."""
         return int(_array(self.group, "status").shape[0])
 
     @property
     def shard_size(self) -> int:
-        """Rows in a shard; the last one may have fewer."""
+        """Number of rows in a shard; the last shard may have fewer."""
         return int(_array(self.group, "status").chunks[0])
 
     def shards(self) -> list[Shard]:
-        """Every shard, with no rows to run."""
+        """All shards, without rows to run."""
         return all_shards(self.num_archs, self.shard_size)
 
     def shards_of(self, rows: Sequence[int]) -> list[Shard]:
-        """Rows to run, ascending, by their shards."""
+        """Shards of the given rows, which have to be run and are in ascending order."""
         size, num_archs = self.shard_size, self.num_archs
         return [
             Shard(index, index * size, min((index + 1) * size, num_archs), list(inside))
@@ -129,28 +129,28 @@ class Table:
 
     @property
     def main(self) -> Block:
-        """The block that every row needs first: a row whose main block failed gets no other."""
+        """The block that is measured first for every row: if it failed, the row has no other blocks."""
         return COUNTS if "spec" in self.group.attrs else TRAINING
 
     def blocks(self) -> list[Block]:
-        """Blocks that the table has, the main one first."""
+        """Blocks of the table, the main one first."""
         return [self.main, *(profile_block(name) for name, _ in estimator_groups(self.group))]
 
     def arch(self, shard: Shard | None = None) -> NDArray[np.object_]:
-        """Architecture string of each row of a shard; None: of every row."""
+        """Architecture string of each row of a shard; None: of all rows."""
         return read_array(self.group, "arch", self.location, shard=shard, command=self.main.command)
 
     def status(self, block: Block | None = None, shard: Shard | None = None) -> NDArray[np.uint8]:
-        """Status (`STATUS`) of each row of a shard in a block; None: the main block, every row."""
+        """Status (`STATUS`) of each row of a shard in a block; None: the main block, all rows."""
         return self.column(block or self.main, "status", shard)
 
     def lock(
         self, index: int, *, run: str, expired: frozenset[str] = frozenset(), watch: bool = False
     ) -> AbstractContextManager[Lock]:
-        """Hold the lock of a shard; arguments and errors as in `lock_shard`."""
+        """Context manager that holds the lock of a shard; arguments and errors as in `lock_shard`."""
         return lock_shard(self.location, self.name, index, run=run, expired=expired, watch=watch)
 
-    # Planning: the store is the only truth about what is done.
+    # Planning: only the store says what is done.
 
     def plan(self, rows: Sequence[int], blocks: Sequence[Block] = (), *, retry_failed: bool = False) -> list[Shard]:
         """Group the rows that still have to run by shard.
@@ -158,11 +158,11 @@ class Table:
         Parameters
         ----------
         rows
-            Positions of the architectures asked for.
+            Positions of the requested architectures.
         blocks
-            Blocks that a row must have besides the main one to count as done; the table has them already.
+            Blocks of the table that a row must have, besides the main one, to count as done.
         retry_failed
-            Whether rows with status failed run again.
+            Whether to run rows with status failed again.
 
         Returns
         -------
@@ -182,16 +182,16 @@ class Table:
         return self.shards_of(np.flatnonzero(to_run).tolist())
 
     def replan(self, shard: Shard, blocks: Sequence[Block] = (), *, retry_failed: bool = False) -> Shard:
-        """The shard without the rows that were done since it was planned; arguments as in `plan`."""
+        """The shard without the rows that are done by now; arguments as in `plan`."""
         return shard.without(self._is_done(blocks, shard, retry_failed=retry_failed))
 
     def _is_done(self, blocks: Sequence[Block], shard: Shard | None = None, *, retry_failed: bool) -> NDArray[np.bool_]:
-        """Whether nothing is left to run, row by row; a failed row is left only if it is to be tried again."""
+        """Whether each row is done; a failed row is done unless failed rows are run again."""
         finished = [STATUS["ok"]] if retry_failed else [STATUS["ok"], STATUS["failed"]]
         status = self.status(shard=shard)
         done = np.isin(status, finished)
         for block in blocks:
-            # A row that failed in the main block has no other, and will not get one before it is run again.
+            # A row that failed in the main block has no other blocks until it is run again.
             done &= np.isin(self.status(block, shard), finished) | (status == STATUS["failed"])
         return done
 
@@ -203,48 +203,48 @@ class Table:
         Parameters
         ----------
         block
-            Which the table has.
+            Block of the table.
         shard
-            Whose rows; None: all rows.
+            Shard whose rows are read; None: all rows.
         variables
-            Those of the block to read; None: all of them.
+            Variables of the block to read; None: all of them.
 
         Returns
         -------
-        Variables as declared, dims with ``arch``, and the coordinate ``arch``.
+        Variables as declared, with the coordinate ``arch``.
 
         Raises
         ------
         CorruptShardError
-            If a file is lost or cannot be decoded; the variable and the rows are named.
+            If a file is missing or cannot be decoded; the message names the variable and the rows.
         """
         chosen = [v for v in block.variables if variables is None or v.name in variables]
         data = {v.name: (v.dims, self.column(block, v.name, shard)) for v in chosen}
         return xr.Dataset(data, coords={"arch": self.arch(shard)})
 
     def write(self, shard: Shard, rows: Mapping[Block, xr.Dataset], *, lock: Lock | None = None) -> None:
-        """Merge rows of one or more blocks into a shard; of each block, the shard is written whole, ``status`` last.
+        """Merge rows of one or more blocks into a shard; the whole shard of each block is rewritten, ``status`` last.
 
-        One writer writes one shard at a time: two processes in one shard lose updates (`lock_shard` keeps them apart). A crash
-        before the last write leaves the old status, so the new rows count as not run; rows that were there before are rewritten
-        with the same content.
+        A shard must have one writer at a time, since two would overwrite each other's rows (`lock_shard` prevents this). After a
+        crash before the last write, the old status is kept, so the new rows count as not run; previous rows are rewritten with
+        the same content.
 
         Parameters
         ----------
         shard
-            Where to write.
+            Shard to write to.
         rows
-            Measured rows by block, along ``arch``, with the coordinates ``arch`` and ``arch_index``. A row with status 0 leaves
-            what is stored. ``digest`` is filled in here.
+            Measured rows by block, along ``arch``, with the coordinates ``arch`` and ``arch_index``. A row with status 0 does not
+            change the stored one. ``digest`` is computed here.
         lock
-            Of the shard, checked before every write, ``status`` above all; None: the caller knows that nobody else writes.
+            Lock of the shard, which is checked before every write; None: the caller ensures that there is no other writer.
 
         Raises
         ------
         FencedError
-            If the lock was taken over by another attempt; the shard is left to it.
+            If the lock was taken over by another attempt, which then writes the shard.
         ValueError
-            If a row lies outside the shard or its architecture string is not the one stored there.
+            If a row is outside the shard, or its architecture string differs from the stored one.
         CorruptShardError
             If the shard on disk cannot be decoded, so that merging would lose rows; see `recover`.
         """
@@ -272,25 +272,25 @@ class Table:
     ) -> None:
         group = self.block_group(block, writable=True)
         status = self.status(block, shard)
-        if status[position].any():  # a row that is run again must not count while half of it is new
+        if status[position].any():  # a row that is run again must not count while it is only partly new
             status[position] = STATUS["not run"]
             _require(lock)
             write_array(group, "status", shard.all_rows, status)
         keeps_rows = np.delete(status, position).any()
 
         def write(variable: Variable) -> None:
-            # Where no other row of the shard counts, there is nothing to keep, and so nothing to read.
+            # If no other row of the shard counts, there is nothing to keep, and therefore nothing to read.
             old = self.column(block, variable.name, shard) if keeps_rows else _unwritten(group, variable, shard)
             old[position] = values[variable.name]
             _require(lock)
             write_array(group, variable.name, shard.all_rows, old)
 
         *others, last = block.variables
-        list(map_in_threads(write, others))  # a disk forces several files at once in the time of two or three
+        list(map_in_threads(write, others))  # a disk flushes several files concurrently in the time of two or three
         write(last)
 
     def clear(self, block: Block, shard: Shard, *, lock: Lock | None = None) -> None:
-        """Forget a shard of a block: ``status`` first, which is 0 from then on, then the files of everything else."""
+        """Clear a shard of a block: set its ``status`` to 0, then delete the files of its other variables."""
         group = self.block_group(block, writable=True)
         _require(lock)
         write_array(group, "status", shard.all_rows, np.zeros(shard.stop - shard.start, np.uint8))
@@ -301,16 +301,16 @@ class Table:
                 sync((array.store_path / first_file(array, shard)).delete())
 
     def recover(self, shard: Shard, *, lock: Lock | None = None) -> Shard:
-        """Make sure that a shard can be merged into: if its main block is damaged, clear it and ask for its rows again.
+        """Ensure that rows can be merged into a shard: if its main block is damaged, clear it and mark its rows to be run again.
 
         Returns
         -------
-        The shard as it came; or, if it was cleared, with every row to run that it held before.
+        The given shard; if it was cleared, with all its previous rows to be run.
         """
         try:
             rows = self.read(self.main, shard)
             run = rows["status"].values != STATUS["not run"]
-            # In a store of format 1, an absent file may be taken for fill values, which only the digests tell from content.
+            # In a store of format 1, a missing file may be read as fill values, which only the digests detect.
             if not (run & (self.main.digests(rows["arch"].values, rows) != rows["digest"].values)).any():
                 return shard
         except CorruptShardError:
@@ -320,7 +320,7 @@ class Table:
         return replace(shard, rows=tuple(sorted({*shard.rows, *held})))
 
     def _rows_held(self, shard: Shard) -> list[int]:
-        """Rows of a damaged shard that were run: by their status or, if that is what is damaged, by their digest."""
+        """Rows of a damaged shard that were run, according to their status or, if that is damaged, to their digest."""
         for variable in ("status", "digest"):
             try:
                 return (np.flatnonzero(self.column(self.main, variable, shard)) + shard.start).tolist()
@@ -329,12 +329,12 @@ class Table:
         return []
 
     def stamp(self) -> None:
-        """Record of every block how many rows it has, their digest, and whether and where rows are missing."""
+        """Record the number of rows of every block, their digest, and whether and where rows are missing."""
         for block in self.blocks():
             self.stamp_block(block)
 
     def stamp_block(self, block: Block) -> None:
-        """As `stamp`, of one block."""
+        """Like `stamp`, for one block."""
         status = self.status(block)
         num = count_status(status)
         stamp = {
@@ -349,12 +349,12 @@ class Table:
     def column(self, block: Block, variable: str, shard: Shard | None = None) -> NDArray[Any]:
         """One variable of a block, in memory; arguments and errors as in `read`."""
         path = f"{block.path}/{variable}".lstrip("/")
-        if variable == "message" and path not in self.group:  # of format 1, where estimators had none
+        if variable == "message" and path not in self.group:  # format 1, in which estimators had no messages
             return np.full(self.num_archs if shard is None else shard.stop - shard.start, "", dtype=object)
         return read_array(self.group, path, self.location, shard=shard, command=block.command)
 
     def block_group(self, block: Block, *, writable: bool = False) -> zarr.Group:
-        """Where a block lies."""
+        """Group of a block."""
         if writable and self._writable is None:
             self._writable = self._find(Store.open(self.location, mode="r+"), self.name)
         group = self._writable if writable else self.group
@@ -364,7 +364,7 @@ class Table:
         return child
 
     def _positions(self, shard: Shard, rows: xr.Dataset, arch: NDArray[np.object_]) -> NDArray[np.int64]:
-        """Position in the shard of each row, which is that of the architecture stored there (``arch``)."""
+        """Position of each row in the shard; raises unless the architectures are those stored there (``arch``)."""
         index = rows["arch_index"].values.astype(np.int64)
         if index.size and (index.min() < shard.start or index.max() >= shard.stop):
             raise ValueError(
@@ -378,7 +378,7 @@ class Table:
 
 
 def all_shards(num_archs: int, shard_size: int) -> list[Shard]:
-    """Every shard of a table, with no rows to run."""
+    """All shards of a table, without rows to run."""
     return [
         Shard(index, start, min(start + shard_size, num_archs), ())
         for index, start in enumerate(range(0, num_archs, shard_size))
@@ -386,7 +386,7 @@ def all_shards(num_archs: int, shard_size: int) -> list[Shard]:
 
 
 def _ranges_run(status: NDArray[np.uint8], shard_size: int) -> list[list[int]]:
-    """Shards that hold a row, as ranges from the first to after the last.
+    """Shards that have a row, as half-open ranges.
 
     Examples
     --------
@@ -411,18 +411,18 @@ def read_array(
     Parameters
     ----------
     group, path
-        Where it lies: a group, and the array's path in it.
+        A group, and the path of the array in it.
     location
-        Of the store, for the error.
+        Location of the store, for the error message.
     shard
-        Whose rows to read; None: the whole array.
+        Shard whose rows are read; None: the whole array.
     command
-        The subcommand that makes a cleared shard again.
+        Subcommand that measures a cleared shard again.
 
     Raises
     ------
     CorruptShardError
-        If it is lost or cannot be decoded; the array and the rows are named.
+        If it is missing or cannot be decoded; the message names the array and the rows.
     """
     rows = slice(None) if shard is None else shard.all_rows
     repair = command_line("verify", location, "--repair")
@@ -431,7 +431,7 @@ def read_array(
         raise CorruptShardError(f"{location}: {group.path}/{path} is missing. {advice}")
     try:
         return np.asarray(_array(group, path)[rows]).copy()
-    except (ValueError, RuntimeError) as error:  # what codecs raise on bytes that they cannot decode
+    except (ValueError, RuntimeError) as error:  # errors of codecs for data that they cannot decode
         part = "" if shard is None else f", rows {shard.start} to {shard.stop - 1} (shard {shard.index})"
         what = error.what if isinstance(error, RefusedChunkError) else str(error).rstrip(".")
         raise CorruptShardError(
@@ -440,7 +440,7 @@ def read_array(
 
 
 def first_file(array: zarr.Array[Any], shard: Shard) -> str:
-    """The one file of an array that holds a shard."""
+    """Key of the file of a shard in an array."""
     return array.metadata.encode_chunk_key((shard.index, *[0] * (array.ndim - 1)))
 
 
@@ -462,6 +462,6 @@ def _require(lock: Lock | None) -> None:
 
 
 def _unwritten(group: zarr.Group, variable: Variable, shard: Shard) -> NDArray[Any]:
-    """What a shard holds that was never written."""
+    """Content of a shard that was never written."""
     shape = (shard.stop - shard.start, *_array(group, variable.name).shape[1:])
     return full(variable, dict(zip(variable.dims, shape, strict=True)))

@@ -1,4 +1,4 @@
-"""Trainings of our own: ``<space>/training/<label>/seed<seed>``, written one by one, then brought into the accuracy table."""
+"""Our own trainings in ``<space>/training/<label>/seed<seed>``, written one by one, then collected in the accuracy table."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -23,7 +23,7 @@ TRAINING_FOLDER = "training"
 """Name of the group of a search space that holds its trainings."""
 
 SHARD_SIZE = 25
-"""Architectures that one worker trains one after another, each of them written when it is done."""
+"""Architectures that a worker trains one after another; each is written as soon as it is done."""
 
 TRAINING_COORDINATES = (
     Variable("arch", ("arch",), "str", "", "Canonical architecture string of the search space.", "", "coord"),
@@ -31,23 +31,23 @@ TRAINING_COORDINATES = (
     Variable("split", ("split",), "str", "", "Part of the data set that the accuracy is of.", "", "coord"),
 )
 TRAINING_VARIABLES: dict[str, Variable] = {v.name: v for v in (*TRAINING.variables, *TRAINING_COORDINATES)}
-"""Name to `Variable` of a table of trainings."""
+"""Variables of a table of trainings, by name."""
 
 
 class Trainings(Table):
-    """The trainings of a search space with one recipe and one seed, open: a table with a row for every architecture."""
+    """The opened trainings of a search space with one recipe and seed: a table with a row for every architecture."""
 
     @staticmethod
     def _find(store: Store, name: str) -> zarr.Group:
         group = store.root.get(name)
         if not isinstance(group, zarr.Group) or "settings" not in group.attrs:
             raise NotAStoreError(
-                f"{store.location} has no trainings {name!r}; `{command_line('train', store.location)}` makes them."
+                f"{store.location} has no trainings {name!r}; `{command_line('train', store.location)}` creates them."
             )
         return group
 
     def write_row(self, row: int, values: Mapping[str, Any], *, lock: Lock | None = None) -> None:
-        """Write what one training gave.
+        """Write the result of one training.
 
         Parameters
         ----------
@@ -64,17 +64,17 @@ class Trainings(Table):
         self.write(shard, {TRAINING: xr.Dataset(data, coords)}, lock=lock)
 
     def record_run(self, facts: Mapping[str, Any]) -> None:
-        """Append facts about a run that is about to train to the attribute ``runs``, with the time."""
+        """Append facts about a run that is about to train, and the time, to the attribute ``runs``."""
         with editing(self.location) as store:
             append_run(self._find(store, self.name), facts)
 
     def finalise(self) -> None:
-        """Stamp the table, as `Profile.finalise` does a profile."""
+        """Stamp the table, as `Profile.finalise` does for a profile."""
         with editing(self.location) as store:
             Trainings(store, self.name).stamp()
 
     def dataset(self) -> xr.Dataset:
-        """All of it but the digests, in memory; see `open_training`."""
+        """The table without its digests, in memory; see `open_training`."""
         data = self.read(TRAINING, variables=TRAINING.measured).drop_vars("arch")
         stored = {v.name: read_array(self.group, v.name, self.location, command="train") for v in TRAINING_COORDINATES}
         coords: dict[str, Any] = {v.name: (v.dims, stored[v.name]) for v in TRAINING_COORDINATES}
@@ -92,27 +92,27 @@ def create_training(
     splits: Sequence[str],
     settings: Mapping[str, Any],
 ) -> Trainings:
-    """Create an empty group of trainings with a row for every architecture, or check that the one there has these settings.
+    """Create an empty table of trainings with a row for every architecture, or check that the existing one has these settings.
 
     Parameters
     ----------
     location
-        Local path or writable URL; the store is made if it is not there.
+        Local path or writable URL; the store is created if it does not exist.
     space, label, seed
         Search space; the data set's name in the accuracy table; seed of initialisation and order of batches.
     arch, splits
-        Architectures of the whole space, in index order; parts of the data set that accuracies are of.
+        Architectures of the whole space, in index order; parts of the data set for which accuracies are recorded.
     settings
-        JSON-ready: everything that the accuracies depend on, above all the recipe.
+        Everything on which the accuracies depend, in particular the recipe; JSON-ready.
 
     Returns
     -------
-    The table, open.
+    The opened table.
 
     Raises
     ------
     SpecMismatchError
-        If the group is there with other settings or architectures; every difference is named.
+        If the group exists with other settings or architectures; the message has every difference.
     """
     name = f"{space}/{TRAINING_FOLDER}/{label}/seed{seed}"
     with editing(location, create=True) as store:
@@ -133,7 +133,7 @@ def create_training(
 def _require_equal(group: zarr.Group, settings: Mapping[str, Any], arch: Sequence[str], *, where: str) -> None:
     stored, asked = _flat(dict(group.attrs["settings"])), _flat(settings)  # type: ignore[arg-type]
     lines = [
-        f"  {key}: stored {stored.get(key)!r}, asked {asked.get(key)!r}"
+        f"  {key}: stored {stored.get(key)!r}, requested {asked.get(key)!r}"
         for key in sorted({*stored, *asked})
         if stored.get(key) != asked.get(key)
     ]
@@ -142,12 +142,12 @@ def _require_equal(group: zarr.Group, settings: Mapping[str, Any], arch: Sequenc
     if lines:
         raise SpecMismatchError(
             f"{where} was made with other settings:\n" + "\n".join(lines) + "\n"
-            "Ask for the same, or keep these accuracies apart under another --label."
+            "Use the stored settings, or keep these accuracies separate under another --label."
         )
 
 
 def _flat(settings: Mapping[str, Any], where: str = "") -> dict[str, Any]:
-    """Settings that hold settings as one dictionary, with keys such as ``recipe.epochs``, so that a difference is one value."""
+    """Flatten nested settings to keys such as ``recipe.epochs``, so that a difference is a single value."""
     found: dict[str, Any] = {}
     for key, value in settings.items():
         found |= _flat(value, f"{where}{key}.") if isinstance(value, Mapping) else {f"{where}{key}": value}
@@ -155,7 +155,7 @@ def _flat(settings: Mapping[str, Any], where: str = "") -> dict[str, Any]:
 
 
 def open_training(location: Location, name: str, *, storage_options: dict[str, Any] | None = None) -> xr.Dataset:
-    """A table of trainings, in memory; variables as in `TRAINING_VARIABLES` but for the digest, attributes as in the store.
+    """Open a table of trainings in memory: the variables of `TRAINING_VARIABLES` except the digest, attributes as in the store.
 
     Parameters
     ----------
@@ -175,14 +175,14 @@ def open_training(location: Location, name: str, *, storage_options: dict[str, A
 
 
 def collect_trainings(location: Location, *, space: str, label: str) -> int:
-    """Bring the trainings of a label into the accuracy table: ``<label>/seed<seed>`` each, and their mean as ``<label>``.
+    """Collect the trainings of a label in the accuracy table: each as ``<label>/seed<seed>``, and their mean as ``<label>``.
 
-    Accuracies that the table has under these names are replaced for the architectures that were trained, since the mean changes
-    when a seed is added; all others stay.
+    Existing accuracies with these names are replaced for the architectures that were trained, since the mean changes when a seed
+    is added; all others are kept.
 
     Returns
     -------
-    Architectures with at least one training that did not fail.
+    Number of architectures with at least one training that did not fail.
     """
     with editing(location) as store:
         table = _tidy(store, space, label)
@@ -203,7 +203,7 @@ def collect_trainings(location: Location, *, space: str, label: str) -> int:
 
 
 def _tidy(store: Store, space: str, label: str) -> pd.DataFrame:
-    """One row for every (architecture, seed or mean, split)."""
+    """Tidy table with one row for every (architecture, seed or mean, split)."""
     parts, settings, archs = [], {}, []
     for name in _seed_groups(store, space, label):
         data = Trainings(store, name).dataset()

@@ -1,7 +1,7 @@
-"""Bring a store of an older format to this one, in place, when it is opened to be written to.
+"""Upgrade a store of an older format in place, when it is opened for writing.
 
-Format 2 has, and format 1 had not: a digest for each row of every estimator, accuracy table and training; a file for every shard
-that holds a row, of every variable; the bounds of bins as the float64 nearest to their exact edge.
+New in format 2: a digest for each row of every estimator, accuracy table and training; a file for every variable in every shard
+that has a row; the bounds of bins as the float64 nearest to their exact edges.
 """
 
 import logging
@@ -26,14 +26,14 @@ _logger = logging.getLogger(__name__)
 
 
 def upgrade(store: Store) -> None:
-    """Bring a store to `FORMAT_VERSION`; the caller is alone with it. Cut off at any moment, it is done again from the start.
+    """Upgrade a store to `FORMAT_VERSION`; the caller holds its lock. An interrupted upgrade is repeated from the start.
 
     Raises
     ------
     StoreError
-        If a run is writing to the store, which must be one of the older version.
+        If a run, which must be of the older version, is writing to the store.
     CorruptShardError
-        If something is damaged: a digest of it would say that it is not.
+        If something is damaged, since a new digest would hide the damage.
     """
     profiles = [Table(store, name) for name in profile_names(store.root)]
     tables = [*profiles, *(Table(store, group.path) for group in _trainings(store.root))]
@@ -41,8 +41,8 @@ def upgrade(store: Store) -> None:
         for holder in list_locks(store.location, table.name).values():
             if not holder.is_dead:
                 raise StoreError(
-                    f"{store.location} has format {store.version} and must be brought to format {FORMAT_VERSION} before it is "
-                    f"written to, but {holder} is writing to {table.name}. Wait until that has ended, then do the same again."
+                    f"{store.location} has format {store.version} and must be upgraded to format {FORMAT_VERSION} before it is "
+                    f"written to, but {holder} is writing to {table.name}. Wait until it has ended, then run the command again."
                 )
     for profile in profiles:
         write_bounds(profile.group)
@@ -52,11 +52,11 @@ def upgrade(store: Store) -> None:
     for group in _accuracy_tables(store.root):
         _digest_table(group, store.location)
     store.root.attrs["schema_version"] = FORMAT_VERSION
-    _logger.warning("%s: brought from an older format to format %d", store.location, FORMAT_VERSION)
+    _logger.warning("%s: upgraded from an older format to format %d", store.location, FORMAT_VERSION)
 
 
 def _trainings(group: zarr.Group) -> Iterator[zarr.Group]:
-    """Groups of trainings: those with a status and settings."""
+    """Groups of trainings, which have a status and settings."""
     for _, child in child_groups(group):
         if "settings" in child.attrs and "status" in child:
             yield child
@@ -72,7 +72,7 @@ def _accuracy_tables(root: zarr.Group) -> Iterator[zarr.Group]:
 def accepted_digests(
     block: Block, arch: NDArray[np.object_], rows: Any, *, version: int
 ) -> tuple[NDArray[np.uint64], ...]:
-    """The digests that rows of a block may have in a format: in format 1, activations had that of their counts alone."""
+    """The digests that are valid for the rows of a block in a format: in format 1, activations had a digest of their counts."""
     digests = block.digests(arch, rows)
     if version < 2 and block == ACTIVATIONS:
         return digests, row_digests(arch, [np.asarray(rows["activation_count"])])
@@ -80,7 +80,7 @@ def accepted_digests(
 
 
 def _upgrade_block(table: Table, block: Block) -> None:
-    """Write what format 2 has and format 1 had not: messages, digests, and the files of shards that hold fill values only."""
+    """Write what is new in format 2: messages, digests, and the files of shards with only fill values."""
     group = table.block_group(block, writable=True)
     for variable in (MESSAGE, DIGEST):
         if variable.name not in group:
@@ -88,20 +88,20 @@ def _upgrade_block(table: Table, block: Block) -> None:
     for shard in table.shards():
         status = table.status(block, shard)
         if status.any():
-            if block != COUNTS:  # which had digests already
+            if block != COUNTS:  # counts already had digests
                 _digest_rows(table, block, shard, run=status != STATUS["not run"])
             _write_absent(table, block, shard)
     attributes: dict[str, Any] = dict(group.attrs)
     stamped = attributes.get("num_ok", 0) + attributes.get("num_failed", 0)
     if int((table.status(block) != STATUS["not run"]).sum()) >= stamped:
-        table.stamp_block(block)  # else rows were lost, which `verify` tells by the old stamp
+        table.stamp_block(block)  # otherwise rows were lost, which `verify` detects from the old stamp
 
 
 def _digest_rows(table: Table, block: Block, shard: Shard, *, run: NDArray[np.bool_]) -> None:
     group = table.block_group(block, writable=True)
     rows = table.read(block, shard, variables=block.measured)
     known = accepted_digests(block, rows["arch"].values, rows, version=1)
-    # Activations had a digest; of others, an upgrade that was cut off has written some.
+    # Activations had digests; of other blocks, an interrupted upgrade has written some.
     wrong = np.zeros_like(run)
     if has_file(group, "digest", shard):
         stored = read_array(group, "digest", table.location, shard=shard, command=block.command)
@@ -116,7 +116,7 @@ def _digest_rows(table: Table, block: Block, shard: Shard, *, run: NDArray[np.bo
 
 
 def _write_absent(table: Table, block: Block, shard: Shard) -> None:
-    """Write the files of a shard that format 1 left out, since they hold fill values only; one that is lost raises."""
+    """Write the files of a shard that format 1 omitted because they have only fill values; a lost file raises."""
     group = table.block_group(block, writable=True)
     for variable in block.variables:
         if variable.name not in ("digest", "status") and not has_file(group, variable.name, shard):
@@ -125,7 +125,7 @@ def _write_absent(table: Table, block: Block, shard: Shard) -> None:
 
 
 def _digest_table(group: zarr.Group, location: Location) -> None:
-    """Give an accuracy table its digests, and write the files that format 1 left out."""
+    """Add digests to an accuracy table, and write the files that format 1 omitted."""
     arch = read_array(group, "arch", location)
     with ignore_leftovers():
         names = sorted(name for name, array in group.arrays() if len(array.shape) > 1)

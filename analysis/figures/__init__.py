@@ -1,6 +1,6 @@
-"""Figures: for each, a function that computes the data, and one that draws them.
+"""Figures: for each one, a function that computes the data, and one that draws it.
 
-`figure` draws any of them by name from a store; matplotlib is imported on the first drawing.
+`figure` draws any of them by name from a store; matplotlib is imported when the first figure is drawn.
 """
 
 from sweetgrad.analysis.figures.catalogue import FIGURES, FigureKind, figure

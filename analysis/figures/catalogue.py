@@ -1,4 +1,4 @@
-"""Every figure by name: what it shows, its counterpart in the paper, and how it is drawn from a store."""
+"""All figures by name, with title, corresponding figure of the paper, and the function that draws it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,9 +23,9 @@ class FigureKind:
     Attributes
     ----------
     name, paper, title
-        Name, corresponding figure of the paper (empty: none), and what it shows.
+        Name, corresponding figure of the paper (empty if none), and title.
     draw
-        Draws it from a `ProfileAnalysis`.
+        Function that draws it from a `ProfileAnalysis`.
     """
 
     name: str
@@ -63,7 +63,7 @@ def figure(name: str, analysis: ProfileAnalysis, *, path: str | Path | None = No
     >>> figure("heatmap", analysis, path="heatmap.svg")                           # doctest: +SKIP
     """
     if name not in FIGURES:
-        raise ValueError(f"there is no figure {name!r}; there are {', '.join(FIGURES)}")
+        raise ValueError(f"there is no figure {name!r}; available: {', '.join(FIGURES)}")
     drawn = FIGURES[name].draw(analysis)
     if path is not None:
         from sweetgrad.analysis.figures.style import save
@@ -73,7 +73,7 @@ def figure(name: str, analysis: ProfileAnalysis, *, path: str | Path | None = No
 
 
 def _shown_intervals(analysis: ProfileAnalysis) -> list[Interval]:
-    """The chosen interval, the runner-up, and the one whose share falls most with depth: three kinds of curves."""
+    """The chosen interval, the runner-up, and the interval whose proportion decreases most with depth."""
     table = analysis.best.table
     falling = analysis.grid.intervals[int(table["sweetness"].values.argmin())]
     intervals = [analysis.chosen, analysis.best.runner_up, falling]
@@ -113,33 +113,33 @@ _KINDS = (
         lambda analysis: plot_heatmap(analysis.heatmap, chosen=analysis.chosen_or_none),
     ),
     FigureKind("depth", "3, 9, 10", "Share of the weights inside an interval, layer by layer", _depth),
-    FigureKind("num-archs", "6", "The interval chosen, by the number of architectures", _num_archs),
+    FigureKind("num-archs", "6", "Chosen interval by number of architectures", _num_archs),
     FigureKind(
         "batch-size",
         "7",
-        "The interval chosen, by batch size",
+        "Chosen interval by batch size",
         lambda analysis: plot_settings(analysis.by_setting("batch_size"), name="batch size"),
     ),
     FigureKind(
         "seed",
         "8",
-        "The interval chosen, by seed",
+        "Chosen interval by seed",
         lambda analysis: plot_settings(analysis.by_setting("seed"), name="seed"),
     ),
     FigureKind(
         "gradients",
         "11",
-        "Magnitudes of gradients, and of activations where the store has them, at initialisation",
+        "Magnitudes of gradients, and of activations if the store has them, at initialisation",
         _gradients,
     ),
     FigureKind("scatter", "12", "Score against trained accuracy", _scatter),
     FigureKind(
         "sweetness",
         "",
-        "Sweetness of every interval, and how sure the choice is",
+        "Sweetness of every interval, and the win rate of the chosen one",
         lambda analysis: plot_sweetness(analysis.best),
     ),
 )
 
 FIGURES: dict[str, FigureKind] = {kind.name: kind for kind in _KINDS}
-"""Name to `FigureKind`, in the order of the paper's figures."""
+"""Kinds of figures by name, in the order of the paper."""

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def plot_sweetness(best: BestInterval, *, path: str | Path | None = None) -> "Figure":
-    """Draw the sweetness of every interval as bars, with the chosen one and its runner-up named.
+    """Draw the sweetness of every interval as bars, with labels for the chosen one and the runner-up.
 
     Parameters
     ----------
@@ -82,7 +82,9 @@ def plot_sweetness(best: BestInterval, *, path: str | Path | None = None) -> "Fi
 def _name_bar(axes: "Axes", position: int, height: float, text: str, colour: str) -> None:
     left, right = axes.get_xlim()
     place = (position - left) / (right - left)
-    side = "left" if place < 0.15 else "right" if place > 0.85 else "center"  # never out of the picture
+    side = (
+        "left" if place < 0.15 else "right" if place > 0.85 else "center"
+    )  # so that the label stays inside the figure
     axes.annotate(
         text,
         (position, max(height, 0)),
@@ -106,7 +108,7 @@ def _tick_intervals(axes: "Axes", table: xr.Dataset) -> None:
     ticks, names = power_ticks(table["lower"].values)
     if len(table["interval"]) > 20:
         ticks, names = ticks[1:], names[1:]  # bars so narrow that 0 and the smallest threshold would overlap
-    # A tick at the left side of the bar: that is where its interval starts.
+    # The tick is at the left side of the bar, where its interval starts.
     axes.set_xticks(ticks - 0.5, names)
 
 
@@ -132,29 +134,29 @@ def choice_by_num_archs(
     grid
         Intervals to choose from.
     accuracy
-        Dims ``(arch,)``: what the score in the chosen interval is correlated with, over all architectures.
+        Trained accuracy, dims ``(arch,)``, with which the score in the chosen interval is correlated over all architectures.
     sizes
-        Numbers of architectures; those above the number measured are left out.
+        Numbers of architectures; those above the number of measured architectures are omitted.
     draws, seed
         Number of draws for every size, and the seed of the draws.
 
     Returns
     -------
-    Dims ``(num_archs, interval)``: ``win_rate``, share of the draws that chose an interval, in [0, 1]. ``first`` (num_archs,):
-    the interval that the first ``num_archs`` architectures choose, as in `best_interval`. With ``accuracy``, Spearman
-    correlations in [-1, 1]: ``correlation`` (interval,), over the draws ``mean``, ``low`` and ``high`` (5 % and 95 %), and
-    ``first_correlation``.
+    Dims ``(num_archs, interval)``: ``win_rate``, the share of draws in which an interval was chosen, in [0, 1]. ``first``
+    (num_archs,): the interval chosen from the first ``num_archs`` architectures, as in `best_interval`. With ``accuracy``,
+    Spearman correlations in [-1, 1]: ``correlation`` (interval,), ``mean``, ``low`` and ``high`` (5 % and 95 %) over the draws,
+    and ``first_correlation``.
 
     Raises
     ------
     ValueError
-        If fewer architectures were measured than the smallest size, or as in `correlation_by_interval`.
+        If fewer architectures were measured than the smallest size, or as for `correlation_by_interval`.
     """
     by_arch = sweetness_by_arch(profile, grid)
     kept = [size for size in sizes if size <= by_arch.sizes["arch"]]
     if not kept:
         raise ValueError(
-            f"{by_arch.sizes['arch']} architectures were measured, none of the sizes is so small: {list(sizes)}"
+            f"only {by_arch.sizes['arch']} architectures were measured, fewer than the smallest of the sizes {list(sizes)}"
         )
     values, random = by_arch.values, np.random.RandomState(seed)
     chosen = np.empty((len(kept), draws), dtype=np.int64)
@@ -186,7 +188,7 @@ def choice_by_num_archs(
 
 
 def plot_num_archs(choice: xr.Dataset, *, path: str | Path | None = None) -> "Figure":
-    """Draw which intervals are chosen, and what rank correlation that gives, against the number of architectures.
+    """Draw which intervals are chosen, and their rank correlation with accuracy, against the number of architectures.
 
     Parameters
     ----------
@@ -219,7 +221,7 @@ def plot_num_archs(choice: xr.Dataset, *, path: str | Path | None = None) -> "Fi
 
 
 def _stack(axes: "Axes", choice: xr.Dataset, place: np.ndarray) -> None:
-    """Bars of the win rate over the draws: the most frequent intervals by name, the others together."""
+    """Stacked bars of the win rate: the most frequent intervals separately, the others combined."""
     win_rate = choice["win_rate"].values
     order = np.argsort(-win_rate.mean(axis=0), kind="stable")
     named = [i for i in order[:_NAMED] if win_rate[:, i].any()]
@@ -257,26 +259,26 @@ def choice_by_setting(
     num_archs: int = 100,
     bootstrap: int = 1000,
 ) -> xr.Dataset:
-    """Sweetness, the interval chosen and its rank correlation, for every setting by itself.
+    """Sweetness, chosen interval and its rank correlation for each setting.
 
     Parameters
     ----------
     profiles
-        Profiles as returned by `open_profile`, by what they are called, such as their batch size.
+        Profiles as returned by `open_profile`, by setting, such as their batch size.
     grid, num_archs, bootstrap
         As in `best_interval` and `rank_correlation`.
     accuracy
-        Dims ``(arch,)``, per cent.
+        Trained accuracy in %, dims ``(arch,)``.
 
     Returns
     -------
     ``sweetness`` (setting, interval), ``interval_chosen`` and ``win_rate`` (setting,), and with ``accuracy`` the Spearman
-    correlation (setting,) over the architectures that a setting has: ``correlation``, ``low``, ``high`` and ``num_archs``.
+    correlation (setting,) over the architectures of a setting: ``correlation``, ``low``, ``high`` and ``num_archs``.
 
     Raises
     ------
     ValueError
-        If there are no profiles, or as in `best_interval` and `rank_correlation`.
+        If there are no profiles, or as for `best_interval` and `rank_correlation`.
     """
     if not profiles:
         raise ValueError("no profiles to compare: pass at least one")
@@ -306,14 +308,14 @@ def choice_by_setting(
 
 
 def plot_settings(settings: xr.Dataset, *, name: str = "setting", path: str | Path | None = None) -> "Figure":
-    """Draw the sweetness of every interval for each setting, and the rank correlation of what each chose.
+    """Draw the sweetness of every interval for each setting, and the rank correlation of the interval chosen by each.
 
     Parameters
     ----------
     settings
         Result of `choice_by_setting`.
     name
-        What the settings are: ``batch size``, ``seed``.
+        Name of the setting: ``batch size``, ``seed``.
     path
         As in `plot_sweetness`.
     """
@@ -340,7 +342,7 @@ def plot_settings(settings: xr.Dataset, *, name: str = "setting", path: str | Pa
 
 
 def _judge(axes: "Axes", settings: xr.Dataset, name: str) -> None:
-    """A point with its interval for every setting, and which interval of gradients it chose."""
+    """Rank correlation with its confidence interval for every setting, labelled with the chosen interval of gradients."""
     value, low, high = (settings[key].values for key in ("correlation", "low", "high"))
     lengths = error_lengths(value, low, high)
     for number in range(len(value)):

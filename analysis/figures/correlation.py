@@ -1,4 +1,4 @@
-"""Rank correlation with accuracy: of every estimator (Fig. 1), every pair of thresholds (Figs. 2, 4, 5), one score (Fig. 12)."""
+"""Rank correlation with accuracy of every estimator (Fig. 1), every pair of thresholds (Figs. 2, 4, 5), one score (Fig. 12)."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def plot_comparison(table: xr.Dataset, *, path: str | Path | None = None) -> "Figure":
-    """Draw the correlation of every estimator with accuracy, with its interval, and a line at that of Parameters (Fig. 1).
+    """Draw the correlation of every estimator with accuracy, with confidence intervals and a line for Parameters (Fig. 1).
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def plot_comparison(table: xr.Dataset, *, path: str | Path | None = None) -> "Fi
     axes.set_yticks(places, [literal(name) for name in names])
     axes.set_xlabel("Spearman with trained accuracy (95 % interval)")
     if np.isfinite(table["published"].values).any():
-        # Outside: with few bars there is no room beside them.
+        # Outside, since there is no room beside a few bars.
         figure.legend(frameon=False, loc="outside lower right", fontsize=9, labelcolor=INK)
     axes.set_title(
         f"Estimators at initialisation ({int(table['num_archs'].max()):,} architectures)",
@@ -72,14 +72,14 @@ def plot_comparison(table: xr.Dataset, *, path: str | Path | None = None) -> "Fi
 
 
 def plot_heatmap(heatmap: xr.DataArray, *, chosen: Interval | None = None, path: str | Path | None = None) -> "Figure":
-    """Draw the rank correlation with accuracy for every pair of thresholds (Fig. 2), the best pair outlined.
+    """Draw the rank correlation with accuracy for every pair of thresholds (Fig. 2), with the best pair outlined.
 
     Parameters
     ----------
     heatmap
         Result of `heatmap`.
     chosen
-        An interval to mark with a circle, where its thresholds are among those of the grid.
+        An interval to mark with a circle, if its thresholds are in the grid.
     path
         As in `plot_sweetness`.
     """
@@ -106,7 +106,7 @@ def plot_heatmap(heatmap: xr.DataArray, *, chosen: Interval | None = None, path:
         _mark(axes, heatmap, chosen)
     for axis, dim in ((axes.xaxis, "upper"), (axes.yaxis, "lower")):
         ticks, names = power_ticks(heatmap[dim].values)
-        # Side by side there is room for every second name.
+        # Horizontally there is room only for every second label.
         step = 2 if dim == "upper" and len(names) > 9 else 1
         axis.set_ticks(ticks[::step], names[::step])
     axes.set_xlabel("upper threshold $t_2$")
@@ -117,7 +117,7 @@ def plot_heatmap(heatmap: xr.DataArray, *, chosen: Interval | None = None, path:
 
 
 def _ring(axes: "Axes", column: int, row: int) -> None:
-    """A square in two tones, one of which shows on any colour of the map."""
+    """Draw a square in two tones, one of which is visible on any colour of the map."""
     for colour, width in ((INK, 3.6), ("white", 1.6)):
         axes.plot(
             column,
@@ -143,28 +143,28 @@ def _mark(axes: "Axes", heatmap: xr.DataArray, chosen: Interval) -> None:
 
 
 _FEW = 2000
-"""So many points are drawn one by one; of more, the density."""
+"""Largest number of points that are drawn individually; the density of more points is drawn instead."""
 
 
 def score_and_accuracy(score: xr.DataArray, accuracy: xr.DataArray, *, bootstrap: int = 1000) -> xr.Dataset:
-    """Both values, and both ranks, of every architecture that has them.
+    """Score and accuracy, and their ranks, of every architecture that has both.
 
     Parameters
     ----------
     score, accuracy
-        Dims ``(arch,)`` with architecture strings as coordinate.
+        Dims ``(arch,)``, with architecture strings as coordinate.
     bootstrap
         As in `rank_correlation`.
 
     Returns
     -------
-    Dims ``(arch,)``: ``score`` and ``accuracy`` as given, ``score_rank`` and ``accuracy_rank`` in (0, 1], 1 for the greatest;
-    equal values share the mean rank. Attributes: ``spearman``, ``spearman_low``, ``spearman_high``.
+    Dims ``(arch,)``: ``score`` and ``accuracy`` as given, ``score_rank`` and ``accuracy_rank`` in (0, 1], 1 for the largest;
+    equal values have their mean rank. Attributes: ``spearman``, ``spearman_low``, ``spearman_high``.
 
     Raises
     ------
     ValueError
-        As in `rank_correlation`.
+        As for `rank_correlation`.
 
     Examples
     --------
@@ -187,14 +187,14 @@ def score_and_accuracy(score: xr.DataArray, accuracy: xr.DataArray, *, bootstrap
 def plot_scatter(
     points: xr.Dataset, *, names: tuple[str, str] = ("score", "accuracy"), path: str | Path | None = None
 ) -> "Figure":
-    """Draw score against accuracy: the values themselves, and their ranks, which are what Spearman's correlation compares.
+    """Draw accuracy against score: the values and their ranks, which Spearman's correlation compares.
 
     Parameters
     ----------
     points
         Result of `score_and_accuracy`.
     names
-        What score and accuracy are called on the axes.
+        Labels of the axes for score and accuracy.
     path
         As in `plot_sweetness`.
     """
@@ -226,7 +226,7 @@ def _points_or_density(figure: "Figure", axes: "Axes", x: np.ndarray, y: np.ndar
 
     hexagons = axes.hexbin(x, y, gridsize=38, cmap=ListedColormap(DENSITY), mincnt=1, linewidths=0.2)
     most = max(2.0, float(np.asarray(hexagons.get_array()).max()))
-    # The logarithm keeps single architectures visible beside the crowd.
+    # A logarithmic scale keeps single architectures visible beside dense regions.
     hexagons.set_norm(LogNorm(1, most))
     bar = figure.colorbar(hexagons, ax=axes, location="bottom", aspect=30, pad=0.03, format=count_label)
     bar.set_ticks(count_locator(most))

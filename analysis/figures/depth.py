@@ -1,4 +1,4 @@
-"""Gradients from layer to layer: the proportion over all architectures (Figs. 3, 9 and 10), and one network."""
+"""Gradients by layer: the proportion over all architectures (Figs. 3, 9 and 10), and for one network."""
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -56,12 +56,13 @@ def proportion_by_depth(
     Returns
     -------
     ``mean`` (interval, layer) and ``proportion`` (quantile, interval, layer), dimensionless in [0, 1]; ``sweetness``
-    (interval,) of the same architectures; ``num_archs`` (layer,) that have so many layers. ``layer`` counts from 1.
+    (interval,) of the same architectures; ``num_archs`` (layer,), the number of architectures that have this layer. ``layer``
+    counts from 1.
 
     Raises
     ------
     ValueError
-        As in `proportion`.
+        As for `proportion`.
 
     Examples
     --------
@@ -80,7 +81,7 @@ def proportion_by_depth(
     values = values[:, some]
     data = {
         "mean": (("interval", "layer"), np.nanmean(values, axis=1)),
-        # Without NaN ten times as quick.
+        # np.quantile is ten times as fast, but does not ignore NaN.
         "proportion": (
             ("quantile", "interval", "layer"),
             (np.quantile if here.all() else np.nanquantile)(values, quantiles, axis=1),
@@ -96,7 +97,7 @@ def proportion_by_depth(
 
 
 def plot_depth(depth: xr.Dataset, *, path: str | Path | None = None) -> "Figure":
-    """Draw the proportion against the layer, a panel for each interval: the median, and bands over the architectures.
+    """Draw the proportion against the layer, with a panel for each interval: the median and quantile bands over architectures.
 
     Parameters
     ----------
@@ -136,7 +137,7 @@ def plot_depth(depth: xr.Dataset, *, path: str | Path | None = None) -> "Figure"
 
 
 def _population(depth: xr.Dataset) -> str:
-    """What the curves and the sweetness are of: not of the few architectures that choose an interval."""
+    """Title that names the architectures of the curves and the sweetness, which are more than those that choose an interval."""
     quantile = depth["quantile"].values
     spread = quantile[::-1] - quantile
     bands = " and ".join(f"{share:.3g}%" for share in sorted(100 * spread[spread > 1e-9]))
@@ -150,7 +151,7 @@ _VISIBLE = 0.002
 
 
 def plot_layers(layers: xr.Dataset, *, path: str | Path | None = None) -> "Figure":
-    """Draw the share of every layer in the interval as bars, and below them the whole distribution, darker for a larger share.
+    """Draw the proportion of every layer in the interval as bars, and below them the whole distribution as a heat map.
 
     Parameters
     ----------
@@ -197,7 +198,7 @@ def _draw_distribution(figure: "Figure", axes: "Axes", layers: xr.Dataset) -> No
     heights = [_height(layers.attrs[side], edges) for side in ("lower", "upper")]
     for height in heights:
         axes.axhline(height, color=WINNER, linewidth=1.2)
-    # Magnitudes that no layer has are left out, and a row is kept on either side.
+    # Magnitudes that no layer has are omitted, except for one row on each side.
     filled = np.flatnonzero(shares.max(axis=1) > _VISIBLE)
     low, high = (filled[0], filled[-1]) if filled.size else (0, len(edges) - 2)
     axes.set_ylim(max(min(low - 1, heights[0]) - 0.5, -0.5), min(max(high + 1, heights[1]) + 0.5, len(edges) - 1.5))
@@ -206,13 +207,13 @@ def _draw_distribution(figure: "Figure", axes: "Axes", layers: xr.Dataset) -> No
 
 
 def _height(threshold: float, edges: np.ndarray) -> float:
-    """Where a threshold lies among the rows of the grid, which begin at -0.5: logarithmic inside a row."""
-    # The first row begins at zero, which has no logarithm: a decade stands for it.
+    """Vertical position of a threshold on the rows of the grid, which begin at -0.5; logarithmic within a row."""
+    # The first row begins at zero, which has no logarithm: it is drawn as one decade.
     known = np.log10(np.maximum(edges, edges[1] / 10))
     asked = np.log10(np.clip(threshold, edges[1] / 10, edges[-1]))
     return float(np.interp(asked, known, np.arange(len(edges)))) - 0.5
 
 
 def _shortened(name: str) -> str:
-    # Of a long path the end tells layers apart.
+    # The end of a long path distinguishes layers.
     return literal(name if len(name) <= _MAX_NAME else "…" + name[-_MAX_NAME + 1 :])

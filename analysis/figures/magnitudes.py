@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Ten edges a decade that every store has, 0.08 to 0.13 decades apart.
+# Ten edges per decade that every store has, 0.08 to 0.13 decades apart.
 _PARTS = tuple(Fraction(part) for part in ("1/8", "1/6", "1/5", "1/4", "1/3", "2/5", "1/2", "5/8", "4/5", "1"))
 _DECADES = range(-9, 2)
 _EDGES = [Fraction(1, 10**10), *(Fraction(10) ** decade * part for decade in _DECADES for part in _PARTS)]
@@ -29,19 +29,19 @@ PIECES = [
     *map(Interval, _EDGES[:-1], _EDGES[1:]),
     Interval(_EDGES[-1]),
 ]
-"""Intervals that magnitudes are counted in: exact zeros, what is smaller than the edges, ten a decade, what is greater."""
+"""Intervals in which magnitudes are counted: exact zeros, values below the edges, ten per decade, and values above."""
 
 _LAYER_COLOURS = (CYCLE[4], CYCLE[0], CYCLE[2])
 _LAYER_DASHES: tuple[Any, ...] = ((0, (1, 1)), (0, (4, 1.5)), "solid")
 
 
 def density_of(shares: Mapping[str, NDArray[np.float64]], *, attrs: Mapping[str, Any]) -> xr.Dataset:
-    """Mean and spread over architectures of the share per decade.
+    """Mean and quantiles, over the architectures, of the share per decade.
 
     Parameters
     ----------
     shares
-        For each group, the share in each of `PIECES`; shape (architectures, pieces).
+        Share in each of `PIECES`, by group; shape (architectures, pieces).
     attrs
         Attributes of the result.
     """
@@ -68,7 +68,7 @@ def density_of(shares: Mapping[str, NDArray[np.float64]], *, attrs: Mapping[str,
 
 
 def draw_density(axes: "Axes", density: xr.Dataset, groups: Sequence[str]) -> None:
-    """Draw a density: the first group with its spread, and up to three more as lines."""
+    """Draw a density: the first group with its quantile band, and up to three more groups as lines."""
     edges = np.append(density["lower"].values, density["upper"].values[-1])
     shown = density.sel(group=list(groups))
     whole = shown.isel(group=0)
@@ -96,7 +96,7 @@ def draw_density(axes: "Axes", density: xr.Dataset, groups: Sequence[str]) -> No
 
 
 def gradient_density(profile: xr.Dataset, *, kind: Kind = "weight") -> xr.Dataset:
-    """Share of the parameters per decade of gradient magnitude, over the network and in its first, middle and last layer.
+    """Share of the parameters per decade of gradient magnitude, in the network and in its first, middle and last layer.
 
     Parameters
     ----------
@@ -107,11 +107,11 @@ def gradient_density(profile: xr.Dataset, *, kind: Kind = "weight") -> xr.Datase
 
     Returns
     -------
-    Dims ``(group, magnitude)``: ``density``, the mean over the architectures of the share of parameters by the width of the
-    interval in decades, and its 10 % and 90 % quantiles ``low`` and ``high``; dims ``(group,)``: ``zero``, the mean share with
-    gradient exactly 0, and ``below`` and ``above``, the mean shares outside the magnitudes shown. The integral of the density and
-    these three add up to 1 where all gradients are finite. ``group`` is ``network`` and, where all architectures have the same
-    layers, the first, middle and last of those whose proportion the released method follows. ``lower`` and ``upper`` are edges.
+    Dims ``(group, magnitude)``: ``density``, the share of parameters divided by the width of the interval in decades, averaged
+    over the architectures, and its 10 % and 90 % quantiles ``low`` and ``high``; dims ``(group,)``: ``zero``, the mean share with
+    gradient exactly 0, and ``below`` and ``above``, the mean shares outside the shown magnitudes. The integral of the density and
+    these three add up to 1 if all gradients are finite. ``group`` is ``network`` and, if all architectures have the same layers,
+    the first, middle and last of those in the sweetness of the released method. ``lower`` and ``upper`` are edges.
 
     Raises
     ------
@@ -149,7 +149,7 @@ def plot_gradients(
     density
         Result of `gradient_density`.
     activations
-        Result of `activation_density`; None: the gradients alone.
+        Result of `activation_density`; None: only gradients are drawn.
     interval
         Interval of gradients to shade.
     path
@@ -172,10 +172,10 @@ def plot_gradients(
 
 
 def _shown_layers(profile: xr.Dataset) -> list[int]:
-    """First, middle and last of the layers whose proportion is followed; none where architectures differ in them."""
+    """First, middle and last of the layers in the sweetness; empty if the architectures differ in them."""
     try:
         chosen, measured = chosen_layers(profile, DEPTH_LAYERS)
-    except ValueError:  # a network of other layers: it is shown as a whole
+    except ValueError:  # a network with other layers, which is shown only as a whole
         return []
     rows = chosen.values[measured.values]
     if (rows != rows[0]).any():
@@ -185,7 +185,7 @@ def _shown_layers(profile: xr.Dataset) -> list[int]:
 
 
 def _shares(counts: xr.DataArray, total: xr.DataArray, measured: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Share of the parameters in each interval; shape (arch, interval), measured architectures that have parameters only."""
+    """Share of the parameters in each interval, of measured architectures with parameters; shape (arch, interval)."""
     whole = total.values[measured]
     some = whole > 0
     values = counts.transpose("arch", "interval").values[measured][some] / whole[some, None]
@@ -194,30 +194,30 @@ def _shares(counts: xr.DataArray, total: xr.DataArray, measured: NDArray[np.int6
 
 _ALL = "all cells"
 _BLOCK = 625
-"""Architectures whose histograms are in memory at once."""
+"""Number of architectures whose histograms are in memory at once."""
 
 
 def activation_density(activations: xr.Dataset) -> xr.Dataset:
-    """Share of the activations per decade of their magnitude, over all cells together and in each, by its depth.
+    """Share of the activations per decade of their magnitude, in all cells together and in each cell.
 
     Parameters
     ----------
     activations
-        As returned by `open_activations`: all architectures, or some (``isel(arch=...)``).
+        As returned by `open_activations`, with all architectures or some (``isel(arch=...)``).
 
     Returns
     -------
-    Dims ``(group, magnitude)``: ``density``, the mean over the architectures of the share of activations by the width of the
-    interval in decades, and its 10 % and 90 % quantiles ``low`` and ``high``; dims ``(group,)``: ``zero``, the mean share that is
-    exactly 0, and ``below`` and ``above``, the mean shares outside the magnitudes shown, which end at 10. The integral of the
-    density and these three add up to 1 where all activations are finite. ``group`` is ``all cells`` and then every cell and
-    reduction that any architecture has, from input to output. ``lower`` and ``upper`` are edges. The attribute ``shown`` names
-    what `plot_gradients` draws: all cells and, where all architectures have the same ones, the first, middle and last.
+    Dims ``(group, magnitude)``: ``density``, the share of activations divided by the width of the interval in decades, averaged
+    over the architectures, and its 10 % and 90 % quantiles ``low`` and ``high``; dims ``(group,)``: ``zero``, the mean share that
+    is exactly 0, and ``below`` and ``above``, the mean shares outside the shown magnitudes, which end at 10. The integral of the
+    density and these three add up to 1 if all activations are finite. ``group`` is ``all cells`` and then every cell and
+    reduction of any architecture, from input to output. ``lower`` and ``upper`` are edges. The attribute ``shown`` lists the
+    groups that `plot_gradients` draws: all cells and, if all architectures have the same cells, the first, middle and last.
 
     Raises
     ------
     ValueError
-        If the activations of no architecture were counted.
+        If activations were not counted for any architecture.
 
     Examples
     --------
@@ -232,7 +232,7 @@ def activation_density(activations: xr.Dataset) -> xr.Dataset:
     measured = measured_rows(activations)
     if not measured.size:
         raise ValueError(
-            f"of none of the {activations.sizes['arch']} architectures the activations were counted: "
+            f"activations were not counted for any of the {activations.sizes['arch']} architectures: "
             "`sweetgrad estimate STORE PROFILE --activations` adds them"
         )
     blocks = [_in_pieces(block) for block in _blocks(activations, measured)]
@@ -246,14 +246,14 @@ def activation_density(activations: xr.Dataset) -> xr.Dataset:
 
 
 def _blocks(activations: xr.Dataset, measured: NDArray[np.int64]) -> Iterator[NDArray[np.uint32]]:
-    """Histograms of so many architectures at a time, shape (architectures, layer, bin)."""
+    """Histograms of `_BLOCK` architectures at a time, shape (architectures, layer, bin)."""
     for start in range(0, measured.size, _BLOCK):
         rows = measured[start : start + _BLOCK]
         yield activations["activation_count"].isel(arch=as_slice(rows)).transpose("arch", "layer", "bin").values
 
 
 def _in_pieces(counts: NDArray[np.uint32]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """Counts in `PIECES` and in all, shapes (architectures, layer, piece) and (architectures, layer)."""
+    """Counts in `PIECES` and in total, shapes (architectures, layer, piece) and (architectures, layer)."""
     parts = [counts[..., bins_of(piece)].sum(axis=-1, dtype=np.uint64) for piece in PIECES]
     return np.stack(parts, axis=-1), counts.sum(axis=-1, dtype=np.uint64)
 
@@ -266,7 +266,7 @@ def _shown(groups: list[str], has: NDArray[np.bool_]) -> list[str]:
 
 
 def draw_activations(axes: "Axes", density: xr.Dataset) -> None:
-    """Draw the result of `activation_density` into axes of a picture."""
+    """Draw the result of `activation_density` into axes of a figure."""
     draw_density(axes, density, density.attrs["shown"])
     axes.set_xlabel("magnitude of the cells' outputs at initialisation")
     axes.set_ylabel("share of the activations per decade")

@@ -1,4 +1,4 @@
-"""Everything that figures and reports show of one profile; each quantity is read and computed once."""
+"""All data of one profile for figures and reports; each quantity is read and computed once."""
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -35,22 +35,22 @@ _IN_MEMORY_BYTES = 1 << 28
 
 @dataclass(frozen=True)
 class ProfileAnalysis:
-    """One profile of a store, and what is computed from it.
+    """One profile of a store, and the quantities computed from it.
 
     Attributes
     ----------
     location, store
         The store, and the result of `info`.
     name, spec
-        The profile, and what it was measured with.
+        Name and settings of the profile.
     accuracy_name
-        ``dataset/split`` of the trained accuracy that scores are compared with; None where there is none.
+        ``dataset/split`` of the trained accuracy with which scores are compared; None if there is none.
     grid, interval
-        Intervals to choose from, and the one to use instead of the best of them.
+        Intervals to choose from, and an interval to use instead of the best of them.
     bootstrap
-        Resamples wherever something is resampled.
+        Number of bootstrap resamples.
     opened
-        Sources of the same store by profile, so that figures of several profiles read each of them once.
+        Analyses of profiles of the same store by name, so that figures of several profiles read each profile once.
     """
 
     location: Location
@@ -65,23 +65,23 @@ class ProfileAnalysis:
 
     @cached_property
     def profile(self) -> xr.Dataset:
-        """Rows of the profile that were measured: in memory where they are few, else xarray's own lazy arrays.
+        """Measured rows of the profile: in memory if they are few, otherwise xarray's own lazy arrays.
 
-        Raises ``CorruptShardError`` where something that is read into memory is damaged.
+        Raises ``CorruptShardError`` if data that is read into memory is damaged.
         """
         profile = self._whole.isel(arch=self._rows)
         if profile.nbytes > _IN_MEMORY_BYTES:
             return profile
         try:
             return profile.load()
-        except (ValueError, RuntimeError) as error:  # what codecs raise on bytes that they cannot decode
+        except (ValueError, RuntimeError) as error:  # errors of codecs for data that they cannot decode
             raise CorruptShardError(
                 f"{self.location}: {self.name} cannot be decoded ({error}). `{command_line('verify', self.location)}` says more."
             ) from error
 
     @cached_property
     def _rows(self) -> slice | NDArray[np.int64]:
-        """Where they stand."""
+        """Positions of the measured rows."""
         return as_slice(measured_rows(self._whole))
 
     @cached_property
@@ -90,7 +90,7 @@ class ProfileAnalysis:
 
     @cached_property
     def activations(self) -> xr.Dataset | None:
-        """Histograms of activations, lazily; None where there are none of any architecture."""
+        """Histograms of activations, lazily; None if they were not counted for any architecture."""
         estimators = self.store.profile(self.name).estimators
         if not any(estimator.name == ACTIVATIONS.name and estimator.num_ok for estimator in estimators):
             return None
@@ -98,12 +98,12 @@ class ProfileAnalysis:
 
     @cached_property
     def accuracy(self) -> xr.DataArray:
-        """Trained accuracy; raises ``ValueError`` where the store has none."""
+        """Trained accuracy; raises ``ValueError`` if the store has none."""
         if self.accuracy_name is None:
             adding = command_line("accuracy", "import", self.location, "--space", self.spec.space, "--from", "FILE")
             raise ValueError(
-                f"{self.name} needs trained accuracies to compare with, and the store has none of {self.spec.space} on "
-                f"{self.spec.dataset}. `{adding}` adds a table; --accuracy names one of another data set. "
+                f"{self.name} needs trained accuracies for comparison, but the store has none of {self.spec.space} on "
+                f"{self.spec.dataset}. `{adding}` adds a table; --accuracy selects those of another data set. "
                 f"In the store: {', '.join(selectors_of(self.store, self.spec.space)) or 'none'}"
             )
         return open_accuracy(self.location, self.spec.space, self.accuracy_name)
@@ -115,12 +115,12 @@ class ProfileAnalysis:
 
     @property
     def chosen(self) -> Interval:
-        """The interval asked for, or the best."""
+        """The requested interval, or the best one."""
         return self.interval or self.best.interval
 
     @property
     def chosen_or_none(self) -> Interval | None:
-        """The same, or None where there is too little to choose by: networks of one layer, one architecture."""
+        """The interval as in `chosen`; None if there is too little data: networks with one layer, or a single architecture."""
         try:
             return self.chosen
         except ValueError:
@@ -128,7 +128,7 @@ class ProfileAnalysis:
 
     @cached_property
     def score(self) -> xr.DataArray:
-        """Score in that interval (Eq. 1)."""
+        """Score in the chosen interval (Eq. 1)."""
         return score(self.profile, self.chosen)
 
     @cached_property
@@ -138,7 +138,7 @@ class ProfileAnalysis:
 
     @cached_property
     def comparison(self) -> xr.Dataset:
-        """Rank correlation of every estimator, the published one beside it."""
+        """Rank correlation of every estimator, with the published one for comparison."""
         dataset = (self.accuracy_name or "").partition("/")[0]
         published = TABLE_1.get(self.spec.space, {}).get(dataset, {})
         scores = open_estimator_scores(self.location, self.name, self.profile, self.chosen, rows=self._rows)
@@ -147,7 +147,7 @@ class ProfileAnalysis:
         )
 
     def siblings(self, setting: str) -> dict[str, "ProfileAnalysis"]:
-        """Profiles that differ in one field of the spec alone (and in the batch drawn), by its value, ascending."""
+        """Profiles that differ only in one field of the spec (and in the batch), by its value, in ascending order."""
         siblings = {}
         for profile in self.store.profiles:
             if profile.status.num_ok and _without(profile.spec, setting) == _without(self.spec, setting):
@@ -156,11 +156,11 @@ class ProfileAnalysis:
         return {str(value): siblings[value] for value in sorted(siblings)}
 
     def by_setting(self, setting: str) -> xr.Dataset:
-        """`choice_by_setting` over the siblings; raises ``ValueError`` where there are none."""
+        """`choice_by_setting` over the siblings; raises ``ValueError`` if there are none."""
         siblings = self.siblings(setting)
         if len(siblings) < 2:
             raise ValueError(
-                f"the store holds one {setting.replace('_', ' ')} of {self.spec.space} on {self.spec.dataset}: {self.name}. "
+                f"the store has only one {setting.replace('_', ' ')} of {self.spec.space} on {self.spec.dataset}: {self.name}. "
                 f"Profile with another --{setting.replace('_', '-')} into the same store first."
             )
         profiles = {value: sibling.profile for value, sibling in siblings.items()}
@@ -188,16 +188,16 @@ def open_analysis(
     store
         Result of `info`, if already known.
     accuracy
-        As the selector of `open_accuracy`; None: `own_accuracy`.
+        Selector as in `open_accuracy`; None: that of `own_accuracy`.
     grid, interval, bootstrap, opened
-        As in `ProfileAnalysis`; the new one is added to ``opened``.
+        As in `ProfileAnalysis`; the new analysis is added to ``opened``.
 
     Raises
     ------
     NotAStoreError
         If there is no such store or profile.
     """
-    open_profile(location, name, chunks=None)  # says which profiles there are where there is no such one
+    open_profile(location, name, chunks=None)  # raises with the available names if there is no such profile
     store = store or info(location)
     profile = store.profile(name)
     accuracy = accuracy or own_accuracy(location, store, profile)
@@ -207,6 +207,6 @@ def open_analysis(
 
 
 def _without(spec: ProfileSpec, field: str) -> ProfileSpec:
-    """The spec with a field, and the batch that follows from it, taken out of the comparison."""
+    """The spec with a field, and the batch that depends on it, excluded from comparison."""
     changed: dict[str, Any] = {field: -1, "batch_sha256": ""}
     return replace(spec, **changed)

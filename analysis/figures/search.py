@@ -1,4 +1,4 @@
-"""What a search found: the cells of a genotype (Fig. 13), and the best accuracy so far against simulated time."""
+"""Results of a search: the cells of a genotype (Fig. 13), and the best accuracy so far against simulated time."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,29 +16,29 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _COLUMN, _OPERATION, _TRUNK = 3.0, 1.5, 0.5
-"""Distances along the picture: of two nodes, of a node from its operations, of a node from where its value goes down."""
+"""Horizontal distances: between two nodes, from a node to its operations, and from a node to the vertical line of its value."""
 
 _INCHES = (0.55, 0.3)
-"""Width and height of a unit."""
+"""Width and height of a unit of length."""
 
 
 def plot_cells(genotype: Genotype | str | Mapping[str, Any], *, path: str | Path | None = None) -> "Figure":
-    """Draw the two cells of a genotype: inputs at the left, each node behind its two operations, the output at the right.
+    """Draw the two cells of a genotype: inputs on the left, each node after its two operations, the output on the right.
 
-    The value of a node goes down in a line of its own colour, and from there to the operations that take it. Each operation has a
-    row to itself, so no label lies on another, whatever the genotype.
+    The value of a node is a vertical line in its own colour, from which lines lead to the operations that use it. Each operation
+    has its own row, so labels never overlap.
 
     Parameters
     ----------
     genotype
         A `Genotype`, or any form of `parse_genotype`.
     path
-        File to save the picture in: ``.png``, ``.svg``, ``.pdf``. None: it is only returned.
+        File to save the figure to: ``.png``, ``.svg``, ``.pdf``. None: it is only returned.
 
     Raises
     ------
     ValueError
-        If it is no genotype.
+        If it is not a genotype.
     """
     read = genotype if isinstance(genotype, Genotype) else parse_genotype(genotype)
     num_nodes = max(len(read.normal), len(read.reduce)) // 2
@@ -59,7 +59,7 @@ def plot_cells(genotype: Genotype | str | Mapping[str, Any], *, path: str | Path
 def _draw_cell(axes: "Axes", edges: CellEdges, concat: tuple[int, ...]) -> None:
     num_nodes = len(edges) // 2
     right = _COLUMN * num_nodes + 2.4
-    # Where each node lies: the inputs above the rows of the operations, two rows for each of the others.
+    # Positions of the nodes: the inputs are above the rows of the operations; each of the others takes two rows.
     places = [(0.0, -2.0), (0.0, -1.0), *((_COLUMN * (i + 1) + 0.6, 2.0 * i + 0.5) for i in range(num_nodes))]
     names = ["$c_{k-2}$", "$c_{k-1}$", *(str(i) for i in range(num_nodes))]
     for row, (operation, source) in enumerate(edges):
@@ -81,7 +81,7 @@ def _draw_cell(axes: "Axes", edges: CellEdges, concat: tuple[int, ...]) -> None:
 
 
 def _trunk(node: int, places: list[tuple[float, float]]) -> float:
-    """Where the value of a node goes down; the two inputs lie above each other, so their lines lie beside each other."""
+    """Position of the vertical line of a node; the lines of the two inputs, which are above each other, are side by side."""
     return places[node][0] + (1.05 if node == 0 else 0.75 if node == 1 else _TRUNK)
 
 
@@ -95,13 +95,13 @@ def _name(
 _TITLES = {"rea": "REA", "reinforce": "REINFORCE", "bohb": "BOHB", "random": "random search"}
 _ALONE, _RANDOM = INK, FAINT
 _COLOURS = (RUNNER_UP, WINNER, *CYCLE[2:])
-"""A colour for each assisted form, which is drawn through, and dotted where its scores are paid for."""
+"""A colour for each assisted form, whose line is solid, or dotted if its scores are charged."""
 
 
 def plot_trajectories(table: xr.Dataset, *, path: str | Path | None = None) -> "Figure":
-    """Draw the accuracy of what would be reported at each simulated time: the median over runs, and the quartiles around it.
+    """Draw the accuracy that would be reported at each simulated time: median and quartiles over runs.
 
-    An algorithm and its assisted forms have a panel of their own, with random search in each.
+    Each algorithm has a panel with its assisted forms and random search.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def plot_trajectories(table: xr.Dataset, *, path: str | Path | None = None) -> "
         _draw(axes, table, [name for name in names if _family(name) in (family, "random")])
         axes.set_title(_TITLES.get(family, family), loc="left", color=INK)
         axes.set_xlabel("simulated hours of training")
-    # The first trainings are far below all that follows, and would press it together.
+    # The first trainings are far below the later ones, and would compress the scale.
     settled = table["lower"].isel(time=slice(table.sizes["time"] // 10, None))
     low, high = float(settled.min()), float(table["upper"].max())
     if np.isfinite([low, high]).all() and high > low:

@@ -1,4 +1,4 @@
-"""How every figure looks (palette, size, ticks, labels) and how it is saved."""
+"""Common style of all figures (palette, size, ticks, labels), and saving them."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.ticker import Locator
 
-# Okabe and Ito's palette, which colour-blind readers tell apart; grey for what is not in question.
+# Okabe and Ito's palette, which colour-blind readers can distinguish; grey for everything that is not emphasised.
 WINNER, RUNNER_UP, OTHER, INK, FAINT = "#D55E00", "#0072B2", "#C9CED6", "#2B2F36", "#8A909A"
 CYCLE = (WINNER, RUNNER_UP, "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-"""Colours for series that are equals; line styles or markers differ, too, for print without colour."""
+"""Colours for equally important series; line styles or markers differ too, for print without colour."""
 
 DENSITY = ("#bdd7ec", "#a0cbe2", "#7cb7da", "#5ba3d0", "#3e8ec4", "#2676b8", "#135fa7", "#08488e", "#08306b")
-"""From one to many in a place; none is nearly white. A report in dark mode has a scale of its own for them."""
+"""Colours of a density from low to high; none is nearly white. Reports in dark mode have a scale of their own."""
 
 WIDTH = 5.4
-"""Inches: wide enough for a column of a page, narrow enough that print stays readable on a phone."""
+"""Width in inches: wide enough for a column of a page, narrow enough to be readable on a phone."""
 
 _DPI = 200
 
 
 def new_figure(width: float, height: float) -> "Figure":
-    """An empty picture, in inches."""
+    """An empty figure, with its size in inches."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -40,7 +40,7 @@ def new_figure(width: float, height: float) -> "Figure":
 
 
 def finish(figure: "Figure", *axes: "Axes", path: str | Path | None) -> "Figure":
-    """Give all axes the same quiet frame, and save the picture where a path is given."""
+    """Apply the common style to all axes, and save the figure if a path is given."""
     for panel in axes:
         panel.spines[["top", "right"]].set_visible(False)
         panel.spines[["left", "bottom"]].set_color(FAINT)
@@ -54,14 +54,14 @@ def finish(figure: "Figure", *axes: "Axes", path: str | Path | None) -> "Figure"
 
 
 def quiet_bar(bar: "Colorbar", label: str) -> None:
-    """Give a colour bar its label and the look of the axes."""
+    """Set the label of a colour bar, and apply the style of the axes."""
     bar.set_label(label, color=INK)
     bar.outline.set_visible(False)
     bar.ax.tick_params(which="both", labelsize=9, labelcolor=INK, color=FAINT)
 
 
 def save(figure: "Figure", target: Any, *, format: str | None = None) -> None:  # noqa: A002  (matplotlib's name)
-    """Write a picture so that equal data give equal bytes: no date, no random ids in an SVG."""
+    """Save a figure reproducibly, with equal bytes for equal data: without a date, and without random ids in an SVG."""
     import matplotlib as mpl
 
     suffix = format or Path(str(target)).suffix.lstrip(".").lower()
@@ -73,14 +73,14 @@ def save(figure: "Figure", target: Any, *, format: str | None = None) -> None:  
 def error_lengths(
     value: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """How far a bar reaches below and above each value, as matplotlib wants it; shape (2, value)."""
-    # A bootstrap interval can lie beside the value; a length below 0 cannot be drawn.
+    """Lengths of error bars below and above each value, in matplotlib's form; shape (2, value)."""
+    # A bootstrap interval may not contain the value, but negative lengths cannot be drawn.
     lengths = np.stack([value - low, high - value])
     return np.where(lengths > 0, lengths, 0.0)
 
 
 def literal(text: object) -> str:
-    r"""Text that was not written here, such that matplotlib takes no part of it for mathematics.
+    r"""Escape external text so that matplotlib does not interpret it as mathematics.
 
     Examples
     --------
@@ -91,13 +91,13 @@ def literal(text: object) -> str:
 
 
 _DIGITS = 6
-"""Significant digits: more than neighbouring ticks need to differ, fewer than the noise of floating point."""
+"""Significant digits of labels: enough to distinguish neighbouring ticks, without floating-point noise."""
 
 _FEW_DECADES = 2
 
 
 def share_label(share: float, _: object = None) -> str:
-    """A share in [0, 1] as a percentage, with as many digits as it needs.
+    """Format a share in [0, 1] as a percentage, with as many digits as needed.
 
     Examples
     --------
@@ -108,7 +108,7 @@ def share_label(share: float, _: object = None) -> str:
 
 
 def count_label(count: float, _: object = None) -> str:
-    """A number of things, in thousands (k) and millions (M) where it is large.
+    """Format a count, with the prefixes k, M and G if it is large.
 
     Examples
     --------
@@ -122,21 +122,21 @@ def count_label(count: float, _: object = None) -> str:
 
 
 def count_locator(most: float) -> "Locator":
-    """Ticks of a logarithmic axis of counts from 1 on: powers of ten, and 2 and 5 besides where there are few of them."""
+    """Ticks of a logarithmic axis of counts from 1: powers of ten, and also 2 and 5 times these if there are few of them."""
     from matplotlib.ticker import LogLocator
 
     return LogLocator(subs=(1.0, 2.0, 5.0) if most < 10**_FEW_DECADES else (1.0,))
 
 
 def few_ticks(*, integer: bool = False) -> "Locator":
-    """About four ticks, for a panel that stands beside others."""
+    """About four ticks, for a panel beside others."""
     from matplotlib.ticker import MaxNLocator
 
     return MaxNLocator(nbins=4, integer=integer)
 
 
 def plain_labels(axes: "Axes") -> None:
-    """Labels of linear axes hold the whole value, and not a difference or a factor that stands at the end of the axis."""
+    """Show whole values as labels of linear axes, without an offset or a factor at the end of the axis."""
     from matplotlib.ticker import ScalarFormatter
 
     for axis in (axes.xaxis, axes.yaxis):
@@ -147,7 +147,7 @@ def plain_labels(axes: "Axes") -> None:
 
 
 def power_ticks(thresholds: NDArray[np.float64]) -> tuple[NDArray[Any], list[str]]:
-    """Positions and labels of zero and the powers of ten among ascending thresholds; of all where there are too few of these.
+    """Positions and labels of zero and the powers of ten among ascending thresholds, or of all thresholds if these are too few.
 
     Examples
     --------
@@ -166,4 +166,4 @@ def power_ticks(thresholds: NDArray[np.float64]) -> tuple[NDArray[Any], list[str
 
 
 def _plain(number: float) -> str:
-    return f"{number + 0.0:.{_DIGITS}g}"  # + 0.0: no minus before zero
+    return f"{number + 0.0:.{_DIGITS}g}"  # + 0.0: avoids a minus sign before zero

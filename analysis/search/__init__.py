@@ -1,4 +1,4 @@
-"""Architecture search from stored scores and a table of accuracies: nothing is trained, and 500 runs take seconds."""
+"""Simulated architecture search on stored scores and accuracies: nothing is trained, and 500 runs take seconds."""
 
 from sweetgrad.analysis.search.benchmark import (
     Scores,

@@ -1,4 +1,4 @@
-"""A benchmark in place of training: what a short training shows and costs, what the full one gives, and scores of estimators."""
+"""A benchmark instead of training: result and cost of a short training, accuracy after the full one, and scores of estimators."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _SMALLER_IS_BETTER = ("te_nas_condition", "te_nas_condition_nobn")
 
 @dataclass(frozen=True, eq=False)
 class SearchBenchmark:
-    """What a search observes, and what it is evaluated by; all arrays have the rows of ``arch``.
+    """Values that a search observes, and by which it is evaluated; all arrays have the rows of ``arch``.
 
     Attributes
     ----------
@@ -29,7 +29,7 @@ class SearchBenchmark:
     seconds
         Cost of that training, shape (arch,).
     accuracy
-        Accuracy after the full training, %, dims (arch, dataset, split): what is reported of the architecture found.
+        Accuracy after the full training, %, dims (arch, dataset, split), which is reported for the architecture found.
     """
 
     arch: tuple[str, ...]
@@ -42,12 +42,12 @@ class SearchBenchmark:
         return len(self.arch)
 
     def trained(self, dataset: str, split: str) -> NDArray[np.float64]:
-        """Accuracy after the full training, shape (arch,); raises ``ValueError`` where there is none of that name."""
+        """Accuracy after the full training, shape (arch,); raises ``ValueError`` if there is none of that name."""
         there = {key: self.accuracy[key].values.tolist() for key in ("dataset", "split")}
         if dataset not in there["dataset"] or split not in there["split"]:
             raise ValueError(
-                f"no accuracies {dataset}/{split} after the whole training; there are the data sets "
-                f"{', '.join(there['dataset'])} with the splits {', '.join(there['split'])}"
+                f"no accuracies {dataset}/{split} after the full training; available data sets: "
+                f"{', '.join(there['dataset'])}; splits: {', '.join(there['split'])}"
             )
         return self.accuracy.sel(dataset=dataset, split=split).values
 
@@ -59,11 +59,11 @@ class Scores:
     Attributes
     ----------
     name
-        The estimator.
+        Name of the estimator.
     values
-        Shape (arch,), not NaN.
+        Scores, shape (arch,), without NaN.
     seconds
-        What scoring an architecture costs a search, shape (arch,); zeros where it is not charged.
+        Cost of scoring an architecture in a search, shape (arch,); zeros if it is not charged.
     setup_seconds
         Cost before the first score.
     """
@@ -75,7 +75,7 @@ class Scores:
 
     @property
     def charged(self) -> bool:
-        """Whether scoring costs anything."""
+        """Whether scoring is charged."""
         return bool(self.seconds.any() or self.setup_seconds)
 
 
@@ -86,15 +86,15 @@ def search_benchmark(
     splits: Sequence[str] = ("valid", "test"),
     archs: Sequence[str] | None = None,
 ) -> SearchBenchmark:
-    """Make a benchmark of a table of accuracies.
+    """Create a benchmark from a table of accuracies.
 
     Parameters
     ----------
     table
         As returned by `open_accuracies`: ``accuracy`` and ``train_seconds``, dims (arch, dataset, split, epochs).
     fitness
-        What a search sees and pays for, ``dataset/split/epochs``. Cost and accuracy are those of the table; on NAS-Bench-201 the
-        cost is 12 epochs on the 25,000 images of cifar10-valid.
+        Accuracy that a search observes and whose training it is charged for, ``dataset/split/epochs``. Cost and accuracy are
+        those of the table; on NAS-Bench-201, the cost is 12 epochs on the 25,000 images of cifar10-valid.
     splits
         Splits to report, after the longest training of each data set.
     archs
@@ -103,9 +103,9 @@ def search_benchmark(
     Raises
     ------
     ValueError
-        If the table has no such accuracies, or one of them or of the costs is missing for an architecture, which is named.
+        If the table has no such accuracies, or an accuracy or cost is missing for an architecture, which the message names.
     """
-    # Sorted, so that the same seed draws the same architectures whatever the order of the store.
+    # Sorted, so that the same seed draws the same architectures regardless of their order in the store.
     table = (table if archs is None else table.reindex(arch=list(archs))).sortby("arch")
     dataset, split, epochs = _parse(fitness, table)
     short = table.sel(dataset=dataset, split=split, epochs=epochs)
@@ -136,20 +136,20 @@ def search_scores(
     scores
         As returned by `estimator_scores`: ``score`` and ``seconds``, dims (arch, estimator).
     name
-        The estimator. Condition numbers are negated, because smaller is better.
+        Name of the estimator. Condition numbers are negated, because smaller is better.
     benchmark
         As returned by `search_benchmark`.
     charge
-        Whether a search pays for scores; the paper's do not.
+        Whether scores are charged to a search; in the paper, they are not.
     setup_seconds
-        Cost at the start of a charged search, such as the gradients that choose the interval.
+        Cost at the start of a charged search, such as that of the gradients from which the interval is chosen.
     score_seconds
         Cost of every charged score [default: ``seconds`` of ``scores``].
 
     Raises
     ------
     ValueError
-        If there is no such estimator, or an architecture has no score, or no cost where it is charged; it is named.
+        If there is no such estimator, or an architecture, which the message names, has no score or no cost that is charged.
     """
     estimators = [str(estimator) for estimator in scores["estimator"].values]
     if name not in estimators:
@@ -182,11 +182,11 @@ def _parse(selector: str, table: xr.Dataset) -> tuple[str, str, int]:
 
 
 def _reported(table: xr.Dataset, splits: Sequence[str], names: Sequence[str]) -> xr.DataArray:
-    """Accuracy after the longest training, dims (arch, dataset, split); NaN where the whole table has none."""
+    """Accuracy after the longest training, dims (arch, dataset, split); NaN if the table has none for any architecture."""
     missing = [split for split in splits if split not in table["split"].values]
     if missing:
         raise ValueError(
-            f"no accuracies of split {missing[0]!r}; there are {', '.join(map(str, table['split'].values))}"
+            f"no accuracies of split {missing[0]!r}; available: {', '.join(map(str, table['split'].values))}"
         )
     parts = []
     for dataset in table["dataset"].values:
@@ -209,9 +209,9 @@ def _require(values: NDArray[np.float64], names: Sequence[str], what: str) -> No
     missing = np.flatnonzero(np.isnan(values))
     if missing.size:
         raise ValueError(
-            f"{what} is missing for {missing.size:,} of {len(names):,} architectures, the first {names[missing[0]]}, and a "
-            "search may come to any of them: add it (`sweetgrad profile`, `estimate`, `accuracy import`), or only select among "
-            "those that have it (`sweetgrad search --among-scored`)"
+            f"{what} is missing for {missing.size:,} of {len(names):,} architectures, the first {names[missing[0]]}, but a "
+            "search may reach any of them: add it (`sweetgrad profile`, `estimate`, `accuracy import`), or only select among the "
+            "others (`sweetgrad search --among-scored`)"
         )
 
 
@@ -220,7 +220,7 @@ _INTERVAL_ARCHS = 100
 
 @dataclass(frozen=True, eq=False)
 class SearchInputs:
-    """A benchmark, and for each estimator its scores: for nothing, as in the paper, and at their own cost."""
+    """A benchmark, and the scores of each estimator: free of charge, as in the paper, and at their own cost."""
 
     benchmark: SearchBenchmark
     free: tuple[Scores, ...] = ()
@@ -250,24 +250,24 @@ def search_inputs(
     estimators
         Names as in `estimator_scores`.
     interval
-        Of sweetimator [default: the best of ``grid``, chosen by the first 100 architectures]. What it cost to measure those is
-        the ``setup_seconds`` of the charged scores; an interval that is given cost nothing.
+        Interval of sweetimator [default: the best of ``grid``, chosen from the first 100 architectures]. The cost of measuring
+        these is the ``setup_seconds`` of the charged scores; a given interval has no cost.
     fitness
         As in `search_benchmark`.
     score_seconds
-        What every charged score costs [default: what the profile says, as below].
+        Cost of every charged score [default: that in the profile, see below].
     among_scored
-        Take only the architectures that have every score and every accuracy, which is enough for `run_selections`.
+        Whether to use only architectures with all scores and accuracies, which is enough for `run_selections`.
 
     Returns
     -------
-    `SearchInputs`. The cost of a score is the wall time of the machine that measured it. Of what the histogram holds it is
-    ``profile_seconds``, in which the calls of estimators are not contained.
+    `SearchInputs`. The cost of a score is the wall time of the machine that measured it. For scores from the histogram it is
+    ``profile_seconds``, which does not include the calls of estimators.
 
     Raises
     ------
     ValueError
-        As in `search_benchmark` and `search_scores`; or if no architecture has all.
+        As for `search_benchmark` and `search_scores`, or if no architecture has all scores and accuracies.
     """
     setup, scores = 0.0, None
     if interval is None and "sweetimator" in estimators:
@@ -277,7 +277,7 @@ def search_inputs(
         setup = float(seconds.sum()) if score_seconds is None else score_seconds * len(first)
     if estimators:
         scores = estimator_scores(profile, stored, interval or Interval.live())
-        # A search pays for what it takes to get a score: parameter counts from the pass cost the whole pass.
+        # A search is charged for everything that a score needs: parameter counts from the pass cost the whole pass.
         scores["seconds"] = scores["seconds"].fillna(
             profile["profile_seconds"].where(scores["estimator"].isin(WITHOUT_PASS))
         )
@@ -301,7 +301,7 @@ def search_inputs(
 
 
 def _complete(table: xr.Dataset, scores: xr.Dataset | None, estimators: Sequence[str]) -> list[str]:
-    """Architectures that have every accuracy that any has, and every score."""
+    """Architectures with all scores, and with every accuracy that any architecture has."""
     accuracy = table["accuracy"]
     there = accuracy.notnull() | ~accuracy.notnull().any("arch")
     complete = there.all(["dataset", "split", "epochs"])

@@ -1,4 +1,4 @@
-"""BOHB (Falkner et al. 2018): the brackets of Hyperband, filled from a kernel density of good and of bad architectures."""
+"""BOHB (Falkner et al. 2018): Hyperband brackets filled from kernel density models of good and bad architectures."""
 
 from collections.abc import Iterator
 from typing import Literal
@@ -27,28 +27,29 @@ def bohb(
     num_samples: int = 4,
     min_bandwidth: float = 0.3,
 ) -> xr.Dataset:
-    """Fill the brackets of Hyperband with proposals of a density model; assisted, S-BOHB.
+    """BOHB, or its assisted form S-BOHB: fill the brackets of Hyperband with proposals of a density model.
 
-    A table of one short training has one fidelity. So every rung trains for as long, and an architecture that is promoted is
-    trained, and paid, again, as in the searches on NAS-Bench-201.
+    A table with one short training has one fidelity, so the training on every rung takes equally long, and an architecture that
+    is promoted is trained and charged again, as in the searches on NAS-Bench-201.
 
     Parameters
     ----------
     benchmark, settings
-        What is searched, and for how long; every combination of operations must be in the benchmark.
+        Search space and budget; every combination of operations must be in the benchmark.
     scores
-        None: the model proposes, once a rung has seen enough for one (`_Model`); uniform before.
+        None: architectures are proposed by the model once a rung has enough observations (see `_Model`), and uniform before.
+        Otherwise: the best-scored of ``pool`` candidates is trained.
     propose
-        What the best-scored is taken of, with ``scores``: ``random``, uniform architectures, and the model is never asked (as in
-        the released code), or ``model``, that many proposals of the model.
+        Candidates if ``scores`` are given: ``random``, uniform architectures without the model (as in the released code), or
+        ``model``, proposals of the model.
     pool
-        Architectures to choose among.
+        Number of candidates.
     eta, rungs
-        One in ``eta`` is promoted; rungs of the tallest bracket.
+        One in ``eta`` is promoted; number of rungs of the tallest bracket.
     num_samples
-        Samples of the good density a proposal is the best of.
+        Number of samples from the good density of which a proposal is the best.
     min_bandwidth
-        Least bandwidth of a kernel, in [0, 1).
+        Smallest bandwidth of a kernel, in [0, 1).
 
     Returns
     -------
@@ -87,7 +88,7 @@ def bohb(
 
 
 def brackets(eta: int, rungs: int) -> Iterator[list[int]]:
-    """Architectures on each rung of the successive brackets of Hyperband, without an end.
+    """Number of architectures on each rung of the successive brackets of Hyperband; an endless iterator.
 
     Examples
     --------
@@ -108,7 +109,7 @@ def _best(rows: list[NDArray[np.int64]], losses: list[NDArray[np.float64]], num:
 
 
 class _Model:
-    """Densities of good and bad architectures on the highest rung that has at least E + 1 of either."""
+    """Densities of good and bad architectures on the highest rung with at least E + 1 of each."""
 
     def __init__(self, grid: OperationGrid, *, num_samples: int, min_bandwidth: float) -> None:
         self._grid, self._num_samples, self._min_bandwidth = grid, num_samples, min_bandwidth
@@ -122,7 +123,7 @@ class _Model:
         self._losses.setdefault(rung, []).append(losses)
 
     def propose(self, draws: Draws, num: int) -> NDArray[np.int64] | None:
-        """Proposals, shape (run, num): each the one of some samples of the good density that is likeliest good and not bad."""
+        """Proposals, shape (run, num): each is the sample from the good density with the largest ratio of good to bad density."""
         split = self._split()
         if split is None:
             return None
@@ -139,7 +140,7 @@ class _Model:
         return self._grid.rows(np.take_along_axis(samples, best[:, :, None], axis=1))
 
     def _split(self) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
-        """Codes of the good and the bad, shapes (R, N, E)."""
+        """Codes of the good and the bad architectures, shapes (R, N, E)."""
         for rung in sorted(self._rows, reverse=True):
             seen = len(self._rows[rung])
             num_good = max(self._enough, _GOOD_PERCENT * seen // 100)
@@ -153,20 +154,20 @@ class _Model:
 
 
 def bandwidths(codes: NDArray[np.int64], *, levels: int, least: float) -> NDArray[np.float64]:
-    """Bandwidth of each edge by the normal-reference rule, as BOHB has it, kept within what the kernel allows.
+    """Bandwidth of each edge by the normal-reference rule, as in BOHB, limited to the range that the kernel allows.
 
     Parameters
     ----------
     codes
-        Observations, shape (R, N, E). The rule takes the spread of the codes, though operations have no order.
+        Observations, shape (R, N, E). The rule uses the standard deviation of the codes, although operations have no order.
     levels
         Number of operations.
     least
-        Least bandwidth. The greatest is (levels - 1) / levels, at which the kernel is uniform.
+        Smallest bandwidth. The largest is (levels - 1) / levels, at which the kernel is uniform.
 
     Returns
     -------
-    Shape (R, E).
+    Bandwidths, shape (R, E).
     """
     num, edges = codes.shape[1:]
     width: NDArray[np.float64] = 1.06 * codes.std(axis=1) * num ** (-1 / (4 + edges))
@@ -182,7 +183,7 @@ def density(
     Parameters
     ----------
     codes
-        Where to evaluate, shape (R, S, E).
+        Architectures at which to evaluate, shape (R, S, E).
     data
         Observations, shape (R, N, E).
     width
@@ -192,7 +193,7 @@ def density(
 
     Returns
     -------
-    Shape (R, S); over all architectures it sums to 1.
+    Densities, shape (R, S); over all architectures they sum to 1.
     """
     product = np.ones((len(codes), codes.shape[1], data.shape[1]))
     for edge in range(codes.shape[2]):  # an edge at a time: (R, S, N) fits, (R, S, N, E) is slow
@@ -206,7 +207,7 @@ def density(
 def kernel_sample(
     data: NDArray[np.int64], width: NDArray[np.float64], drawn: NDArray[np.float64], *, levels: int
 ) -> NDArray[np.int64]:
-    """Draw from the density: an observation, of which each edge keeps its operation, or takes one of the others.
+    """Draw from the density: select an observation, in which each edge keeps its operation or gets one of the others.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Random search, and regularised evolution (REA; Real et al. 2019), with or without an estimator that picks the child."""
+"""Random search, and regularised evolution (REA; Real et al. 2019), with or without an estimator that selects the child."""
 
 from collections.abc import Callable
 
@@ -10,11 +10,11 @@ from sweetgrad.analysis.search.benchmark import Scores, SearchBenchmark
 from sweetgrad.analysis.search.simulation import Draws, OperationGrid, Runs, SearchSettings, best_scored
 
 Child = tuple[NDArray[np.int64], NDArray[np.float64] | float]
-"""Architecture of each run, and the seconds of choosing it."""
+"""Architecture of each run, and the time that selecting it took in seconds."""
 
 
 def random_search(benchmark: SearchBenchmark, settings: SearchSettings = SearchSettings()) -> xr.Dataset:  # noqa: B008
-    """Train architectures drawn uniformly, with replacement, until the budget is spent.
+    """Train uniformly drawn architectures, with replacement, until the budget is spent.
 
     Returns
     -------
@@ -40,12 +40,12 @@ def evolution(
     Parameters
     ----------
     benchmark, settings
-        What is searched, and for how long; every combination of operations must be in the benchmark.
+        Search space and budget; every combination of operations must be in the benchmark.
     scores
-        None: the child is one mutant of the parent. Else: the best-scored of ``pool`` mutants. A mutant has another
-        operation on one edge. The first ``population`` architectures are uniform in either case.
+        None: the child is one mutant of the parent. Otherwise: the best-scored of ``pool`` mutants. A mutant has another
+        operation on one edge. The first ``population`` architectures are uniform in both cases.
     pool
-        Mutants to choose among.
+        Number of mutants from which the child is selected.
     population, tournament
         Population size and tournament size: the parent is the fittest of ``tournament`` architectures drawn with replacement.
 
@@ -83,20 +83,20 @@ def regularised_evolution(
     population: int = 10,
     tournament: int = 3,
 ) -> None:
-    """The loop of REA (Real et al. 2019, Algorithm 1), of all runs at once, whatever an architecture is and fitness costs.
+    """The loop of REA (Real et al. 2019, Algorithm 1) for all runs at once, independent of architectures and cost.
 
     Parameters
     ----------
     draws
-        Random numbers of the runs, which ``first`` and ``mutant`` draw from as well.
+        Random numbers of the runs, from which ``first`` and ``mutant`` draw too.
     first
-        Gives the numbers of random architectures, shape (run,): the first ``population`` are such.
+        Returns the indices of random architectures, shape (run,), for the first ``population`` steps.
     mutant
-        Gives the children of parents, shape (run,), and the seconds that choosing them took.
+        Returns the children of parents, shape (run,), and the time that selecting them took in seconds.
     train
-        Gives the fitness of architectures, shape (run,), after so many seconds of choosing them.
+        Returns the fitness of architectures, shape (run,); its second argument is the time that selecting them took.
     is_active
-        Whether to go on; asked before each step.
+        Called before each step; returns whether to continue.
     population, tournament
         As in `evolution`.
     """
@@ -109,7 +109,7 @@ def regularised_evolution(
         if step < population:
             child, seconds = first(), 0.0
         else:
-            # Counted from the oldest, whose place is step % population.
+            # Counted from the oldest, whose position is step % population.
             sample = (draws.integers(tournament, population) + step) % population
             best = fitness[run[:, None], sample].argmax(axis=1)
             child, seconds = mutant(alive[run, sample[run, best]])
@@ -119,6 +119,6 @@ def regularised_evolution(
 
 
 def mutate(grid: OperationGrid, rows: np.ndarray, drawn: np.ndarray) -> np.ndarray:
-    """Mutants of architectures, shape (run, mutant), by uniform numbers, shape (run, 2 * mutant): edges, then operations."""
+    """Mutants of architectures, shape (run, mutant), from uniform numbers, shape (run, 2 * mutant): edges, then operations."""
     edge, shift = np.split(drawn, 2, axis=1)
     return grid.mutate(rows, (edge * grid.num_edges).astype(np.int64), (shift * (grid.num_ops - 1)).astype(np.int64))

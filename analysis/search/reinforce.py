@@ -1,4 +1,4 @@
-"""REINFORCE (Williams 1992): a softmax for every edge, moved by Adam, with or without an estimator that picks what is trained."""
+"""REINFORCE (Williams 1992): a softmax policy per edge, updated by Adam, optionally with an estimator that selects candidates."""
 
 import numpy as np
 import xarray as xr
@@ -22,25 +22,25 @@ def reinforce(
     learning_rate: float = 0.5,
     baseline_decay: float = 0.9,
 ) -> xr.Dataset:
-    """Sample an architecture from the policy, train it, and move the policy by its accuracy; assisted, S-REINFORCE.
+    """REINFORCE, or its assisted form S-REINFORCE: sample an architecture from the policy, train it, and update the policy.
 
     Parameters
     ----------
     benchmark, settings
-        What is searched, and for how long; every combination of operations must be in the benchmark.
+        Search space and budget; every combination of operations must be in the benchmark.
     scores
-        None: what was sampled is trained. Else: the best-scored of ``pool`` mutants of it (one edge changed) is trained, and
-        its accuracy moves the policy along the gradient of what was sampled.
+        None: the sampled architecture is trained. Otherwise: the best-scored of ``pool`` mutants of it (with one edge changed) is
+        trained, and its accuracy is the reward for the gradient of the sampled architecture.
     pool
-        Mutants to choose among.
+        Number of mutants from which one is selected.
     learning_rate
-        Of Adam.
+        Learning rate of Adam.
     baseline_decay
-        Of the exponential mean of accuracies that is taken off, bias-corrected; the latest accuracy is part of it.
+        Decay of the baseline, the bias-corrected exponential moving average of the accuracies including the latest one.
 
     Returns
     -------
-    As `Runs.history`. The policy starts uniform. Errors are those of `Runs` and `OperationGrid`.
+    As `Runs.history`. The initial policy is uniform. Errors are those of `Runs` and `OperationGrid`.
     """
     grid, draws = OperationGrid(benchmark.arch), Draws(settings.seed, settings.num_runs)
     runs, shape = Runs(benchmark, settings, scores), (settings.num_runs, grid.num_edges, grid.num_ops)
@@ -69,7 +69,7 @@ def reinforce(
 def policy_gradient(
     policy: NDArray[np.float64], sampled: NDArray[np.int64], advantage: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Gradient with respect to the logits of the loss -advantage * sum over edges of log probability of what was sampled.
+    """Gradient, with respect to the logits, of the loss -advantage * sum over edges of the log probability of the sample.
 
     Parameters
     ----------
@@ -78,11 +78,11 @@ def policy_gradient(
     sampled
         Operation of each edge, shape (R, E).
     advantage
-        Reward less baseline, shape (R,).
+        Reward minus baseline, shape (R,).
 
     Returns
     -------
-    Shape (R, E, O): descending it makes what was sampled likelier where the advantage is positive.
+    Shape (R, E, O). Gradient descent makes the sampled operations more likely if the advantage is positive.
 
     Examples
     --------
@@ -102,7 +102,7 @@ def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def sample(policy: NDArray[np.float64], drawn: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Operations by uniform numbers of shape (R, E): the first whose cumulative probability exceeds the number."""
-    # The last operation takes what rounding leaves.
+    """Sample operations from uniform numbers of shape (R, E): the first whose cumulative probability exceeds the number."""
+    # The last operation gets the remainder due to rounding.
     sampled: NDArray[np.int64] = (drawn[:, :, None] >= policy.cumsum(axis=-1)[:, :, :-1]).sum(axis=-1)
     return sampled

@@ -1,4 +1,4 @@
-"""Simulated search runs that advance in step: their random streams, their budgets, and the grid of operations they search."""
+"""Simulated search runs that advance in lockstep: their random streams, their budgets, and the grid of operations."""
 
 import re
 from collections.abc import Sequence
@@ -12,22 +12,22 @@ from sweetgrad.analysis.search.benchmark import Scores, SearchBenchmark
 
 
 class Draws:
-    """Uniform random numbers for runs that advance in step.
+    """Uniform random numbers for runs that advance in lockstep.
 
-    The stream of a run depends on the seed and on the number of the run alone: run 7 of 500 is run 7 of 10, and its numbers are
-    the same for every algorithm.
+    The stream of a run depends only on the seed and on the number of the run: run 7 of 500 is the same as run 7 of 10, and its
+    numbers are the same for every algorithm.
 
     Parameters
     ----------
     seed
-        In 0 to 2**32 - 1.
+        Seed, from 0 to 2**32 - 1.
     num_runs
-        At least 1.
+        Number of runs, at least 1.
 
     Attributes
     ----------
     streams
-        The generator of each run.
+        Random generator of each run.
 
     Examples
     --------
@@ -39,30 +39,30 @@ class Draws:
     def __init__(self, seed: int, num_runs: int) -> None:
         if num_runs < 1:
             raise ValueError(f"expected at least one run, got {num_runs}")
-        # RandomState, since NumPy promises that its stream never changes.
+        # RandomState, since NumPy guarantees that its stream never changes.
         self.streams = [np.random.RandomState([seed, run]) for run in range(num_runs)]
 
     def uniform(self, num: int) -> NDArray[np.float64]:
-        """The next numbers of every run in [0, 1); shape (run, num)."""
+        """Next random numbers of every run in [0, 1); shape (run, num)."""
         return np.stack([stream.random_sample(num) for stream in self.streams])
 
     def integers(self, num: int, below: int) -> NDArray[np.int64]:
-        """The next whole numbers of every run in 0 to ``below`` - 1; shape (run, num)."""
+        """Next random integers of every run from 0 to ``below`` - 1; shape (run, num)."""
         return (self.uniform(num) * below).astype(np.int64)
 
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """How often and how long to search.
+    """Number and length of the search runs.
 
     Attributes
     ----------
     num_runs
-        Independent runs.
+        Number of independent runs.
     budget
-        Simulated seconds of each.
+        Simulated seconds of each run.
     seed
-        With the number of a run, it decides all that the run draws.
+        Seed, which together with the number of a run determines its random numbers.
     """
 
     num_runs: int = 500
@@ -73,15 +73,15 @@ class SearchSettings:
 class Runs:
     """Simulated trainings of all runs of an algorithm.
 
-    A training counts if it ends within the budget; the first that does not ends its run, and what an algorithm does with that run
-    later leaves no trace. Training an architecture again costs its time again, as in the searches on NAS-Bench-201.
+    A training counts if it ends within the budget. The first one that does not ends its run, and later steps of that run are
+    ignored. Training an architecture again is charged again, as in the searches on NAS-Bench-201.
 
     Parameters
     ----------
     benchmark, settings
-        What is searched, and for how long.
+        Search space and budget.
     scores
-        The estimator that the algorithm asks, if any: its ``setup_seconds`` are paid at once.
+        Scores that the algorithm uses, if any; their ``setup_seconds`` are charged at the start.
 
     Attributes
     ----------
@@ -101,7 +101,7 @@ class Runs:
             raise ValueError(f"the budget must be a number of seconds, got {settings.budget}")
         slowest = int(benchmark.seconds.argmax())
         if start + benchmark.seconds[slowest] > settings.budget:
-            before = f" after {start:.0f} s that choose the interval" if start else ""
+            before = f" after {start:.0f} s for choosing the interval" if start else ""
             raise ValueError(
                 f"a budget of {settings.budget:g} s is smaller than one training{before}: {benchmark.arch[slowest]} takes "
                 f"{benchmark.seconds[slowest]:.1f} s; give at least {np.ceil(start + benchmark.seconds[slowest]):.0f}"
@@ -112,7 +112,7 @@ class Runs:
         self._seconds: list[NDArray[np.float64]] = []
 
     def train(self, rows: NDArray[np.int64], *, scoring: NDArray[np.float64] | float = 0.0) -> NDArray[np.float64]:
-        """Train one architecture in each run, after ``scoring`` seconds of estimating; returns its fitness, shape (run,)."""
+        """Train one architecture in each run, after ``scoring`` seconds of scoring; returns the fitness, shape (run,)."""
         spent = self._spent + scoring + self._benchmark.seconds[rows]
         fits = self.active & (spent <= self._budget)
         if not self._rows and not fits.all():
@@ -127,12 +127,12 @@ class Runs:
         return fitness
 
     def history(self) -> xr.Dataset:
-        """All trainings in their order.
+        """All trainings in order.
 
         Returns
         -------
-        Dims (run, step): ``arch_index``, the row of the benchmark, -1 after the end of the run; ``seconds``, the simulated time
-        at which the training ended, NaN there.
+        Dims (run, step): ``arch_index``, the row in the benchmark, -1 after the end of the run; ``seconds``, the simulated time
+        at the end of the training, NaN after the end of the run.
         """
         data = {
             "arch_index": (("run", "step"), np.stack(self._rows, axis=1).astype(np.int32)),
@@ -142,7 +142,7 @@ class Runs:
 
 
 def best_scored(candidates: NDArray[np.int64], scores: Scores) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The best-scored candidate of each run, the first on a tie, and the seconds of scoring them all.
+    """The best-scored candidate of each run (the first on a tie), and the time of scoring all candidates in seconds.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ def best_scored(candidates: NDArray[np.int64], scores: Scores) -> tuple[NDArray[
 
     Returns
     -------
-    Both of shape (run,). Every candidate is paid for, also one that was scored before.
+    Both have shape (run,). Every candidate is charged, even if it was scored before.
     """
     chosen = scores.values[candidates].argmax(axis=1)
     return candidates[np.arange(len(candidates)), chosen], scores.seconds[candidates].sum(axis=1)
@@ -170,19 +170,19 @@ class OperationGrid:
     Parameters
     ----------
     archs
-        Architecture strings, in any order: ``|op~node|`` for each edge, in which every combination of operations occurs once.
+        Architecture strings in any order, with ``|op~node|`` for each edge; every combination of operations must occur once.
 
     Attributes
     ----------
     operations
-        Names of the operations, sorted; their places are the codes.
+        Names of the operations, sorted; their positions are the codes.
     codes
         Operation of each edge, shape (architectures, edges).
 
     Raises
     ------
     ValueError
-        If a string is of another form, or a combination is missing or there twice.
+        If a string has another form, or a combination is missing or duplicated.
 
     Examples
     --------
@@ -208,7 +208,7 @@ class OperationGrid:
         num_all = self.num_ops**self.num_edges
         if len(np.unique(self._number)) != len(archs) or len(archs) != num_all:
             raise ValueError(
-                f"a search moves through every combination of {self.num_ops} operations on {self.num_edges} edges, which are "
+                f"a search needs every combination of {self.num_ops} operations on {self.num_edges} edges, that is "
                 f"{num_all:,} architectures; got {len(archs):,}, of which {len(np.unique(self._number)):,} are different"
             )
         self._row = np.empty(num_all, dtype=np.int64)
@@ -219,25 +219,25 @@ class OperationGrid:
         return len(self._row)
 
     def rows(self, codes: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Place among ``archs`` of the architectures with these codes; shape (..., E) to (...)."""
+        """Positions in ``archs`` of the architectures with these codes; shape (..., E) to (...)."""
         rows: NDArray[np.int64] = self._row[codes @ self._place]
         return rows
 
     def mutate(self, rows: NDArray[np.int64], edge: NDArray[np.int64], shift: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Give one edge another operation.
+        """Change the operation of one edge.
 
         Parameters
         ----------
         rows
             Architectures to start from, shape (...).
         edge
-            The edge, in 0 to E - 1, shape (...).
+            The edge, from 0 to E - 1, shape (...).
         shift
-            Which of the other operations, in 0 to the number of operations - 2, shape (...).
+            Which of the other operations, from 0 to the number of operations - 2, shape (...).
 
         Returns
         -------
-        Neighbours, shape (...): never the architecture itself.
+        Neighbours, shape (...), which always differ from the given architectures.
         """
         old = self.codes[rows, edge]
         new = (old + 1 + shift) % self.num_ops

@@ -1,4 +1,4 @@
-"""Every search and selection of the paper side by side, the accuracies of what they found, and the best so far over time."""
+"""All searches and selections of the paper, the accuracies of the architectures that they find, and the best so far over time."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
@@ -28,7 +28,7 @@ ASSISTED: dict[str, Callable[..., xr.Dataset]] = {
     "s-bohb-model": partial(bohb, propose="model"),
 }
 ALGORITHMS = (*UNASSISTED, *ASSISTED)
-"""Names that `run_searches` takes."""
+"""Names of the algorithms of `run_searches`."""
 
 
 def run_searches(
@@ -39,7 +39,7 @@ def run_searches(
     algorithms: Collection[str] = ALGORITHMS,
     pool: int = 10,
 ) -> xr.Dataset:
-    """Run all algorithms; those that are assisted once for each estimator.
+    """Run all algorithms; assisted ones are run once for each estimator.
 
     Parameters
     ----------
@@ -51,14 +51,14 @@ def run_searches(
         As returned by `search_scores`; an estimator may occur both with and without its cost. Without scores, assisted
         algorithms are omitted.
     algorithms
-        Of `ALGORITHMS`: ``random``, ``rea``, ``reinforce``, ``bohb``, and with an estimator ``s-rea``, ``s-reinforce``,
+        Names in `ALGORITHMS`: ``random``, ``rea``, ``reinforce``, ``bohb``, and with an estimator ``s-rea``, ``s-reinforce``,
         ``s-bohb`` (the best of uniform architectures, as released), ``s-bohb-model`` (the best of the model's proposals).
     pool
-        Architectures that an estimator chooses among.
+        Number of architectures from which an estimator selects one.
 
     Returns
     -------
-    As `join_histories`. Methods are called ``rea``, ``s-rea/sweetimator``, or ``s-rea/sweetimator+cost`` where its time is paid.
+    As `join_histories`. Methods are called ``rea``, ``s-rea/sweetimator``, or ``s-rea/sweetimator+cost`` if its time is charged.
 
     Raises
     ------
@@ -66,10 +66,10 @@ def run_searches(
         If an algorithm is unknown, ``pool`` is less than 1, or the budget is smaller than one training.
     """
     if pool < 1:
-        raise ValueError(f"pool must be at least one architecture to choose among, got {pool}")
+        raise ValueError(f"pool must be at least 1, got {pool}")
     unknown = [name for name in algorithms if name not in ALGORITHMS]
     if unknown or not algorithms:
-        raise ValueError(f"expected algorithms of {', '.join(ALGORITHMS)}; got {', '.join(unknown) or 'none'}")
+        raise ValueError(f"expected algorithms among {', '.join(ALGORITHMS)}; got {', '.join(unknown) or 'none'}")
     searches = {name: partial(UNASSISTED[name], benchmark, settings) for name in UNASSISTED if name in algorithms}
     for estimator in scores:
         for name in ASSISTED:
@@ -97,15 +97,15 @@ def run_selections(
     Parameters
     ----------
     benchmark, scores
-        As in `run_searches`; the benchmark may hold a part of a space.
+        As in `run_searches`; the benchmark may cover a part of a space.
     num_archs
-        Numbers of architectures to choose among.
+        Numbers of architectures from which one is selected.
     optimal, num_runs, seed
         As in `select_architectures`.
 
     Returns
     -------
-    As `join_histories`, each run of one step. Methods are called ``random/1``, ``sweetimator/10``, ``optimal/10``, …
+    As `join_histories`, with one step in each run. Methods are called ``random/1``, ``sweetimator/10``, ``optimal/10``, …
     """
     select = partial(select_architectures, benchmark, num_runs=num_runs, seed=seed)
     histories = {"random/1": select(num_archs=1)}
@@ -129,25 +129,25 @@ def select_architectures(
     num_runs: int = 500,
     seed: int = 0,
 ) -> xr.Dataset:
-    """Draw architectures with replacement, and take the best by an estimator, by its accuracy, or none: the first.
+    """Draw architectures with replacement, and select the best by score or by accuracy, or the first if neither is given.
 
     Parameters
     ----------
     benchmark
-        As returned by `search_benchmark`; it need not hold a whole space.
+        As returned by `search_benchmark`; it need not cover a whole space.
     num_archs
-        Architectures that each run draws. Those of a smaller number are the first of those of a larger one.
+        Number of architectures that each run draws. A smaller number draws the first ones of a larger number.
     scores
         As returned by `search_scores`.
     optimal
-        ``dataset/split``, such as ``cifar10/test``, by whose accuracy after the whole training the best is taken: what no
-        estimator can exceed.
+        ``dataset/split``, such as ``cifar10/test``, whose accuracy after the full training selects the best: an upper bound for
+        every estimator.
     num_runs, seed
         As in `SearchSettings`.
 
     Returns
     -------
-    Dims (run, step) with one step, as `Runs.history`: ``seconds`` is what scoring cost.
+    Dims (run, step) with one step, as in `Runs.history`; ``seconds`` is the cost of scoring.
 
     Raises
     ------
@@ -155,9 +155,9 @@ def select_architectures(
         If ``num_archs`` is less than 1, there is no accuracy ``optimal``, or both ``scores`` and ``optimal`` are given.
     """
     if num_archs < 1:
-        raise ValueError(f"expected at least one architecture to choose among, got {num_archs}")
+        raise ValueError(f"num_archs must be at least 1, got {num_archs}")
     if scores is not None and optimal is not None:
-        raise ValueError("architectures are chosen by scores or by accuracy, not by both")
+        raise ValueError("give either scores or optimal, not both")
     drawn = Draws(seed, num_runs).integers(num_archs, len(benchmark))
     seconds, chosen = np.zeros(num_runs), np.zeros(num_runs, dtype=np.int64)
     if scores is not None:
@@ -171,16 +171,16 @@ def select_architectures(
 
 
 def join_histories(histories: Mapping[str, xr.Dataset]) -> xr.Dataset:
-    """Put the histories of several methods into one data set.
+    """Join the histories of several methods into one data set.
 
     Parameters
     ----------
     histories
-        By the name of the method; as returned by `Runs.history`, of equally many runs.
+        Histories by name of the method, as returned by `Runs.history`, with the same number of runs.
 
     Returns
     -------
-    ``arch_index`` and ``seconds``, dims (algorithm, run, step); steps that a method has not are -1 and NaN.
+    ``arch_index`` and ``seconds``, dims (algorithm, run, step); missing steps are -1 and NaN.
     """
     longest = max(history.sizes["step"] for history in histories.values())
     padded = [
@@ -207,22 +207,22 @@ def search_table(
     *,
     published: Mapping[str, tuple[float, float]] | None = None,
 ) -> xr.Dataset:
-    """Accuracies of what each method reports: the architecture with the best fitness that it trained.
+    """Accuracies of the architecture that each method reports, the one with the best fitness that it trained.
 
     Parameters
     ----------
     histories
         As returned by `join_histories`, or `run_searches`.
     benchmark
-        The same that was searched.
+        The benchmark that was searched.
     published
-        CIFAR-10 validation and test accuracy by method, such as ``SEARCH``, to stand beside.
+        Published CIFAR-10 validation and test accuracies by method, such as ``SEARCH``, for comparison.
 
     Returns
     -------
-    ``mean`` and ``sd`` (n - 1) over runs, in %, and ``published``, NaN where nothing is; dims (algorithm, dataset, split).
-    ``num_trained``, the mean number of trainings of a run, and ``seconds``, the mean simulated time at the end of its last; dims
-    (algorithm,).
+    ``mean`` and ``sd`` (n - 1) over runs, in %, and ``published``, NaN if there is none; dims (algorithm, dataset, split).
+    ``num_trained``, the mean number of trainings of a run, and ``seconds``, the mean simulated time at the end of the last one;
+    dims (algorithm,).
     """
     final = _best_so_far(histories, benchmark)[:, :, -1]
     accuracy = benchmark.accuracy.transpose("arch", "dataset", "split")
@@ -263,20 +263,20 @@ def trajectories(
     split: str = "test",
     times: Sequence[float] | NDArray[np.float64] | None = None,
 ) -> xr.Dataset:
-    """Accuracy of what a run would report if it ended at a time: median and quartiles over runs.
+    """Accuracy of the architecture that a run would report if it ended at a given time: median and quartiles over the runs.
 
     Parameters
     ----------
     histories, benchmark
         As in `search_table`.
     dataset, split
-        Accuracy after the whole training to follow.
+        Selects the accuracy after the full training.
     times
         Simulated seconds [default: 200 equal steps to the end of the last training].
 
     Returns
     -------
-    ``median``, ``lower`` and ``upper`` quartile, in %, dims (algorithm, time); NaN while a run has not ended its first training.
+    ``median``, ``lower`` and ``upper`` quartile, in %, dims (algorithm, time); NaN until all runs have finished a training.
     """
     accuracy = benchmark.trained(dataset, split)
     best, seconds = (
@@ -285,7 +285,7 @@ def trajectories(
     )
     at = np.linspace(0, np.nanmax(seconds), 201)[1:] if times is None else np.asarray(times, dtype=np.float64)
     ended = np.where(np.isnan(seconds), np.inf, seconds)
-    # Trainings that have ended by each time, less one: the place of the last.
+    # Index of the last training that has ended by each time.
     place = np.array([[np.searchsorted(run, at, side="right") - 1 for run in method] for method in ended])
     values = np.where(place >= 0, accuracy[np.take_along_axis(best, np.maximum(place, 0), axis=2)], np.nan)
     lower, median, upper = np.quantile(values, [0.25, 0.5, 0.75], axis=1)

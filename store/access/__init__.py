@@ -1,6 +1,6 @@
-"""From a location to bytes that may be trusted: paths, URLs and zip archives, tried again when a network fails, and bounded.
+"""Checked access to paths, URLs and zip archives: network requests are retried, and the size of every read is bounded.
 
-Everything else in `sweetgrad.store` reads and writes through what stands here; nothing here knows of profiles.
+Everything else in `sweetgrad.store` reads and writes through this package, which knows nothing about profiles.
 """
 
 from sweetgrad.store.access._chunks import RefusedChunkError

@@ -21,7 +21,7 @@ _INDEX_ENTRY_BYTES = 16
 
 
 class RefusedChunkError(CorruptShardError, ValueError):
-    """A chunk that is lost, or was not decoded. Also a ValueError, as codecs raise: readers add what they know of the place.
+    """A chunk that is missing, or was refused before decoding. A ValueError, like the errors of codecs: readers add the location.
 
     Attributes
     ----------
@@ -36,22 +36,22 @@ class RefusedChunkError(CorruptShardError, ValueError):
 
 @dataclass(frozen=True)
 class ChunkLimits:
-    """What the files of one array may hold, from its metadata.
+    """Limits on the files of one array, derived from its metadata.
 
     Attributes
     ----------
     num_values
         Values in one chunk.
     decoded_bytes
-        Bytes of one chunk, decoded; of texts, the most that is allowed.
+        Size of a decoded chunk in bytes; for strings, the largest size that is allowed.
     num_chunks
-        Chunks in one file; 0 if the array is not sharded and a file is a chunk.
+        Number of chunks in one file; 0 if the array is not sharded, so that each file is one chunk.
     is_text, is_blosc, is_crc
-        Whether values are texts, and which codecs come after the first.
+        Whether the values are strings, and which codecs follow the first.
     first_dim
         Name of the first dimension; None if it has none.
     num_rows, rows_per_file
-        Length of the first dimension, and how much of it one file holds; of a scalar, 1.
+        Length of the first dimension, and the number of its rows in one file; both are 1 for a scalar.
     """
 
     num_values: int
@@ -66,7 +66,7 @@ class ChunkLimits:
 
     @property
     def encoded_bytes(self) -> int:
-        """The most that one chunk takes when it is stored."""
+        """Largest size of a stored chunk."""
         return self.decoded_bytes + _BLOSC_EXTRA + _CRC_BYTES
 
     @property
@@ -76,27 +76,27 @@ class ChunkLimits:
 
     @property
     def file_bytes(self) -> int:
-        """The most that one file takes."""
+        """Largest size of a file."""
         return self.num_chunks * self.encoded_bytes + self.index_bytes if self.num_chunks else self.encoded_bytes
 
 
 def check_chunk(data: Any, limits: ChunkLimits, *, where: str) -> None:
-    """Check what a stored chunk says that it will be, before it is decompressed.
+    """Check the sizes that a stored chunk declares, before it is decompressed.
 
-    Blosc allocates what the header of its input asks for, and the decoder of texts one object for each text that the first four
-    bytes announce: up to 2 GiB and 32 GiB, for a file of a hundred bytes.
+    Blosc allocates the size in the header of its input, and the string decoder allocates one object for each string that the
+    first four bytes declare: up to 2 GiB and 32 GiB for a file of a hundred bytes.
 
     Parameters
     ----------
     data
         The chunk as it is stored, uint8.
     limits
-        Of its array.
+        Limits of its array.
 
     Raises
     ------
     CorruptShardError
-        If the chunk announces more than the metadata of its array has room for.
+        If the chunk declares more than the metadata of its array allows.
     """
     data = memoryview(data)
     payload = data[: len(data) - _CRC_BYTES * limits.is_crc]
@@ -107,7 +107,7 @@ def check_chunk(data: Any, limits: ChunkLimits, *, where: str) -> None:
         if decoded > limits.decoded_bytes:
             _corrupt(where, f"would decompress to {decoded:,} bytes", f"at most {limits.decoded_bytes:,}")
         if stored != len(payload):
-            _corrupt(where, f"says that it has {stored:,} bytes, and has {len(payload):,}", "a whole chunk")
+            _corrupt(where, f"declares {stored:,} bytes, but has {len(payload):,}", "a complete chunk")
     if limits.is_crc:
         _check_crc(data, where=where)
     if limits.is_text:
@@ -117,7 +117,7 @@ def check_chunk(data: Any, limits: ChunkLimits, *, where: str) -> None:
             raise RefusedChunkError(f"{where} cannot be decompressed ({error})") from error
         count = int.from_bytes(payload[:4], "little")
         if count != limits.num_values:
-            _corrupt(where, f"announces {count:,} texts", f"{limits.num_values:,}, as its array says")
+            _corrupt(where, f"declares {count:,} strings", f"{limits.num_values:,}, the chunk size of its array")
 
 
 def check_file(data: Any, limits: ChunkLimits, *, where: str) -> None:
@@ -133,7 +133,7 @@ def check_file(data: Any, limits: ChunkLimits, *, where: str) -> None:
         if offset + size > len(data):
             _corrupt(
                 where,
-                f"has a chunk of {size:,} bytes at {offset:,}, and ends at {len(data):,}",
+                f"has a chunk of {size:,} bytes at {offset:,}, but ends at {len(data):,}",
                 "chunks inside the file",
             )
         check_chunk(data[offset : offset + size], limits, where=where)
@@ -142,12 +142,12 @@ def check_file(data: Any, limits: ChunkLimits, *, where: str) -> None:
 def check_index(data: Any, limits: ChunkLimits, *, where: str) -> None:
     """Check the index of a shard, which is at the end of the bytes given."""
     if len(data) < limits.index_bytes:
-        _corrupt(where, f"has {len(data):,} bytes", f"a shard, whose index alone has {limits.index_bytes:,}")
-    _check_crc(memoryview(data)[len(data) - limits.index_bytes :], where=f"{where}, its index")
+        _corrupt(where, f"has {len(data):,} bytes", f"a shard, whose index alone takes {limits.index_bytes:,}")
+    _check_crc(memoryview(data)[len(data) - limits.index_bytes :], where=f"{where}: the shard index")
 
 
 def _check_crc(data: memoryview, *, where: str) -> None:
-    """Compare the CRC32C at the end of some bytes. The codec of zarr does, too, and names no file."""
+    """Check the CRC32C at the end of the data. zarr's codec checks it too, but its error does not name the file."""
     content = np.frombuffer(data[:-_CRC_BYTES], np.uint8)
     stored, computed = int.from_bytes(data[-_CRC_BYTES:], "little"), crc32c(content)
     if stored != computed:
@@ -159,10 +159,10 @@ def _corrupt(where: str, came: str, expected: str) -> NoReturn:
 
 
 _MAY_HOLD_FILL = ("message", "seconds", "profile_seconds", "train_seconds")
-"""What a row that is ok may hold the fill value of. Of these, format 1 wrote no file that would hold nothing else."""
+"""Variables that may equal the fill value in a row that is ok. Format 1 wrote no file in which all of their values did."""
 
 _GROWING = ("arch", "arch_index")
-"""Coordinates that are written after their array was lengthened: a growth that was cut off leaves its rows without them."""
+"""Coordinates that are written after their array was resized: an interrupted resize leaves its new rows without them."""
 
 
 def is_row_variable(name: str, first_dim: str | None) -> bool:
@@ -171,18 +171,18 @@ def is_row_variable(name: str, first_dim: str | None) -> bool:
 
 
 def is_lost(name: str, index: int, run: NDArray[np.uint8], *, version: int) -> bool:
-    """Whether an absent file of a row variable is damage.
+    """Whether a missing file of a row variable is damage.
 
     Parameters
     ----------
     name
-        Of the variable.
+        Name of the variable.
     index
-        Of the file along ``arch``.
+        Index of the file along ``arch``.
     run
         Status of its rows.
     version
-        Format of the store. Since 2, all files of a shard are written that has a row.
+        Format version of the store. Since version 2, all files of a shard are written if it has a row.
 
     Examples
     --------
@@ -198,12 +198,12 @@ def is_lost(name: str, index: int, run: NDArray[np.uint8], *, version: int) -> b
 
 
 def is_lost_table(name: str, *, version: int) -> bool:
-    """Whether an absent file is damage in a group without a ``status``, or of an array without rows: all of them are written."""
+    """Whether a missing file is damage in a group without ``status``, or in an array without rows, which is always complete."""
     return version >= FORMAT_VERSION or name not in _MAY_HOLD_FILL
 
 
 def is_stamped(attributes: Mapping[str, Any], index: int) -> bool:
-    """Whether a run that ended has seen rows in a shard, so that its ``status`` was on the disk.
+    """Whether a finished run recorded rows in a shard, so that its ``status`` was on the disk.
 
     Examples
     --------
@@ -213,7 +213,7 @@ def is_stamped(attributes: Mapping[str, Any], index: int) -> bool:
     """
     ranges = attributes.get("shards_run")
     if not isinstance(ranges, list):
-        return attributes.get("complete") is True  # a stamp of format 1 says no more
+        return attributes.get("complete") is True  # a stamp of format 1 has no ranges
     return any(_is_range(each) and each[0] <= index < each[1] for each in ranges)
 
 

@@ -1,4 +1,4 @@
-"""Command lines in messages: whoever copies one can run it."""
+"""Command lines in messages, which can be copied and run."""
 
 import json
 import shlex
@@ -15,7 +15,7 @@ def command_line(*words: "str | Path | RemoteStore") -> str:
     Parameters
     ----------
     words
-        What follows ``sweetgrad``, each a word of its own; the storage options of a `RemoteStore` are appended.
+        Arguments after ``sweetgrad``; the storage options of a `RemoteStore` are appended.
 
     Examples
     --------

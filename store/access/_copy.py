@@ -1,4 +1,4 @@
-"""Copy groups of a store byte by byte: what its metadata names and nothing else, so no locks and no leftovers of writers."""
+"""Copy groups of a store byte by byte. Only files that the metadata names are copied: no locks and no temporary files."""
 
 import itertools
 import math
@@ -18,7 +18,7 @@ from sweetgrad.store.access._location import ignore_leftovers
 from sweetgrad.store.access._zarr import sync
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is."""
+"""Called with the name of the current step, the number of items done, and their total."""
 
 _AT_ONCE = 8
 _Item = TypeVar("_Item")
@@ -26,10 +26,10 @@ _Result = TypeVar("_Result")
 
 
 def copy_groups(root: zarr.Group, paths: Sequence[str], folder: Path, *, progress: Progress | None = None) -> None:
-    """Copy groups with everything below them, and the metadata of the groups above them, into a folder; what is there stays.
+    """Copy groups with everything below them, and the metadata of the groups above them, into a folder; never overwrite.
 
-    Every ``status`` is copied before the arrays that it speaks of. A writer goes the other way, so what the copy counts as
-    measured is in the copy, even while a run goes on.
+    Every ``status`` is copied before the arrays that it describes. Writers use the opposite order, so every row that counts as
+    measured in the copy is complete there, even during a run.
     """
     keys = list(dict.fromkeys(itertools.chain.from_iterable(_keys(root, path) for path in paths)))
     first = [key for key in keys if "/status/" in key]
@@ -38,7 +38,7 @@ def copy_groups(root: zarr.Group, paths: Sequence[str], folder: Path, *, progres
     def copy(key: str) -> None:
         target = folder / key
         content = None if target.exists() else sync((root.store_path / key).get(default_buffer_prototype()))
-        if content is not None:  # a chunk of fill values only is no file
+        if content is not None:  # a chunk with only fill values has no file
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content.to_bytes())
 
@@ -51,7 +51,7 @@ def copy_groups(root: zarr.Group, paths: Sequence[str], folder: Path, *, progres
 
 
 def map_in_threads(function: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
-    """Results of a function in the order of the items, a few at once; an error or Ctrl-C leaves the rest undone."""
+    """Apply a function to items in a few threads; yield results in order. An error or Ctrl-C cancels the rest."""
     pool = ThreadPoolExecutor(_AT_ONCE)
     try:
         yield from pool.map(function, items)
@@ -61,9 +61,9 @@ def map_in_threads(function: Callable[[_Item], _Result], items: Iterable[_Item])
 
 @contextmanager
 def new_folder(folder: Path, suffix: str) -> Iterator[Path]:
-    """A new folder beside the one to be written, deleted again if anything goes wrong; a kill leaves it to the next attempt.
+    """A temporary folder beside the one to be written. It is deleted on errors, and after a kill by the next attempt.
 
-    Its name is new each time, so that a writer that was thought dead and goes on writes nothing into another's.
+    Its name is unique, so that a writer that was taken for dead cannot write into another writer's folder.
     """
     name = folder.name + suffix
     left = re.compile(rf"{re.escape(name)}(\.[0-9a-f]{{32}})?")
@@ -80,7 +80,7 @@ def new_folder(folder: Path, suffix: str) -> Iterator[Path]:
 
 
 def _keys(root: zarr.Group, path: str) -> Iterator[str]:
-    """Every file that a group can have: the metadata of it and of what is above and below it, and all chunks."""
+    """Every file that a group can have: all its chunks, its metadata, and that of the nodes above and below it."""
     parts = path.split("/")
     yield from ("/".join([*parts[:depth], "zarr.json"]) for depth in range(len(parts) + 1))
     group = root[path]

@@ -1,4 +1,4 @@
-"""Pure checks of a ``zarr.json`` and of what it declares, before zarr makes anything of it."""
+"""Pure checks of a ``zarr.json`` and of what it declares, before zarr parses it."""
 
 import json
 import math
@@ -27,17 +27,17 @@ _DTYPES = {
     **{f"{kind}{bits}": bits // 8 for kind in ("int", "uint") for bits in (8, 16, 32, 64)},
     "float32": 4,
     "float64": 8,
-    "string": 16,  # in memory, the text itself apart
+    "string": 16,  # in memory, without the text itself
 }
 
 
 def parse_json(raw: bytes, *, where: str) -> Any:
-    """Read a ``zarr.json`` of bounded size and depth; None if it is no JSON at all, which is for zarr to say.
+    """Parse a ``zarr.json`` of bounded size and depth; None if it is not valid JSON, which is left for zarr to report.
 
     Raises
     ------
     NotAStoreError
-        If it is larger or deeper than any that sweetgrad writes, or holds NaN or Infinity, which JSON has not.
+        If it is larger or deeper than any that sweetgrad writes, or contains NaN or Infinity, which are not valid JSON.
 
     Examples
     --------
@@ -46,9 +46,11 @@ def parse_json(raw: bytes, *, where: str) -> Any:
     """
     check_document_size(len(raw), where=where)
     try:
-        document = json.loads(raw, parse_constant=lambda word: refuse(where, f"holds {word}", "numbers that JSON has"))
+        document = json.loads(
+            raw, parse_constant=lambda word: refuse(where, f"contains {word}", "numbers that are valid JSON")
+        )
     except RecursionError:
-        refuse(where, "nests without end", f"at most {MAX_DEPTH} lists and dictionaries inside each other")
+        refuse(where, "is nested too deeply", f"at most {MAX_DEPTH} levels of lists and dictionaries")
     except ValueError:
         return None
     if document is None:
@@ -57,9 +59,7 @@ def parse_json(raw: bytes, *, where: str) -> Any:
     while level := [each for node in level for each in _inside(node)]:
         depth += 1
         if depth > MAX_DEPTH:
-            refuse(
-                where, f"nests deeper than {MAX_DEPTH}", f"at most {MAX_DEPTH} lists and dictionaries inside each other"
-            )
+            refuse(where, f"is nested deeper than {MAX_DEPTH}", f"at most {MAX_DEPTH} levels of lists and dictionaries")
     return document
 
 
@@ -69,7 +69,7 @@ def check_document_size(size: int, *, where: str) -> None:
         refuse(
             where,
             f"has more than {MAX_DOCUMENT_BYTES:,} bytes",
-            "less: large attributes belong into files of their own",
+            "fewer: store large attributes in separate files",
         )
 
 
@@ -79,16 +79,16 @@ def _inside(node: Any) -> list[Any]:
 
 
 def check_document(document: Any, *, path: str, where: str) -> dict[str, ChunkLimits]:
-    """Check a parsed ``zarr.json``, and those that are consolidated in it.
+    """Check a parsed ``zarr.json``, and the consolidated metadata in it.
 
     Parameters
     ----------
     document
-        As from `parse_json`.
+        As returned by `parse_json`.
     path
-        Of its group or array in the store; empty: the root.
+        Path of its group or array in the store; empty for the root.
     where
-        Names the file in errors.
+        Name of the file in error messages.
 
     Returns
     -------
@@ -97,7 +97,7 @@ def check_document(document: Any, *, path: str, where: str) -> dict[str, ChunkLi
     Raises
     ------
     NotAStoreError
-        If an array is larger than any store may ask for, or is stored in a way that sweetgrad never writes.
+        If an array exceeds the limits, or is stored in a way that sweetgrad never writes.
     """
     if document is None:
         return {}
@@ -106,7 +106,7 @@ def check_document(document: Any, *, path: str, where: str) -> dict[str, ChunkLi
     if document.get("zarr_format") not in (None, 3):
         refuse(where, f"zarr_format is {short(document['zarr_format'])}", "3")
     found = {}
-    if document.get("node_type") == "array" and path:  # a lone array is no store, whatever is in it
+    if document.get("node_type") == "array" and path:  # a single array is not a store
         found[path] = check_array(document, where=where)
     consolidated = document.get("consolidated_metadata")
     nodes = consolidated.get("metadata") if isinstance(consolidated, dict) else None
@@ -131,19 +131,21 @@ def check_array(document: dict[str, Any], *, where: str) -> ChunkLimits:
     if not isinstance(dtype, str) or dtype not in _DTYPES:
         refuse(where, f"data_type is {short(dtype)}", f"one of {', '.join(_DTYPES)}")
     if (isinstance(fill, str) and len(fill) > 32) or isinstance(fill, dict | list):
-        # NumPy would copy a long text into every row that was not run.
-        refuse(where, f"fill_value is {short(fill)}", "a number or an empty text")
+        # NumPy would copy a long string into every row that was not run.
+        refuse(where, f"fill_value is {short(fill)}", "a number or an empty string")
     inner, codecs = _codecs(document.get("codecs"), where)
     shape = _sizes(document.get("shape"), where, "shape")
     file_shape = _sizes(_configured(document.get("chunk_grid"), "regular", "chunk_shape"), where, "chunk_shape")
     chunk_shape = file_shape if inner is None else _sizes(inner, where, "chunk_shape of a shard")
     if not len(shape) == len(file_shape) == len(chunk_shape) or 0 in (*file_shape, *chunk_shape):
-        refuse(where, f"shape {shape} has chunks of {file_shape}, of {chunk_shape}", "chunks as its dimensions")
+        refuse(
+            where, f"shape {shape} has chunks of {file_shape}, of {chunk_shape}", "one chunk size for each dimension"
+        )
     if _configured(document.get("chunk_key_encoding"), "default", "separator") not in (None, "/"):
-        refuse(where, f"chunk_key_encoding is {short(document['chunk_key_encoding'])}", "default, with /")
+        refuse(where, f"chunk_key_encoding is {short(document['chunk_key_encoding'])}", "default, with the separator /")
     names = document.get("dimension_names") or [None] * len(shape)
     if not isinstance(names, list) or not all(name is None or isinstance(name, str) for name in names):
-        refuse(where, f"dimension_names is {short(names)}", "texts")
+        refuse(where, f"dimension_names is {short(names)}", "strings")
     for name, size in zip(names, shape, strict=False):
         if size > MAX_SIZES.get(name, size):
             refuse(where, f"dimension {name} declares {size:,}", f"at most {MAX_SIZES[name]:,}")
@@ -167,7 +169,7 @@ def check_array(document: dict[str, Any], *, where: str) -> ChunkLimits:
             )
     is_text = dtype == "string"
     if is_text != (codecs[0] == "vlen-utf8"):
-        refuse(where, f"{dtype} is encoded by {codecs[0]}", "text by vlen-utf8, and numbers by bytes")
+        refuse(where, f"{dtype} is encoded by {codecs[0]}", "strings encoded by vlen-utf8, and numbers by bytes")
     most_text = min(MAX_CHUNK_BYTES, 4 + num_values * (4 + MAX_TEXT_BYTES))
     return ChunkLimits(
         num_values=num_values,
@@ -194,7 +196,7 @@ def _codecs(codecs: Any, where: str) -> tuple[Any, list[str]]:
         inner, names = configuration.get("chunk_shape"), _names(configuration.get("codecs"))
     first = names[:1] in (["bytes"], ["vlen-utf8"])
     if not first or names[1:] not in ([], ["blosc"], ["crc32c"], ["blosc", "crc32c"]):
-        refuse(where, f"the codecs are {short(names)}", "bytes or vlen-utf8, blosc, crc32c, in shards or not")
+        refuse(where, f"the codecs are {short(names)}", "bytes or vlen-utf8, then blosc or crc32c or both or neither")
     return inner, names
 
 
@@ -207,7 +209,7 @@ def _names(codecs: Any) -> list[Any]:
 
 
 def _configured(part: Any, name: str, key: str) -> Any:
-    """One entry of the configuration of a part of the metadata that must have this name."""
+    """One entry in the configuration of a part of the metadata, if that part has the expected name."""
     if not isinstance(part, dict) or part.get("name") != name:
         return part
     configuration = part.get("configuration")
@@ -216,7 +218,7 @@ def _configured(part: Any, name: str, key: str) -> Any:
 
 def _sizes(sizes: Any, where: str, what: str) -> tuple[int, ...]:
     if not isinstance(sizes, list) or len(sizes) > 8 or not all(type(size) is int and size >= 0 for size in sizes):
-        refuse(where, f"{what} is {short(sizes)}", "up to 8 whole numbers from 0")
+        refuse(where, f"{what} is {short(sizes)}", "up to 8 non-negative integers")
     return tuple(sizes)
 
 
@@ -226,7 +228,7 @@ def check_profile(profile: xr.Dataset, shard_size: Any, *, where: str) -> None:
     Raises
     ------
     NotAStoreError
-        If one has others, ``kind`` or ``bin`` another length, or ``shard_size`` cannot be worked with.
+        If a variable has other dimensions, ``kind`` or ``bin`` has another length, or ``shard_size`` is invalid.
     """
     for name in profile.variables:
         found, variable = profile[name], VARIABLES.get(str(name))
@@ -239,17 +241,17 @@ def check_profile(profile: xr.Dataset, shard_size: Any, *, where: str) -> None:
 
 
 def check_num_shards(num_archs: int, shard_size: Any, *, where: str) -> int:
-    """The attribute ``shard_size`` of a profile, if it is one that can be worked with.
+    """Return the attribute ``shard_size`` of a profile if it is valid.
 
     Raises
     ------
     NotAStoreError
-        If it is no whole number from 1, or would cut the architectures into more shards than are allowed.
+        If it is not a positive integer, or would make more shards than are allowed.
     """
     if type(shard_size) is not int or shard_size < 1 or math.ceil(num_archs / shard_size) > MAX_SHARDS:
         refuse(
             where,
             f"shard_size is {short(shard_size)} for {num_archs:,} architectures",
-            f"a whole number that makes at most {MAX_SHARDS:,} shards",
+            f"a positive integer that makes at most {MAX_SHARDS:,} shards",
         )
     return int(shard_size)

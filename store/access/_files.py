@@ -1,7 +1,7 @@
-"""Writes to a disk that a power cut does not undo: a file is whole under its name, and forced there, before anything later is.
+"""Durable writes to a disk: every file is complete and flushed before anything later is written.
 
-A crash of the system keeps what was forced (`os.fsync`) and may keep or drop all else, in any order. Two things are forced for
-every file: its content, before it gets its name, and the folder that holds the name.
+A system crash keeps what was flushed (`os.fsync`), and may keep or lose anything else, in any order. Two things are flushed for
+every file: its content, before it gets its name, and the folder that contains the name.
 """
 
 import asyncio
@@ -17,19 +17,19 @@ from zarr.abc.buffer import Buffer
 from zarr.storage import LocalStore
 
 PARTIAL = ".partial"
-"""How the name of a file ends that is not whole."""
+"""Suffix of the name of an incomplete file."""
 
 _NO_FOLDERS = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)
 
 
 @contextmanager
 def atomic_write(path: Path, *, exclusive: bool = False) -> Iterator[BinaryIO]:
-    """Write a file under another name, which takes its place when it is on the disk; a crash leaves what was there before.
+    """Write a file under a temporary name, and rename it when it is on the disk; after a crash, the previous file is still there.
 
     Raises
     ------
     FileExistsError
-        If ``exclusive``, and there is such a file; it stays as it is.
+        If ``exclusive`` and the file exists; it is left unchanged.
     """
     folders = _make_folders(path.parent)
     partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}{PARTIAL}")
@@ -49,16 +49,16 @@ def atomic_write(path: Path, *, exclusive: bool = False) -> Iterator[BinaryIO]:
 
 
 def force_folder(folder: Path) -> None:
-    """Force the names in a folder onto the disk: of files that were created, renamed or deleted in it."""
+    """Flush the entries of a folder to the disk, after files were created, renamed or deleted in it."""
     try:
         _force(folder)
     except OSError as error:
-        if error.errno not in _NO_FOLDERS:  # some network file systems force names by themselves, and say so
+        if error.errno not in _NO_FOLDERS:  # some network file systems flush names themselves, and refuse to
             raise
 
 
 def force_tree(folder: Path) -> None:
-    """Force a folder that was written by other means onto the disk, with everything in it."""
+    """Flush a folder that was written by other means to the disk, with everything in it."""
     for place, _, names in os.walk(folder, topdown=False):
         for name in names:
             _force(Path(place, name))
@@ -74,12 +74,12 @@ def _force(path: Path) -> None:
 
 
 def rename_folder(source: Path, target: Path) -> None:
-    """Give a folder another name, for good.
+    """Rename a folder, and flush the change to the disk.
 
     Raises
     ------
     OSError
-        If there is a folder of that name which is not empty: nothing is ever replaced.
+        If the target exists and is not empty: nothing is ever replaced.
     """
     source.rename(target)
     force_folder(target.parent)
@@ -88,7 +88,7 @@ def rename_folder(source: Path, target: Path) -> None:
 
 
 class DurableStore(LocalStore):
-    """A folder on a disk in which every write is forced before the next: what a power cut keeps, it keeps with all before."""
+    """A local folder in which every write is flushed before the next: a power cut keeps no write without all earlier ones."""
 
     async def set(self, key: str, value: Buffer) -> None:
         await self._force(key, value, exclusive=False)
@@ -99,7 +99,7 @@ class DurableStore(LocalStore):
 
     async def delete(self, key: str) -> None:
         path = self.root / key
-        if path.is_symlink():  # of a link, zarr would delete what it points to
+        if path.is_symlink():  # zarr would delete the target of the link
             self._check_writable()
             path.unlink()
         else:
@@ -131,7 +131,7 @@ def _write(path: Path, value: Buffer, *, exclusive: bool) -> None:
 
 
 def _make_folders(folder: Path) -> list[Path]:
-    """Make a folder with all above it that are missing; returns those whose names have to be forced."""
+    """Create a folder and its missing parents; return the folders that have to be flushed."""
     to_force = [folder]
     while not to_force[-1].exists():
         to_force.append(to_force[-1].parent)
@@ -148,7 +148,7 @@ _NAMES = frozenset(
 
 
 def is_litter(path: str) -> bool:
-    """Whether a path with ``/`` between its parts is such a file, or lies in such a folder.
+    """Whether a path (separated by ``/``) is a file that a desktop leaves behind, or lies in such a folder.
 
     Examples
     --------
@@ -159,7 +159,7 @@ def is_litter(path: str) -> bool:
 
 
 def files_in(folder: Path, pattern: str = "*") -> Iterator[Path]:
-    """Files anywhere below a folder whose names match, and links, in order, without litter."""
+    """Files and links below a folder whose names match, sorted, without what a desktop leaves behind (`is_litter`)."""
     for path in sorted(folder.rglob(pattern)):
         if (path.is_file() or path.is_symlink()) and not is_litter(path.relative_to(folder).as_posix()):
             yield path

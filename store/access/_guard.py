@@ -1,7 +1,7 @@
-"""The store object that zarr and xarray are given: every byte they read passes the checks beside it first.
+"""The store object that is passed to zarr and xarray: it checks everything that they read.
 
-zarr reads metadata in one place and chunks in many, xarray opens arrays by itself, and a dask worker reads chunks long after.
-The checks stand where all of that comes by.
+zarr reads metadata in one place and chunks in many, xarray opens arrays by itself, and a dask worker reads chunks much later.
+All of these reads go through the store object.
 """
 
 import asyncio
@@ -56,7 +56,7 @@ Fence: TypeAlias = Callable[[], Awaitable[None]]
 
 
 def guarded(store: Store, *, fence: Fence | None = None) -> "GuardedStore":
-    """Wrap a store, after a look at the directory of a zip archive that is read through fsspec."""
+    """Wrap a store; the directory of a zip archive that is read through fsspec is checked first."""
     if isinstance(store, RetryingStore):
         files = store._store.fs
         archive = getattr(getattr(files, "sync_fs", files), "zip", None)
@@ -88,7 +88,7 @@ class CheckedZipStore(ZipStore):
         self._zf.filelist = list(self._zf.NameToInfo.values())
 
     def _get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
-        """Read a member, or a part of it, of which no checksum is compared, from where its header says that it is."""
+        """Read a member, or a part of it (whose checksum is not checked), from the position in its header."""
         if not self._is_open:
             self._sync_open()
         member = self._zf.NameToInfo.get(key)
@@ -98,21 +98,21 @@ class CheckedZipStore(ZipStore):
         return super()._get(key, prototype, byte_range)
 
     async def getsize(self, key: str) -> int:
-        """Size of a member when it is read; KeyError if there is none."""
+        """Decompressed size of a member; raises KeyError if there is none."""
         if not self._is_open:
             self._sync_open()
         return self._zf.getinfo(key).file_size
 
 
 class GuardedStore(WrapperStore[Store]):
-    """A store that refuses to read what no sweetgrad store holds, and to write outside its folder or past its fence.
+    """A store that refuses to read what sweetgrad never writes, and to write outside its folder or when its fence raises.
 
     Raises
     ------
     NotAStoreError
-        From metadata, and from zip archives.
+        If metadata or a zip archive is refused.
     CorruptShardError
-        From chunks that are damaged, and from those that are lost: absent, though a row in them counts as measured.
+        If a chunk is damaged, or is missing although one of its rows counts as measured.
     """
 
     def __init__(self, store: Store, *, fence: Fence | None = None) -> None:
@@ -139,7 +139,7 @@ class GuardedStore(WrapperStore[Store]):
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
         name = key.rpartition("/")[2]
         if name in _VERSION_2:
-            return None  # version 2 can name any codec, and objects that are pickles: it is not read, nor asked for
+            return None  # zarr version 2 can name any codec, and pickled objects: it is never requested
         limits = None if name == "zarr.json" else self._limits.get(_array_of(key))
         data = await self._read(key, prototype, byte_range, limits)
         if data is not None and name == "zarr.json":
@@ -149,20 +149,20 @@ class GuardedStore(WrapperStore[Store]):
         if limits is None:
             return data
         if _is_absent(data, byte_range) and await self._is_lost(key, limits):
-            # A writer that ends between the look at the file and the look at the status has written both.
+            # A writer may have finished after the file was read and before the status was: then it has written both.
             data = await self._read(key, prototype, byte_range, limits)
             if _is_absent(data, byte_range):
                 self._refuse_lost(key, data, limits)
         if data is None or _is_absent(data, byte_range):
-            return None  # an empty file is one that a crash left, and counts as not there
+            return None  # an empty file was left by a crash, and counts as missing
         self._check_data(key, data, byte_range, limits)
         return data
 
     async def _is_lost(self, key: str, limits: ChunkLimits) -> bool:
-        """Whether a file that is absent must be there."""
+        """Whether a file that is missing should be there."""
         version = (await self._read_attributes("")).get("schema_version")
         if type(version) is not int:
-            return False  # no sweetgrad store, or not yet
+            return False  # not a sweetgrad store, or not yet
         array, (index, start, stop) = _array_of(key), _rows_of(key, limits)
         group, _, name = array.rpartition("/")
         run = await self._status(group, start, stop) if is_row_variable(name, limits.first_dim) else None
@@ -173,7 +173,7 @@ class GuardedStore(WrapperStore[Store]):
         return is_lost_table(name, version=version)
 
     async def _status(self, group: str, start: int, stop: int) -> NDArray[np.uint8] | None:
-        """Status of some rows of a group, read once as long as none was run; None where it keeps no status."""
+        """Status of some rows of a group, cached while none of them was run; None if the group has no status."""
         if (group, start, stop) in self._not_run:
             return np.zeros(stop - start, np.uint8)
         if group not in self._statuses:
@@ -188,7 +188,7 @@ class GuardedStore(WrapperStore[Store]):
         return run
 
     async def _read_attributes(self, group: str) -> dict[str, Any]:
-        """Attributes of a group, as they were read last: stamps only grow. Empty if there are none."""
+        """Attributes of a group, cached, since stamps only grow; empty if there are none."""
         if group not in self._attributes:
             await self._document(group)
         return self._attributes.setdefault(group, {})
@@ -199,14 +199,14 @@ class GuardedStore(WrapperStore[Store]):
     def _refuse_lost(self, key: str, data: Buffer | None, limits: ChunkLimits) -> NoReturn:
         _, start, stop = _rows_of(key, limits)
         rows = f", with the rows {start} to {stop - 1}" if limits.first_dim == "arch" else ""
-        self._refuse(f"{self._name(key)} is {'missing' if data is None else 'empty'}{rows}, and was written")
+        self._refuse(f"{self._name(key)} is {'missing' if data is None else 'empty'}{rows}, although it was written")
 
     async def _read(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None, limits: ChunkLimits | None
     ) -> Buffer | None:
         if key.count("/") > 2 * MAX_DEPTH:
             raise NotAStoreError(
-                f"{self._name(key[:80])}…: {key.count('/')} groups inside each other; expected at most {2 * MAX_DEPTH}."
+                f"{self._name(key[:80])}…: {key.count('/')} nested groups; expected at most {2 * MAX_DEPTH}."
             )
         most = MAX_DOCUMENT_BYTES if not _array_of(key) else MAX_SHARD_BYTES if limits is None else limits.file_bytes
         size = await self._size(key)
@@ -215,7 +215,7 @@ class GuardedStore(WrapperStore[Store]):
         if isinstance(byte_range, RangeByteRequest) and byte_range.end - byte_range.start > most:
             self._too_large(key, byte_range.end - byte_range.start, most)
         if byte_range is None and isinstance(self._store, RetryingStore):
-            byte_range = AtMost(0, most + 1)  # one request, which says by itself when to stop
+            byte_range = AtMost(0, most + 1)  # one request, which carries its own limit
         try:
             data = await self._store.get(key, prototype, byte_range)
         except (BadZipFile, zlib.error, EOFError) as error:
@@ -225,7 +225,7 @@ class GuardedStore(WrapperStore[Store]):
         return data
 
     async def _size(self, key: str) -> int | None:
-        """Size of what would be read, where that costs nothing; None if there is nothing there, or it is far away."""
+        """Size of the file to be read; None if there is none, or if asking for the size would take a request."""
         if isinstance(self._store, CheckedZipStore | RemoteZipStore):
             try:
                 return await self._store.getsize(key)
@@ -247,18 +247,18 @@ class GuardedStore(WrapperStore[Store]):
         if key.rpartition("/")[2] == "zarr.json":
             check_document_size(size, where=self._name(key))
         self._refuse(
-            f"{self._name(key)}: {size:,} bytes or more were to be read; expected at most {most:,}, by the metadata of its "
-            "array. It was not read"
+            f"{self._name(key)}: {size:,} bytes or more; expected at most {most:,} according to the metadata of its array. "
+            "It was not read"
         )
 
     def _refuse(self, what: str, cause: Exception | None = None) -> NoReturn:
         where = self._where
         can_repair = not where.startswith(("http", "zip")) and not where.endswith(".zip")
         advice = (
-            f"`{command_line('verify', where, '--repair')}` clears what can be measured again, and says what to do about the "
-            "rest; then run again what made it. Of a release, get this file again."
+            f"`{command_line('verify', where, '--repair')}` clears what can be measured again, and says what to do about "
+            "the rest; then repeat the run that wrote it. If the store is a release, download this file again."
             if can_repair
-            else f"Get it again from its source. `{command_line('verify', where)}` says what else is damaged."
+            else f"Download it again from its source. `{command_line('verify', where)}` lists any other damage."
         )
         raise RefusedChunkError(what, advice) from cause
 
@@ -270,15 +270,15 @@ class GuardedStore(WrapperStore[Store]):
         return document
 
     def _check_data(self, key: str, data: Buffer, byte_range: ByteRequest | None, limits: ChunkLimits) -> None:
-        # Of a shard, zarr reads all, or the index from the end and then one chunk after the other.
+        # zarr reads either a whole shard, or its index from the end and then one chunk after another.
         where, values = self._name(key), data.as_numpy_array()
         try:
             if isinstance(byte_range, RangeByteRequest):
                 where = f"{where}, from byte {byte_range.start:,},"
                 expected = byte_range.end - byte_range.start
-                if len(data) != expected:  # zarr would take nothing for fill values
+                if len(data) != expected:  # zarr would take missing bytes for fill values
                     raise RefusedChunkError(
-                        f"{where} has {len(data):,} bytes; expected {expected:,}, by the shard's index"
+                        f"{where} has {len(data):,} bytes; expected {expected:,} according to the shard's index"
                     )
                 check_chunk(values, limits, where=where)
             elif isinstance(byte_range, SuffixByteRequest):
@@ -313,7 +313,7 @@ class GuardedStore(WrapperStore[Store]):
 
     async def set_if_not_exists(self, key: str, value: Buffer) -> None:
         await self._before_write(key, value)
-        await self._store.set_if_not_exists(key, value)  # what is there has attributes of its own
+        await self._store.set_if_not_exists(key, value)  # an existing file keeps its own attributes
 
     async def _set_many(self, values: Iterable[tuple[str, Buffer]]) -> None:
         await asyncio.gather(*(self.set(key, value) for key, value in values))
@@ -328,11 +328,11 @@ class GuardedStore(WrapperStore[Store]):
 
     @property
     def can_rename(self) -> bool:
-        """Whether it is a folder on a disk, in which a group gets another name in one step."""
+        """Whether it is a folder on a disk, in which renaming a group is atomic."""
         return isinstance(self._store, DurableStore)
 
     async def rename(self, source: str, target: str, *, undo: bool = False) -> None:
-        """Rename a group, if `can_rename`; `OSError` if there is something of that name. To ``undo`` it, no fence is asked."""
+        """Rename a group, if `can_rename`; raises `OSError` if the target exists. With ``undo``, the fence is not called."""
         assert isinstance(self._store, DurableStore)
         for key in (source, target):
             self._require_inside(key, is_folder=True)
@@ -341,7 +341,7 @@ class GuardedStore(WrapperStore[Store]):
         try:
             await asyncio.to_thread(self._store.rename, source, target)
         except OSError:
-            await self._require_fence()  # what is there, or is not, may be another's work
+            await self._require_fence()  # another process may have created or renamed it
             raise
 
     async def _before_write(self, key: str, value: Buffer | None = None, *, is_folder: bool = False) -> None:
@@ -354,13 +354,13 @@ class GuardedStore(WrapperStore[Store]):
                 self._learn(key, value)
             except NotAStoreError as error:
                 raise StoreError(
-                    f"{str(error).removesuffix(ADVICE)} No reader would open it again, so it was not written. Smaller shards, "
-                    "fewer attributes, or fewer profiles in one store stay within the limits."
+                    f"{str(error).removesuffix(ADVICE)} No reader would open it again, so it was not written. Use smaller "
+                    "shards, fewer attributes, or fewer profiles in one store."
                 ) from error
         await self._require_fence()
 
     async def _require_fence(self) -> None:
-        """Ask the fence, once for all writes that ask at the same time."""
+        """Call the fence, once for all concurrent writes."""
         if self._fence is None:
             return
         if self._looking is None or self._looking.done():
@@ -368,9 +368,9 @@ class GuardedStore(WrapperStore[Store]):
         await asyncio.shield(self._looking)
 
     def _require_inside(self, key: str, *, is_folder: bool) -> None:
-        """A link in the folder of a store, or a key with ``..``, must not lead a writer out of it.
+        """Raise if a link in the folder of a store, or a key with ``..``, would lead a writer out of it.
 
-        A file that is a link is replaced, or the link deleted. A folder that is one is neither renamed nor emptied.
+        A link to a file is replaced or deleted. A link to a folder is neither renamed nor emptied.
         """
         if not isinstance(self._store, LocalStore):
             return
@@ -384,7 +384,7 @@ class GuardedStore(WrapperStore[Store]):
             return
         raise NotAStoreError(
             f"{self._name(key)} {place}; expected a folder without links that lead out of it. Nothing was written. Replace the "
-            "link by what it points to."
+            "link with its target."
         )
 
     async def list(self) -> AsyncIterator[str]:
@@ -420,5 +420,5 @@ def _node_of(key: str) -> str:
 
 
 def _array_of(key: str) -> str:
-    """Path of the array that a chunk belongs to; empty if the key is no chunk's."""
+    """Path of the array that a chunk belongs to; empty if the key is not that of a chunk."""
     return key.rpartition("/c/")[0] or (key.removesuffix("/c") if key.endswith("/c") else "")

@@ -1,4 +1,4 @@
-"""From what a user types (a path, a URL, a zip) to what zarr opens, with errors that say what was found instead."""
+"""Open what a user names (a path, a URL, a zip) with zarr; errors say what was found instead."""
 
 import warnings
 from collections.abc import Iterator, Mapping
@@ -31,23 +31,23 @@ def is_remote(location: Location) -> bool:
 
 
 def local_path(location: Location) -> Path:
-    """The path of a location that is none of a URL; ``~`` is the home folder, as a shell has it only where it begins a word."""
+    """The path of a location that is not a URL. ``~`` is expanded, since a shell expands it only at the start of a word."""
     return Path(str(location)).expanduser()
 
 
 def is_zip(location: Location) -> bool:
-    """Whether the location is one zip file, here or at a URL."""
+    """Whether the location is a zip file, local or at a URL."""
     path = str(location).partition("?")[0] if is_remote(location) else str(location)  # a signature may follow
     return path.startswith("zip:") or path.endswith(".zip")
 
 
 def url_of(location: Location) -> str:
-    """The location as fsspec needs it: unlike ``str(location)`` with the credentials of a `RemoteStore`, so not for messages."""
+    """The location as fsspec needs it. Unlike ``str(location)``, it has the credentials of a `RemoteStore`: not for messages."""
     return location.url if isinstance(location, RemoteStore) else str(location)
 
 
 def with_options(location: Location, storage_options: Mapping[str, Any] | None) -> Location:
-    """The location with further storage options, which win over those it has.
+    """The location with further storage options, which override its own.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def with_options(location: Location, storage_options: Mapping[str, Any] | None) 
 
 
 def absolute(location: Location) -> Location:
-    """The location as a worker with another working directory finds it."""
+    """The location in a form that does not depend on the working directory."""
     return location if is_remote(location) else str(local_path(location).resolve())
 
 
@@ -77,18 +77,18 @@ def zarr_store(
     location
         As in `sweetgrad.store.open_store`.
     read_only
-        Whether it refuses to write.
+        Whether writing is refused.
     fence
         Awaited before every write.
     durable
-        Whether what is written to a disk is forced onto it.
+        Whether writes to a disk are flushed (`os.fsync`).
 
     Raises
     ------
     NotAStoreError
-        If it is a zip that cannot be read, or at a URL where there is none.
+        If it is a zip file that cannot be read, or a URL where there is no zip file.
     StoreError
-        If it is to be written to, and cannot be.
+        If it cannot be written to and ``read_only`` is False.
     """
     if is_zip(location) and not read_only:
         raise StoreError(f"{location} is a zip file, which can only be read: unpack it, and use the folder.")
@@ -103,7 +103,7 @@ def zarr_store(
                 f"{location} is not a sweetgrad store: expected a zarr v3 group in a zip, cannot read its directory ({error})."
             ) from error
     remote = location if isinstance(location, RemoteStore) else RemoteStore(str(location))
-    if remote.url.startswith("zip://") and "::" not in remote.url:  # no further URL: the zip is a file here
+    if remote.url.startswith("zip://") and "::" not in remote.url:  # no further URL: the zip file is local
         remote = RemoteStore(f"zip::file://{Path(remote.url.removeprefix('zip://')).resolve()}", remote.storage_options)
     file = RemoteStore(remote.url.rpartition("::")[2], remote.storage_options)
     if is_zip(location) and remote.url in (f"zip::{file.url}", f"zip://::{file.url}", file.url):
@@ -115,19 +115,19 @@ def zarr_store(
 
 
 def cannot_list(location: Location) -> bool:
-    """Whether only files of known names can be read there, so that readers depend on consolidated metadata."""
+    """Whether files there cannot be listed, so that readers depend on consolidated metadata."""
     return str(location).startswith(("http://", "https://")) and not is_zip(location)
 
 
 def open_root(location: Location, *, mode: Literal["r", "r+"] = "r", fence: Fence | None = None) -> zarr.Group:
     """Open the root group, or raise `NotAStoreError` or `SchemaVersionError`.
 
-    The metadata is read afresh, not from the consolidated copy, which a run in progress leaves behind, wherever there is
-    another way: files behind a web server cannot be listed, and a zip does not change.
+    Where possible, metadata is not read from the consolidated copy, which is outdated during a run. The exceptions are files
+    behind a web server, which cannot be listed, and a remote zip file, which does not change.
     """
     if not is_remote(location) and not local_path(location).exists():
         raise NotAStoreError(
-            f"no store at {location}: the path does not exist. `{command_line('profile', location)}` would make one."
+            f"no store at {location}: the path does not exist. `{command_line('profile', location)}` would create one."
         )
     consolidated = True if cannot_list(location) else None if is_remote(location) and is_zip(location) else False
     store = zarr_store(location, read_only=mode == "r", fence=fence)
@@ -142,7 +142,7 @@ def open_root(location: Location, *, mode: Literal["r", "r+"] = "r", fence: Fenc
         if "Consolidated metadata requested" in str(error):
             raise NotAStoreError(
                 f"{location}: expected consolidated metadata in zarr.json, since files behind a web server cannot be listed; "
-                "found none. A `sweetgrad profile` that runs to its end writes them; so does `sweetgrad publish`."
+                "found none. `sweetgrad profile` writes it when it completes; so does `sweetgrad publish`."
             ) from error
         raise NotAStoreError(
             f"{location}: expected the metadata of a zarr v3 group in zarr.json, cannot read it ({error}). "
@@ -153,7 +153,7 @@ def open_root(location: Location, *, mode: Literal["r", "r+"] = "r", fence: Fenc
 
 
 def _where_instead(location: Location, store: Store) -> str:
-    """What to open, where the location is the folder of a release with its store inside, or a zip of other things."""
+    """What to open instead, if the location is the folder of a release, or a zip file with something else in it."""
     if is_zip(location):
 
         async def names() -> list[str]:
@@ -161,9 +161,9 @@ def _where_instead(location: Location, store: Store) -> str:
 
         inside = sync(names())
         more = ", …" if len(inside) > 5 else ""
-        return f" It holds {', '.join(map(short, inside[:5]))}{more}: unpack it, and open the store in it, if one is."
+        return f" It contains {', '.join(map(short, inside[:5]))}{more}: unpack it, and open the store in it, if there is one."
     if is_remote(location):
-        return " Check the address, and that the bucket is there."
+        return " Check the address, and that the bucket exists."
     folder = local_path(location)
     found = sorted(folder.glob("*.zarr")) or sorted(folder.glob("*.zarr.zip"))
     return f" A release? Open the store in it: {found[0]}" if len(found) == 1 else ""
@@ -172,17 +172,16 @@ def _where_instead(location: Location, store: Store) -> str:
 def child_groups(group: zarr.Group) -> list[tuple[str, zarr.Group]]:
     """Names and groups directly below a group, sorted."""
     with warnings.catch_warnings():
-        # Also the folder of an array whose metadata somebody is writing at this moment: it is no group.
+        # This includes the folder of an array whose metadata is being written at this moment: it is not a group.
         warnings.filterwarnings("ignore", r"Object at .* is not recognized", ZarrUserWarning)
         return sorted(group.groups(), key=lambda item: item[0])
 
 
 @contextmanager
 def making_sense(location: Location) -> Iterator[None]:
-    """Say of metadata that are each well formed, and together make no sense, where they are and what to do.
+    """Raise `NotAStoreError`, which says where and what to do, for metadata that is well formed but inconsistent.
 
-    zarr, xarray and what we do with attributes raise whatever comes of it: an array in place of a group, a list
-    in place of a number.
+    An array in place of a group or a list in place of a number raises errors of all kinds in zarr, in xarray and in our code.
     """
     try:
         yield
@@ -190,14 +189,14 @@ def making_sense(location: Location) -> Iterator[None]:
         raise
     except (ValueError, TypeError, LookupError, AttributeError, AssertionError) as error:
         raise NotAStoreError(
-            f"{location}: expected the groups, arrays and attributes of a sweetgrad store, cannot make sense of those there "
+            f"{location}: expected the groups, arrays and attributes of a sweetgrad store, cannot interpret those there "
             f"({type(error).__name__}: {error}). `{command_line('verify', location)}` says which."
         ) from error
 
 
 @contextmanager
 def ignore_leftovers() -> Iterator[None]:
-    """Keep zarr from warning of files of writers beside a ``zarr.json``: their lock, and ``.partial`` ones that a kill left."""
+    """Suppress zarr's warnings about locks beside a ``zarr.json``, and about ``.partial`` files of killed processes."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Object at .*\.(partial|claim|beat|next) is not recognized", ZarrUserWarning)
         yield

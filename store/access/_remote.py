@@ -1,4 +1,4 @@
-"""Stores at a URL: the options of one, time limits, and requests that are tried again before they end in a clear error."""
+"""Stores at a URL: storage options, time limits, and requests that are retried before they raise a clear error."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping
@@ -26,15 +26,16 @@ _MAX_NUMBER = 1e9
 
 @dataclass(frozen=True)
 class RemoteStore:
-    """A store at a URL that needs options; wherever the package takes a location, it takes this.
+    """A store at a URL with storage options, accepted wherever the package takes a location.
 
     Attributes
     ----------
     url
         As in `open_store`.
     storage_options
-        Options of the fsspec file system (``endpoint_url``, ``key``, ``anon``, …), and ``connect_timeout``, ``read_timeout``
-        (s), ``tries`` and ``pause`` (s, before the second try; doubled before every other) for all of them.
+        Options of the fsspec file system (``endpoint_url``, ``key``, ``anon``, …) and, for every file system,
+        ``connect_timeout`` and ``read_timeout`` (s), ``tries``, and ``pause`` (s, before the second try; doubled for each
+        further one).
 
     Examples
     --------
@@ -61,14 +62,14 @@ class RemoteStore:
 
 
 class AtMost(RangeByteRequest):
-    """The start of a file, which may be shorter than that: a limit that the request itself carries."""
+    """A range in which the file may end: an upper limit that is part of the request."""
 
 
 class RetryingStore(WrapperStore[FsspecStore]):
-    """A file system at a URL whose requests are tried again when the network or the server fails.
+    """A file system at a URL whose requests are retried when the network or the server fails.
 
-    zarr takes a file that is not there for fill values. Here that is only what the server says is not there (404): everything
-    else that keeps a request from succeeding raises `UnreachableStoreError`.
+    zarr reads a missing file as fill values. Here a file counts as missing only if the server says so (404); any other failure
+    of a request raises `UnreachableStoreError`.
     """
 
     def __init__(self, store: FsspecStore, remote: RemoteStore, *, tries: int, pause_s: float) -> None:
@@ -80,7 +81,7 @@ class RetryingStore(WrapperStore[FsspecStore]):
         return RetryingStore(store, self._remote, tries=self._tries, pause_s=self._pause_s)
 
     def __reduce__(self) -> Any:
-        # Connections do not travel to other processes; they are made anew there.
+        # Connections cannot be sent to other processes, which open their own.
         return open_remote, (self._remote, self.read_only)
 
     def __str__(self) -> str:
@@ -93,7 +94,7 @@ class RetryingStore(WrapperStore[FsspecStore]):
             try:
                 found = await self._store.get(key, prototype, byte_range)
             except Exception as error:
-                if status_of(error) != 416:  # the range lies behind the end: the file is shorter than it must be
+                if status_of(error) != 416:  # the range begins after the end: the file is too short
                     raise
                 found = prototype.buffer.from_bytes(b"")
             asked = _length(byte_range)
@@ -101,11 +102,11 @@ class RetryingStore(WrapperStore[FsspecStore]):
                 return found
             if len(found) > asked:
                 raise UnreachableStoreError(
-                    f"{self._remote}/{key}: expected {asked} bytes, the part that was asked for; the server sent the whole file "
-                    f"({len(found)} bytes). It knows no Range requests (`python -m http.server` does not): serve the store with "
-                    "nginx, or download it."
+                    f"{self._remote}/{key}: expected the {asked} bytes that were requested; the server sent the whole file "
+                    f"({len(found)} bytes). It does not support Range requests (nor does `python -m http.server`): serve the "
+                    "store with nginx, or download it."
                 )
-            # A file that stays short is damaged: its checksum tells, and names the shard.
+            # A file that stays too short is damaged: the check of its checksum says so, and names the shard.
             may_be_short = not isinstance(byte_range, RangeByteRequest) or isinstance(byte_range, AtMost)
             if not may_be_short and len(found) < asked and attempt < last:
                 raise ConnectionError(f"expected {asked} bytes, got {len(found)}")
@@ -125,7 +126,7 @@ class RetryingStore(WrapperStore[FsspecStore]):
             yield request[0], await self.get(*request)
 
     async def exists(self, key: str) -> bool:
-        # fsspec says of http that a file is not there, too, when the server only is out of order.
+        # For http, fsspec also reports a file as missing when the server fails.
         strict = {"strict": True} if _is_http(self._remote.url) else {}
         path = f"{self._store.path}/{key}"
 
@@ -147,15 +148,15 @@ class RetryingStore(WrapperStore[FsspecStore]):
         await asyncio.gather(*(self.set(key, value) for key, value in values))
 
     async def set_if_not_exists(self, key: str, value: Buffer) -> None:
-        """Create a file in one step, or leave the one that is there.
+        """Create a file atomically, or keep the existing one.
 
-        Whose it is, the caller must read: an answer that was lost leaves a file that the next try finds.
+        The caller must read the file to see whose it is: after a lost response, the next try finds the file of the first.
         """
         self._store._check_writable()
         path = f"{self._store.path}/{key}"
 
         async def create(_: int) -> None:
-            # Not every server knows conditional writes: one that ignores the condition must not overwrite what is long there.
+            # Not every server supports conditional writes: one that ignores the condition must not overwrite an older file.
             if await self._store.fs._exists(path):
                 return
             with suppress(FileExistsError):
@@ -195,8 +196,8 @@ class RetryingStore(WrapperStore[FsspecStore]):
             return await self._try(action, key)
         except FileNotFoundError as error:
             raise NotAStoreError(
-                f"{self._remote}: expected a place to write to, found no such bucket or folder ({error}). Make the bucket first, "
-                "or check its name."
+                f"{self._remote}: expected an existing bucket or folder, found none ({error}). Create the bucket first, or check "
+                "its name."
             ) from redacted_cause(error, self._remote.redacted)
 
     async def _try(self, action: Callable[[int], Awaitable[T]], key: str) -> T:
@@ -213,7 +214,7 @@ class RetryingStore(WrapperStore[FsspecStore]):
         except (StoreError, OSError, MemoryError):
             raise
         except Exception as error:
-            # Most options and addresses are looked at by libraries that are called with the first request.
+            # Most options and addresses are checked only with the first request, by other libraries.
             raise StoreError(
                 f"{self._remote}: its address or its storage options were refused: "
                 f"{type(error).__name__}: {self._remote.redacted(error)}. Check both: storage options are those of the "
@@ -222,14 +223,14 @@ class RetryingStore(WrapperStore[FsspecStore]):
 
 
 def open_remote(remote: RemoteStore, read_only: bool) -> RetryingStore:
-    """The file system of a URL, with time limits; nothing is asked of it yet.
+    """Open the file system of a URL, with time limits; no request is made yet.
 
     Raises
     ------
     ImportError
         If its library is not installed.
     StoreError
-        If it cannot be written to, and is to be.
+        If it cannot be written to and ``read_only`` is False.
     """
     if _is_http(remote.url) and not read_only:
         raise StoreError(
@@ -250,7 +251,7 @@ def open_remote(remote: RemoteStore, read_only: bool) -> RetryingStore:
         ) from redacted_cause(error, remote.redacted)
     except (ValueError, TypeError, AttributeError) as error:  # a protocol that fsspec does not know, or a wrong option
         raise ValueError(
-            f"{remote}: expected a local path, or a URL such as s3://…, https://… or zip::https://… with options that it has: "
+            f"{remote}: expected a local path, or a URL such as s3://…, https://… or zip::https://… with valid options: "
             f"{remote.redacted(error)}"
         ) from redacted_cause(error, remote.redacted)
     if _is_s3(remote.url):
@@ -268,7 +269,7 @@ _KINDS: dict[str, tuple[type, str]] = {
     "secret": (str, "text"),
     "token": (str, "text"),
 }
-"""Options whose values are of one kind, whatever the file system: a wrong one fails late, or means something else."""
+"""Options whose values have the same type in every file system: a wrong type fails late, or is misunderstood."""
 
 
 def _check_kinds(options: Mapping[str, Any]) -> None:
@@ -288,7 +289,7 @@ def _pop_number(options: dict[str, Any], key: str, default: float, *, at_least: 
 
 
 def _with_limits(url: str, options: dict[str, Any], connect_s: float, read_s: float) -> dict[str, Any]:
-    """Options with time limits where the user gave none; no listing is kept, since other processes write, too."""
+    """Options with default time limits; listings are not cached, since other processes write too."""
     if _is_s3(url):
         limits = {
             "connect_timeout": connect_s,
@@ -315,7 +316,7 @@ def _is_s3(url: str) -> bool:
 
 
 def _length(byte_range: ByteRequest | None) -> int | None:
-    """Bytes that a request asks for; None: however many there are."""
+    """Number of bytes that are requested; None if there is no limit."""
     if isinstance(byte_range, RangeByteRequest):
         return byte_range.end - byte_range.start
     return byte_range.suffix if isinstance(byte_range, SuffixByteRequest) else None

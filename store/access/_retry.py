@@ -1,4 +1,4 @@
-"""Requests that are tried again before they end in a clear error."""
+"""Requests that are retried before they raise a clear error."""
 
 import asyncio
 import logging
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 _LONGEST_PAUSE_S = 10.0
 _MISTAKE = re.compile("Invalid|Unknown|Unsupported|Config|Profile|Param|NoRegion|NonHttp")
-"""How the names of errors of botocore and aiohttp begin that say that a request cannot be made, and not that it failed."""
+"""Beginnings of the names of botocore and aiohttp errors for requests that cannot be made, as opposed to failed ones."""
 _logger = logging.getLogger(__name__)
 
 
@@ -28,23 +28,23 @@ async def persist(
     pause_s: float,
     redact: Callable[[str], str] = redacted,
 ) -> T:
-    """Do something again until it succeeds, cannot succeed, or was tried often enough.
+    """Retry an action until it succeeds, cannot succeed, or has used up its tries.
 
     Parameters
     ----------
     action
         Called with the number of the attempt, from 0.
     what, address
-        For messages: what is asked for, and what to call its address.
+        For messages: what is requested, and what its address is called.
     tries, pause_s
-        How often at most, and how long to wait before the second time; doubled before every other.
+        Largest number of tries, and the pause before the second one, which is doubled for each further one.
     redact
-        Takes credentials out of what an error says.
+        Removes credentials from the message of an error.
 
     Raises
     ------
     UnreachableStoreError
-        If the server refused, or did not answer the last try.
+        If the server denied access, or the last try failed.
     """
     begun = time.monotonic()
     for attempt in range(tries):
@@ -63,13 +63,13 @@ async def persist(
             if _is_refusal(error):
                 raise UnreachableStoreError(
                     f"{what}: access denied by the server: {words}. Check the "
-                    "credentials (environment, ~/.aws, or storage options such as key, secret, anon) and what they allow."
+                    "credentials (environment, ~/.aws, or storage options such as key, secret, anon) and their permissions."
                 ) from redacted_cause(error, redact)
             if attempt == tries - 1:
                 raise UnreachableStoreError(
                     f"{what}: expected an answer, got {words} ({tries} tries in {time.monotonic() - begun:.0f} s). "
-                    f"Check the {address} and the network, then do the same again: what was written before is safe. The "
-                    "storage options tries, connect_timeout and read_timeout make it more patient."
+                    f"Check the {address} and the network, then repeat the command: what was written before is safe. To "
+                    "wait longer, increase the storage options tries, connect_timeout and read_timeout."
                 ) from redacted_cause(error, redact)
             _logger.info("%s: %s; trying again", what, words)
             await asyncio.sleep(_pause(attempt, pause_s))
@@ -77,7 +77,7 @@ async def persist(
 
 
 def _is_remote_error(error: Exception) -> bool:
-    """Whether it comes from the network or the server; anything else is a mistake in a program, or in the options given."""
+    """Whether it comes from the network or the server; anything else is a bug, or a mistake in the options."""
     if _MISTAKE.match(type(error).__name__):
         return False
     libraries = ("aiohttp", "botocore", "aiobotocore", "fsspec", "s3fs", "gcsfs")
@@ -85,7 +85,7 @@ def _is_remote_error(error: Exception) -> bool:
 
 
 def _is_refusal(error: Exception) -> bool:
-    """Whether another try would be answered in the same way."""
+    """Whether another try would fail in the same way."""
     if isinstance(error, PermissionError) or "Credential" in type(error).__name__:
         return True
     status = status_of(error)
@@ -102,6 +102,6 @@ def _words(error: Exception) -> str:
 
 
 def _pause(attempt: int, first_s: float) -> float:
-    """Seconds before the next try, doubled each time; at random, lest many workers come back at once."""
+    """Seconds before the next try, doubled each time, with random jitter so that many workers do not retry at once."""
     longest = min(_LONGEST_PAUSE_S, first_s * 2.0**attempt)
     return longest * random.uniform(0.5, 1)

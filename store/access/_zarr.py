@@ -1,10 +1,9 @@
-"""What sweetgrad needs of zarr that zarr does not publish; no other module imports ``zarr.core``.
+"""Private parts of zarr that sweetgrad needs; no other module imports ``zarr.core``.
 
 - `sync`: runs a coroutine on zarr's own event loop. Stores have asynchronous methods only.
 - `ArrayV3Metadata`, `GroupMetadata`: parse a ``zarr.json`` without opening it, to tell damaged metadata from good.
 - `_cancel_reads`: zarr reads the chunks of an array concurrently. If one is damaged, or Ctrl-C interrupts, the other reads
-  continue in the background. A program that ends then, as ours does with an error, would print two lines of asyncio for every
-  chunk that nobody waits for.
+  continue in the background. If the program then exits, asyncio would print two lines for every chunk that is not awaited.
 """
 
 import asyncio
@@ -35,5 +34,5 @@ async def _cancel_others() -> None:
     await asyncio.gather(*others, return_exceptions=True)
 
 
-# `atexit` would be too late: by then the threads that do the reading refuse work, and every read has failed with that.
+# `atexit` would be too late: by then the reader threads accept no more work, and every read has failed.
 threading._register_atexit(_cancel_reads)  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""A zip file behind range requests: its directory is read once, then each array by the bytes that it needs."""
+"""A remote zip file, read by range requests: its directory once, then only the bytes that are needed."""
 
 import asyncio
 import io
@@ -33,7 +33,7 @@ _TAIL = 1 << 16
 
 
 class RemoteZipStore(Store):
-    """The files in a zip, of which only the parts that are asked for are read.
+    """The files in a zip, of which only the requested parts are read.
 
     Parameters
     ----------
@@ -87,10 +87,10 @@ class RemoteZipStore(Store):
         return prototype.buffer.from_bytes(data)
 
     async def _data(self, entry: zipfile.ZipInfo, start: int, stop: int) -> bytes:
-        """A part of what is stored of a file, whose header is compared with the directory when it is first read.
+        """Read a part of a stored file; the header of the file is compared with the directory on the first read.
 
-        Most headers are as long as the directory lets one guess, so the header takes no time of its own: it is read in the same
-        request where the part begins with the file, and otherwise in one at the same time.
+        The size of most headers can be guessed from the directory, so reading the header takes no extra time: it is read in the
+        same request if the part starts at the beginning of the file, and in a concurrent one otherwise.
         """
         begin = self._begins.get(entry.filename)
         if begin is not None:
@@ -113,8 +113,8 @@ class RemoteZipStore(Store):
         found = await self._base.get(self._name, default_buffer_prototype(), RangeByteRequest(start, stop))
         if found is None or len(found) != stop - start:
             raise CorruptShardError(
-                f"{self}: expected {stop - start} bytes from {start}, got {0 if found is None else len(found)}: the file is not "
-                "whole, or was replaced since it was opened. Open it again."
+                f"{self}: expected {stop - start} bytes from {start}, got {0 if found is None else len(found)}: the file is "
+                "incomplete, or was replaced since it was opened. Open it again."
             )
         return found.to_bytes()
 
@@ -152,7 +152,7 @@ class RemoteZipStore(Store):
 
 
 def _read_directory(base: Store, name: str) -> tuple[dict[str, zipfile.ZipInfo], dict[int, int]]:
-    """The files of a zip by name, from its end, and where each ends at the latest (`member_ends`)."""
+    """Read the directory at the end of a zip: its files by name, and an upper bound on the end of each (`member_ends`)."""
     try:
         size = sync(base.getsize(name))
     except FileNotFoundError as error:
@@ -219,13 +219,13 @@ def _bounds(byte_range: ByteRequest | None, size: int) -> tuple[int, int]:
 
 
 def _inflate(data: bytes, entry: zipfile.ZipInfo, store: RemoteZipStore) -> bytes:
-    """Never more than the size that the directory declares, whatever the data unpack to."""
+    """Decompress a file, but never to more bytes than the directory declares."""
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
         return inflater.decompress(data, max(1, entry.file_size))
     except zlib.error as error:
         raise CorruptShardError(
-            f"{store}: {entry.filename} cannot be unpacked ({error}). Download the file again."
+            f"{store}: {entry.filename} cannot be decompressed ({error}). Download the file again."
         ) from error
 
 
@@ -239,16 +239,17 @@ def check_members(members: Sequence[ZipInfo], *, where: str, archive_bytes: int 
     Parameters
     ----------
     members
-        As `zipfile.ZipFile.infolist` gives them.
+        As returned by `zipfile.ZipFile.infolist`.
     where
-        Names the archive in errors.
+        Name of the archive in error messages.
     archive_bytes
-        Size of the archive, where it is known: members that overlap have more bytes than that.
+        Size of the archive if it is known; the sizes of members that overlap add up to more.
 
     Raises
     ------
     NotAStoreError
-        If a member has a name that leaves the archive, is a link, is encrypted, is there twice, or would swell beyond measure.
+        If the name of a member leads out of the archive or occurs twice, or a member is a link, is encrypted, or would
+        decompress to too many bytes.
     """
     seen: set[str] = set()
     for member in members:
@@ -262,32 +263,32 @@ def check_members(members: Sequence[ZipInfo], *, where: str, archive_bytes: int 
         ):
             refuse(where, f"has a member named {short(name)}", f"paths inside the archive, at most {MAX_DEPTH} deep")
         if mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
-            refuse(where, f"has a member {short(name)} that is a link or a device", "plain files")
+            refuse(where, f"has a member {short(name)} that is a link or a device", "regular files")
         if name in seen:
             refuse(where, f"has two members named {short(name)}", "each name once")
         seen.add(name)
         if member.flag_bits & 1 or member.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
             refuse(
                 where,
-                f"has a member {short(name)} that is encrypted or compressed otherwise",
-                "stored or deflated ones",
+                f"has a member {short(name)} that is encrypted, or compressed by a method other than deflate",
+                "members that are stored or deflated",
             )
         most = MAX_DOCUMENT_BYTES if parts[-1] == "zarr.json" else MAX_SHARD_BYTES + MAX_CHUNK_BYTES
         if member.file_size > min(most, max(1 << 20, member.compress_size * MAX_DEFLATE_RATIO)):
             refuse(
                 where,
-                f"has a member {short(name)} of {member.compress_size:,} bytes that would become {member.file_size:,}",
-                f"at most {most:,}, and {MAX_DEFLATE_RATIO} times what is stored",
+                f"has a member {short(name)} of {member.compress_size:,} bytes that would decompress to {member.file_size:,}",
+                f"at most {most:,}, and at most {MAX_DEFLATE_RATIO} times the stored size",
             )
     total = sum(member.compress_size for member in members)
     if archive_bytes is not None and total > archive_bytes:
-        refuse(where, f"has {archive_bytes:,} bytes, and members of {total:,}", "members that do not overlap")
+        refuse(where, f"has {archive_bytes:,} bytes, but members of {total:,}", "members that do not overlap")
 
 
 def store_members(members: Iterable[ZipInfo]) -> dict[str, ZipInfo]:
-    """Members of an archive by their place in the store that is in it: the archive itself, or the one folder that holds one.
+    """Members of an archive by their key in its store, which is the archive itself, or the only folder that is a store.
 
-    A desktop zips a folder with its name in front of all that is in it, and files of its own beside it.
+    Desktops zip a folder with its name as a prefix, and add files of their own beside it.
     """
     named = {member.filename: member for member in members if not is_litter(member.filename)}
     groups = {name.removesuffix("zarr.json") for name in named if name == "zarr.json" or name.endswith("/zarr.json")}
@@ -299,44 +300,44 @@ def store_members(members: Iterable[ZipInfo]) -> dict[str, ZipInfo]:
 
 
 def member_ends(members: Iterable[ZipInfo], directory: int) -> dict[int, int]:
-    """Where each member ends at the latest, by where it begins: at the next member, or at the directory behind all."""
+    """Upper bound on the end of each member, by its start: the start of the next member, or of the directory at the end."""
     return dict(pairwise([*sorted({member.header_offset for member in members}), directory]))
 
 
 def header_size(member: ZipInfo) -> int:
-    """Bytes of the header in front of a member, without the extra fields, which may be others than in the directory."""
+    """Size of the header of a member, without the extra fields, which may differ from those in the directory."""
     return _HEADER.size + len(_stored_name(member))
 
 
 def data_offset(header: bytes, member: ZipInfo, end: int) -> int:
-    """Where the data of a member begin, by its header; what the directory says must be true.
+    """Offset of the data of a member according to its header, which must agree with the directory.
 
     Parameters
     ----------
     header
-        `header_size` bytes, or more, from ``member.header_offset`` on.
+        At least `header_size` bytes, starting at ``member.header_offset``.
     member
         Entry of the directory.
     end
-        Of `member_ends`.
+        Upper bound from `member_ends`.
 
     Raises
     ------
     BadZipFile
-        If there is another member at that place, or the data would go beyond the end.
+        If another member is at that place, or the data would extend beyond the end.
     """
     if len(header) < header_size(member) or not header.startswith(b"PK\3\4"):
         raise BadZipFile(f"{short(member.filename)} has no header where the directory says")
     _, _, flags, *_, len_name, len_extra = _HEADER.unpack_from(header)
     name = header[_HEADER.size : _HEADER.size + len_name]
     if name != _stored_name(member) or (flags ^ member.flag_bits) & _UTF_8:
-        raise BadZipFile(f"the directory says that {short(member.filename)} lies where {short(repr(name))} is")
+        raise BadZipFile(f"the directory has {short(member.filename)} where the header has {short(repr(name))}")
     begin: int = member.header_offset + _HEADER.size + len_name + len_extra
     if begin + member.compress_size > end:
-        raise BadZipFile(f"{short(member.filename)} would end behind the beginning of the next member")
+        raise BadZipFile(f"{short(member.filename)} would end after the start of the next member")
     if member.compress_type == ZIP_STORED and member.compress_size != member.file_size:
         raise BadZipFile(
-            f"{short(member.filename)} is stored in {member.compress_size:,} bytes, and would be {member.file_size:,}"
+            f"{short(member.filename)} is stored in {member.compress_size:,} bytes, but declares {member.file_size:,}"
         )
     return begin
 

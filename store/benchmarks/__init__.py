@@ -1,4 +1,4 @@
-"""Accuracies as their publishers give them away: one module a format, and one that tells which it is."""
+"""Read accuracies in the formats of their publishers: one module per format, and one that detects the format."""
 
 from sweetgrad.store.benchmarks.reading import Format, detect_format, read_accuracy_file
 from sweetgrad.store.benchmarks.surrogates import OnnxSurrogate, Surrogate, predict_accuracies

@@ -1,13 +1,13 @@
-"""NAS-Bench-101 as its publishers give it: ``nasbench_only108.tfrecord`` and ``nasbench_full.tfrecord``. No TensorFlow.
+"""NAS-Bench-101 as published: ``nasbench_only108.tfrecord`` and ``nasbench_full.tfrecord``, read without TensorFlow.
 
-A file of TensorFlow records is a row of: the length (uint64, little-endian), its masked CRC32C, the content, and the masked
-CRC32C of that. A content is JSON, ``[hash, epochs, adjacency, operations, metrics]``: the matrix row by row as digits, the
-operations with commas between, and a protobuf message in base64, in lines. Of the message ::
+A file of TensorFlow records is a sequence of: the length (uint64, little-endian), its masked CRC32C, the content, and the masked
+CRC32C of the content. The content is JSON, ``[hash, epochs, adjacency, operations, metrics]``: the matrix row by row as digits,
+the operations separated by commas, and a protobuf message in base64 with line breaks. Of the message ::
 
     ModelMetrics     1: repeated EvaluationData
     EvaluationData   1: epoch   2: training seconds   3, 4, 5: accuracy in training, validation, test (fractions; doubles)
 
-the last evaluation, after the whole schedule, is read. Every graph has three runs of each schedule, in records of their own.
+the last evaluation, after the whole schedule, is read. Every graph has three runs of each schedule, in separate records.
 """
 
 import base64
@@ -32,27 +32,27 @@ _HEADER = struct.Struct("<QI")
 _MASK = 0xA282EAD8
 
 _OPS = {"conv1x1-bn-relu": "conv1x1", "conv3x3-bn-relu": "conv3x3", "maxpool3x3": "maxpool3x3"}
-"""Operations of the benchmark, and in our architecture strings."""
+"""Names of the operations in the benchmark, and in our architecture strings."""
 
 
 def is_records(path: Path) -> bool:
-    """Whether a file begins as TensorFlow's records do: a length, and its checksum."""
+    """Whether a file begins like a file of TensorFlow records: a length and its checksum."""
     with path.open("rb") as file:
         start = file.read(_HEADER.size)
     return len(start) == _HEADER.size and _HEADER.unpack(start)[1] == _masked_crc(start[:8])
 
 
 def read_records(path: Path, progress: Progress | None = None) -> pd.DataFrame:
-    """Read the accuracies of all graphs after every schedule, the mean over the runs.
+    """Read the accuracies of all graphs after every schedule, averaged over the runs.
 
     Returns
     -------
-    Tidy table, with the splits ``valid`` and ``test`` of cifar10 in %, in the order of the file.
+    Tidy table with the splits ``valid`` and ``test`` of cifar10 in %, in the order of the file.
 
     Raises
     ------
     ValueError
-        If a checksum is wrong, the file is cut off, or a record holds something else; its number is named.
+        If a checksum is wrong, the file is truncated, or a record has other content; the message has its number.
     """
     numbers: dict[str, int] = {}
     rows: list[array[float]] = [array(code) for code in "llddd"]
@@ -76,7 +76,7 @@ def read_records(path: Path, progress: Progress | None = None) -> pd.DataFrame:
     mean = frame.groupby(["arch", "epochs"], sort=True).mean().reset_index()
     archs = np.array(list(numbers), dtype=object)[mean["arch"]]
     parts = [
-        # Three runs judged on 10,000 images: a step is 1/300 %, and what follows the fourth decimal is single precision.
+        # Three runs evaluated on 10,000 images: a step is 1/300 %, and digits after the fourth are errors of single precision.
         pd.DataFrame({"arch": archs, "dataset": "cifar10", "split": split, "epochs": mean["epochs"]}).assign(
             accuracy=(mean[split] * 100).round(4), seconds=mean["seconds"]
         )
@@ -86,12 +86,12 @@ def read_records(path: Path, progress: Progress | None = None) -> pd.DataFrame:
 
 
 def arch_id(adjacency: str, operations: str) -> str:
-    """Architecture string of a graph as the benchmark writes it, its dead vertices pruned.
+    """Architecture string of a graph of the benchmark, with its dead vertices pruned.
 
     Raises
     ------
     ValueError
-        If it is no graph of the space, or nothing leads from its input to its output.
+        If it is not a graph of the space, or has no path from its input to its output.
 
     Examples
     --------
@@ -119,21 +119,21 @@ def arch_id(adjacency: str, operations: str) -> str:
 
 
 def _records(file: BinaryIO, path: Path) -> Iterator[bytes]:
-    """Contents of the records, their checksums checked."""
+    """Contents of the records, after checking their checksums."""
     number = 0
     while start := file.read(_HEADER.size):
         if len(start) < _HEADER.size:
             _cut_off(path, number)
         length, crc = _HEADER.unpack(start)
         if crc != _masked_crc(start[:8]):
-            raise ValueError(f"{path}, record {number}: the checksum of its length is wrong: get the file again")
+            raise ValueError(f"{path}, record {number}: the checksum of its length is wrong: download the file again")
         if length > _MAX_RECORD:
             raise ValueError(f"{path}, record {number} has {length:,} bytes; expected at most {_MAX_RECORD:,}")
         content, crc_bytes = file.read(length), file.read(4)
         if len(content) < length or len(crc_bytes) < 4:
             _cut_off(path, number)
         if int.from_bytes(crc_bytes, "little") != _masked_crc(content):
-            raise ValueError(f"{path}, record {number}: the checksum of its content is wrong: get the file again")
+            raise ValueError(f"{path}, record {number}: the checksum of its content is wrong: download the file again")
         yield content
         number += 1
     if not number:
@@ -146,14 +146,14 @@ def _masked_crc(content: bytes) -> int:
 
 
 def _cut_off(path: Path, number: int) -> NoReturn:
-    raise ValueError(f"{path} ends inside record {number}: it is cut off, get the file again")
+    raise ValueError(f"{path} ends inside record {number}: it is truncated, download the file again")
 
 
 def _read_record(content: bytes, where: str) -> tuple[str, int, tuple[float, float, float]]:
     try:
         _hash, epochs, adjacency, operations, metrics = json.loads(content)
         if type(epochs) is not int or not all(isinstance(text, str) for text in (adjacency, operations, metrics)):
-            raise ValueError("the types are others")
+            raise ValueError("an entry has the wrong type")
         # The publishers' base64 has a line break after every 76 characters, and one at the end.
         message = base64.b64decode("".join(metrics.split()), validate=True)
         return arch_id(adjacency, operations), epochs, _last_metrics(message)
@@ -164,10 +164,10 @@ def _read_record(content: bytes, where: str) -> tuple[str, int, tuple[float, flo
 
 
 def _last_metrics(message: bytes) -> tuple[float, float, float]:
-    """Seconds of training, and the fractions of validation and test images that are right, of the last evaluation."""
+    """Training time in seconds, and validation and test accuracy as fractions, at the last evaluation."""
     evaluations = [value for number, value in _fields(message) if number == 1 and isinstance(value, bytes)]
     if not evaluations:
-        raise ValueError("the metrics hold no evaluation")
+        raise ValueError("the metrics have no evaluation")
     last = {number: value for number, value in _fields(evaluations[-1]) if isinstance(value, float)}
     try:
         seconds, valid, test = last[2], last[4], last[5]
@@ -179,7 +179,7 @@ def _last_metrics(message: bytes) -> tuple[float, float, float]:
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, int | float | bytes]]:
-    """Numbers and values of the fields of a protobuf message; eight bytes are a double, as all of ours are."""
+    """Numbers and values of the fields of a protobuf message; all 64-bit fields of the benchmark are doubles."""
     at = 0
     while at < len(message):
         tag, at = _varint(message, at)
@@ -193,7 +193,7 @@ def _fields(message: bytes) -> Iterator[tuple[int, int | float | bytes]]:
         elif kind == 2:
             length, at = _varint(message, at)
             if at + length > len(message):
-                raise ValueError("the metrics are cut off")
+                raise ValueError("the metrics are truncated")
             yield tag >> 3, message[at : at + length]
             at += length
         elif kind == 5:
@@ -206,10 +206,10 @@ def _varint(message: bytes, at: int) -> tuple[int, int]:
     value = 0
     for shift in range(0, 70, 7):
         if at >= len(message):
-            raise ValueError("the metrics are cut off")
+            raise ValueError("the metrics are truncated")
         byte = message[at]
         at += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
             return value, at
-    raise ValueError("the metrics hold a number of more than 64 bits")
+    raise ValueError("the metrics have a number of more than 64 bits")

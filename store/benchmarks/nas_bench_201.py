@@ -1,8 +1,8 @@
-"""NAS-Bench-201 v1.0 and v1.1 as one file of torch, and NATS-Bench's topology space as one file or a folder of files.
+"""NAS-Bench-201 v1.0 and v1.1 as one torch file, and NATS-Bench's topology space as one file or a folder of files.
 
-All hold the same: a list ``meta_archs`` of architecture strings, and under ``arch2infos``, or in one file for each
-architecture, the results of every training schedule (``less`` and ``full``, or ``12`` and ``200``) by (data set, seed). Of all
-the numbers that a run has for every epoch, one is wanted: the accuracy after the last.
+All have the same content: a list ``meta_archs`` of architecture strings, and under ``arch2infos``, or in one file for each
+architecture, the results of every training schedule (``less`` and ``full``, or ``12`` and ``200``) by (data set, seed). Of the
+values that a run has for every epoch, only the accuracy after the last epoch is read.
 """
 
 import math
@@ -28,7 +28,7 @@ _SPLITS = {
 }
 """(training set, evaluation) of the benchmark to (data set, split) of the store."""
 
-# train_times is summed up; all that is wanted besides are attributes of a run, and of all runs of an architecture.
+# train_times is summed; the other values that are read are attributes of a run, and of all runs of an architecture.
 _DROP = frozenset(
     {
         *("net_state_dict", "arch_config", "latency", "evaluated_indexes"),
@@ -41,24 +41,24 @@ _META = "meta.pickle.pbz2"
 
 
 def is_folder(path: Path) -> bool:
-    """Whether a folder is NATS-Bench's, with one file for each architecture."""
+    """Whether a folder is that of NATS-Bench, with one file for each architecture."""
     return path.is_dir() and ((path / _META).is_file() or any(_FILE.fullmatch(child.name) for child in path.iterdir()))
 
 
 def read_archive(path: Path, progress: Progress | None = None) -> pd.DataFrame:
-    """Read one file that holds all architectures, without its weights and curves ever being in memory.
+    """Read one file with all architectures, without loading its weights and curves into memory.
 
     Returns
     -------
-    Tidy table: for every architecture, data set, split and schedule the mean over the seeds of the accuracy after the last epoch,
-    and of the seconds of training, in the order of the benchmark.
+    Tidy table in the order of the benchmark: for every architecture, data set, split and schedule, the accuracy after the last
+    epoch and the training time in seconds, averaged over the seeds.
 
     Raises
     ------
     ValueError
-        If the file is damaged or holds something else; what was expected and what came are named.
+        If the file is damaged or has other content; the message says what was expected and what was found.
     UnsafePickleError
-        If it names functions that data has no need of; nothing was executed.
+        If it names functions that plain data does not need; nothing was executed.
     """
     content = _load(path, progress)
     archs: Any
@@ -66,12 +66,12 @@ def read_archive(path: Path, progress: Progress | None = None) -> pd.DataFrame:
     archs, infos = (content.get(key) if isinstance(content, dict) else None for key in ("meta_archs", "arch2infos"))
     if not _is_texts(archs) or not isinstance(infos, dict):
         raise ValueError(
-            f"{path}: expected a dictionary with meta_archs and arch2infos, as NAS-Bench-201 and NATS-Bench have it, "
+            f"{path}: expected a dictionary with meta_archs and arch2infos, as in NAS-Bench-201 and NATS-Bench, "
             f"got {_describe(content)}"
         )
     rows: list[_Row] = []
     if not all(type(index) is int for index in infos):
-        raise ValueError(f"{path}: expected whole numbers as keys of arch2infos, got {_describe(infos)}")
+        raise ValueError(f"{path}: expected integers as keys of arch2infos, got {_describe(infos)}")
     for index in sorted(infos):
         if not 0 <= index < len(archs):
             raise ValueError(f"{path}: arch2infos has the index {index}, expected 0 to {len(archs) - 1}")
@@ -80,16 +80,16 @@ def read_archive(path: Path, progress: Progress | None = None) -> pd.DataFrame:
 
 
 def read_folder(path: Path, progress: Progress | None = None) -> pd.DataFrame:
-    """Read the folder of NATS-Bench (``NATS-tss-v1_0-3ffb9-simple``, or ``-full``), one file after the other.
+    """Read the folder of NATS-Bench (``NATS-tss-v1_0-3ffb9-simple``, or ``-full``), one file after another.
 
     Returns
     -------
-    As from `read_archive`, for the architectures whose files are there.
+    Table as from `read_archive`, of the architectures whose files exist.
 
     Raises
     ------
     ValueError, UnsafePickleError
-        As `read_archive`, with the name of the file.
+        As for `read_archive`, with the name of the file.
     """
     files = sorted(
         (int(found[1]), child) for child in path.iterdir() if (found := _FILE.fullmatch(child.name)) is not None
@@ -117,7 +117,7 @@ def _load(path: Path, progress: Progress | None) -> Any:
 
 
 def _last(accuracies: Any) -> dict[str, tuple[int, float]]:
-    """Name of an evaluation to the last epoch that it was made after, from 0, and the accuracy in %."""
+    """By name of an evaluation, its last epoch (counted from 0) and the accuracy in % after it."""
     last: dict[str, tuple[int, float]] = {}
     for key, accuracy in accuracies.items():
         name, _, epoch = key.partition("@")
@@ -127,18 +127,18 @@ def _last(accuracies: Any) -> dict[str, tuple[int, float]]:
 
 
 def _total(times: Any) -> tuple[int, float]:
-    """Number of epochs, and their seconds."""
+    """Number of epochs, and their total time in seconds."""
     return (len(times), math.fsum(times.values())) if isinstance(times, dict) else (0, math.nan)
 
 
 def _runs(results: Any) -> list[tuple[str, str, int, float, float]]:
-    """(data set, split, epochs, accuracy, seconds) of one architecture and schedule, the means over the seeds."""
+    """(data set, split, epochs, accuracy, seconds) of one architecture and schedule, averaged over the seeds."""
     found: dict[tuple[str, str, int], list[tuple[float, float]]] = defaultdict(list)
     for (dataset, _seed), run in results.items():
         epochs, (num_times, seconds) = int(run["epochs"]), run.get("train_times") or (0, math.nan)
         for evaluation, (epoch, accuracy) in run["eval_acc1es"].items():
             if (dataset, evaluation) in _SPLITS:
-                # A run that was not judged after its last epoch has no accuracy of the whole schedule.
+                # A run that was not evaluated after its last epoch has no accuracy for the whole schedule.
                 values = accuracy if epoch == epochs - 1 else math.nan, seconds if num_times == epochs else math.nan
                 found[*_SPLITS[dataset, evaluation], epochs].append(values)
     return [
@@ -148,7 +148,7 @@ def _runs(results: Any) -> list[tuple[str, str, int, float, float]]:
 
 
 def _rows(schedules: Any, arch: str | None, *, where: str) -> Iterator[_Row]:
-    """Rows of one architecture: it is the one that the list says, and of this space."""
+    """Rows of one architecture; raises if it differs from the list of architectures or is of another space."""
     if not isinstance(schedules, dict) or not all(
         isinstance(s, dict) and isinstance(s.get("all_results"), list) for s in schedules.values()
     ):
@@ -156,10 +156,10 @@ def _rows(schedules: Any, arch: str | None, *, where: str) -> Iterator[_Row]:
     for schedule in schedules.values():
         name = schedule.get("arch_str")
         if not isinstance(name, str):
-            raise ValueError(f"{where}: expected the text arch_str in each schedule, got {_describe(name)}")
+            raise ValueError(f"{where}: expected the string arch_str in each schedule, got {_describe(name)}")
         if arch is not None and name != arch:
             raise ValueError(
-                f"{where}: its results are those of {name[:200]!r}, and the list of architectures has {arch[:200]!r}"
+                f"{where}: its results are those of {name[:200]!r}, but the list of architectures has {arch[:200]!r}"
             )
         if not name.startswith("|"):
             raise ValueError(
@@ -173,7 +173,7 @@ def _rows(schedules: Any, arch: str | None, *, where: str) -> Iterator[_Row]:
 
 def _table(rows: list[_Row], path: Path) -> pd.DataFrame:
     if not rows:
-        raise ValueError(f"{path} holds no results: expected some for every architecture")
+        raise ValueError(f"{path} has no results: expected results for every architecture")
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -182,7 +182,7 @@ def _is_texts(value: Any) -> bool:
 
 
 def _describe(value: Any) -> str:
-    """In words for an error. Only keys are shown: the text of a value could be without end."""
+    """Description for an error message. Only keys are shown, since the text of a value could be endless."""
     if not isinstance(value, dict):
         return f"a {type(value).__name__}"
     return f"one with {', '.join(repr(key)[:60] for key in list(value)[:5]) or 'nothing'}"

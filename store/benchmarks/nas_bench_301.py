@@ -1,15 +1,15 @@
-"""Trained networks of NAS-Bench-301 as its publishers give them: one JSON file for each training, in folders.
+"""Trained networks of NAS-Bench-301 as published: one JSON file for each training, in folders.
 
-Of a file are read
+These parts of a file are read:
 
 - ``optimized_hyperparamater_config``: the operations and inputs of the cells (``NetworkSelectorDatasetInfo:darts:edge_normal_0``,
-  …), and of the network ``…:darts:layers`` and ``…:darts:init_channels``;
+  …), and the size of the network, ``…:darts:layers`` and ``…:darts:init_channels``;
 - ``budget``, the epochs of the schedule, and ``runtime``, in seconds;
 - ``test_accuracy``, and ``val_accuracy`` of the first entry of ``info``, or the last of ``learning_curves``'
   ``Train/val_accuracy``, all in %.
 
-The benchmark's network has 8 cells, from 32 channels on. A training of another size is of another network: its splits say so, as
-in ``test-c50-n20``.
+The benchmark's network has 8 cells and 32 initial channels. A network of another size is marked in the names of its splits, such
+as ``test-c50-n20``.
 """
 
 import json
@@ -33,7 +33,7 @@ _MAX_BYTES = 1 << 26
 
 
 def is_result(path: Path) -> bool:
-    """Whether a file, compressed or not, begins as a result of NAS-Bench-301 does."""
+    """Whether a file, compressed or not, begins like a result of NAS-Bench-301."""
     try:
         with open_table(path) as file:
             return f'"{_CONFIG}"'.encode() in file.read(_HEAD_BYTES)
@@ -48,16 +48,16 @@ def is_results_folder(path: Path) -> bool:
 
 
 def read_results(path: Path, progress: Progress | None = None) -> pd.DataFrame:
-    """Read a file, or every JSON file below a folder; several trainings of one network become their mean.
+    """Read a file, or every JSON file below a folder; several trainings of one network are averaged.
 
     Returns
     -------
-    Tidy table, with the splits ``valid`` and ``test`` of cifar10 in %, in the order of the files' names.
+    Tidy table with the splits ``valid`` and ``test`` of cifar10 in %, in the order of the files' names.
 
     Raises
     ------
     ValueError
-        If a file is no such result, or holds what makes no sense; it is named.
+        If a file is not such a result, or has invalid values; the message names the file.
     """
     files = list(files_in(path, "*.json")) if path.is_dir() else [path]
     found: dict[tuple[str, str, int], list[tuple[float, float]]] = defaultdict(list)
@@ -88,7 +88,7 @@ def _load(file: Path) -> Any:
     try:
         return json.loads(text)
     except RecursionError:
-        raise ValueError("it nests without end") from None
+        raise ValueError("it is nested too deeply") from None
 
 
 def _read_result(result: Any) -> tuple[str, str, int, float, dict[str, float]]:
@@ -99,7 +99,7 @@ def _read_result(result: Any) -> tuple[str, str, int, float, dict[str, float]]:
     size = "" if (cells, channels) == (_CELLS, _CHANNELS) else f"-c{int(channels)}-n{int(cells)}"
     epochs = result["budget"]
     if type(epochs) not in (int, float) or epochs != int(epochs) or epochs < 1:
-        raise ValueError(f"budget must be a whole number of epochs, got {str(epochs)[:80]}")
+        raise ValueError(f"budget must be an integer number of epochs, got {str(epochs)[:80]}")
     info = result.get("info") or [{}]
     first = info[0] if isinstance(info, list) else info
     curve = (result.get("learning_curves") or {}).get("Train/val_accuracy") or [math.nan]
@@ -111,5 +111,5 @@ def _read_result(result: Any) -> tuple[str, str, int, float, dict[str, float]]:
 
 def _percent(value: Any, name: str) -> float:
     if type(value) not in (int, float) or not (math.isnan(value) or 0 <= value <= 100):
-        raise ValueError(f"{name} must be a number of % from 0 to 100, got {str(value)[:80]}")
+        raise ValueError(f"{name} must be a percentage from 0 to 100, got {str(value)[:80]}")
     return float(value)

@@ -1,11 +1,11 @@
 """NDS (Radosavovic et al. 2019): trained networks of the DARTS, ENAS, PNAS, NASNet and Amoeba spaces, in JSON.
 
-A file (also compressed, ``.json.gz``) is a list of entries, or a dictionary of two lists, ``top`` and ``mid``. Of an entry are
-read ``net``, with ``genotype`` (normal, normal_concat, reduce, reduce_concat), ``width`` and ``depth``, and ``test_ep_top1``, the
-errors on the test set after each epoch, in %. Its label is 100 minus the last.
+A file (which may be compressed, ``.json.gz``) is a list of entries, or a dictionary of two lists, ``top`` and ``mid``. Two parts
+of an entry are read: ``net``, with ``genotype`` (normal, normal_concat, reduce, reduce_concat), ``width`` and ``depth``; and
+``test_ep_top1``, the test error after each epoch in %. The label is 100 minus the last error.
 
-An entry has no name. `nds_id` makes one from what determines the network: genotype, width and depth. (The auxiliary head is used
-in training only, and is not part of it.)
+Entries have no names. `nds_id` makes one from what determines the network: genotype, width and depth. (The auxiliary head is
+used only in training, and is not included.)
 """
 
 import json
@@ -25,7 +25,7 @@ _LISTS = ("top", "mid")
 
 
 def is_json(path: Path) -> bool:
-    """Whether a file, compressed or not, begins as JSON."""
+    """Whether a file, compressed or not, begins like JSON."""
     try:
         with open_table(path) as file:
             return file.read(64).lstrip()[:1] in (b"[", b"{")
@@ -39,7 +39,7 @@ def nds_id(net: Mapping[str, Any]) -> str:
     Raises
     ------
     ValueError
-        If its genotype, width or depth are missing or make no sense.
+        If its genotype, width or depth is missing or invalid.
 
     Examples
     --------
@@ -55,7 +55,7 @@ def nds_id(net: Mapping[str, Any]) -> str:
         )
     for name in ("width", "depth"):
         if type(net.get(name)) is not int or not 0 < net[name] < 1 << 16:
-            raise ValueError(f"its {name} must be a whole number from 1, got {net.get(name)!r}")
+            raise ValueError(f"its {name} must be a positive integer, got {net.get(name)!r}")
     return f"{parse_genotype(genotype)};width={net['width']};depth={net['depth']}"
 
 
@@ -65,7 +65,7 @@ def entry_id(entry: Any) -> str:
     Raises
     ------
     ValueError
-        If it has no ``net``; and as `nds_id`.
+        If it has no ``net``, or as for `nds_id`.
     """
     net = entry.get("net") if isinstance(entry, dict) else None
     if not isinstance(net, dict):
@@ -74,15 +74,15 @@ def entry_id(entry: Any) -> str:
 
 
 def load_entries(path: Path) -> list[Any]:
-    """Entries of a file, ``top`` before ``mid``, each as it stands there.
+    """Entries of a file as stored, ``top`` before ``mid``.
 
     Raises
     ------
     ValueError
-        If there is no such file, or it is no list of entries.
+        If there is no such file, or it is not a list of entries.
     """
     expected = (
-        f"expected a list of entries, or a dictionary of the lists {' and '.join(_LISTS)}, as the files of NDS are"
+        f"expected a list of entries, or a dictionary of the lists {' and '.join(_LISTS)}, as in the files of NDS"
     )
     try:
         with open_table(path) as file:
@@ -90,7 +90,7 @@ def load_entries(path: Path) -> list[Any]:
     except FileNotFoundError:
         raise ValueError(f"no such file: {path}; {expected}") from None
     except (ValueError, RecursionError, OSError, *DAMAGED) as error:
-        raise ValueError(f"{path} cannot be read as JSON ({error}): get the file again; {expected}") from error
+        raise ValueError(f"{path} cannot be read as JSON ({error}): download the file again; {expected}") from error
     described = _described(content)
     if isinstance(content, dict) and all(isinstance(content.get(name), list) for name in _LISTS):
         content = [entry for name in _LISTS for entry in content[name]]
@@ -100,7 +100,7 @@ def load_entries(path: Path) -> list[Any]:
 
 
 def require_entries(path: Path) -> None:
-    """Raise ValueError that says what a JSON file holds, unless its first entry is a network of NDS."""
+    """Raise ValueError, which describes the content of a JSON file, unless its first entry is a network of NDS."""
     others = "a result of NAS-Bench-301, with optimized_hyperparamater_config, or a table as csv or parquet"
     try:
         first = load_entries(path)[0]
@@ -108,23 +108,23 @@ def require_entries(path: Path) -> None:
         raise ValueError(f"{error}; or {others}") from error
     if not isinstance(first, dict) or not {"net", "test_ep_top1"} & set(first):
         raise ValueError(
-            f"{path} is JSON, {_described([first])}, and no table that is known: expected the networks of NDS, with net and "
+            f"{path} is JSON, {_described([first])}, but not a known table: expected the networks of NDS, with net and "
             f"test_ep_top1, {others}"
         )
 
 
 def _described(content: Any) -> str:
-    """What JSON holds, in few words."""
+    """Short description of the content of a JSON file."""
     if isinstance(content, dict):
         keys = ", ".join(repr(key)[:40] for key in list(content)[:5])
         return f"a dictionary with {keys or 'nothing'}{', …' if len(content) > 5 else ''}"
     if isinstance(content, list) and content:
-        return f"a list of which the first is {_described(content[0]) if isinstance(content[0], dict) else _kind(content[0])}"
+        return f"a list whose first entry is {_described(content[0]) if isinstance(content[0], dict) else _kind(content[0])}"
     return "an empty list" if content == [] else _kind(content)
 
 
 def _kind(value: Any) -> str:
-    return {list: "a list", str: "a text", type(None): "null"}.get(type(value), "a number")
+    return {list: "a list", str: "a string", type(None): "null"}.get(type(value), "a number")
 
 
 def read_entries(path: Path, progress: Progress | None = None) -> pd.DataFrame:
@@ -138,7 +138,7 @@ def read_entries(path: Path, progress: Progress | None = None) -> pd.DataFrame:
     Raises
     ------
     ValueError
-        If the file is no such JSON, or an entry makes no sense; its number is named.
+        If the file is not such JSON, or an entry is invalid; the message has its number.
     """
     found: dict[tuple[str, int], list[float]] = defaultdict(list)
     entries = load_entries(path)
@@ -157,7 +157,7 @@ def read_entries(path: Path, progress: Progress | None = None) -> pd.DataFrame:
 
 
 def _num_epochs(entry: dict[str, Any]) -> int:
-    """Epochs of the schedule: those that were run, or, for an entry without a label, those that were planned."""
+    """Epochs of the schedule: those that were run or, for an entry without a label, those that were planned."""
     errors = entry.get("test_ep_top1")
     if isinstance(errors, list) and errors:
         return len(errors)
@@ -172,5 +172,5 @@ def _label(entry: dict[str, Any]) -> float:
         return math.nan
     last = errors[-1] if isinstance(errors, list) else errors
     if type(last) not in (int, float) or not (math.isnan(last) or 0 <= last <= 100):
-        raise ValueError(f"its last test error must be a number of % from 0 to 100, got {last!r}")
+        raise ValueError(f"its last test error must be a percentage from 0 to 100, got {last!r}")
     return 100.0 - float(last)

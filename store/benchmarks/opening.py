@@ -1,4 +1,4 @@
-"""Open files of others within limits: the text of a table, compressed or not, and a pickle, bare or in an archive."""
+"""Open untrusted files within limits: the text of a table, compressed or not, and a pickle, plain or in an archive."""
 
 import bz2
 import gzip
@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 MAX_TABLE_BYTES = 1 << 30
-"""A table, decompressed; that of all 423,624 graphs of NAS-Bench-101 has some 60 MB."""
+"""Size of a decompressed table; that of all 423,624 graphs of NAS-Bench-101 has about 60 MB."""
 MAX_TABLE_CELLS = 200_000_000
 
 DAMAGED = (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error)
-"""What a compressed file raises that is none, or not whole."""
+"""Errors for a file that is not compressed as its suffix says, or is truncated."""
 
 _OPENERS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _UNREAD = (".zip", ".tar", ".tgz", ".zst")
@@ -28,12 +28,12 @@ def open_table(path: Path) -> BinaryIO:
 
     Returns
     -------
-    A file that raises ValueError, naming the numbers, when more than `MAX_TABLE_BYTES` are read from it.
+    A file that raises ValueError when more than `MAX_TABLE_BYTES` are read from it.
 
     Raises
     ------
     ValueError
-        If the file is an archive, or compressed in another way.
+        If the file is an archive, or compressed by another method.
     """
     if path.suffix in _UNREAD:
         raise ValueError(f"{path}: expected text, or text in .gz, .bz2 or .xz, got {path.suffix}: unpack it first")
@@ -42,13 +42,13 @@ def open_table(path: Path) -> BinaryIO:
 
 
 def check_parquet(metadata: Any, *, path: Path) -> None:
-    """Raise ValueError if the footer of a parquet file declares more rows and bytes than any table of accuracies has."""
+    """Raise ValueError if the footer of a parquet file declares more values or bytes than any table of accuracies has."""
     cells = metadata.num_rows * metadata.num_columns
     size = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
     if cells > MAX_TABLE_CELLS or size > MAX_TABLE_BYTES:
         raise ValueError(
             f"{path} declares {metadata.num_rows:,} rows of {metadata.num_columns:,} columns, and {size:,} bytes; expected at "
-            f"most {MAX_TABLE_CELLS:,} values and {MAX_TABLE_BYTES:,} bytes. It is damaged or hostile; if not, cut it up."
+            f"most {MAX_TABLE_CELLS:,} values and {MAX_TABLE_BYTES:,} bytes. It is damaged or malicious; if not, split it."
         )
 
 
@@ -64,8 +64,8 @@ class _Bounded(io.RawIOBase):
         self._read += len(data)
         if self._read > MAX_TABLE_BYTES:
             raise ValueError(
-                f"{self._path} has more than {MAX_TABLE_BYTES:,} bytes when it is decompressed; expected less. It is damaged or "
-                "hostile; if not, cut it into several."
+                f"{self._path} has more than {MAX_TABLE_BYTES:,} bytes when it is decompressed; expected fewer. It is damaged or "
+                "malicious; if not, split it into several files."
             )
         buffer[: len(data)] = data
         return len(data)
@@ -76,15 +76,15 @@ class _Bounded(io.RawIOBase):
 
 
 Progress = Callable[[int, int], None]
-"""Called with what is done and what there is, in bytes or files."""
+"""Called with the number of bytes or files done, and their total."""
 
 _TORCH_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
-"""First pickle, a number, of what torch wrote before version 1.6."""
-_HEADERS = 3  # that number, the version of the protocol, and what the machine was like
+"""The first pickle, a number, in files of torch before version 1.6."""
+_HEADERS = 3  # that number, the version of the protocol, and properties of the machine
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file is one of torch, or a compressed pickle."""
+    """Whether a file is a torch file, or a compressed pickle."""
     with path.open("rb") as file:
         start = file.read(len(_TORCH_MAGIC))
     if start.startswith(b"BZh"):
@@ -98,7 +98,7 @@ def is_archive(path: Path) -> bool:
             with zipfile.ZipFile(path) as archive:
                 return any(_is_data(name) for name in archive.namelist())
         except zipfile.BadZipFile as error:
-            raise ValueError(f"{path} is damaged ({error}): get the file again") from error
+            raise ValueError(f"{path} is damaged ({error}): download the file again") from error
     if start == _TORCH_MAGIC:
         return True
     return not start.startswith(b"\x1f\x8b") and tarfile.is_tarfile(path) and _has_pickle(path)
@@ -106,17 +106,17 @@ def is_archive(path: Path) -> bool:
 
 @contextmanager
 def open_pickle(path: Path, progress: Progress | None = None) -> Iterator[tuple[BinaryIO, int, Callable[[], None]]]:
-    """The pickle of a file, without reading more of the file than that.
+    """Open the pickle in a file, without reading the rest of the file.
 
     Yields
     ------
-    A file to read forwards, the number of pickles that come before the one with the data, and a function that tells ``progress``
-    how far the file has been read.
+    A file to read forwards, the number of pickles before the one with the data, and a function that reports to ``progress`` how
+    much of the file has been read.
 
     Raises
     ------
     ValueError
-        If the file is damaged, or holds no pickle.
+        If the file is damaged, or has no pickle.
     """
     size = path.stat().st_size
     with path.open("rb") as raw:
@@ -142,10 +142,10 @@ def open_pickle(path: Path, progress: Progress | None = None) -> Iterator[tuple[
                 with tarfile.open(fileobj=raw, mode="r:") as old, _member(old, path) as member:
                     yield member, 0, tell
         except (zipfile.BadZipFile, tarfile.TarError, EOFError, RuntimeError, OSError) as error:
-            # An OSError with a number is the machine's; that of a damaged bz2 has none.
+            # An OSError from the system has a number; that of a damaged bz2 file has none.
             if isinstance(error, OSError) and error.errno is not None:
                 raise
-            raise ValueError(f"{path} is damaged ({error}): get the file again") from error
+            raise ValueError(f"{path} is damaged ({error}): download the file again") from error
     if progress is not None:
         progress(size, size)
 

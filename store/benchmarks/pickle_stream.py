@@ -1,13 +1,13 @@
-"""A pickle read opcode by opcode, of which only what is wanted becomes objects.
+"""Read a pickle opcode by opcode, creating only the objects that are needed.
 
-The archives of NAS-Bench-201 and NATS-Bench are pickles of gigabytes, nearly all of it losses and times of single epochs, or the
-weights of trained networks. `load_pickle` would make an object of every number, tens of gigabytes of them. Here whatever stands
-under a key of no interest is passed over, weights that the pickle only refers to are not looked at, and a part that is complete
-is summed up at once, by a function of ours.
+The archives of NAS-Bench-201 and NATS-Bench are pickles of gigabytes, most of which are losses and times of single epochs, or the
+weights of trained networks. `load_pickle` would create an object for every number, which takes tens of gigabytes. Here, values of
+keys that are not needed are skipped, weights that the pickle only refers to are not read, and a part is reduced as soon as it is
+complete, by a function of ours.
 
-Nothing is imported or called that the pickle names: a name is in a table, whole, or it is refused, as in
-`sweetgrad.store.benchmarks.unpickle`. Nothing here grows with the length of the file but a table of the numbered objects,
-eight bytes each, in which only texts are kept.
+Nothing that the pickle names is imported or called: a full name is in a table or is refused, as in
+`sweetgrad.store.benchmarks.unpickle`. The only memory that grows with the length of the file is a table of the memoised objects,
+eight bytes each, in which only strings are kept.
 """
 
 import re
@@ -28,11 +28,11 @@ from sweetgrad.store.benchmarks.unpickle import (
 )
 
 MAX_NUMBER = 64
-"""Bytes of one number."""
+"""Largest size of one number in bytes."""
 
 
 class _Dropped:
-    """Stands for all that was passed over."""
+    """Placeholder for everything that was skipped."""
 
     __slots__ = ()
 
@@ -41,7 +41,7 @@ class _Dropped:
 
 
 DROPPED = _Dropped()
-"""In the place of an object that was passed over, or of one that holds no numbers of interest."""
+"""Placeholder for an object that was skipped, or that has no values that are needed."""
 
 
 def _ordered() -> dict[Any, Any]:
@@ -53,7 +53,7 @@ def _encoded(text: str, encoding: str | bytes) -> Any:
 
 
 class _Name:
-    """A function that the pickle names; ``None`` makes what is dropped."""
+    """A function that the pickle names; the result of ``None`` is dropped."""
 
     __slots__ = ("function",)
 
@@ -85,12 +85,12 @@ _NAMES: dict[tuple[str, str], _Name] = {
 
 
 def find(module: Any, name: Any) -> _Name:
-    """What a name stands for.
+    """The entry of a name in the table.
 
     Raises
     ------
     UnsafePickleError
-        If it is not one that plain data needs.
+        If plain data does not need it.
     """
     found = _NAMES.get((module, name)) if isinstance(module, str) and isinstance(name, str) else None
     if found is None:
@@ -99,7 +99,7 @@ def find(module: Any, name: Any) -> _Name:
 
 
 def make(name: Any, args: Any) -> Any:
-    """What a call of a named function gives: a number, an empty dictionary, or `DROPPED`."""
+    """Call a named function; returns a number, an empty dictionary, or `DROPPED`."""
     if not isinstance(name, _Name) or type(args) is not tuple:
         raise UnsafePickleError("the pickle calls an object that is not a function: refused")
     if name.function is None or any(argument is DROPPED for argument in args):
@@ -115,28 +115,28 @@ _MAX_STACK = 1 << 22
 _MAX_KEPT = 1 << 23
 _MAX_NUMBERED = 1 << 27
 
-# Runs of (epoch, number) and (remembered text, number): most of the bytes of an archive.
+# Runs of (epoch, number) and (memoised string, number): most of the bytes of an archive.
 _EPOCHS = re.compile(rb"(?:K.G.{8}){4,}", re.DOTALL)
 _EPOCH = np.dtype([("k", "u1"), ("epoch", "u1"), ("g", "u1"), ("number", ">f8")])
 _REMEMBERED = re.compile(rb"(?:(?:h.|j.{4})G.{8}){4,}", re.DOTALL)
 
 
 class PickleStream:
-    """Pickles of protocol 2 to 5, one after the other, from a file that is read forwards only.
+    """Read pickles of protocols 2 to 5, one after another, from a file that is only read forwards.
 
     Parameters
     ----------
     file
         Open for reading bytes.
     where
-        Names the file in errors.
+        Name of the file in error messages.
     drop
-        Keys of dictionaries whose value, if it is a container or an array, is passed over: `DROPPED` stands in its place.
+        Keys of dictionaries whose values, if they are containers or arrays, are skipped and replaced by `DROPPED`.
     collapse
-        Key to a function of the value under it, whose result is kept instead. All containers that the pickle has numbered until
-        then are forgotten, so that a collapsed part leaves nothing behind.
+        Functions by key: the value of the key is replaced by the result of its function. All containers that the pickle has
+        memoised so far are then forgotten, so that a reduced part takes no memory.
     progress
-        Called for every MiB that was read.
+        Called after every MiB.
 
     Examples
     --------
@@ -167,7 +167,7 @@ class PickleStream:
         Raises
         ------
         UnsafePickleError
-            If it names something that data has no need of, or asks for more memory than such files need.
+            If it names something that plain data does not need, or needs more memory than such files do.
         ValueError
             If it is truncated, damaged, or of another kind.
         """
@@ -177,10 +177,10 @@ class PickleStream:
             raise UnsafePickleError(f"{self._where}: {error}") from None
         except OSError:
             raise
-        except Exception as error:  # damaged bytes mean whatever they happen to mean
+        except Exception as error:  # damaged bytes can raise any error
             raise ValueError(
                 f"{self._where} cannot be read as a pickle of plain data ({words_of(error)}). "
-                "If it is truncated or damaged, get the file again."
+                "If it is truncated or damaged, download the file again."
             ) from error
 
     def _load(self) -> Any:
@@ -188,7 +188,7 @@ class PickleStream:
         marks: list[list[Any]] = []
         memo: list[Any] = []
         forgotten = kept = kept_before = 0
-        dropping = False  # whether what comes belongs to a container that is passed over
+        dropping = False  # whether the next objects belong to a container that is skipped
         data, at = self._data, self._at
         while True:
             if len(data) - at < 16:
@@ -196,7 +196,7 @@ class PickleStream:
                 self._refill(16)
                 data, at = self._data, self._at
                 if sum(map(len, marks)) + len(stack) > _MAX_STACK or kept > _MAX_KEPT or len(memo) > _MAX_NUMBERED:
-                    self._refuse("holds more objects at a time than a file of accuracies")
+                    self._refuse("has more objects at a time than a file of accuracies")
             op = data[at]
             at += 1
             # Most frequent first; the names of the opcodes are those of the module pickle.
@@ -233,12 +233,12 @@ class PickleStream:
                 else:
                     memo.extend([DROPPED] * (number + 1 - len(memo)))
                     memo[number] = stack[-1]
-                kept += type(stack[-1]) in (dict, list)  # which lives on, even if it is passed over
+                kept += type(stack[-1]) in (dict, list)  # which is kept, even if it is skipped
             elif op in (0x58, 0x8C, 0x8D):  # BINUNICODE, SHORT_BINUNICODE, BINUNICODE8
                 size = {0x58: 4, 0x8C: 1, 0x8D: 8}[op]
                 length = int.from_bytes(data[at : at + size], "little")
                 if length > _MAX_TEXT:
-                    self._refuse(f"holds a text of {length:,} bytes")
+                    self._refuse(f"has a string of {length:,} bytes")
                 at += size
                 if len(data) - at < length:
                     self._data, self._at = data, at
@@ -248,7 +248,7 @@ class PickleStream:
                 at += length
             elif op == 0x28:  # MARK
                 if len(marks) >= _MAX_DEPTH:
-                    self._refuse(f"nests deeper than {_MAX_DEPTH}")
+                    self._refuse(f"is nested deeper than {_MAX_DEPTH}")
                 dropping = bool(stack) and stack[-1] is DROPPED
                 marks.append(stack)
                 stack = []
@@ -290,7 +290,7 @@ class PickleStream:
             elif op in (0x85, 0x86, 0x87):  # TUPLE1, TUPLE2, TUPLE3
                 size = op - 0x84
                 if len(stack) < size:
-                    raise IndexError("a tuple of more than there is")
+                    raise IndexError("a tuple has more items than the stack")
                 stack[-size:] = [tuple(stack[-size:])]
                 kept += 1 + size
             elif op == 0x74:  # TUPLE
@@ -338,7 +338,7 @@ class PickleStream:
                     target.__setstate__(state)
                 elif target is not DROPPED and type(target) is not dict:
                     self._refuse(f"sets the state of a {type(target).__name__}")
-            elif op == 0x51:  # BINPERSID: a storage of torch, which lies elsewhere in the file
+            elif op == 0x51:  # BINPERSID: a torch storage, which is elsewhere in the file
                 stack[-1] = DROPPED
             elif op == 0x8F:  # EMPTY_SET
                 stack.append(DROPPED)
@@ -362,11 +362,11 @@ class PickleStream:
                 )
 
     def _is_dropped(self, stack: list[Any]) -> bool:
-        """Whether the container that comes now stands under a key of no interest."""
+        """Whether the next container is the value of a key that is dropped."""
         return bool(stack) and type(stack[-1]) is str and stack[-1] in self._drop
 
     def _refill(self, num_bytes: int) -> None:
-        """Have at least that many bytes before us, if the file has them."""
+        """Read until at least that many bytes are available, if the file has them."""
         have = len(self._data) - self._at
         if have >= num_bytes:
             return
@@ -379,17 +379,17 @@ class PickleStream:
         self._progress()
 
     def _text(self, raw: bytes) -> str:
-        """One object for equal texts, whatever the pickle says."""
+        """Return one object for equal strings, regardless of the pickle's memo."""
         text = raw.decode("utf-8", "surrogatepass")
         known = self._texts.setdefault(text, text)
         if known is text:
             self._texts_bytes += len(raw) + 64
             if self._texts_bytes > _MAX_TEXTS:
-                self._refuse(f"holds more than {_MAX_TEXTS:,} bytes of different texts")
+                self._refuse(f"has more than {_MAX_TEXTS:,} bytes of different strings")
         return known
 
     def _bytes(self, length: int) -> Any:
-        """The bytes of one number, as NumPy has them; more are weights, and are passed over."""
+        """Read the bytes of one number in NumPy's format; anything longer is weights, and is skipped."""
         if length <= MAX_NUMBER:
             self._refill(length)
             self._at += length

@@ -1,4 +1,4 @@
-"""Read any file of accuracies: tell what it is, and hand it to the module of its format; tables, tidy and wide, are read here."""
+"""Read any file of accuracies: detect its format and call the module for it. Tidy and wide tables are read here."""
 
 import hashlib
 import math
@@ -42,17 +42,17 @@ _SPACES: dict[str, tuple[str, ...]] = {
     "nds": ("nds",),
     "onnx": ("nas-bench-301", "darts"),
 }
-"""Search spaces that a format is of; a longer name, such as nds-darts, belongs to them, too."""
+"""Search spaces of a format; a space with a longer name, such as nds-darts, is one of them too."""
 _FOLDERS = ("nats-bench-folder", "nas-bench-301-results")
 
 
 def detect_format(path: str | Path) -> Format:
-    """Tell the format of a file or folder by its content (of an ONNX model, by its suffix).
+    """Detect the format of a file or folder from its content (that of an ONNX model, from its suffix).
 
     Raises
     ------
     ValueError
-        If there is nothing, or a folder of something else.
+        If the path does not exist, or is a folder with other content.
     """
     path = Path(path)
     if path.is_dir():
@@ -65,7 +65,9 @@ def detect_format(path: str | Path) -> Format:
             "NATS-Bench or of NAS-Bench-301's results"
         )
     if not path.is_file():
-        raise ValueError(f"no file {path}: expected accuracies in csv, csv.gz or parquet, or a benchmark's own file")
+        raise ValueError(
+            f"no such file: {path}; expected accuracies in csv, csv.gz or parquet, or a benchmark's own file"
+        )
     if path.suffix == ".onnx":
         return "onnx"
     if is_archive(path):
@@ -99,17 +101,17 @@ def read_accuracy_file(
     path
         A table, ``.parquet`` or text with commas, compressed or not: *tidy*, with the columns arch (or index, the position in the
         search space), dataset, split, epochs, accuracy in %, and optionally seconds of training; or a wide one of NAS-Bench-201,
-        NAS-Bench-101 or DARTS cells, known by its columns. Or a benchmark's own file, known by its content: NAS-Bench-201's
-        ``.pth``, NATS-Bench's (tss) ``.pickle.pbz2`` or folder, NAS-Bench-101's ``.tfrecord``, NDS's JSON, a result or a folder
-        of results of NAS-Bench-301; or an ONNX surrogate of it. Several runs of one network become their mean.
+        NAS-Bench-101 or DARTS cells, detected from its columns. Or a benchmark's own file, detected from its content:
+        NAS-Bench-201's ``.pth``, NATS-Bench's (tss) ``.pickle.pbz2`` or folder, NAS-Bench-101's ``.tfrecord``, NDS's JSON, a
+        result or a folder of results of NAS-Bench-301; or an ONNX surrogate of it. Several runs of one network are averaged.
     space
         Search space that the file is for.
     format
-        ``auto`` tells the format, as `detect_format` does.
+        Format of the file; ``auto`` detects it with `detect_format`.
     archs
-        Architectures that a surrogate is asked for.
+        Architectures for which a surrogate predicts the accuracy.
     progress
-        Called with what is done and what there is, in bytes or files.
+        Called with the number of bytes or files done, and their total.
 
     Returns
     -------
@@ -119,10 +121,10 @@ def read_accuracy_file(
     Raises
     ------
     ValueError
-        If columns are missing, values are no accuracies in %, look like fractions, the file is damaged or of another
-        search space.
+        If columns are missing, values are not accuracies in % or look like fractions, or the file is damaged or of another search
+        space.
     UnsafePickleError
-        If a pickle names functions that data has no need of; nothing was executed.
+        If a pickle names functions that plain data does not need; nothing was executed.
     ImportError
         If a parquet file is read without pyarrow, or an ONNX model without onnxruntime.
     """
@@ -134,7 +136,7 @@ def read_accuracy_file(
         raise ValueError(f"{path}: expected a file of the format {found}")
     expected = _SPACES.get(found, (space,))
     if not any(space == name or space.startswith(f"{name}-") for name in expected):
-        raise ValueError(f"{path} is a table of {found}, asked to read it for {space}: give the file of {space}")
+        raise ValueError(f"{path} is a table of {found}, but was to be read for {space}: give the file of {space}")
     table = tidy(_read(path, found, archs, progress), where=str(path))
     table.attrs.update({"source": path.name, "sha256": _sha256(path)})
     return table
@@ -159,7 +161,7 @@ def _read(path: Path, format: Format, archs: Sequence[str] | None, progress: Pro
 
 
 def _sha256(path: Path) -> str:
-    """Of a file; of a folder, of the names and digests of the files in it."""
+    """SHA-256 of a file; for a folder, of the names and digests of its files."""
     if path.is_dir():
         lines = (f"{_sha256(child)}  {child.relative_to(path).as_posix()}\n" for child in files_in(path))
         return hashlib.sha256("".join(lines).encode()).hexdigest()
@@ -173,9 +175,9 @@ WIDE: dict[str, list[str]] = {
     "nas-bench-101": ["adj_upper", "ops", "test_acc_mean3"],
     "nas-bench-301": ["genotype"],
 }
-"""Columns by which a wide table is known, apart from those of the accuracies; those of seconds may be missing."""
-# Prefix of the columns -> data set, split -> column of seconds an epoch and the share of it that this training takes:
-# cifar10 for the validation split is trained on 25,000 of the 50,000 images that the time was measured with.
+"""Columns from which a wide table is detected, apart from those of the accuracies; those of seconds may be missing."""
+# Prefix of the columns -> data set, split -> column of seconds per epoch, and the share of it for this training: the validation
+# split of cifar10 is trained on 25,000 of the 50,000 images with which the time was measured.
 _NB201 = {
     ("cifar10", "valid"): ("cifar10", "epoch_time_s_cifar_50k", 0.5),
     ("cifar10", "test"): ("cifar10", "epoch_time_s_cifar_50k", 1.0),
@@ -186,19 +188,19 @@ _NB201 = {
 }
 
 
-# Columns of the tables of DARTS cells, before the number of epochs: split, and what makes % of it. Predictions have a split of
-# their own: they are never taken for trained accuracies, nor for what a surrogate says that is asked here.
+# Columns of the tables of DARTS cells, without the number of epochs: split, and factor that converts to %. Predictions have a
+# split of their own, so they are not mixed with trained accuracies or with predictions of a surrogate that is run here.
 _GENOTYPES = {"valid_acc": ("valid", 1), "test_acc": ("test", 1), "pred_val_acc": ("valid-predicted", 100)}
 _GENOTYPE_COLUMN = re.compile(rf"({'|'.join(_GENOTYPES)})_e(\d+)")
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """The file as it is, its texts kept as texts.
+    """Read the file as it is, with strings kept as strings.
 
     Raises
     ------
     ValueError
-        If it is no table, or not whole.
+        If it is not a table, or is truncated.
     ImportError
         If a parquet file is read without pyarrow.
     """
@@ -207,18 +209,18 @@ def read_table(path: Path) -> pd.DataFrame:
         text: dict[str, type] = dict.fromkeys(_TEXTS, str)
         try:
             with open_table(path) as file:
-                # pandas would call the second of two columns with one name by another.
+                # pandas would rename the second of two columns with the same name.
                 header = pd.read_csv(file, header=None, nrows=1, dtype=str, keep_default_na=False)
             require_unique(header.iloc[0].tolist(), where=str(path))
             with open_table(path) as file:
                 table = pd.read_csv(file, dtype=text, keep_default_na=False, na_values=["", "nan", "NaN"])
             return unescaped(table, [name for name in _TEXTS if name in table.columns])
         except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError, *DAMAGED) as error:
-            # An OSError with a number is the machine's; that of a damaged bz2 has none.
+            # An OSError from the system has a number; that of a damaged bz2 file has none.
             if isinstance(error, OSError) and error.errno is not None:
                 raise
             raise ValueError(
-                f"{path}: expected text with commas and a header line, cannot read it ({error})"
+                f"{path}: expected comma-separated text with a header line, cannot read it ({error})"
             ) from error
     try:
         import pyarrow.parquet
@@ -235,7 +237,7 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def widen(raw: pd.DataFrame, name: str, *, where: str) -> pd.DataFrame:
-    """The tidy rows of a wide table of the benchmark ``name``, one of `WIDE`.
+    """Convert a wide table of the benchmark ``name``, one of `WIDE`, to tidy rows.
 
     Raises
     ------
@@ -265,7 +267,7 @@ def _nas_bench_201(raw: pd.DataFrame) -> pd.DataFrame:
 def _nas_bench_101(raw: pd.DataFrame) -> pd.DataFrame:
     arch = raw["adj_upper"] + ":" + raw["ops"].fillna("")
     parts = [
-        # Rounded to what a file of six decimals holds, so that 0.894231 becomes 89.4231 and not 89.42309999999999.
+        # Rounded to six decimals like the file, so that 0.894231 becomes 89.4231 and not 89.42309999999999.
         _part(arch, "cifar10", split, 108, {"accuracy": (raw[column] * 100).round(6)})
         for column, split in (("test_acc_mean3", "test"), ("gennas_acc_1run", "test-1run"))
         if column in raw.columns

@@ -1,4 +1,4 @@
-"""Tables that come with the package, and how such a table is made from a store."""
+"""Tables that come with the package, and writing such a table from a store."""
 
 import difflib
 import gzip
@@ -34,15 +34,13 @@ def shipped_table(name: str | Path) -> Path:
 
 
 def settings_of(path: Path) -> dict[str, Any] | None:
-    """How the accuracies of a table were made, from the JSON file that `write_table` puts beside it; None if there is none."""
+    """Training settings of a table, from the JSON file that `write_table` writes beside it; None if there is none."""
     beside = _beside(path)
     if not beside.is_file():
         return None
     found = json.loads(beside.read_text(encoding="utf-8"))
     if not isinstance(found, dict):
-        raise ValueError(
-            f"{beside}: expected an object that says how the accuracies were made, got {type(found).__name__}"
-        )
+        raise ValueError(f"{beside}: expected a JSON object with the training settings, got {type(found).__name__}")
     return found
 
 
@@ -52,12 +50,12 @@ def write_table(accuracies: xr.Dataset, path: Path, *, label: str | None = None)
     Parameters
     ----------
     accuracies
-        As from `sweetgrad.store.open_accuracies`.
+        As returned by `sweetgrad.store.open_accuracies`.
     path
-        ``.csv`` or ``.csv.gz``. How the accuracies were trained goes into a ``.json`` of the same name, where the store knows it.
-        Texts that a spreadsheet would run as formulas get an apostrophe, which `read_accuracy_file` takes off again.
+        ``.csv`` or ``.csv.gz``. The training settings, if the store has them, are written to a ``.json`` file of the same name.
+        Strings that a spreadsheet would run as formulas get an apostrophe, which `read_accuracy_file` removes again.
     label
-        Data set to write, with its single seeds (``<label>/seed…``); None: all.
+        Data set to write, with its individual seeds (``<label>/seed…``); None: all.
 
     Returns
     -------
@@ -66,10 +64,10 @@ def write_table(accuracies: xr.Dataset, path: Path, *, label: str | None = None)
     Raises
     ------
     ValueError
-        If the path has another suffix, or there are no accuracies of that label.
+        If the path has another suffix, or there are no accuracies with that label.
     """
     if not path.name.endswith((".csv", ".csv.gz")):
-        raise ValueError(f"a table is written as .csv or .csv.gz, got {path}")
+        raise ValueError(f"expected a path with the suffix .csv or .csv.gz, got {path}")
     names = accuracies["dataset"].values.tolist()
     chosen = [name for name in names if label is None or name == label or name.startswith(f"{label}/")]
     table = (
@@ -77,7 +75,7 @@ def write_table(accuracies: xr.Dataset, path: Path, *, label: str | None = None)
     )
     table = table[table["accuracy"].notna()]
     if table.empty:
-        raise ValueError(f"no accuracies of {label!r}; there are {', '.join(names)}")
+        raise ValueError(f"no accuracies of {label!r}; available: {', '.join(names)}")
     table = table.rename(columns={"train_seconds": "seconds"})[COLUMNS].sort_values(COLUMNS[:4], kind="stable")
     table["seconds"] = table["seconds"].round(2)
     text = escaped(table, ["arch", "dataset", "split"]).to_csv(index=False, float_format="%.10g").encode()

@@ -1,7 +1,7 @@
-"""Accuracies that a model predicts: NAS-Bench-301 has no table of its 10^18 networks, but surrogates that were fitted to 60,000.
+"""Predicted accuracies: NAS-Bench-301 has no table of its 10^18 networks, but surrogates that were fitted to 60,000 of them.
 
-Whatever takes genotypes and gives accuracies is a `Surrogate`. `OnnxSurrogate` is the neural one of YAHPO; the authors' own take
-six lines:
+A `Surrogate` is any object that predicts accuracies from genotypes. `OnnxSurrogate` is the neural one of YAHPO; those of the
+authors take six lines:
 
 .. code-block:: python
 
@@ -41,20 +41,20 @@ class Surrogate(Protocol):
     Attributes
     ----------
     epochs
-        Length of the training whose outcome it predicts.
+        Number of training epochs for which it predicts the accuracy.
     """
 
     epochs: int
 
     def predict(self, genotypes: Sequence[str]) -> NDArray[np.float64]:
-        """Validation accuracy of each genotype in %; NaN for one outside the space that the model was fitted to."""
+        """Validation accuracy of each genotype in %; NaN outside the space to which the model was fitted."""
         ...
 
 
 def predict_accuracies(
     surrogate: Surrogate, archs: Sequence[str], *, dataset: str = "cifar10", split: str = "valid-surrogate"
 ) -> pd.DataFrame:
-    """A tidy table of what a surrogate predicts.
+    """Tidy table of the predictions of a surrogate.
 
     Parameters
     ----------
@@ -63,23 +63,25 @@ def predict_accuracies(
     archs
         Genotypes, each the canonical string of its architecture.
     dataset, split
-        Names in the store. The split says that these are predictions: they are never mixed with trained accuracies.
+        Names in the store. The split marks them as predictions, so that they are never mixed with trained accuracies.
 
     Raises
     ------
     ValueError
-        If an architecture is no genotype, or the model returns another number of values.
+        If an architecture is not a genotype, or the model returns the wrong number of values.
     """
     values = np.asarray(surrogate.predict(list(archs)), dtype=np.float64)
     if values.shape != (len(archs),):
-        raise ValueError(f"a surrogate returns one accuracy for each of {len(archs)} genotypes, got {values.shape}")
+        raise ValueError(
+            f"the surrogate must return one accuracy for each of {len(archs)} genotypes, got shape {values.shape}"
+        )
     return pd.DataFrame(
         {"arch": list(archs), "dataset": dataset, "split": split, "epochs": surrogate.epochs, "accuracy": values}
     )
 
 
 class OnnxSurrogate:
-    """The surrogate of NAS-Bench-301 in YAHPO: an ONNX model, and beside it, as JSON, the codes of its inputs.
+    """The surrogate of NAS-Bench-301 in YAHPO: an ONNX model, and a JSON file with the codes of its inputs.
 
     Parameters
     ----------
@@ -87,16 +89,17 @@ class OnnxSurrogate:
         File ``.onnx`` with the inputs ``x_cat`` (int32, one column for each key) and ``x_cont`` (float, the epoch), whose first
         output is the validation accuracy as a fraction.
     keys
-        JSON of the keys in the order of ``x_cat``: key to value to code. None: the file of the same name with ``.json``.
+        JSON file with the codes of the values of each key, in the order of ``x_cat``. None: the file of the same name with
+        ``.json``.
     epochs
-        Epoch that is predicted, 1 to 98.
+        Epoch for which the accuracy is predicted, 1 to 98.
 
     Raises
     ------
     ImportError
         If onnxruntime is not installed.
     ValueError
-        If a file is missing, or holds something else.
+        If a file is missing, or has other content.
     """
 
     def __init__(self, model: str | Path, keys: str | Path | None = None, *, epochs: int = 98) -> None:
@@ -105,22 +108,22 @@ class OnnxSurrogate:
         except ImportError as error:
             raise ImportError(f"reading {model} needs onnxruntime: {how_to_install('surrogate')}") from error
         if not 1 <= epochs <= 98:
-            raise ValueError(f"the surrogate knows epochs 1 to 98, got {epochs}")
+            raise ValueError(f"epochs must be from 1 to 98 for this surrogate, got {epochs}")
         self.epochs = epochs
         self._path = Path(model)
         self._codes = _read_codes(Path(keys) if keys is not None else self._path.with_suffix(".json"))
         if not self._path.is_file() or self._path.stat().st_size > _MAX_MODEL_BYTES:
             raise ValueError(f"{model}: expected a file of at most {_MAX_MODEL_BYTES:,} bytes")
         try:
-            # As bytes: a model given by its path could ask for other files beside it.
+            # As bytes: a model that is given by its path could refer to other files beside it.
             session = onnxruntime.InferenceSession(self._path.read_bytes(), providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime has an exception for every way in which a file can be none
+        except Exception as error:  # onnxruntime has many exceptions for invalid files
             raise ValueError(f"{model} cannot be read as an ONNX model ({error})") from error
         inputs = {each.name: (each.type, each.shape[-1]) for each in session.get_inputs()}
         if inputs != {"x_cat": ("tensor(int32)", len(self._codes)), "x_cont": ("tensor(float)", 1)}:
             raise ValueError(
-                f"{model} has the inputs {inputs}; expected x_cat (int32, {len(self._codes)} columns, as {keys or 'its .json'} "
-                "has) and x_cont (float, one column)"
+                f"{model} has the inputs {inputs}; expected x_cat (int32, {len(self._codes)} columns, as in "
+                f"{keys or 'its .json'}) and x_cont (float, one column)"
             )
         self._session = session
 
@@ -134,7 +137,7 @@ class OnnxSurrogate:
             x_cat = np.array([codes[place] for place in places], dtype=np.int32)
             x_cont = np.full((len(places), 1), self.epochs, dtype=np.float32)
             values[places] = 100 * self._session.run(None, {"x_cat": x_cat, "x_cont": x_cont})[0][:, 0]
-        # Single precision: what follows the third decimal differs between machines, and would look like another version.
+        # Single precision: digits after the third decimal differ between machines, and would look like another version.
         return values.round(3)
 
     def _encode(self, genotype: Genotype) -> list[int] | None:
@@ -148,16 +151,16 @@ class OnnxSurrogate:
 
 
 def read_surrogate(path: Path, archs: Sequence[str] | None, progress: Progress | None = None) -> pd.DataFrame:
-    """Table of what the ONNX model in a file predicts for these architectures.
+    """Table of the predictions of an ONNX model for these architectures.
 
     Raises
     ------
     ValueError
-        If there are no architectures: a surrogate has no list of its own.
+        If no architectures are given: a surrogate has no list of its own.
     """
     if not archs:
         raise ValueError(
-            f"{path} is a surrogate: it predicts for architectures, and there are none. Profile the space first, or give archs="
+            f"{path} is a surrogate, which predicts given architectures, but got none. Profile the space first, or give archs="
         )
     table = predict_accuracies(OnnxSurrogate(path), archs)
     if progress is not None:
@@ -169,7 +172,7 @@ def _read_codes(path: Path) -> dict[str, dict[str, int]]:
     expected = "expected a dictionary of keys, each with a dictionary of values and codes"
     if not path.is_file() or path.stat().st_size > _MAX_KEYS_BYTES:
         raise ValueError(
-            f"no file {path} of at most {_MAX_KEYS_BYTES:,} bytes, which says how inputs are coded: {expected}"
+            f"no file {path} of at most {_MAX_KEYS_BYTES:,} bytes with the codes of the inputs: {expected}"
         )
     try:
         content: Any = json.loads(path.read_bytes())

@@ -1,4 +1,4 @@
-"""One row for every (architecture, data set, split, epochs): the table that every reader returns, and what it must satisfy."""
+"""One row for every (architecture, data set, split, epochs): the table that every reader returns, and its checks."""
 
 import math
 import re
@@ -13,7 +13,7 @@ _CLASSES = {
     **dict.fromkeys(("cifar10", "digits", "mnist", "fashion-mnist", "svhn"), 10),
     **{"cifar100": 100, "imagenet16-120": 120, "imagenet": 1000},
 }
-"""Classes of data sets that are known by name."""
+"""Number of classes of data sets with known names."""
 _USUAL_SPLITS = ("train", "valid", "val", "test")
 _GAP = 5
 _MAX_SHOWN = 3
@@ -21,7 +21,7 @@ _REQUIRED = ("dataset", "split", "epochs", "accuracy")
 
 
 def tidy(table: pd.DataFrame, *, where: str) -> pd.DataFrame:
-    """Check a tidy table and give its columns their order and types; ``where`` names it in errors.
+    """Check a tidy table and set the order and types of its columns; ``where`` is its name in error messages.
 
     Examples
     --------
@@ -43,12 +43,12 @@ def tidy(table: pd.DataFrame, *, where: str) -> pd.DataFrame:
         bad = result[column].isna() | (result[column] % 1 != 0) | (result[column] < 0)
         if bad.any():
             raise ValueError(
-                f"{where}: column {column} must hold whole numbers from 0, got {result[column][bad].iloc[0]}"
+                f"{where}: column {column} must have non-negative integers, got {result[column][bad].iloc[0]}"
             )
         result[column] = result[column].astype("int64")
     for column in ("dataset", "split", *([key] if key == "arch" else [])):
         result[column] = result[column].astype(str)
-    for column in ("dataset", "split"):  # else two columns would look alike
+    for column in ("dataset", "split"):  # otherwise two columns could look alike
         result[column] = result[column].str.strip()
     _require_names(result, where)
     _require_percent(result, where)
@@ -56,14 +56,14 @@ def tidy(table: pd.DataFrame, *, where: str) -> pd.DataFrame:
 
 
 def require_unique(columns: Iterable[object], *, where: str) -> None:
-    """Raise if two columns have one name: which of them is meant, nobody can tell."""
+    """Raise if two columns have the same name, since it is unclear which of them is meant."""
     twice = [name for name, count in Counter(map(str, columns)).items() if count > 1]
     if twice:
-        raise ValueError(f"{where}: column {', '.join(twice)} is there twice: delete or rename one of them")
+        raise ValueError(f"{where}: column {', '.join(twice)} occurs twice: delete or rename one of them")
 
 
 def require_columns(table: pd.DataFrame, columns: list[str], *, where: str, example: str) -> None:
-    """Raise unless all columns are there, each once, with those missing, those present, and an example header."""
+    """Raise unless every column occurs once; the message has the missing and present columns and an example header."""
     require_unique(table.columns, where=where)
     missing = [column for column in columns if column not in table.columns]
     if missing:
@@ -74,7 +74,7 @@ def require_columns(table: pd.DataFrame, columns: list[str], *, where: str, exam
 
 
 def mean_of_known(values: Iterable[float]) -> float:
-    """Mean over the runs of one network, of values that are not NaN; NaN if there is none.
+    """Mean over the runs of one network, ignoring NaN; NaN if there is no other value.
 
     Examples
     --------
@@ -89,20 +89,22 @@ def _numbers(column: "pd.Series[float]", where: str) -> "pd.Series[float]":
     numbers = pd.to_numeric(column, errors="coerce")
     bad = numbers.isna() & column.notna()
     if bad.any():
-        raise ValueError(f"{where}: column {column.name} must hold numbers, got {column[bad].iloc[0]!r}")
+        raise ValueError(f"{where}: column {column.name} must have numbers, got {column[bad].iloc[0]!r}")
     return numbers.astype("float64")
 
 
 def _require_names(table: pd.DataFrame, where: str) -> None:
-    """Names must be such that ``dataset/split`` and ``dataset/split/epochs`` mean one column each."""
+    """Raise unless ``dataset/split`` and ``dataset/split/epochs`` identify one column each."""
     for dataset in table["dataset"].unique():
         if not all(dataset.split("/")):
-            raise ValueError(f"{where}: a dataset is a name, or names joined by '/', such as cifar10; got {dataset!r}")
+            raise ValueError(
+                f"{where}: a dataset must be a name, or names joined by '/', such as cifar10; got {dataset!r}"
+            )
     for split in table["split"].unique():
         if not split or "/" in split or split.isdecimal():
             raise ValueError(
-                f"{where}: a split is a name without '/' that is not a number, such as test, since accuracies are called "
-                f"dataset/split/epochs; got {split!r}"
+                f"{where}: a split must be a name without '/' that is not a number, such as test, since accuracies are "
+                f"selected by dataset/split/epochs; got {split!r}"
             )
 
 
@@ -112,9 +114,10 @@ def _require_percent(table: pd.DataFrame, where: str) -> None:
     if bad.any():
         row = table[bad].iloc[0]
         raise ValueError(
-            f"{where}: accuracies are in % of 0 to 100, got {row['accuracy']} for {row.iloc[0]} ({row['dataset']}/{row['split']})"
+            f"{where}: accuracies must be in %, from 0 to 100, got {row['accuracy']} for {row.iloc[0]} "
+            f"({row['dataset']}/{row['split']})"
         )
-    # 1 % is chance for 100 classes, so single values of 1 are accuracies; a column of nothing else is not worth keeping.
+    # 1 % is chance level for 100 classes, so single values of 1 are valid; a column with no other values is not.
     for (dataset, split, epochs), values in table.groupby(["dataset", "split", "epochs"])["accuracy"]:
         if values.max() <= 1:
             raise ValueError(
@@ -126,23 +129,24 @@ def _require_percent(table: pd.DataFrame, where: str) -> None:
             rows = ", ".join(f"{table.iloc[row, 0]}: {values[row]}" for row in fractions.index[:_MAX_SHOWN])
             raise ValueError(
                 f"{where}: {len(fractions)} of {values.count()} accuracies of {dataset}/{split} after {epochs} epochs look like "
-                f"fractions, and the others like %, from {values[values > 1].min()} to {values.max()} (first fractions: {rows}). "
+                f"fractions, but the others like %, from {values[values > 1].min()} to {values.max()} (first fractions: {rows}). "
                 "Accuracies are in %: multiply those by 100. If they are right, these networks do worse than guessing: leave "
                 "them out."
             )
 
 
 def _fractions(values: "pd.Series[float]", dataset: str, split: str) -> "pd.Series[float]":
-    """Those of some accuracies that are fractions among percentages; none where all may be %.
+    """Accuracies that look like fractions among percentages; empty if all may be percentages.
 
-    A network that has learned nothing guesses: 100/classes %, so values of at most 1 are right for 100 classes or more. But they
-    are then about equal, whatever the network, and a hundred times more than any network reaches. So for the usual splits
+    A network that has learned nothing is at chance level, 100/classes %, so values up to 1 are valid for 100 or more classes.
+    But they are then about equal for all networks, and 100 times as large they would exceed the accuracy of any network. So for
+    the usual splits
 
-    - where the number of classes is known, what is below half of guessing is a fraction, and
-    - elsewhere two different values are that would lie among the others if they were fractions.
+    - if the number of classes is known, values below half of chance level are fractions, and
+    - otherwise, two or more different values are fractions if 100 times as large they lie among the others.
 
-    Another split may hold anything, such as accuracies under attack, which go down to 0: there the second rule holds if nothing
-    lies between those values and the others. Zero is the same in both, and 1 alone is no sign of anything.
+    Another split may have any values, such as accuracies under attack, which go down to 0: there the second rule applies only if
+    there is a gap between those values and the others. Zero is the same in both units, and a single 1 is no evidence.
 
     Examples
     --------
@@ -168,7 +172,7 @@ _ESCAPED = re.compile(r"'+[=+\-@\t\r\n]")
 
 
 def escaped(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    """The table with an apostrophe before each text of these columns that begins as a formula does, after apostrophes or not.
+    """Prefix an apostrophe to each string in these columns that begins like a formula, with or without leading apostrophes.
 
     Examples
     --------

@@ -1,13 +1,13 @@
-"""Read foreign files that are pickles, without running anything that they name.
+"""Read untrusted pickles without running anything that they name.
 
-Our own store never holds a pickle. The official CIFAR and ImageNet16 batches and some benchmark tables are pickles, and a pickle
-may call any function it likes. Here it may name only what such files need, and each name stands for a function of this module
-that checks its arguments. Even NumPy's own functions are not handed out: the state of a pickled dtype may declare bytes to be
-Python objects, and reading such an array follows pointers of the file's choosing.
+Our own store has no pickles. The official CIFAR and ImageNet16 batches and some benchmark tables are pickles, and a pickle can
+call any function. Here it may name only what such files need, and each name stands for a function of this module that checks its
+arguments. Even NumPy's own functions are not exposed: the state of a pickled dtype may declare bytes to be Python objects, and
+reading such an array follows pointers that the file chooses.
 
-A few bytes must not become gigabytes, hours or a crash, either. What is made is counted against the size of the file; nothing is
-read beyond its end; what is nested is neither hashed nor printed, since a tuple that holds another twice, and so on sixty times,
-has more leaves than there is time for, and since C recursion has no limit but the stack.
+A few bytes must not take gigabytes or hours, or cause a crash. The size of the created objects is limited by that of the file;
+nothing is read beyond its end; nested objects are neither hashed nor printed, since a tuple that contains another one twice, and
+so on sixty times, has too many leaves, and since C recursion is limited only by the stack.
 """
 
 import io
@@ -25,18 +25,18 @@ _MAX_DEPTH = 100
 _MAX_KEY_PARTS = 64
 _MAX_KEY_INT = 1 << 64
 _MAX_WORDS = 200
-_COPIES = 8  # of each byte of the file: as text, as bytes, as an array, and as much again
+_COPIES = 8  # of each byte of the file: as a string, as bytes, as an array, and as much again
 _SPARE = 1 << 20
 
 _ATOMS = (str, bytes, int, float, complex, bool, type(None), np.generic)
 
 
 class UnsafePickleError(ValueError):
-    """A pickle names something that data has no need of; it was refused before anything ran."""
+    """A pickle names something that plain data does not need; it was refused before anything was executed."""
 
 
 def refused_name(module: object, name: object) -> UnsafePickleError:
-    """The error for a name that is in no table."""
+    """The error for a name that is not in a table."""
     return UnsafePickleError(
         f"the pickle refers to {_plain(module)}.{_plain(name)}, which plain data does not need: refused, and nothing was "
         "executed. Do not open this file in another program; get the data from its publisher."
@@ -44,12 +44,12 @@ def refused_name(module: object, name: object) -> UnsafePickleError:
 
 
 def short(value: object) -> str:
-    """A value in few words for a message; of anything but text and bytes its type, since its content may have no end."""
+    """Short form of a value for a message; only the type unless it is a string or bytes, since its content may be endless."""
     return repr(value[:_MAX_WORDS]) if isinstance(value, str | bytes) else f"a {type(value).__name__}"
 
 
 def words_of(error: Exception) -> str:
-    """What an error says, in few words; nothing if it says it by an object of the file."""
+    """Short form of an error; only its type if its argument is an object from the file."""
     first = error.args[0] if error.args else ""
     return f"{type(error).__name__}: {first[:_MAX_WORDS]}" if isinstance(first, str) else type(error).__name__
 
@@ -59,7 +59,7 @@ def _plain(name: object) -> str:
 
 
 def check_key(key: Any) -> None:
-    """Raise UnsafePickleError unless a key is a number, a text or a short tuple of them: others could take for ever to hash."""
+    """Raise UnsafePickleError unless a key is a number, a string or a short tuple of them: hashing others could take forever."""
     parts = key if type(key) is tuple else (key,)
     for part in parts[:_MAX_KEY_PARTS]:
         if not isinstance(part, _ATOMS):
@@ -78,22 +78,22 @@ def load_pickle(file_or_path: BinaryIO | str | Path, *, encoding: str = "bytes")
     file_or_path
         A file open for reading bytes, or a path.
     encoding
-        How the 8-bit strings of Python 2 are read. The default keeps them ``bytes``, which is what they were: nothing is guessed,
-        and nothing fails to decode. So official batches have keys such as ``b"data"``; ``"latin1"`` makes them text.
+        Encoding of the 8-bit strings of Python 2. The default keeps them as ``bytes``, so that decoding cannot fail: official
+        batches have keys such as ``b"data"``. ``"latin1"`` decodes them.
 
     Returns
     -------
-    The object. Arrays are copies, writable, with their byte order kept.
+    The object. Arrays are writable copies in their original byte order.
 
     Raises
     ------
     UnsafePickleError
-        If the pickle names anything but the containers and array types that data needs, nests deeper or makes more of its bytes
-        than data does; nothing was executed.
+        If the pickle names anything but the containers and array types that plain data needs, or is nested more deeply or expands
+        further than plain data; nothing was executed.
     ValueError
-        If the pickle is truncated or damaged, or holds arrays of Python objects or records.
+        If the pickle is truncated or damaged, or has arrays of Python objects or records.
     io.UnsupportedOperation
-        If the file has no end that can be found before it is read.
+        If the size of the file cannot be determined before it is read.
     OSError
         If the file cannot be read.
 
@@ -119,15 +119,15 @@ def _load(file: BinaryIO, where: str, encoding: str) -> Any:
         raise UnsafePickleError(f"{where}: {error}") from None
     except OSError:
         raise
-    except Exception as error:  # a damaged pickle raises whatever its bytes happen to mean
+    except Exception as error:  # a damaged pickle can raise any error
         raise ValueError(
             f"{where} cannot be read as a pickle of plain data ({words_of(error)}). "
-            "If it is truncated or damaged, get the file again."
+            "If it is truncated or damaged, download the file again."
         ) from error
 
 
 class _Allowed:
-    """One function that a pickle may call. Not the function itself, because a pickle can also set attributes of what it names."""
+    """Wrapper of a function that a pickle may call, since a pickle could also set attributes of the function itself."""
 
     __slots__ = ("_function",)
 
@@ -142,25 +142,27 @@ class _Allowed:
 
 
 class DtypeStub:
-    """Stands for ``numpy.dtype``: booleans, numbers and fixed-width text only."""
+    """Replaces ``numpy.dtype``: booleans, numbers and fixed-width strings only."""
 
     __hash__ = None  # type: ignore[assignment]
 
     def __init__(self, code: str | bytes, *_align_copy: object) -> None:
         dtype = np.dtype(_text(code)[:_MAX_WORDS])
-        if dtype.kind not in "biufcSU" or dtype.itemsize == 0:  # NumPy would copy texts of no bytes into texts of one
-            raise ValueError(f"arrays must hold numbers or text, this one has dtype {dtype}")
+        if (
+            dtype.kind not in "biufcSU" or dtype.itemsize == 0
+        ):  # NumPy would copy strings of no bytes into strings of one
+            raise ValueError(f"arrays must have numbers or strings, this one has dtype {dtype}")
         self.dtype: np.dtype[Any] = dtype
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         _version, order, subarray, names, fields = state[:5]
         if subarray is not None or names is not None or fields is not None:
-            raise ValueError("arrays must hold numbers or text, this one holds records")
+            raise ValueError("arrays must have numbers or strings, this one has records")
         self.dtype = self.dtype.newbyteorder(_text(order)[:1])  # type: ignore[arg-type]
 
 
 class _Array:
-    """Stands for an array until the pickle has given its content."""
+    """Placeholder for an array until the pickle provides its content."""
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -193,19 +195,19 @@ def _from_buffer(data: object, dtype: DtypeStub, shape: Any, order: str, axis_or
 
 
 def make_scalar(dtype: DtypeStub, data: object) -> Any:
-    """Stands for ``numpy.core.multiarray.scalar``: one number or text, from its bytes."""
+    """Replaces ``numpy.core.multiarray.scalar``: one number or string, from its bytes."""
     return _array(data, dtype, (), "C")[()]
 
 
 def encode_text(text: str, encoding: str | bytes) -> bytes:
-    """Stands for ``_codecs.encode``: how Python 3 writes bytes in protocols 0 to 2; any other codec is no data."""
+    """Replaces ``_codecs.encode``, by which Python 3 writes bytes in protocols 0 to 2; any other codec is refused."""
     if _text(encoding) != "latin1":
         raise UnsafePickleError(f"the pickle refers to the codec {short(encoding)}: refused")
     return text.encode("latin1")
 
 
 def _bytes(kind: type[bytes | bytearray], *args: Any) -> bytes | bytearray:
-    """As pickles make them: of nothing, of other bytes, of text in latin-1. A number would make that many out of nothing."""
+    """Bytes as pickles create them: empty, or from other bytes or a latin-1 string. A number would allocate that many bytes."""
     match args:
         case ():
             return kind()
@@ -217,7 +219,7 @@ def _bytes(kind: type[bytes | bytearray], *args: Any) -> bytes | bytearray:
 
 
 def _keyed(kind: type[Any], items: object = ()) -> Any:
-    """A set of the items of a list, or an ordered dictionary of the pairs in it."""
+    """A set of the items of a list, or an ordered dictionary of its pairs."""
     if not isinstance(items, list | tuple):
         raise UnsafePickleError(f"the pickle makes a {kind.__name__} of {short(items)}: refused")
     for item in items:
@@ -231,7 +233,7 @@ def _ndarray(*_args: object) -> NoReturn:
 
 def _text(value: object) -> str:
     if not isinstance(value, str | bytes):
-        raise ValueError(f"expected a text, got {short(value)}")
+        raise ValueError(f"expected a string, got {short(value)}")
     return value.decode("ascii") if isinstance(value, bytes) else value
 
 
@@ -253,7 +255,7 @@ _ALLOWED: dict[str, dict[str, Any]] = {
 
 
 class _Whole:
-    """A file of known size, of which no more is asked for than it has: what a pickle announces is allocated before it is read."""
+    """A file of known size that is never read beyond its end: a size that a pickle declares is allocated before it is read."""
 
     def __init__(self, file: BinaryIO) -> None:
         start = file.tell()
@@ -274,7 +276,7 @@ class _Whole:
 
 
 class _Unpickler(pickle._Unpickler):
-    """The standard library's, in Python, where each step can be looked at before it is made."""
+    """The standard library's Python implementation, in which each step can be checked before it is executed."""
 
     dispatch: ClassVar[dict[int, Callable[[Any], None]]] = dict(pickle._Unpickler.dispatch)
     stack: list[Any]
@@ -287,7 +289,7 @@ class _Unpickler(pickle._Unpickler):
         self._budget = _COPIES * whole.size + _SPARE
 
     def find_class(self, module: str, name: str) -> Any:
-        # Nothing is imported: a name is in the table, whole, or it is refused.
+        # Nothing is imported: a full name is in the table, or is refused.
         try:
             return _ALLOWED[module][name]
         except KeyError:
@@ -297,11 +299,11 @@ class _Unpickler(pickle._Unpickler):
         raise UnsafePickleError(f"the pickle refers to an object outside itself ({short(pid)}): refused")
 
     def _spend(self, parts: object) -> None:
-        """Count what a function is given, which it copies: a few bytes could have it copied without end."""
+        """Count the arguments of a function, which it copies: a few bytes could make it copy without end."""
         if isinstance(parts, tuple):
             self._budget -= sum(len(part) for part in parts if isinstance(part, str | bytes | bytearray | list | tuple))
         if self._budget < 0:
-            raise UnsafePickleError("the pickle copies what it holds again and again: refused")
+            raise UnsafePickleError("the pickle copies its content again and again: refused")
 
     def _load_reduce(self) -> None:
         self._spend(self.stack[-1])
@@ -319,7 +321,7 @@ class _Unpickler(pickle._Unpickler):
         super().load_setitem()  # type: ignore[misc]
 
     def _load_items(self, load: str, step: int) -> None:
-        """What stands since the last mark becomes a dictionary, of which every other object is a key, or a set."""
+        """Make the objects since the last mark a set, or a dictionary in which every other object is a key."""
         for key in self.stack[::step]:
             check_key(key)
         getattr(super(), load)()
@@ -337,9 +339,9 @@ class _Unpickler(pickle._Unpickler):
 
 
 def _without_stubs(value: Any, done: dict[int, tuple[Any, Any]], depth: int) -> Any:
-    """Put arrays and dtypes in the place of what stood for them; ``done`` keeps shared and cyclic objects shared."""
+    """Replace placeholders by arrays and dtypes; ``done`` keeps shared and cyclic objects shared."""
     if depth > _MAX_DEPTH:
-        raise UnsafePickleError(f"the pickle nests deeper than {_MAX_DEPTH}: refused")
+        raise UnsafePickleError(f"the pickle is nested deeper than {_MAX_DEPTH}: refused")
     if isinstance(value, _Array):
         if value.value is None:
             raise ValueError("an array without content")
@@ -347,7 +349,7 @@ def _without_stubs(value: Any, done: dict[int, tuple[Any, Any]], depth: int) -> 
     if isinstance(value, DtypeStub):
         return value.dtype
     if isinstance(value, _Allowed):
-        raise UnsafePickleError("the pickle holds a function: refused")
+        raise UnsafePickleError("the pickle contains a function: refused")
     if not isinstance(value, dict | list | tuple):
         return value
     if id(value) in done:

@@ -1,4 +1,4 @@
-"""Whether a store, or a release of one, is what it says: metadata and rows against the schema, files against their sums."""
+"""Verify a store or a release: metadata and rows against the schema, files against their checksums."""
 
 from sweetgrad.store.checks.problem import Problem
 from sweetgrad.store.checks.verify import require_sound, verify

@@ -1,4 +1,4 @@
-"""The metadata of a store: read without trust in them, compared with the schema and with the copy in the root, written anew."""
+"""The metadata of a store: read without trusting it, compared with the schema and with the copy in the root, and rewritten."""
 
 import copy
 import json
@@ -32,7 +32,7 @@ def walk(root: zarr.Group, path: str = "") -> Iterator[Node]:
         child = f"{path}/{name}".lstrip("/")
         inside = children(root, child)
         if not inside and not exists(root, f"{child}/zarr.json"):
-            continue  # a file, or an empty folder, which is nothing to zarr
+            continue  # a file, or an empty folder, which zarr ignores
         metadata, error = read_metadata(root, child)
         attributes = metadata.get("attributes", {})
         if name.startswith(ACCURACY) and "/" in child:
@@ -40,11 +40,7 @@ def walk(root: zarr.Group, path: str = "") -> Iterator[Node]:
         elif f"/{TRAINING_FOLDER}/" in f"/{child}" and ("settings" in attributes or "status" in inside):
             yield Node(child, "training", attributes, error)
         elif "spec" in attributes or (error and "status" in inside and exists(root, f"{child}/zarr.json")):
-            lone = (
-                "zarr.json is that of an array, expected that of a group"
-                if metadata.get("node_type") == "array"
-                else ""
-            )
+            lone = "zarr.json describes an array, expected a group" if metadata.get("node_type") == "array" else ""
             yield Node(child, "profile", attributes, error or lone)
         elif has_rows(root, child):
             missing = error or "zarr.json has no attribute spec, though rows were written"
@@ -57,7 +53,7 @@ def walk(root: zarr.Group, path: str = "") -> Iterator[Node]:
 
 
 def read_root(root: zarr.Group) -> dict[str, Any]:
-    """The root's ``zarr.json`` as it stands there; zarr has read it before."""
+    """The root's ``zarr.json`` as stored; zarr has already parsed it."""
     raw = sync((root.store_path / "zarr.json").get(default_buffer_prototype()))
     metadata: dict[str, Any] = {} if raw is None else json.loads(raw.to_bytes())
     return metadata
@@ -78,7 +74,7 @@ def read_metadata(root: zarr.Group, path: str) -> tuple[dict[str, Any], str]:
     if not isinstance(metadata, dict) or metadata.get("node_type") not in ("group", "array"):
         return {}, "zarr.json is not the metadata of a zarr group or array"
     if not isinstance(metadata.get("attributes", {}), dict):
-        return {}, "zarr.json has attributes that are no dictionary"
+        return {}, "zarr.json has attributes that are not a dictionary"
     try:
         parse_metadata(metadata)
     except Exception as error:  # each codec has errors of its own
@@ -87,11 +83,11 @@ def read_metadata(root: zarr.Group, path: str) -> tuple[dict[str, Any], str]:
 
 
 def parse_metadata(metadata: dict[str, Any]) -> ArrayV3Metadata | GroupMetadata:
-    """What zarr makes of a ``zarr.json``, or whatever it raises."""
+    """Parse a ``zarr.json`` with zarr, which raises errors of many types."""
     kind = ArrayV3Metadata if metadata["node_type"] == "array" else GroupMetadata
     if metadata["zarr_format"] != 3:
         raise ValueError(f"zarr_format is {metadata['zarr_format']!r}, expected 3")
-    return kind.from_dict(copy.deepcopy(metadata))  # it takes what it is given apart
+    return kind.from_dict(copy.deepcopy(metadata))  # it modifies its argument
 
 
 def write_metadata(root: zarr.Group, path: str, metadata: dict[str, Any]) -> None:
@@ -109,12 +105,12 @@ def expected_metadata(sizes: dict[str, int], shard_size: int) -> dict[str, dict[
 
 
 def differences(name: str, found: dict[str, Any], expected: dict[str, Any]) -> list[str]:
-    """What in an array's metadata is not as the schema has it; attributes may differ, as their words may improve."""
+    """Differences of an array's metadata from the schema. Attributes may differ, since their wording may improve."""
     keys = ("node_type", "shape", "data_type", "dimension_names", "fill_value", "chunk_key_encoding")
     lines = [
         f"{key} is {found.get(key)!r}, expected {expected[key]!r}" for key in keys if found.get(key) != expected[key]
     ]
-    # Before coordinates were cut into chunks, they were one chunk each; such a store is as good as ever.
+    # Older stores have one chunk for each coordinate, which is still valid.
     whole = VARIABLES[name].role == "coord" and _chunks(found) == [[max(1, size) for size in expected["shape"]]]
     if _chunks(found) != _chunks(expected) and not whole and not _is_grown(name, found, expected):
         sizes = dict(zip(VARIABLES[name].dims, expected["shape"], strict=True))
@@ -154,12 +150,12 @@ def children(root: zarr.Group, path: str) -> list[str]:
 
 
 def exists(root: zarr.Group, key: str) -> bool:
-    """Whether a file of the store is there."""
+    """Whether a file of the store exists."""
     return sync((root.store_path / key).exists())
 
 
 def has_content(root: zarr.Group, key: str) -> bool:
-    """Whether a file of the store is there and not empty."""
+    """Whether a file of the store exists and is not empty."""
     path = root.store_path / key
     return exists(root, key) and sync(path.store.getsize(path.path)) > 0
 
@@ -170,7 +166,7 @@ def delete_tree(root: zarr.Group, path: str) -> None:
 
 
 def check_layout(profile: TableCheck, *, repair: bool) -> None:
-    """Compare every array's metadata with the schema. Sizes are what most arrays say, so that a damaged one is outvoted."""
+    """Compare every array's metadata with the schema. Sizes are those of most arrays, so that a damaged one is outvoted."""
     for key in ("created", "runs", "complete"):
         if key not in profile.node.attributes:
             profile.add(f"attribute {key} is missing. Copy {profile.name}/zarr.json from a backup.")
@@ -195,7 +191,7 @@ def check_layout(profile: TableCheck, *, repair: bool) -> None:
             rewrite = _metadata_writer(profile, name, expected[name])
             profile.add(f"{name}: {'; '.join(wrong)}; rows were not checked.", repair=rewrite)
             if repair:
-                # At once, and not with the other repairs: the rows cannot be checked before.
+                # Now, not with the other repairs: the rows cannot be checked before.
                 rewrite()
     if damaged and not repair:
         return
@@ -203,7 +199,7 @@ def check_layout(profile: TableCheck, *, repair: bool) -> None:
 
 
 def _shard_size(profile: TableCheck, arrays: list[dict[str, Any]]) -> int | None:
-    """Architectures in a shard, as most arrays have it, or else the attribute, which is compared with it."""
+    """Architectures in a shard according to most arrays, otherwise to the attribute; a difference between them is a problem."""
     attribute = profile.node.attributes.get("shard_size")
     votes = [
         array["chunk_grid"]["configuration"]["chunk_shape"][0]
@@ -232,10 +228,10 @@ _STAMP = ("shard_size", "complete", "num_ok", "num_failed", "content_digest")
 
 
 def check_consolidated(root: zarr.Group, profiles: list[TableCheck], *, repair: bool) -> list[Problem]:
-    """Compare what never changes, the arrays of a profile and its spec, and what is copied when it does, its stamp.
+    """Compare the copy with what never changes (the arrays and the spec of a profile) and with the stamp of the last run.
 
-    A copy that lags behind is no problem: nodes of a run that has not ended, or was killed, are missing there. Profiles with
-    problems of their own are passed over.
+    A copy that lags behind is not a problem: nodes of a run that has not ended, or was killed, are missing in it. Profiles with
+    problems of their own are skipped.
     """
     copied = read_root(root).get("consolidated_metadata")
     if copied is None:
@@ -243,30 +239,30 @@ def check_consolidated(root: zarr.Group, profiles: list[TableCheck], *, repair: 
     wrong, specs = _differing(root, copied, {profile.name: profile for profile in profiles})
     problems = []
     if wrong:
-        what = f"the copy of all metadata in the root's zarr.json is wrong about {', '.join(wrong[:5])}; --repair makes it anew."
+        what = f"the copy of all metadata in the root's zarr.json is wrong about {', '.join(wrong[:5])}; --repair rewrites it."
         problems.append(Problem("", None, (), what, True))
         if repair and not specs:
-            problems += _make_anew(root)
+            problems += _rewrite_copy(root)
     for name in specs:
         what = (
-            "spec: is not what the copy in the root's zarr.json says, so one of the two is damaged. The next `sweetgrad profile` "
-            f"of this profile makes the copy anew, or names what differs; then copy {name}/zarr.json from a backup."
+            "spec: differs from the copy in the root's zarr.json, so one of the two is damaged. The next `sweetgrad profile` of "
+            f"this profile rewrites the copy, or names what differs; then copy {name}/zarr.json from a backup."
         )
         problems.append(Problem(name, None, (), what, False))
     return problems
 
 
-def _make_anew(root: zarr.Group) -> list[Problem]:
+def _rewrite_copy(root: zarr.Group) -> list[Problem]:
     try:
         consolidate(root)
     except DAMAGE as error:
-        what = f"the copy of all metadata cannot be made anew while other problems remain ({error})"
+        what = f"the copy of all metadata cannot be rewritten while other problems remain ({error})"
         return [Problem("", None, (), what, False)]
     return []
 
 
 def _differing(root: zarr.Group, copied: Any, profiles: dict[str, TableCheck]) -> tuple[list[str], list[str]]:
-    """Nodes that the copy is wrong about, and profiles of which it has another spec."""
+    """Nodes that are wrong in the copy, and profiles whose spec differs in it."""
     if not isinstance(copied, dict) or not isinstance(copied.get("metadata"), dict):
         return ["everything"], []
     wrong, specs = [], []
@@ -274,7 +270,7 @@ def _differing(root: zarr.Group, copied: Any, profiles: dict[str, TableCheck]) -
         profile = next((each for name, each in profiles.items() if f"{path}/".startswith(f"{name}/")), None)
         if profile and profile.problems:
             continue
-        replaced = path.split("/")[1:2] == [ACCURACY]  # an import that was cut off leaves none there for a while
+        replaced = path.split("/")[1:2] == [ACCURACY]  # an interrupted import leaves a gap for a while
         if _lasting(metadata) is None or not (replaced or exists(root, f"{path}/zarr.json")):
             wrong.append(path)
         elif profile and path == profile.name:
@@ -289,7 +285,7 @@ def _differing(root: zarr.Group, copied: Any, profiles: dict[str, TableCheck]) -
 
 
 def _lasting(metadata: Any) -> dict[str, Any] | None:
-    """What never changes of an array, as zarr understands it; None if it does not."""
+    """What never changes in the metadata of an array, as parsed by zarr; None if zarr cannot parse it."""
     try:
         read = parse_metadata(metadata).to_dict()
     except Exception:  # each codec has errors of its own

@@ -1,4 +1,4 @@
-"""What a check finds, and what it would do about it."""
+"""The problems that a check finds, and their repairs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from sweetgrad.store.groups import Store
 from sweetgrad.store.table import Shard, all_shards
 
 DAMAGE = (CorruptShardError, NotAStoreError, ValueError, TypeError, LookupError, AttributeError, RuntimeError)
-"""What zarr raises on metadata or bytes that make no sense; a full disk or a lost network (OSError) is no damage."""
+"""Errors that zarr raises for damaged metadata or data; a full disk or a lost network (OSError) is not damage."""
 
 
 NodeKind = Literal["profile", "unfinished profile", "accuracy", "accuracy leftover", "training", "group"]
@@ -31,16 +31,16 @@ class Node:
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing in a store that is not as it must be.
+    """One thing that is wrong in a store.
 
     Attributes
     ----------
     profile
-        Path of the profile (or other group) in the store; empty for the store as a whole.
+        Path of the profile (or other group) in the store; empty if it concerns the store as a whole.
     shard
         Index of the shard; None if the problem is not inside one.
     rows
-        Positions of the architectures concerned; empty if it concerns no single row.
+        Positions of the affected architectures; empty if it does not concern single rows.
     what
         The variable, what is wrong with it, and what to do.
     repairable
@@ -54,23 +54,23 @@ class Problem:
     repairable: bool
 
     def __str__(self) -> str:
-        """One line that names all of it."""
+        """The problem in one line."""
         shard = None if self.shard is None else f"shard {self.shard}"
         rows = f"rows {_ranges(self.rows)}" if self.rows else None
         return ": ".join([", ".join(part for part in (self.profile or "store", shard, rows) if part), self.what])
 
 
 def reason(error: BaseException) -> str:
-    """Why something could not be read: what a reader was told first, without its advice."""
+    """Why something could not be read: the original message, without the advice to the reader."""
     cause = error.__cause__ or error
     return cause.what if isinstance(cause, RefusedChunkError) else str(cause)
 
 
 @dataclass
 class TableCheck:
-    """What the check of a profile, or of a table of trainings, gathers. A repair is done after all checks, in order, each once.
+    """Findings of the check of a profile or a table of trainings. Repairs run after all checks, in order, each once.
 
-    ``arch`` are the architecture strings, None where they cannot be read.
+    ``arch`` are the architecture strings; None if they cannot be read.
     """
 
     store: Store
@@ -98,14 +98,14 @@ class TableCheck:
 
     @property
     def group(self) -> zarr.Group:
-        """The table's group, opened anew: a repair may have changed it."""
+        """The table's group, opened again, since a repair may have changed it."""
         group = self.root[self.name]
         assert isinstance(group, zarr.Group)
         return group
 
     @property
     def shards(self) -> list[Shard]:
-        """Every shard; none where its size cannot be read."""
+        """All shards; none if the shard size cannot be read."""
         return all_shards(self.num_archs, self.shard_size) if self.shard_size else []
 
     def add(
@@ -118,7 +118,7 @@ class TableCheck:
         key: str = "",
         command: str = "profile",
     ) -> None:
-        """Note a problem and, if it can be repaired, how; ``command`` makes the rows of a cleared shard again."""
+        """Record a problem and, if it can be repaired, its repair; ``command`` measures the rows of a cleared shard again."""
         if repair:
             does = (
                 "repairs it"

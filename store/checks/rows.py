@@ -1,4 +1,4 @@
-"""The rows of a table, block by block and one shard in memory at a time, and the stamp of the last run that ended."""
+"""Check the rows of a table, block by block and one shard in memory at a time, and the stamp of the last finished run."""
 
 import hashlib
 import uuid
@@ -31,7 +31,7 @@ _SINCE_FORMAT_2 = ("message", "digest")
 
 
 def check_profile_rows(check: TableCheck) -> Iterator[None]:
-    """Check the coordinates and the rows of a profile, the counts first; yields after every shard of those."""
+    """Check the coordinates and the rows of a profile, counts first; yields after every shard of the counts."""
     if not check.shards:
         return
     check.arch = _check_coordinates(check)
@@ -42,7 +42,7 @@ def check_profile_rows(check: TableCheck) -> Iterator[None]:
         if name.endswith(".json") or not (has_rows(check.root, path) or children(check.root, path)):
             continue
         wrong = _wrong_arrays(check, path, {v.name: v for v in block.variables})
-        if wrong and (has_rows(check.root, path) or "status" not in wrong):  # else it is a creation that was cut off
+        if wrong and (has_rows(check.root, path) or "status" not in wrong):  # otherwise its creation was interrupted
             name, error = next(iter(wrong.items()))
             what = f"{block.path}/{name}: {error}. --repair deletes the estimator; run it again."
             check.problems.append(Problem(check.name, None, (), what, True))
@@ -73,13 +73,13 @@ def check_training_rows(check: TableCheck) -> None:
 
 
 def training_check(store: Store, node: Node) -> TableCheck:
-    """What gathers the problems of a table of trainings."""
+    """An empty `TableCheck` for a table of trainings."""
     shape = read_metadata(store.root, f"{node.path}/status")[0].get("shape") or [0]
     return TableCheck(store, node, SHARD_SIZE, int(shape[0]))
 
 
 def check_accuracy(store: Store, node: Node) -> list[Problem]:
-    """Check that the accuracy table of a space decodes, and that its rows have their digests."""
+    """Check that the accuracy table of a space can be decoded, and that its rows match their digests."""
     root = store.root
     importing = command_line(
         "accuracy", "import", store.location, "--space", node.path.partition("/")[0], "--from", "FILE"
@@ -111,7 +111,7 @@ def check_accuracy(store: Store, node: Node) -> list[Problem]:
 
 
 def _check_coordinates(check: TableCheck) -> NDArray[Any] | None:
-    """Check the coordinates; returns the architecture strings, or None where they cannot be read."""
+    """Check the coordinates; returns the architecture strings, or None if they cannot be read."""
     lower, upper = bin_bounds() if check.store.version > 1 else _bounds_of_format_1()
     index = np.arange(check.num_archs, dtype="int32")
     known = {"arch_index": index, "kind": np.array(KINDS, object), "bin_lower": lower, "bin_upper": upper}
@@ -155,7 +155,7 @@ def _coordinate_writer(group: zarr.Group, name: str, values: NDArray[Any]) -> Ca
 
 
 def _wrong_arrays(check: TableCheck, path: str, table: Mapping[str, Variable]) -> dict[str, str]:
-    """Arrays of a group that are missing or have another shape than the group needs, and what is wrong."""
+    """Arrays of a group that are missing or have the wrong shape, each with what is wrong."""
     _, broken = read_metadata(check.root, path)
     wrong = {"group": broken} if broken else {}
     for name, variable in table.items():
@@ -175,13 +175,13 @@ def _wrong_arrays(check: TableCheck, path: str, table: Mapping[str, Variable]) -
 
 
 def _check_rows(check: TableCheck, block: Block) -> Iterator[None]:
-    """Check every shard of a block that holds a row, then its stamp; yields after every shard.
+    """Check every shard of a block that has a row, then the stamp; yields after every shard.
 
-    Nothing is promised about rows that were not run; a run that comes to them writes the shard anew.
+    Rows that were not run are not checked; the run that measures them rewrites the shard.
     """
     group = check.group[block.path] if block.path else check.group
     assert isinstance(group, zarr.Group)
-    # An upgrade that was cut off has left digests of some rows; in format 1, counts and activations alone had them.
+    # An interrupted upgrade leaves digests of some rows; in format 1, only counts and activations had digests.
     has_digest = check.store.version > 1 or block in (COUNTS, ACTIVATIONS)
     names = [v.name for v in block.variables if v.name in group and (v.name != "digest" or has_digest)]
     status, digest = np.zeros(check.num_archs, np.uint8), np.zeros(check.num_archs, np.uint64)
@@ -203,12 +203,12 @@ def _check_rows(check: TableCheck, block: Block) -> Iterator[None]:
 
 
 def _prefix(block: Block) -> str:
-    """What messages about a block begin with: its path, where it is not the table itself."""
+    """Prefix of messages about a block: its path, unless it is the table itself."""
     return f"{block.path}/" if block.path else ""
 
 
 def _rows_run(check: TableCheck, group: zarr.Group) -> NDArray[np.bool_]:
-    """Rows that may have been run: all those of a shard whose status cannot be read, so that it is looked into."""
+    """Rows that may have been run; all rows of a shard whose status cannot be read, so that the shard is checked."""
 
     def read(shard: Shard | None = None) -> NDArray[np.bool_]:
         status = read_array(group, "status", check.location, shard=shard)
@@ -227,7 +227,7 @@ def _rows_run(check: TableCheck, group: zarr.Group) -> NDArray[np.bool_]:
 def _read_shard(
     check: TableCheck, block: Block, group: zarr.Group, shard: Shard, names: list[str]
 ) -> dict[str, NDArray[Any]]:
-    """Variables of a shard by name; one that cannot be decoded is a problem, and missing."""
+    """Variables of a shard by name; one that cannot be decoded is reported, and left out."""
     values = {}
     for name in names:
         try:
@@ -242,9 +242,9 @@ def _read_shard(
 def _failing_rows(
     check: TableCheck, block: Block, shard: Shard, values: Mapping[str, NDArray[Any]]
 ) -> Iterator[tuple[NDArray[np.int64], str]]:
-    """Positions in a shard that fail a check, and which check; only checks that fail are given.
+    """Positions in a shard that fail a check, and which check; only failing checks are returned.
 
-    Rows that were not run are not looked at: a crash between the writes of a shard leaves any content there.
+    Rows that were not run are ignored: after a crash between the writes of a shard, they may have any content.
     """
     status = values["status"]
     checks = [(~np.isin(status, list(STATUS.values())), f"status is not one of {STATUS}")]
@@ -254,7 +254,7 @@ def _failing_rows(
         checks += [
             (
                 ok & _differs(count.sum(-1, dtype=np.int64), values["num_params"]),
-                "grad_count: the sum over bins is not num_params",
+                "grad_count: the sum over the bins is not num_params",
             ),
             (
                 ok & _differs(count.sum(1, dtype=np.int64), values["grad_count_network"]),
@@ -263,9 +263,9 @@ def _failing_rows(
         ]
     if (
         check.arch is not None and "digest" in values
-    ):  # without the strings there are no digests, and of them it was told
+    ):  # without the strings, digests cannot be computed; that was reported
         run = np.isin(status, [STATUS["ok"], STATUS["failed"]])
-        missing = {"message": np.full(len(status), "", object)}  # of format 1
+        missing = {"message": np.full(len(status), "", object)}  # for format 1
         known = accepted_digests(block, check.arch[shard.all_rows], {**missing, **values}, version=check.store.version)
         wrong = run & np.all([digest != values["digest"] for digest in known], axis=0)
         checks.append((wrong, "digest: the content does not match it"))
@@ -305,33 +305,33 @@ def _check_stamp(
     agree: bool,
     prefix: str,
 ) -> None:
-    """Compare rows with the stamp; rows added by a run that was cut off since are no problem.
+    """Compare the rows with the stamp; rows that an interrupted run has added since are not a problem.
 
     Parameters
     ----------
     check
-        What is told of problems.
+        Where problems are recorded.
     stamp
         Attributes of the group.
     status, digest
-        Of all rows.
+        Values of all rows.
     agree
-        Whether all rows have the content of their own digest; otherwise the digest of all says nothing new.
+        Whether all rows match their own digests; otherwise the digest of the content adds nothing.
     prefix
-        What messages begin with: the group, where it is not the profile itself.
+        Prefix of messages: the group, unless it is the profile itself.
     """
     if "content_digest" not in stamp:
         return
     counts, sha256 = (stamp.get("num_ok", 0), stamp.get("num_failed", 0)), stamp["content_digest"]
     if not all(type(count) is int for count in counts) or not isinstance(sha256, str):
         shown = f"{counts[0]!r}, {counts[1]!r} and {sha256!r}"
-        check.add(f"{prefix}num_ok, num_failed and content_digest are {shown}, which say nothing.", repair=lambda: None)
+        check.add(f"{prefix}num_ok, num_failed and content_digest are {shown}, which is invalid.", repair=lambda: None)
         return
     ok, failed = int((status == STATUS["ok"]).sum()), int((status == STATUS["failed"]).sum())
     stamped_ok, stamped_failed = counts
     if ok + failed < stamped_ok + stamped_failed or ok < stamped_ok:
         holes = np.flatnonzero(status == STATUS["not run"])
-        # A digest without a status marks a row that was there; with none left, any hole can be one.
+        # A digest without a status marks a row that was lost; without such digests, it may be any row that was not run.
         lost = holes[digest[holes] != 0] if (digest[holes] != 0).any() else holes
         word = "complete" if stamp.get("complete") else "unfinished"
         check.add(
@@ -342,6 +342,6 @@ def _check_stamp(
         )
     elif agree and (ok, failed) == (stamped_ok, stamped_failed) and content_digest(digest, status) != sha256:
         check.add(
-            f"{prefix}content_digest: rows were replaced after the stamp, though each agrees with its own digest.",
+            f"{prefix}content_digest: rows were replaced after the stamp, although each matches its own digest.",
             repair=lambda: None,
         )

@@ -1,4 +1,4 @@
-"""The file ``SHA256SUMS`` of a release: written as ``sha256sum`` does, and checked where the release lies, also at a URL."""
+"""The file ``SHA256SUMS`` of a release: written in the format of ``sha256sum``, and checked in a folder or at a URL."""
 
 import hashlib
 import re
@@ -32,7 +32,7 @@ _LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 
 
 def write_sums(folder: Path, *, progress: Callable[[int, int], None] | None = None) -> dict[str, str]:
-    """Write the sums of every file below a folder; returns path in the folder to SHA-256, by path."""
+    """Write the checksums of all files below a folder; returns the SHA-256 by path in the folder, sorted."""
     names = sorted(files_below(folder))
     sums: dict[str, str] = {}
     for name, digest in zip(names, map_in_threads(lambda name: sha256_of(folder / name), names), strict=True):
@@ -40,13 +40,13 @@ def write_sums(folder: Path, *, progress: Callable[[int, int], None] | None = No
         if progress:
             progress(len(sums), len(names))
     text = "".join(f"{digest}  {name}\n" for name, digest in sums.items())
-    read_sums(text, where=SUMS)  # a name that no reader would take is better found now
+    read_sums(text, where=SUMS)  # raises now if a reader would refuse a name
     (folder / SUMS).write_text(text, encoding="utf-8")
     return sums
 
 
 def files_below(folder: Path) -> Iterator[str]:
-    """Paths of the files below a folder, in it, but for the sums themselves and what a desktop left there."""
+    """Relative paths of the files below a folder, without the sums themselves and what a desktop leaves behind."""
     names = (path.relative_to(folder).as_posix() for path in files_in(folder))
     return (name for name in names if name != SUMS)
 
@@ -58,12 +58,12 @@ def sha256_of(path: Path) -> str:
 
 
 def read_sums(text: str, *, where: str) -> dict[str, str]:
-    r"""Path in the release to SHA-256. The paths come from outside: one that could leave the release is refused.
+    r"""Parse checksums; returns the SHA-256 by path in the release. A path that leads out of the release is refused.
 
     Raises
     ------
     StoreError
-        If a line is not one that ``sha256sum`` writes, a path is absolute or has ``..``, or a path is named twice.
+        If a line is not in the format of ``sha256sum``, a path is absolute or has ``..``, or a path occurs twice.
 
     Examples
     --------
@@ -75,15 +75,15 @@ def read_sums(text: str, *, where: str) -> dict[str, str]:
         found = _LINE.fullmatch(line)
         if not found:
             raise StoreError(
-                f"{where}, line {number}: expected a SHA-256, two spaces and a path, got {line[:80]!r}. Get the file again."
+                f"{where}, line {number}: expected a SHA-256, two spaces and a path, got {line[:80]!r}. Download the file again."
             )
         digest, name = found.groups()
         if not _stays_inside(name):
             raise StoreError(
-                f"{where}, line {number}: the path {name!r} leads out of the release: refused. Do not trust this release."
+                f"{where}, line {number}: the path {name!r} leads out of the release. Do not trust this release."
             )
         if name in sums:
-            raise StoreError(f"{where}, line {number}: {name!r} is named twice. Get the file again.")
+            raise StoreError(f"{where}, line {number}: {name!r} occurs twice. Download the file again.")
         sums[name] = digest
     return sums
 
@@ -95,13 +95,13 @@ def _stays_inside(name: str) -> bool:
 
 
 def find_sums(location: Location) -> tuple[Location, str, str] | None:
-    """Look for the sums of a release in a location, and one level up if that is a ``.zarr`` or ``.zarr.zip``.
+    """Find the checksums of a release in a location, or one level up if the location is a ``.zarr`` or ``.zarr.zip``.
 
     Returns
     -------
-    Place of the release, the part of it that was asked for (empty: all), and the text of the sums; None if no sums name it.
+    Location of the release, the requested part of it (empty for all), and the text of the sums; None if no sums name it.
     """
-    # zip::https://host/nb201.zarr.zip is a file at https://host, and zip://nb201.zarr.zip one here
+    # zip::https://host/nb201.zarr.zip is a file at https://host, and zip://nb201.zarr.zip a local one
     text = url_of(location).rpartition("::")[2].removeprefix("zip://").rstrip("/")
     text = text if is_remote(text) else str(local_path(text).absolute())
     above, _, name = text.rpartition("/")
@@ -112,7 +112,7 @@ def find_sums(location: Location) -> tuple[Location, str, str] | None:
     for url, part in places:
         place = RemoteStore(url, options) if options is not None and is_remote(url) else url
         content = _read_sums_file(place)
-        # Sums one level up may be those of anything.
+        # The sums one level up may belong to something else.
         if content is not None and (
             not part or re.search(rf"^[0-9a-f]{{64}} [ *]{re.escape(part)}(/|$)", content, re.M)
         ):
@@ -123,27 +123,27 @@ def find_sums(location: Location) -> tuple[Location, str, str] | None:
 def check_sums(
     place: Location, sums: dict[str, str], *, progress: Callable[[int, int], None] | None = None
 ) -> list[Problem]:
-    """Compare every file named with its sum, reading in blocks; files that are missing or differ are problems.
+    """Compare every named file with its sum, reading in blocks; files that are missing or differ are problems.
 
     Parameters
     ----------
     place
         Folder or URL of the release.
     sums
-        Path to SHA-256, as from `read_sums`.
+        SHA-256 by path, as returned by `read_sums`.
     progress
         Called with the number of files checked and their total.
 
     Raises
     ------
     UnreachableStoreError
-        If the place cannot be reached; a file that is not there is no reason to raise.
+        If the place cannot be reached. A missing file does not raise.
     """
     digest_of = _remote_digest(place) if is_remote(place) else _local_digest(local_path(place))
     problems = []
     for number, (name, found) in enumerate(zip(sums, map_in_threads(digest_of, sums), strict=True), start=1):
         if found != sums[name]:
-            problems.append(Problem("", None, (), f"{name} {_difference(found, sums[name])} Get it again.", False))
+            problems.append(Problem("", None, (), f"{name} {_difference(found, sums[name])} Download it again.", False))
         if progress:
             progress(number, len(sums))
     return problems
@@ -170,7 +170,7 @@ def _local_digest(folder: Path) -> Callable[[str], str]:
     top = folder.resolve()
 
     def digest(name: str) -> str:
-        path = (top / name).resolve()  # a link may not lead out, nor to a device that never ends
+        path = (top / name).resolve()  # a link must not lead out, or to an endless device
         return sha256_of(path) if path.is_relative_to(top) and path.is_file() else ""
 
     return digest
@@ -209,13 +209,13 @@ def _read_sums_file(place: Location) -> str | None:
 
 
 def _blocks(store: RetryingStore, name: str) -> Iterator[bytes]:
-    """A file from its beginning to its end, block by block."""
+    """Read a file block by block."""
     start, block = 0, None
     while block is None or len(block) == _BLOCK:
         try:
             found = sync(store.get(name, default_buffer_prototype(), AtMost(start, start + _BLOCK)))
         except UnreachableStoreError as error:
-            # What S3 says of a file that is not there, to those who may not list.
+            # S3 answers this for a missing file if listing is not allowed.
             if getattr(error.__cause__, "status", None) == 403:
                 raise FileNotFoundError(name) from error
             raise

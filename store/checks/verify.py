@@ -1,4 +1,4 @@
-"""Check everything that a store promises, and make what fails be measured again."""
+"""Check everything that a store promises, and repair what can be measured again."""
 
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
@@ -40,22 +40,22 @@ def verify(
 ) -> list[Problem]:
     """Check a whole store, one shard in memory at a time. Not for a store that a run is writing to.
 
-    Of a release (a folder or address with ``SHA256SUMS``, or a ``.zarr`` or ``.zarr.zip`` beside it), every file is compared with
-    its sum. Where the release is served, that is all; where it lies here, its store is checked as any other: the folder,
-    or the zip where the release has no folder or the zip was asked for.
+    If it is a release (a folder or address with ``SHA256SUMS``, or a ``.zarr`` or ``.zarr.zip`` beside it), every file is
+    compared with its checksum. If the release is local, its store is then checked like any other: the folder, or the zip if
+    there is no folder or the zip was requested.
 
-    Of a store, checked are: the metadata of the store and of every array against the schema, and against the copy in the
-    root; that every chunk decodes; for rows with status ok or failed, that the content has the digest written with it; for rows
-    with status ok, that counts sum to ``num_params`` over bins, and to ``grad_count_network`` over layers; that a profile stamped
-    complete has no hole and the digest it was stamped with; files left by interrupted writes.
+    The checks of a store: the metadata of the store and of every array agrees with the schema, and with the copy in the root;
+    every chunk can be decoded; rows with status ok or failed match their digests; in rows with status ok, the counts sum to
+    ``num_params`` over the bins and to ``grad_count_network`` over the layers; a profile stamped complete has no missing rows,
+    and the digest of its stamp; no files were left by interrupted writes.
 
     Parameters
     ----------
     location
         As in `open_store`, or the folder or address of a release.
     repair
-        Whether to repair what can be: metadata that follows from the schema is written anew, damaged shards are cleared so that
-        the next run makes them again, leftovers are deleted, repaired profiles are stamped anew.
+        Whether to repair what can be repaired: metadata that follows from the schema is rewritten, damaged shards are cleared
+        so that the next run measures them again, leftover files are deleted, and repaired profiles are stamped again.
     storage_options
         As in `open_store`.
     progress
@@ -63,16 +63,16 @@ def verify(
 
     Returns
     -------
-    Every problem found, including those that were repaired; empty if there is none. Damage never raises.
+    All problems that were found, including repaired ones. Damage never raises.
 
     Raises
     ------
     NotAStoreError, SchemaVersionError
-        If there is no store of a readable format.
+        If there is no store, or its format cannot be read.
     StoreError
-        If ``SHA256SUMS`` is none, or names files outside the release.
+        If ``SHA256SUMS`` is not a list of checksums, or names files outside the release.
     ValueError
-        If a ``.zip`` or a release is to be repaired.
+        If ``repair`` is True for a ``.zip`` or a release.
     """
     location = with_options(location, storage_options)
     if repair and is_zip(location):
@@ -84,20 +84,20 @@ def verify(
         return _check_store(location, repair=repair, progress=progress)
     if repair:
         raise ValueError(
-            f"{redacted(location)} is a release, whose files are not changed: get those that differ again, or publish it again."
+            f"{redacted(location)} is a release, whose files are never changed: download those that differ, or publish again."
         )
     return _check_release(*release, progress=progress)
 
 
 def require_sound(location: Location, paths: Collection[str], *, progress: Progress | None = None) -> None:
-    """Raise unless the store is in order, as far as it is about these profiles and accuracy tables.
+    """Raise if the store has problems in these profiles and accuracy tables.
 
-    Files that interrupted writes left, and locks, are no reason: nothing reads them, and they are not copied.
+    Locks and files left by interrupted writes do not count: nothing reads them, and they are not copied.
 
     Raises
     ------
     StoreError
-        With every problem that there is.
+        If there is a problem; the message lists them.
     """
 
     def report(done: int, total: int) -> None:
@@ -117,7 +117,7 @@ def require_sound(location: Location, paths: Collection[str], *, progress: Progr
 def _check_release(
     place: Location, part: str, text: str, *, progress: Callable[[int, int], None] | None = None
 ) -> list[Problem]:
-    """Check the files of a release against its sums and, where it lies here, what is in its stores."""
+    """Check the files of a release against its checksums and, if it is local, the content of its stores."""
     sums = read_sums(text, where=f"{place}/{SUMS}")
     asked = {name: digest for name, digest in sums.items() if not part or name == part or name.startswith(f"{part}/")}
     problems = check_sums(place, asked, progress=progress)
@@ -126,7 +126,7 @@ def _check_release(
     problems += check_extra(local_path(place), sums, part=part)
     tops = dict.fromkeys(name.partition("/")[0] for name in asked)
     for name in tops:
-        # A zip beside its folder holds the same; one without its sum may be no zip any more, and has to be fetched again anyway.
+        # A zip beside its folder has the same content; one that does not match its sum has to be downloaded again anyway.
         lone_zip = name.endswith(".zarr.zip") and name.removesuffix(".zip") not in tops
         if name.endswith(".zarr") or (lone_zip and not any(each.what.startswith(f"{name} ") for each in problems)):
             problems += _check_store(f"{place}/{name}", repair=False, progress=progress)
@@ -140,7 +140,7 @@ def _check_store(
     progress: Callable[[int, int], None] | None = None,
     paths: Collection[str] | None = None,
 ) -> list[Problem]:
-    """Check a store, or only some groups of it; None: all of them, and what writers left beside them."""
+    """Check a store, or only the groups in ``paths``; None: all of them, and the files that writers left behind."""
     store = Store.open(location, mode="r+" if repair else "r")
     root = store.root
     missing = [name for name in _ROOT_ATTRIBUTES if name not in root.attrs]
@@ -150,11 +150,11 @@ def _check_store(
     nodes = [node for node in walk(root) if paths is None or node.path in paths]
     if paths is None:
         problems += _leftover_files(store, nodes, repair=repair)
-        problems += _claims(location, nodes, repair=repair)
+        problems += _locks(location, nodes, repair=repair)
     for node in nodes:
         try:
             problems += _check_group(store, node, repair=repair)
-        except NotAStoreError as error:  # it is reached through a link that leads out of the store
+        except NotAStoreError as error:  # a link leads out of the store
             problems.append(Problem(node.path, None, (), f"not repaired: {error}", False))
     profiles = [TableCheck(store, node) for node in nodes if node.kind == "profile" and not node.error]
     for profile in profiles:
@@ -175,16 +175,16 @@ def _check_store(
 
 
 def _repair(checks: Sequence[TableCheck], profiles: Collection[TableCheck]) -> list[Problem]:
-    """Repair everything, then stamp it anew: a store of an older format is brought to this one first, which takes all of it."""
+    """Run all repairs, then stamp the tables again; this upgrades a store of an older format, for which no damage may be left."""
     problems: list[Problem] = []
     for check in checks:
         for action in check.repairs.values():
             try:
                 action()
-            except NotAStoreError as error:  # it is reached through a link that leads out of the store
+            except NotAStoreError as error:  # a link leads out of the store
                 problems.append(Problem(check.name, None, (), f"not repaired: {error}", False))
             except LockedError as error:
-                what = f"not repaired: {error}. Repair again when that has ended."
+                what = f"not repaired: {error}. Repair again when it has ended."
                 problems.append(Problem(check.name, None, (), what, False))
     unrepaired = {problem.profile for problem in problems}
     for check in checks:
@@ -200,12 +200,12 @@ def _repair(checks: Sequence[TableCheck], profiles: Collection[TableCheck]) -> l
 
 
 def _leftover_files(store: Store, nodes: list[Node], *, repair: bool) -> list[Problem]:
-    """Files that a kill leaves behind, and nothing reads: temporary ones, and those of locks that were being released."""
+    """Files that a killed process leaves behind and that nothing reads: temporary files, and those of locks being released."""
     root, location = store.root, store.location
     left: list[str] = []
     if not is_remote(location) and (folder := local_path(location)).is_dir():
         left = [path.relative_to(folder).as_posix() for path in files_in(folder, f"*{PARTIAL}")]
-    if root.metadata.consolidated_metadata is None:  # else files cannot be listed, nor written
+    if root.metadata.consolidated_metadata is None:  # otherwise files can be neither listed nor written
         with_shards = [node.path for node in nodes if node.kind in ("profile", "training")]
         left += [key for path in ("", *with_shards) for key in orphans(location, path)]
     problems = []
@@ -218,14 +218,14 @@ def _leftover_files(store: Store, nodes: list[Node], *, repair: bool) -> list[Pr
     return problems
 
 
-def _claims(location: Location, nodes: list[Node], *, repair: bool) -> list[Problem]:
-    """Claims that ended processes left behind, and those of runs that may be writing right now."""
+def _locks(location: Location, nodes: list[Node], *, repair: bool) -> list[Problem]:
+    """Locks that ended processes left behind, and those of runs that may be writing at the moment."""
     problems = []
     for node in nodes:
         held = list_locks(location, node.path) if node.kind in ("profile", "training") else {}
         for key, holder in held.items():
             shard = int(key.rpartition("/")[2].removesuffix(".json"))
-            what = f"is claimed by {holder}"
+            what = f"is locked by {holder}"
             if holder.is_dead:
                 what = f"{what}, which has ended; the next run takes the lock over, --repair deletes it."
                 if repair:
@@ -244,30 +244,28 @@ def _check_group(store: Store, node: Node, *, repair: bool) -> list[Problem]:
         if repair:
             with editing(store.location) as fenced:
                 recover_accuracy(fenced, node.path.rpartition("/")[0])
-        return found("was left by an interrupted import of accuracies; --repair clears it up.", repairable=True)
+        return found("was left by an interrupted import of accuracies; --repair removes it.", repairable=True)
     if node.kind == "accuracy":
         return check_accuracy(store, node)
     if node.kind == "unfinished profile":
         if repair:
             _delete_unfinished(store.location, node)
-        what = (
-            "the creation of this profile was cut off: the next `sweetgrad profile` makes it anew; --repair deletes it."
-        )
+        what = "the creation of this profile was interrupted: the next `sweetgrad profile` creates it again; --repair deletes it."
         return found(what, repairable=True)
     if node.kind == "training":
-        return []  # `check_training_rows` tells
+        return []  # `check_training_rows` reports it
     if node.error and node.kind == "profile":
-        what = f"{node.error}, and with it the spec: copy it from a backup, or delete the folder and profile again."
+        what = f"{node.error}, and so is the spec: copy it from a backup, or delete the folder and profile again."
         return found(what, repairable=False)
     if node.error:
         if repair:
             write_metadata(store.root, node.path, {"attributes": {}, "zarr_format": 3, "node_type": "group"})
-        return found(f"{node.error}; it is an empty group, which --repair writes anew.", repairable=True)
+        return found(f"{node.error}; it is an empty group, which --repair rewrites.", repairable=True)
     return []
 
 
 def _delete_unfinished(location: Location, node: Node) -> None:
-    """Delete a profile whose creation was cut off, unless it is just being made, or is finished by now."""
+    """Delete a profile whose creation was interrupted, unless it is being created at the moment, or has been completed."""
     with editing(location) as store:
         if node.kind in (
             each.kind for each in walk(store.root, node.path.rpartition("/")[0]) if each.path == node.path

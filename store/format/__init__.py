@@ -1,1 +1,1 @@
-"""The published format: bins, variables, blocks, specs and digests. Of the rooms of the store, this imports none."""
+"""The published format: bins, variables, blocks, specs and digests. It imports no other package of the store."""

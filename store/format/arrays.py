@@ -1,4 +1,4 @@
-"""How the arrays of a profile lie on disk: chunks, shards, codecs."""
+"""How the arrays of a profile are stored: chunks, shards, codecs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,23 +14,23 @@ from sweetgrad.store.format.schema import Variable
 _ONE_BLOCK = 1 << 25
 
 _COORDINATE_CHUNK = 25_000
-"""Architectures in a chunk of ``arch`` and ``arch_index``: whoever writes a shard reads the strings of that shard."""
+"""Architectures in a chunk of ``arch`` and ``arch_index``: the writer of a shard reads the strings of that shard."""
 
 
 def write_bounds(group: zarr.Group) -> None:
-    """Fill in the bounds of the bins."""
+    """Write the bounds of the bins."""
     for name, bounds in zip(("bin_lower", "bin_upper"), bin_bounds(), strict=True):
         write_array(group, name, slice(None), bounds)
 
 
 def write_array(group: zarr.Group, name: str, rows: slice, values: NDArray[Any]) -> None:
-    """Write rows of an array, those that hold nothing but fill values as well: a file that is absent later was lost."""
+    """Write rows of an array, even if all of them are fill values, so that a missing file is known to be lost."""
     array: Any = group[name]
     array.with_config({"write_empty_chunks": True})[rows] = values
 
 
 def write_archs(group: zarr.Group, arch: Sequence[str]) -> None:
-    """Fill in the coordinates along ``arch``: the strings, and their positions."""
+    """Write the coordinates along ``arch``: the strings and their positions."""
     for start in range(0, len(arch), _COORDINATE_CHUNK):  # a space may have millions of strings
         stop = min(start + _COORDINATE_CHUNK, len(arch))
         write_array(group, "arch", slice(start, stop), np.array(arch[start:stop], dtype=object))
@@ -40,7 +40,7 @@ def write_archs(group: zarr.Group, arch: Sequence[str]) -> None:
 def create_array(
     group: zarr.Group, variable: Variable, *, sizes: Mapping[str, int], shard_size: int
 ) -> zarr.Array[Any]:
-    """Create the empty array of one variable, chunked as `chunking` says."""
+    """Create the empty array of one variable, with the chunks of `chunking`."""
     shape = tuple(sizes[dim] for dim in variable.dims)
     chunks, shards = chunking(variable, sizes=sizes, shard_size=shard_size)
     is_text = variable.dtype == "str"
@@ -62,16 +62,16 @@ def create_array(
 
 
 def compressor(*, is_text: bool = False) -> BloscCodec:
-    """Zstandard over the shuffled bytes of a whole chunk: with Blosc's usual small blocks, counts take a tenth more."""
+    """Zstandard over the shuffled bytes of a whole chunk; with Blosc's usual small blocks, counts would take 10 % more."""
     return BloscCodec(cname="zstd", clevel=5, shuffle="noshuffle" if is_text else "shuffle", blocksize=_ONE_BLOCK)
 
 
 def chunking(
     variable: Variable, *, sizes: Mapping[str, int], shard_size: int
 ) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
-    """Chunk shape and shard shape of a variable; a shard holds one chunk for each kind, None: the chunks are files themselves.
+    """Chunk shape and shard shape of a variable. A shard has one chunk for each kind; None if the chunks are files themselves.
 
-    Most questions are about weights alone. Chunks of fewer architectures would compress worse.
+    Most analyses read the weights only. Chunks with fewer architectures would compress worse.
     """
     if variable.role == "coord":
         most = {"arch": _COORDINATE_CHUNK}

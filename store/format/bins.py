@@ -5,7 +5,7 @@ with 1e-10. Every interval of the paper's triplets (max, min, split) with split 
 
 Bins, in order: ``g == 0`` | ``0 < g < 1e-10`` | 341 half-open bins ``[edge[i], edge[i + 1])`` | ``10 <= g < inf`` | not finite,
 where ``g = abs(dJ/dtheta)``. Exact zeros have a bin of their own because weights on a path that never reaches the output have
-gradient exactly 0: what is left, the live parameters, is a strong baseline.
+gradient exactly 0; the number of the other, live parameters is a strong baseline.
 """
 
 from fractions import Fraction
@@ -28,7 +28,7 @@ NUM_BINS = len(EDGES) + 3
 
 @cache
 def edges_f32() -> NDArray[np.float32]:
-    """Edges as the nearest float32, in which gradients are compared; shape (342,), read-only.
+    """Edges rounded to float32, the precision in which gradients are compared; shape (342,), read-only.
 
     Examples
     --------
@@ -44,9 +44,9 @@ def edges_f32() -> NDArray[np.float32]:
 def bin_bounds() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Lower (inclusive) and upper (exclusive) bound of every bin; two arrays of shape (345,), NaN for the last bin.
 
-    Each bound is the float64 nearest to its exact edge. Gradients are compared in float32, with the float32 nearest to it
-    (`edges_f32`): whoever compares with these bounds rounds both sides to float32 first. The first bin holds exact zeros only and
-    has both bounds 0.
+    Each bound is the float64 nearest to its exact edge. Gradients are compared in float32 with the float32 nearest to it
+    (`edges_f32`), so round both sides to float32 before comparing with these bounds. The first bin has exact zeros only, and both
+    its bounds are 0.
 
     Examples
     --------
@@ -64,7 +64,7 @@ _BIN_OF_EDGE = {Fraction(0): 0, **{edge: i + 2 for i, edge in enumerate(EDGES)}}
 
 
 def threshold_bin(threshold: Fraction) -> int | None:
-    """Index of the first bin whose values are all ``>= threshold``; None if the threshold is no edge.
+    """Index of the first bin whose values are all ``>= threshold``; None if the threshold is not an edge.
 
     Examples
     --------

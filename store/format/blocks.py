@@ -1,9 +1,9 @@
 """Blocks: the columns of a table that are measured, written, resumed, verified, merged and published together.
 
-A profile is a table whose rows are architectures. Its columns come in blocks; each is declared once, here. Every block has for
-each row a ``status``, a ``digest``, a ``message`` and a wall time, whatever else it holds, and lies in a zarr group of its own
-(that of the counts is the profile itself). A block that is declared is one that the store can plan, write, resume, verify, merge
-and publish, none of which depends on what it measures; `verify` has checks of the counts besides.
+A profile is a table whose rows are architectures. Its columns are grouped into blocks, each of which is declared once, here.
+Every block has a ``status``, a ``digest``, a ``message`` and a wall time for each row, besides its own columns, and is stored in
+a zarr group of its own (that of the counts is the profile itself). The store can plan, write, resume, verify, merge and publish
+every declared block, independently of what it measures; `verify` has further checks of the counts.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,20 +26,20 @@ class Block:
     Attributes
     ----------
     name
-        Of the block; of an estimator, its name.
+        Name of the block; for an estimator, its name.
     doc
-        What it holds, in a sentence.
+        What it contains, in one sentence.
     cost
-        What measuring it takes, in passes through the network; for people.
+        Cost of measuring it, in passes through the network; for display.
     variables
-        All with the dim ``arch``, in the order in which they are written: ``status`` last.
+        Its variables, all with the dim ``arch``, in the order in which they are written: ``status`` last.
     path
         Group below the table; empty for the table itself.
     command
         The subcommand of ``sweetgrad`` that measures it.
     digest_order
-        Variables that the digest of a row covers, in that order: all but the digest and status themselves, and wall times of
-        measurements (that of a training is part of what it gave).
+        Variables in the digest of a row, in order: all except the digest, the status, and the wall times of measurements (the
+        time of a training is part of its result).
     """
 
     name: str
@@ -52,16 +52,16 @@ class Block:
 
     @property
     def arrays(self) -> tuple[Variable, ...]:
-        """Variables of more dims than ``arch``: what the block is about, where a score is not."""
+        """Variables with more dims than ``arch``."""
         return tuple(variable for variable in self.variables if len(variable.dims) > 1)
 
     @property
     def measured(self) -> tuple[str, ...]:
-        """Names of all variables but the digest, which is computed from them."""
+        """Names of all variables except the digest, which is computed from them."""
         return tuple(variable.name for variable in self.variables if variable.name != "digest")
 
     def digests(self, arch: Iterable[object], rows: Mapping[str, Any] | xr.Dataset) -> NDArray[np.uint64]:
-        """Digest of every row, shape (arch,), of its values as they will be stored.
+        """Digest of every row, shape (arch,), computed from its values as stored.
 
         Parameters
         ----------
@@ -75,7 +75,7 @@ class Block:
 
 
 _UNDIGESTED = {"digest", "profile_seconds", "seconds", "status"}
-"""Columns in which two equal measurements differ, or that describe the others."""
+"""Columns that differ between two equal measurements, or that describe the other columns."""
 
 _DIGEST = "First 8 bytes of the SHA-256 over the architecture string and the row's other variables"
 _KIND, _BIN = ("arch", "layer", "kind"), ("arch", "layer", "kind", "bin")
@@ -167,7 +167,7 @@ SCORES = (
     DIGEST,
     Variable("status", ("arch",), "uint8", "1", f"{STATUS}; failed: the score is not finite. Written last."),
 )
-"""What every block of a profile but the counts tells of a row, and all that an estimator of one number does."""
+"""Variables of every block of a profile except the counts; an estimator with one score has no others."""
 
 
 def _score_block(name: str, doc: str, cost: str, *arrays: Variable) -> Block:
@@ -216,16 +216,16 @@ _DECLARED = {block.name: block for block in (COUNTS, MOMENTS, ACTIVATIONS)}
 
 
 def profile_block(name: str) -> Block:
-    """The block of a profile with this name: one that is declared here, or an estimator of one number."""
+    """The block of a profile with this name: one that is declared here, or an estimator with one score."""
     return _DECLARED.get(name) or _score_block(name, f"Score of the estimator {name}.", "as the estimator needs")
 
 
 VARIABLES: dict[str, Variable] = {variable.name: variable for variable in (*COUNTS.variables, *COORDINATES)}
-"""Name to `Variable` of a profile without its other blocks."""
+"""Variables of a profile without its other blocks, by name."""
 
 
 def empty_rows(arch: Sequence[str], arch_index: Sequence[int], *, layers: Sequence[str]) -> xr.Dataset:
-    """Rows of the counts that were not run, in memory, for a writer to fill.
+    """Empty rows of the counts in memory, with status not run, for a writer to fill.
 
     Parameters
     ----------
@@ -236,7 +236,7 @@ def empty_rows(arch: Sequence[str], arch_index: Sequence[int], *, layers: Sequen
 
     Returns
     -------
-    Every variable of the block, dims as declared, with its fill value.
+    Every variable of the block with its declared dims and its fill value.
 
     Examples
     --------

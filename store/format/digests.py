@@ -1,4 +1,4 @@
-"""Digests of what was measured: per row of any set of columns, and of a group as the digest of its rows."""
+"""Digests of measurements: of each row over a set of columns, and of a group over the digests of its rows."""
 
 import hashlib
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ def row_digests(arch: Iterable[object], columns: Iterable[NDArray[Any]]) -> NDAr
 
 def content_digest(digest: NDArray[np.uint64], status: NDArray[np.uint8]) -> str:
     """Hex SHA-256 over the row digests and status of a whole group; rows that were not run count as empty."""
-    # A crash between the digests and the status of a shard leaves digests of rows that do not count.
+    # A crash between writing the digests and the status of a shard leaves digests of rows that do not count.
     digest = np.where(status == STATUS["not run"], 0, digest).astype("<u8", copy=False)
     sha = hashlib.sha256(np.ascontiguousarray(digest).data)
     sha.update(np.ascontiguousarray(status, dtype="u1").data)

@@ -1,4 +1,4 @@
-"""What a variable is, the codes that its values stand for, and the coordinates of a profile."""
+"""The declaration of a variable, the codes of categorical values, and the coordinates of a profile."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ STATUS: dict[str, int] = {"not run": 0, "ok": 1, "failed": 2}
 
 
 def count_status(status: NDArray[np.uint8]) -> dict[str, int]:
-    """Rows with each word of `STATUS`."""
+    """Number of rows with each status, by its name in `STATUS`."""
     return {word: int((status == code).sum()) for word, code in STATUS.items()}
 
 
@@ -70,6 +70,6 @@ COORDINATES = (
 
 
 def full(variable: Variable, sizes: Mapping[str, int]) -> np.ndarray:
-    """Array of one variable in memory, of fill values."""
+    """Array of one variable in memory, filled with its fill value."""
     dtype = object if variable.dtype == "str" else variable.dtype
     return np.full([sizes[dim] for dim in variable.dims], variable.fill, dtype=dtype)

@@ -1,4 +1,4 @@
-"""What a profile was measured with: two profiles with equal specs hold equal numbers."""
+"""The settings of a profile: two profiles with equal specs have equal results."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -8,7 +8,7 @@ from typing import Any, Self
 from sweetgrad.store.errors import SpecMismatchError
 
 _LATER: dict[str, object] = {"space_options": {}, "space_version": 1}
-"""Fields that the first specs did not have, and what their absence stands for."""
+"""Fields that were added to the spec later, and the values that their absence stands for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,23 +18,23 @@ class ProfileSpec:
     Attributes
     ----------
     space, variant
-        Search space, and the network variant inside it (empty: the one of the reference).
+        Search space, and the variant of its networks (empty: the reference).
     dataset, num_classes, input_shape
         Data set, its classes, and (channels, height, width) of one image.
     batch_size, seed, augment
-        Images in the one batch; the seed of its draw and of every network's initialisation; whether it was augmented.
+        Images in the batch; seed of its sampling and of every network's initialisation; whether the batch was augmented.
     batch_sha256
         SHA-256 of the batch's images (float32, NCHW, little-endian) followed by its labels (int64).
     arch_sha256
-        SHA-256 of the architecture strings of the space, in order, each ended by a newline.
+        SHA-256 of the architecture strings of the space, in order, each followed by a newline.
     init, loss, dtype, memory_format, thresholds
         Initialisation, loss, precision, memory format, and the set of bin edges.
     space_options
-        Parameters of the search space, such as channels and cells; empty for a space that has none.
+        Parameters of the search space, such as channels and cells; empty if it has none.
     space_version
-        Version of the search space's networks, which a space raises when the numbers of an architecture change.
+        Version of the search space's networks, which is increased when the results of an architecture change.
     device, threads
-        Type of device that computed the gradients (``cpu`` or ``cuda``), and CPU threads of one network: both move last bits.
+        Type of device that computed the gradients (``cpu`` or ``cuda``), and CPU threads per network: both affect the last bits.
     """
 
     space: str
@@ -67,16 +67,16 @@ class ProfileSpec:
     def to_attrs(self) -> dict[str, Any]:
         """JSON-ready form for the attributes of a profile."""
         attrs = {**asdict(self), "input_shape": list(self.input_shape)}
-        # Fields that came later are left out where they say nothing: older versions wrote, and can read, the others.
+        # Later fields are omitted if they have their default, so that older versions can read the spec.
         return {key: value for key, value in attrs.items() if key not in _LATER or value != _LATER[key]}
 
     @classmethod
     def from_attrs(cls, attrs: dict[str, Any]) -> Self:
-        """Inverse of `to_attrs`; unknown keys are an error, so that a newer spec is never half understood."""
+        """Inverse of `to_attrs`; unknown keys raise, so that a newer spec is never read in part."""
         return cls(**{**attrs, "input_shape": tuple(attrs["input_shape"])})
 
     def differences(self, other: Self) -> dict[str, tuple[str, str]]:
-        """Fields in which two specs differ, each with its value here and there, as JSON."""
+        """Fields in which two specs differ, each with its value in this and in the other spec, as JSON."""
         mine, theirs = asdict(self), asdict(other)
         return {
             f.name: (json.dumps(mine[f.name]), json.dumps(theirs[f.name]))
@@ -88,7 +88,9 @@ class ProfileSpec:
         """Raise `SpecMismatchError` that names every field in which ``other`` (found in the store) differs from this spec."""
         differing = self.differences(other)
         if differing:
-            lines = "\n".join(f"  {name}: stored {theirs}, asked {mine}" for name, (mine, theirs) in differing.items())
+            lines = "\n".join(
+                f"  {name}: stored {theirs}, requested {mine}" for name, (mine, theirs) in differing.items()
+            )
             raise SpecMismatchError(f"{where} was measured with other settings:\n{lines}\n{_advice(differing)}")
 
 
@@ -96,33 +98,33 @@ def _advice(differing: Mapping[str, object]) -> str:
     if "space_version" in differing:
         return (
             "The networks of this space have changed between versions of sweetgrad (or of the package that has the space), and "
-            "counts of the two must not be mixed: write to another store, or continue with the version that made the profile "
+            "counts of the two must not be mixed: write to another store, or continue with the version that wrote the profile "
             "(`sweetgrad info` shows it)."
         )
-    return "Ask for the stored settings to continue that profile, or write to another store."
+    return "Use the stored settings to continue that profile, or write to another store."
 
 
 MATTERS = ("sweetgrad", "torch", "device_name", "cpu_capability")
-"""Facts about a run that may move the last bit of a gradient, as the attribute ``runs`` of a profile names them."""
+"""Facts about a run that may change the last bit of a gradient, by their names in the attribute ``runs`` of a profile."""
 
 
 def values_of(runs: Iterable[Mapping[str, Any]], key: str) -> set[str]:
-    """Values of a fact in runs, as far as they say it."""
+    """Different values of a fact in the runs that recorded it."""
     return {str(run[key]) for run in runs if key in run}
 
 
 def facts_that_differ(before: Iterable[Mapping[str, Any]], facts: Mapping[str, Any]) -> tuple[str, ...]:
-    """Facts of `MATTERS` that an earlier run had otherwise, each as a sentence.
+    """Facts of `MATTERS` that differ from an earlier run, each as a sentence.
 
     Examples
     --------
     >>> facts_that_differ([{"torch": "2.6"}, {"torch": "2.7"}], {"torch": "2.7", "cpu_capability": "AVX2"})
-    ('torch is 2.7 in this run, and was 2.6 in an earlier one',)
+    ('torch is 2.7 in this run, but was 2.6 in an earlier one',)
     """
     runs = list(before)
     others = {key: values_of(runs, key) - {str(facts[key])} for key in MATTERS if key in facts}
     return tuple(
-        f"{key} is {facts[key]} in this run, and was {' or '.join(sorted(values))} in an earlier one"
+        f"{key} is {facts[key]} in this run, but was {' or '.join(sorted(values))} in an earlier one"
         for key, values in others.items()
         if values
     )

@@ -1,4 +1,4 @@
-"""Releases: what a store becomes when it is given to others."""
+"""Releases: stores packaged for publication."""
 
 from sweetgrad.store.release._publish import publish
 from sweetgrad.store.release._release import Release, ReleaseFile

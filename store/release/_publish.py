@@ -1,4 +1,4 @@
-"""Write a release: the store as folder and zip, or zip only, with all that a stranger needs to trust, load and cite it."""
+"""Write a release: the store as folder and zip, or as zip only, with all that is needed to verify, load and cite it."""
 
 import datetime as dt
 import difflib
@@ -66,58 +66,58 @@ def publish(
     storage_options: dict[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Release:
-    """Write a release of a store into a folder, or the next release into a folder that holds one.
+    """Write a release of a store to a folder, which may contain the previous release.
 
-    The store is verified first. Its files are copied byte by byte, never encoded anew. The release is written beside the folder
-    under the name ``<dest>.publishing`` and takes its place when it is whole; until then the release before stays as it is.
+    The store is verified first. Its files are copied byte by byte, never re-encoded. The release is written to a temporary folder
+    ``<dest>.publishing``, which is renamed when it is complete; until then, the previous release is not changed.
 
     Parameters
     ----------
     location, storage_options
         As in `open_store`.
     dest
-        Local folder, new, empty, or with the release before.
+        Local folder that is new, is empty, or contains the previous release.
     profiles
-        Names of the profiles to publish, each with the accuracy table of its space; None: all.
+        Names of the profiles to publish, with the accuracy tables of their spaces; None: all.
     name
-        Name of the published store: ``<name>.zarr``; None: that of the store.
+        Name of the published store, ``<name>.zarr``; None: the name of the store.
     note
-        What the changelog says about this release.
+        Entry of this release in the changelog.
     creators
         Authors of the data, as ``Family, Given`` or the name of an organisation.
     doi, url
-        DOI of the data set, and address that the folder will be served at, where they are known already.
+        DOI of the data set and address at which the folder will be served, if they are known.
     allow_incomplete
-        Whether profiles may have rows that were not run; the data card says so.
+        Whether profiles may have rows that were not run, which the data card then states.
     zip_only
-        Whether to leave out the folder ``<name>.zarr``: for places that hold files and no folders, and those where every file
-        counts, such as a git repository.
+        Whether to omit the folder ``<name>.zarr``: for hosts that accept files but not folders, or where the number of files
+        matters, such as a git repository.
     progress
-        Called with what is being done, how much of it is done, and how much there is.
+        Called with the name of the current step, the number of items done, and their total.
 
     Returns
     -------
-    What was written.
+    Description of the release that was written.
 
     Raises
     ------
     NotAStoreError
         If there is no such store or profile.
     LockedError
-        If another program is writing that folder.
+        If another process is writing to that folder.
     StoreError
-        If a profile is not complete, the store has problems, the folder holds something else than a release, or the disk has
-        not enough room.
+        If a profile is not complete, the store has problems, the folder contains files that are not part of a release, or there
+        is not enough disk space.
     ValueError
-        If the name, DOI or destination is none.
+        If the name, DOI, address or destination is invalid.
     """
     location = with_options(location, storage_options)
     folder = _folder(location, dest)
     name = _release_name(location, name)
     if doi and not _DOI.fullmatch(doi):
-        raise ValueError(f"a DOI is like 10.5281/zenodo.1234567 (without https://doi.org/), got {doi!r}")
+        raise ValueError(f"expected a DOI such as 10.5281/zenodo.1234567 (without https://doi.org/), got {doi!r}")
     if redacted(url) != url:
-        raise ValueError(f"{redacted(url)} holds credentials or a query: give the address that everybody reads it at")
+        raise ValueError(f"{redacted(url)} has credentials or a query: give the public address")
     source = Store.open(location)
     chosen = _choose(location, profiles)
     _require_complete(location, chosen, allow_incomplete=allow_incomplete)
@@ -172,7 +172,7 @@ def _folder(location: Location, dest: str | Path) -> Path:
         )
     folder = local_path(dest).resolve()
     if not is_remote(location) and folder.is_relative_to(local_path(location).resolve()):
-        raise ValueError(f"{dest} lies inside the store {location}: give a folder outside.")
+        raise ValueError(f"{dest} is inside the store {location}: choose a folder outside.")
     return folder
 
 
@@ -182,7 +182,7 @@ def _release_name(location: Location, name: str | None) -> str:
         name = last.removesuffix(".zip").removesuffix(".zarr")
     if not _NAME.fullmatch(name):
         raise ValueError(
-            f"name must be letters, digits, dots, dashes and underscores, got {name!r}: give another with --name"
+            f"name must consist of letters, digits, dots, dashes and underscores, got {name!r}: choose another with --name"
         )
     return name
 
@@ -190,7 +190,7 @@ def _release_name(location: Location, name: str | None) -> str:
 def _choose(location: Location, profiles: Sequence[str] | None) -> list[ProfileStatus]:
     there = {profile.name: profile for profile in status(location)}
     if not there:
-        raise NotAStoreError(f"{location} holds no profile yet: there is nothing to publish.")
+        raise NotAStoreError(f"{location} has no profile yet: there is nothing to publish.")
     for name in profiles or ():
         if name not in there:
             near = difflib.get_close_matches(name, there, n=3, cutoff=0.3) or sorted(there)
@@ -207,12 +207,12 @@ def _require_complete(location: Location, profiles: Sequence[ProfileStatus], *, 
         raise StoreError(
             f"{location} has profiles that are not complete:\n{lines}\n"
             "`sweetgrad profile` runs the rest; --allow-incomplete publishes them as they are, and says so in the data card; "
-            "--profiles leaves them out."
+            "--profiles selects others."
         )
 
 
 def _recover(folder: Path) -> None:
-    """A crash between the two renames of `_take_place` leaves the release before under another name."""
+    """Restore the previous release, which a crash between the two renames of `_take_place` leaves under another name."""
     old = _beside(folder, _REPLACED)
     if old.exists() and not folder.exists():
         rename_folder(old, folder)
@@ -221,24 +221,24 @@ def _recover(folder: Path) -> None:
 
 
 def _require_release_or_nothing(folder: Path) -> None:
-    """Files that no release put there would be lost when the next one takes its place."""
+    """Raise if the folder has files that are not part of a release, which would be lost when the next one replaces it."""
     if not folder.exists():
         return
     if not folder.is_dir():
-        raise StoreError(f"{folder} is a file: give a new folder, or one that holds a release.")
+        raise StoreError(f"{folder} is a file: choose a new folder, or one that contains a release.")
     sums = folder / SUMS
     known = read_sums(sums.read_text(encoding="utf-8"), where=str(sums)) if sums.is_file() else {}
     foreign = sorted(path for path in files_below(folder) if path not in known)
     if foreign:
         shown = ", ".join(foreign[:5]) + (", …" if len(foreign) > 5 else "")
         raise StoreError(
-            f"{folder} holds files of no release: {shown}. Publishing replaces the folder: move them away, or give "
-            "another folder."
+            f"{folder} contains files that are not part of a release: {shown}. Publishing replaces the folder: move them "
+            "away, or choose another folder."
         )
 
 
 def _require_room(location: Location, paths: Sequence[str], folder: Path) -> None:
-    """The store is written twice, as folder and as zip, even if only the zip stays; a remote one tells no size before."""
+    """Raise if the disk is too full for two copies (folder and zip, even if only the zip stays); skipped for a remote store."""
     if is_remote(location) or not local_path(location).is_dir():
         return
     files = (file for path in paths for file in (local_path(location) / path).rglob("*") if file.is_file())
@@ -247,13 +247,13 @@ def _require_room(location: Location, paths: Sequence[str], folder: Path) -> Non
     free = shutil.disk_usage(there).free
     if needed > free:
         raise StoreError(
-            f"the release needs {needed / 1e6:,.0f} MB in {there}, which has {free / 1e6:,.0f} MB free: make room, or give "
-            "a folder on another disk. Nothing was written."
+            f"the release needs {needed / 1e6:,.0f} MB in {there}, which has {free / 1e6:,.0f} MB free: free some space, or "
+            "choose a folder on another disk. Nothing was written."
         )
 
 
 def _take_place(work: Path, folder: Path, lock: Lock) -> None:
-    """Let the new release take the place of the one before, which is deleted when the new one is on the disk."""
+    """Replace the previous release by the new one, and delete it when the new one is on the disk."""
     force_tree(work)
     lock.require()
     if folder.exists():
@@ -268,7 +268,7 @@ def _beside(folder: Path, suffix: str) -> Path:
 
 
 def _consolidate(store: Path, profiles: Sequence[str]) -> None:
-    """Stamp each profile with what the copy holds, then gather the metadata in the root and in each profile."""
+    """Stamp each profile of the copy, then consolidate the metadata in the root and in each profile."""
     for name in profiles:
         Profile.open(store, name).finalise()
     root = Store.open(store, mode="r+").root
@@ -304,9 +304,9 @@ def _json(content: dict[str, Any]) -> str:
 
 
 def load_snippet(release: Release) -> str:
-    """Text of ``load.py``: five lines that open the release where they lie, or at the location given."""
+    """Text of ``load.py``: five lines that open the release in their own folder, or at a given location."""
     name = release.profiles[0].status.name
-    return f"""# Opens this release: `python load.py`, or `python load.py URL`. It needs sweetgrad, and nothing of its extras.
+    return f"""# Opens this release: `python load.py`, or `python load.py URL`. It needs sweetgrad, but none of its extras.
 import sys
 from pathlib import Path
 from sweetgrad.store import open_profile
@@ -315,16 +315,16 @@ print(open_profile(location, {name!r}, chunks=None))  # an xarray.Dataset
 """
 
 
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the first day of zip
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that zip can store
 
 
 def write_zip(folder: Path, target: Path, *, progress: Progress | None = None) -> None:
-    """Write all files below a folder: sorted, without dates, stored as they are, since chunks are compressed already."""
+    """Write all files below a folder to a zip: sorted, without dates, and uncompressed, since chunks are compressed already."""
     names = [path.relative_to(folder).as_posix() for path in files_in(folder)]
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
         for done, name in enumerate(names, start=1):
             path, entry = folder / name, zipfile.ZipInfo(name, _EPOCH)
-            entry.create_system = 3  # Unix, also where this is not one
+            entry.create_system = 3  # Unix, on every platform
             entry.external_attr = 0o644 << 16
             entry.file_size = path.stat().st_size
             with path.open("rb") as source, archive.open(entry, "w") as member:

@@ -1,4 +1,4 @@
-"""What a release is, as plain data: all the texts that lie in it are written from this."""
+"""The description of a release as plain data, from which all its documents are written."""
 
 import datetime as dt
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ PAPER = f"Yang et al., Sweet Gradient Matters, Neural Networks 168 (2023), https
 
 @dataclass(frozen=True)
 class ReleaseFile:
-    """A file at the top of a release, or the folder of the store as a whole."""
+    """A file at the top level of a release, or the folder of the store as a whole."""
 
     name: str
     num_bytes: int
@@ -26,23 +26,23 @@ class Release:
     Attributes
     ----------
     folder, name
-        Where it lies, and the name that its store has: ``<name>.zarr`` and ``<name>.zarr.zip``.
+        Its folder, and the name of its store: ``<name>.zarr`` and ``<name>.zarr.zip``.
     zip_only
-        Whether the store is there as a zip only, without the folder ``<name>.zarr``.
+        Whether it has the store only as a zip, without the folder ``<name>.zarr``.
     number, date
-        1 for the first release into the folder, 2 for the next; and its day (UTC).
+        1 for the first release in the folder, 2 for the next; and its date (UTC).
     note, creators, doi, url
-        What the publisher says: changes in words, authors as ``Family, Given``, and where it will be found; each may be empty.
+        From the publisher: description of the changes, authors as ``Family, Given``, DOI and address; each may be empty.
     attributes
-        Those of the store: format version, licence, citation.
+        Attributes of the store: format version, licence, citation.
     profiles, accuracies
-        What it holds.
+        Its content.
     digests
-        SHA-256 of the content by profile, estimator and accuracy table: what tells one release from the next.
+        SHA-256 of the content by profile, estimator and accuracy table, by which releases are compared.
     changes
-        A sentence for everything that is new, changed or gone since the release before.
+        A sentence for everything that is new, changed or removed since the previous release.
     files
-        What lies at the top of the folder, with sizes.
+        Files at the top level of the folder, with sizes.
     """
 
     folder: Path
@@ -63,22 +63,22 @@ class Release:
 
     @property
     def archive(self) -> str:
-        """Name of the zip that holds the store."""
+        """Name of the zip file of the store."""
         return f"{self.name}.zarr.zip"
 
     @property
     def store(self) -> str:
-        """Name of what is opened where the release lies: the folder of the store, or the zip where there is no folder."""
+        """Name of the folder of the store, or of the zip file if there is no folder."""
         return self.archive if self.zip_only else f"{self.name}.zarr"
 
     @property
     def unchanged(self) -> bool:
-        """Whether the content is that of the release before."""
+        """Whether the content is the same as in the previous release."""
         return self.number > 1 and not self.changes
 
     @property
     def version(self) -> str:
-        """Number of the release as a version of three parts, which catalogues expect."""
+        """Number of the release as a version with three parts, which catalogues expect."""
         return f"{self.number}.0.0"
 
     @property
@@ -90,7 +90,7 @@ class Release:
 
     @property
     def summary(self) -> str:
-        """What it is, in three sentences."""
+        """Description in three sentences."""
         num_archs = max(profile.status.num_ok for profile in self.profiles)
         one = len(self.profiles) == 1
         each = "one profile, that is one setting" if one else f"{len(self.profiles)} profiles, one for each setting"

@@ -1,7 +1,7 @@
-"""What a release says of itself: the data card (its README), the changelog, and metadata for programs.
+"""The documents of a release: the data card (its README), the changelog, and machine-readable metadata.
 
-The changelog tells what is new, changed or gone by digests; entries of earlier releases stay. Metadata are Croissant 1.0 (JSON-LD
-on schema.org) for catalogues, and DataCite for a DOI.
+The changelog lists what is new, changed or removed according to the digests, and keeps the entries of earlier releases. The
+metadata is Croissant 1.0 (JSON-LD on schema.org) for catalogues, and DataCite for a DOI.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ _NOT_PROVENANCE = {"started"}
 
 
 def data_card(release: Release) -> str:
-    """Markdown text: what it is, what is in it, how it was made, how to load, check and cite it, and what it cannot tell."""
+    """The data card in Markdown: content, loading, provenance, layout, limits, verification, licence and citation."""
     sizes = {file.name: _megabytes(file.num_bytes) for file in release.files}
     estimators = {estimator.name for profile in release.profiles for estimator in profile.estimators}
     licence = str(release.attributes.get("licence", ""))
@@ -40,7 +40,7 @@ def data_card(release: Release) -> str:
         profile_rows=[_profile_row(profile) for profile in release.profiles],
         provenance=[_provenance(profile) for profile in release.profiles],
         variables=_variable_rows(VARIABLES.values()),
-        # Those of every estimator of one number.
+        # The variables of every estimator with one score.
         estimator_variables=_variable_rows(SCORES) if estimators else [],
         block_variables={
             block.path: _variable_rows(block.arrays) for block in (ACTIVATIONS, MOMENTS) if block.name in estimators
@@ -56,7 +56,7 @@ def data_card(release: Release) -> str:
 
 
 def licence_url(licence: str) -> str:
-    """Address of a licence, or its name where the address is not known."""
+    """Address of a licence, or its name if the address is not known."""
     return _LICENCES.get(licence, licence)
 
 
@@ -72,7 +72,7 @@ def _profile_row(profile: ProfileInfo) -> list[str]:
 
 
 def _provenance(profile: ProfileInfo) -> dict[str, Any]:
-    """Rows of the settings, and of every fact about the runs with its different values."""
+    """Rows of the settings, and of every fact about the runs with all its values."""
     facts: dict[str, dict[str, None]] = {}
     for run in profile.runs:
         for key, value in run.items():
@@ -116,12 +116,12 @@ def content_digests(sums: Mapping[str, str], read: Callable[[str], bytes]) -> di
     sums
         SHA-256 by path in the store.
     read
-        Content of the file at such a path; only metadata of profiles are read.
+        Returns the content of the file at a path; only metadata of profiles is read.
     """
     parts: dict[str, list[str]] = {}
     for path, digest in sorted(sums.items()):
         found = re.match(r"(?P<part>[^/]+/accuracy|.+/estimators/[^/]+)/(?P<rest>.+)", path)
-        # Metadata holds dates, and words that may improve.
+        # Metadata contains dates, and descriptions whose wording may improve.
         if found and not path.endswith("zarr.json"):
             parts.setdefault(found["part"], []).append(f"{digest} {found['rest']}")
     digests = {part: hashlib.sha256("\n".join(lines).encode()).hexdigest() for part, lines in parts.items()}
@@ -154,8 +154,8 @@ def previous_digests(folder: Path) -> dict[str, str]:
                 found |= _digests_in_zip(folder / top)
     except (OSError, BadZipFile) as error:
         raise StoreError(
-            f"{folder} holds a damaged release ({error}), so what changed since cannot be told: "
-            f"`{command_line('verify', folder)}` says what to get again; or give a new folder."
+            f"{folder} contains a damaged release ({error}), so the changes since then cannot be determined: "
+            f"`{command_line('verify', folder)}` says which files to download again; or choose a new folder."
         ) from error
     return found
 
@@ -175,12 +175,12 @@ def _digests_in_zip(path: Path) -> dict[str, str]:
 
 
 def changes(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[str, ...]:
-    """A sentence for each part that is new, has other content, or is gone.
+    """A sentence for each part that is new, changed or removed.
 
     Examples
     --------
     >>> changes({"a": "1" * 64, "b": "2" * 64}, {"a": "3" * 64, "c": "4" * 64})
-    ('`a`: content changed, 111111111111… became 333333333333…', '`b`: gone', '`c`: new, content 444444444444…')
+    ('`a`: content changed, 111111111111… became 333333333333…', '`b`: removed', '`c`: new, content 444444444444…')
     """
     lines = []
     for part in sorted({*before, *after}):
@@ -188,14 +188,14 @@ def changes(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[str, .
         if old is None:
             lines.append(f"`{part}`: new, content {new[:12] if new else ''}…")
         elif new is None:
-            lines.append(f"`{part}`: gone")
+            lines.append(f"`{part}`: removed")
         elif old != new:
             lines.append(f"`{part}`: content changed, {old[:12]}… became {new[:12]}…")
     return tuple(lines)
 
 
 def changelog(release: Release, before: str) -> str:
-    """The changelog with the entry of this release first; ``before`` is that of the release before."""
+    """The changelog with the entry of this release first; ``before`` is that of the previous release."""
     lines = [f"## Release {release.number} ({release.date.isoformat()})", ""]
     if release.note:
         lines += [release.note, ""]
@@ -220,7 +220,7 @@ _CONTEXT: dict[str, Any] = {
     "data": {"@id": "cr:data", "@type": "@json"},
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
     "examples": {"@id": "cr:examples", "@type": "@json"},
-    # Terms of Croissant that go by their own name.
+    # Croissant terms with their own names.
     **{
         term: f"cr:{term}"
         for term in (
@@ -258,14 +258,14 @@ _CONTEXT: dict[str, Any] = {
 def croissant(release: Release, sums: Mapping[str, str]) -> dict[str, Any]:
     """The JSON-LD of a release.
 
-    Croissant has no words for zarr. So the store is its zip file, and the record sets list what is in it: profiles and variables.
+    Croissant has no terms for zarr, so the store is described as its zip file, with its profiles and variables as record sets.
 
     Parameters
     ----------
     release
-        What is described.
+        The release to describe.
     sums
-        SHA-256 of the files of the release by name; only the zip's is needed.
+        SHA-256 of the files of the release by name; only that of the zip file is needed.
     """
     archive = release.archive
     size = next(file.num_bytes for file in release.files if file.name == archive)
@@ -289,7 +289,7 @@ def croissant(release: Release, sums: Mapping[str, str]) -> dict[str, Any]:
                 "@type": "cr:FileObject",
                 "@id": archive,
                 "name": archive,
-                "description": "The whole store as a zip of a zarr v3 hierarchy, uncompressed: readable as it is.",
+                "description": "The whole store as an uncompressed zip of a zarr v3 hierarchy, readable without unpacking.",
                 "contentUrl": f"{release.url.rstrip('/')}/{archive}" if release.url else archive,
                 "contentSize": f"{size} B",
                 "encodingFormat": "application/zip",
@@ -334,7 +334,7 @@ def _variable_record(name: str) -> dict[str, Any]:
 
 
 def _records(name: str, description: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """A record set with its rows written into it."""
+    """A record set with its rows inline."""
     return {
         "@type": "cr:RecordSet",
         "@id": name,
@@ -356,7 +356,7 @@ def _records(name: str, description: str, rows: list[dict[str, Any]]) -> dict[st
 
 
 def datacite(release: Release) -> dict[str, Any]:
-    """The record of a release as its DOI's registrar wants it."""
+    """The DataCite record of a release, for its DOI."""
     licence = str(release.attributes.get("licence", ""))
     record: dict[str, Any] = {
         "types": {"resourceTypeGeneral": "Dataset", "resourceType": "Gradient histograms in a zarr store"},

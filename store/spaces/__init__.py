@@ -1,4 +1,4 @@
-"""Search spaces as far as a store knows them: names, and the grammar of architecture strings. No torch, no networks."""
+"""What a store knows of search spaces: their names and the grammars of architecture strings, without torch or networks."""
 
 from sweetgrad.store.spaces.genotypes import Genotype, parse_genotype
 from sweetgrad.store.spaces.grammar import (

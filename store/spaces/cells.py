@@ -13,7 +13,7 @@ def parse_arch(arch_id: str) -> tuple[str, ...]:
     Raises
     ------
     ValueError
-        If the string is malformed, names an unknown operation, or has an edge from another node than the benchmark's.
+        If the string is malformed, has an unknown operation, or has an edge from another node than in the benchmark.
 
     Examples
     --------

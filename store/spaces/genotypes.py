@@ -1,4 +1,4 @@
-"""Genotypes of DARTS-like spaces: two cells, each node of which takes two earlier ones through an operation each."""
+"""Genotypes of DARTS-like spaces: two cells, in which each node has two earlier nodes as inputs, with an operation each."""
 
 import ast
 import itertools
@@ -17,12 +17,12 @@ _CELL_KEY = re.compile(r"(edge|inputs_node)_|(normal|reduce)(_concat)?$")
 ABSENT = "#na#"
 """Value of a key of NAS-Bench-301's ConfigSpace that a configuration does not use."""
 _CONFIG_PREFIX = "NetworkSelectorDatasetInfo:darts:"
-"""What the keys of that ConfigSpace begin with."""
+"""Prefix of the keys of that ConfigSpace."""
 NODES = (2, 3, 4, 5)
 """Nodes of a cell of the DARTS space, after the two inputs."""
 
 NUM_INPUTS = 2
-"""Inputs of each of them."""
+"""Number of inputs of each node."""
 
 DARTS_OPERATIONS = (
     "max_pool_3x3",
@@ -33,7 +33,7 @@ DARTS_OPERATIONS = (
     "dil_conv_3x3",
     "dil_conv_5x5",
 )
-"""What a cell of the DARTS space chooses from; ``none``, which some tables have, can be built as well."""
+"""Operations of the cells of the DARTS space; ``none``, which some tables have, can be built too."""
 
 NDS_OPERATIONS = frozenset(
     {
@@ -45,17 +45,17 @@ NDS_OPERATIONS = frozenset(
         *("dil_conv_3x3", "dil_conv_5x5", "dil_sep_conv_3x3"),
     }
 )
-"""What the cells of the five spaces of NDS are made of."""
+"""Operations of the cells of the five NDS spaces."""
 
 CellEdges = tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True)
 class Genotype:
-    """Operation and input of each edge, two edges for each node, and the nodes whose values the cell joins.
+    """Operation and input of each edge, with two edges for each node, and the nodes that the cell concatenates.
 
-    Nodes 0 and 1 are the outputs of the two cells before. The string of a genotype is the name of its architecture, the same that
-    published tables use; the order of the two inputs of a node is kept.
+    Nodes 0 and 1 are the outputs of the two previous cells. The string of a genotype is the name of its architecture, as in
+    published tables; the order of the two inputs of a node is kept.
 
     Examples
     --------
@@ -75,7 +75,7 @@ class Genotype:
 
 
 def parse_genotype(form: str | Mapping[str, Any]) -> Genotype:
-    """Read a genotype in any of the forms that are in use; nothing of it is evaluated.
+    """Parse a genotype in any of the common forms, without evaluating it.
 
     Parameters
     ----------
@@ -87,8 +87,8 @@ def parse_genotype(form: str | Mapping[str, Any]) -> Genotype:
     Raises
     ------
     ValueError
-        If it is none of these, or says more than these: what is wrong is named. Which operations and inputs there are is for the
-        space to say.
+        If it has none of these forms, or further parts; the message says what is wrong. Operations and inputs are checked by
+        `check_genotype`.
 
     Examples
     --------
@@ -119,16 +119,16 @@ def parse_genotype(form: str | Mapping[str, Any]) -> Genotype:
 
 
 def check_genotype(genotype: Genotype, *, operations: Collection[str], num_nodes: int | None = None) -> Genotype:
-    """Make sure that a network can be built of a genotype.
+    """Check that a network can be built from a genotype.
 
     Parameters
     ----------
     genotype
-        As from `parse_genotype`.
+        As returned by `parse_genotype`.
     operations
-        Those that the space has.
+        Operations of the space.
     num_nodes
-        Nodes that each cell must have; None: any number.
+        Number of nodes in each cell; None: any number.
 
     Returns
     -------
@@ -137,8 +137,8 @@ def check_genotype(genotype: Genotype, *, operations: Collection[str], num_nodes
     Raises
     ------
     ValueError
-        If a cell has another number of edges than two for each node, an unknown operation, an edge from a node that is not
-        earlier, or joins nodes that are not there; cell, node and edge are named.
+        If a cell does not have two edges for each node, has an unknown operation or an edge from a node that is not earlier, or
+        concatenates nodes that do not exist; the message names the cell, node and edge.
     """
     for cell in ("normal", "reduce"):
         edges: CellEdges = getattr(genotype, cell)
@@ -158,7 +158,7 @@ def check_genotype(genotype: Genotype, *, operations: Collection[str], num_nodes
                 raise ValueError(
                     f"{where}: node {node} takes node {source} on edge {place}; expected an earlier one, 0 to {node - 1}"
                 )
-        # In a reduction cell, the inputs are larger than what is made of them.
+        # In a reduction cell, the inputs are larger than the other nodes.
         first, last = (2 if cell == "reduce" else 0), len(edges) // NUM_INPUTS + 1
         if not concat or len(set(concat)) < len(concat) or not all(first <= node <= last for node in concat):
             raise ValueError(f"{where} joins the nodes {list(concat)}; expected different ones of {first} to {last}")
@@ -186,7 +186,7 @@ def _unique(parts: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _from_config(config: Mapping[str, Any]) -> Genotype:
-    """Of a configuration: an operation on each edge that there is, and the inputs of nodes 3, 4 and 5."""
+    """Genotype of a configuration, which has an operation for each edge that exists, and the inputs of nodes 3, 4 and 5."""
     values = _unique(
         [(str(key).replace("_COLON_", ":").removeprefix(_CONFIG_PREFIX), value) for key, value in config.items()]
     )
@@ -210,7 +210,7 @@ def _from_config(config: Mapping[str, Any]) -> Genotype:
                 edges.append(_edge((values[name], source)))
             first_edge += node
         cells.append(tuple(edges))
-    # The configurations that NAS-Bench-301 publishes also say how the network was trained: what is not of a cell is left alone.
+    # The published configurations of NAS-Bench-301 also have training settings: keys that are not of a cell are ignored.
     of_cells = [key for key, value in values.items() if _CELL_KEY.match(key) and not _is_absent(value)]
     unused = [key for key in of_cells if key not in used]
     if unused:
@@ -219,14 +219,14 @@ def _from_config(config: Mapping[str, Any]) -> Genotype:
 
 
 def to_config(genotype: Genotype) -> dict[str, str]:
-    """The dictionary of NAS-Bench-301's ConfigSpace: the operation of every edge there is, and the inputs of nodes 3, 4 and 5.
+    """The dictionary of NAS-Bench-301's ConfigSpace: the operation of every edge that exists, and the inputs of nodes 3, 4 and 5.
 
-    Edges are numbered by their node and then by their input: 0 and 1 lead to node 2, 2 to 4 to node 3, and so on.
+    Edges are numbered by node and then by input: edges 0 and 1 lead to node 2, edges 2 to 4 to node 3, and so on.
 
     Raises
     ------
     ValueError
-        If the genotype has other nodes, or one with two equal inputs.
+        If the genotype has other nodes, or a node with two equal inputs.
 
     Examples
     --------
@@ -256,7 +256,7 @@ def to_config(genotype: Genotype) -> dict[str, str]:
 
 
 def _is_absent(value: Any) -> bool:
-    return value is None or value == ABSENT or value != value  # NaN, where a configuration was a row of a table
+    return value is None or value == ABSENT or value != value  # NaN, if a configuration was a row of a table
 
 
 def _value(node: ast.expr) -> Any:

@@ -1,4 +1,4 @@
-"""Search spaces by name, which strings are architectures of them, and the one string that each architecture has."""
+"""Search spaces by name, the strings of their architectures, and the canonical string of each architecture."""
 
 import difflib
 import re
@@ -18,14 +18,14 @@ from sweetgrad.store.spaces.genotypes import (
 from sweetgrad.store.spaces.graphs import read_parts
 
 Grammar = Callable[[str], str]
-"""From any string to the string of the architecture that it means; ``ValueError`` if it means none of the space."""
+"""Returns the canonical string of an architecture; raises ``ValueError`` if the string is not an architecture of the space."""
 
 _WITH_NONE = frozenset({"none", *DARTS_OPERATIONS})
 _MAX_WIDTH, _MAX_DEPTH = 4096, 1000
 
 
 def grammar_of(space: str) -> Grammar | None:
-    """The grammar of a space that comes with the package; None for any other.
+    """The grammar of a space that comes with the package; None for other spaces.
 
     Examples
     --------
@@ -37,12 +37,12 @@ def grammar_of(space: str) -> Grammar | None:
 
 
 def read_darts(arch_id: str) -> Genotype:
-    """Genotype of the DARTS space: two earlier inputs for each of four nodes, with the seven operations or ``none``.
+    """Parse a genotype of the DARTS space: two inputs for each of four nodes, with the seven operations or ``none``.
 
     Raises
     ------
     ValueError
-        As `parse_genotype` and `check_genotype`.
+        As for `parse_genotype` and `check_genotype`.
     """
     return check_genotype(parse_genotype(arch_id), operations=_WITH_NONE, num_nodes=len(NODES))
 
@@ -53,7 +53,7 @@ def read_nds(arch_id: str) -> tuple[Genotype, int, int]:
     Raises
     ------
     ValueError
-        As `parse_genotype` and `check_genotype`, or if width and depth are missing or make no sense.
+        As for `parse_genotype` and `check_genotype`, or if width and depth are missing or invalid.
     """
     match = re.fullmatch(r"(.*);width=(\d{1,5});depth=(\d{1,5})", arch_id, flags=re.DOTALL)
     if match is None:
@@ -96,12 +96,12 @@ _ONLY = "built in"
 
 
 def registered_spaces() -> list[str]:
-    """Names in the entry-point group ``sweetgrad.spaces``, sorted; nothing is imported, so they need no torch."""
+    """Names in the entry-point group ``sweetgrad.spaces``, sorted; no space is imported, so torch is not needed."""
     return sorted({entry.name for entry in entry_points(group="sweetgrad.spaces")})
 
 
 def unknown_name(what: str, name: str, known: Iterable[str], *, held: Iterable[str] = ()) -> ValueError:
-    """The error for a name that is none of those that are registered, nor of those that the store holds; the nearest first."""
+    """The error for a name that is neither registered nor in the store, with the nearest names."""
     known, held = list(known), list(held)
     near = difflib.get_close_matches(name, dict.fromkeys([*known, *held]), n=2)
     hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
@@ -110,23 +110,23 @@ def unknown_name(what: str, name: str, known: Iterable[str], *, held: Iterable[s
 
 
 def arch_order(space: object, table: str | Path | None) -> str:
-    """What the runs of a profile record of the order of its architectures: a file that lists them, or the space's own.
+    """Order of the architectures as recorded by the runs of a profile: the file that lists them, or the space's own order.
 
     Parameters
     ----------
     space
-        The search space; its attribute ``order``, if it has one, says in a word what its own order is.
+        The search space; its attribute ``order``, if it has one, names its own order.
     table
-        The file that it was made with.
+        The file from which it was created.
     """
     return f"file {Path(table).name}" if table else _OWN.format(getattr(space, "order", _ONLY))
 
 
 def is_published_order(orders: Collection[str]) -> bool:
-    """Whether an index of somebody else can refer to the order that the runs of a profile recorded.
+    """Whether the indices of a published table can refer to the order that the runs of a profile recorded.
 
-    That of a file is a published list, and a space with one list only has no other. An order that a space makes up where it has
-    no file, such as ``lexicographic``, is known to nobody else; and so is one that no run has recorded.
+    The order of a file is that of a published list, and a built-in list is the only one of its space. An order that a space makes
+    up without a file, such as ``lexicographic``, is not known to others; neither is one that no run has recorded.
 
     Examples
     --------

@@ -1,7 +1,7 @@
 """Cells of NAS-Bench-101 as strings: the upper triangle of an adjacency matrix, and the operations of the inner vertices.
 
-Vertices are numbered in topological order: 0 is the input, the last one the output, the others carry an operation. An edge goes
-from a lower to a higher number, so the upper triangle of the adjacency matrix, row by row, holds them all.
+Vertices are numbered in topological order: 0 is the input, the last one is the output, the others have an operation. Edges go
+from a lower to a higher number, so the upper triangle of the adjacency matrix, row by row, contains all of them.
 """
 
 from itertools import combinations
@@ -14,7 +14,7 @@ Edges = tuple[tuple[int, int], ...]
 
 
 def read_parts(arch_id: str) -> tuple[tuple[str, ...], Edges]:
-    """Operations of the inner vertices, and the edges on paths from input to output, of ``upper triangle:op;op;...``.
+    """Parse ``upper triangle:op;op;...`` into the operations of the inner vertices and the edges on paths from input to output.
 
     Raises
     ------
@@ -41,15 +41,15 @@ def read_parts(arch_id: str) -> tuple[tuple[str, ...], Edges]:
 
 
 def read_edges(adjacency: str) -> tuple[int, Edges]:
-    """Number of vertices, and the edges on paths from input to output, of an upper triangle such as ``100101``.
+    """Parse an upper triangle such as ``100101`` into the number of vertices and the edges on paths from input to output.
 
     Raises
     ------
     ValueError
-        If it is no upper triangle, or a graph outside the space. The edges are counted after pruning, as the benchmark does.
+        If it is not an upper triangle, or the graph is outside the space. Edges are counted after pruning, as in the benchmark.
     """
     if set(adjacency) - {"0", "1"}:
-        raise ValueError(f"the upper triangle may hold only 0 and 1, got {adjacency!r}")
+        raise ValueError(f"the upper triangle must consist of 0 and 1, got {adjacency!r}")
     by_length = {n * (n - 1) // 2: n for n in range(2, MAX_VERTICES + 1)}
     if len(adjacency) not in by_length:
         raise ValueError(
@@ -67,7 +67,7 @@ def read_edges(adjacency: str) -> tuple[int, Edges]:
 
 
 def read_ops(listed: str, *, num_ops: int) -> tuple[str, ...]:
-    """Operations of a list such as ``conv3x3;maxpool3x3``.
+    """Parse a list of operations such as ``conv3x3;maxpool3x3``.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def read_ops(listed: str, *, num_ops: int) -> tuple[str, ...]:
 
 
 def live_edges(edges: list[tuple[int, int]], output: int) -> Edges:
-    """Edges that lie on a path from vertex 0 to ``output``; they are sorted by source, and lead to higher numbers."""
+    """Edges on a path from vertex 0 to ``output``; ``edges`` must be sorted by source, and lead to higher numbers."""
     reached = {0}
     for source, target in edges:  # sorted by source, so one pass is enough
         if source in reached:

@@ -93,10 +93,10 @@ def test_accuracy_import__by_index_needs_the_list_that_it_refers_to(run, tmp_pat
     order.to_csv(tmp_path / "order.csv", index=False)
     (tmp_path / "t.csv").write_text("index,dataset,split,epochs,accuracy\n0,cifar10,test,200,90\n")
     command = [tmp_path / "s.zarr", "--space", "nas-bench-201", "--from", tmp_path / "t.csv"]
-    with pytest.raises(ValueError, match=r"nothing says which is which.*--space-file FILE"):
+    with pytest.raises(ValueError, match=r"their order is not known.*--space-file FILE"):
         run(*command)
     out = run(*command, "--space-file", tmp_path / "order.csv")
-    assert "index was read as the position in the list that was given" in out
+    assert "index was read as the position in the given list" in out
     found = open_accuracy(tmp_path / "s.zarr", "nas-bench-201", "cifar10/test").to_series().dropna()
     assert found.to_dict() == {archs[-1]: 90.0}
 

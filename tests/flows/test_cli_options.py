@@ -169,11 +169,11 @@ def test_program__refuses_to_run_without_assertions(tmp_path):
     command = [sys.executable, "-O", *_PROGRAM[1:], "verify", GOLDEN]
     shown = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (shown.returncode, shown.stdout) == (1, "")
-    assert shown.stderr.startswith("error: sweetgrad cannot work under `python -O`")
+    assert shown.stderr.startswith("error: sweetgrad does not work under `python -O`")
     assert len(shown.stderr.splitlines()) == 1
     code = "import sweetgrad.store"
     shown = subprocess.run([sys.executable, "-O", "-c", code], capture_output=True, text=True, check=False)
-    assert "ImportError: sweetgrad cannot work under" in shown.stderr
+    assert "ImportError: sweetgrad does not work under" in shown.stderr
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])

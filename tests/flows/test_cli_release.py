@@ -54,7 +54,7 @@ def test_merge__says_what_came_from_where(run, tmp_path):
     shutil.copytree(GOLDEN, other)
     code, out = run("merge", GOLDEN, other, tmp_path / "merged.zarr")
     assert code == 0
-    assert f"{NAME}: 9 rows of {GOLDEN}, 0 rows of {other}; 8 rows in several, all equal" in out
+    assert f"{NAME}: 9 rows from {GOLDEN}, 0 rows from {other}; 8 rows in several sources, all equal" in out
     assert f"`sweetgrad status {tmp_path / 'merged.zarr'}`" in out
     assert list_profiles(tmp_path / "merged.zarr") == [NAME]
     assert verify(tmp_path / "merged.zarr") == []
@@ -65,7 +65,7 @@ def test_merge__says_what_came_from_where(run, tmp_path):
     [
         (["publish", str(GOLDEN), "release"], f"{NAME}: 1 of 10 architectures were not run"),
         (["publish", str(GOLDEN), "release", "--profiles", "toy/other", "--allow-incomplete"], f"it holds {NAME}"),
-        (["merge", str(GOLDEN), "merged.zarr"], "merge joins two stores or more"),
+        (["merge", str(GOLDEN), "merged.zarr"], "merge needs two or more stores"),
     ],
 )
 def test_main__an_error_is_one_message_and_status_1(arguments, message, tmp_path, monkeypatch, capsys):

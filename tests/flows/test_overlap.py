@@ -70,7 +70,7 @@ def test_profile_shard__an_attempt_that_was_given_up_writes_nothing_over_its_suc
             assert profile_shard(Profile.open(store, NAME), shards[0], *work, lock=claim) == NUM
         profile_shard(Profile.open(store, NAME), shards[1], *work)
         over.set()
-        with pytest.raises(FencedError, match="taken over by no one any more"):
+        with pytest.raises(FencedError, match="taken over by another process"):
             first.result()
     Profile.open(store, NAME).finalise()
     assert verify(store) == []

@@ -95,13 +95,13 @@ def test_profile__says_that_earlier_rows_were_measured_with_another_cpu_capabili
     monkeypatch.setattr(shard_flow, "run_profile", lambda *_, **__: (0, 1))
     profile(store, archs="630:631", console=console, **SETTINGS)
     here = torch.backends.cpu.get_cpu_capability()
-    assert f"Note: cpu_capability is {here} in this run, and was AVX9 in an earlier one." in console.file.getvalue()
+    assert f"Note: cpu_capability is {here} in this run, but was AVX9 in an earlier one." in console.file.getvalue()
     assert [run["cpu_capability"] for run in info(store).profiles[0].runs] == ["AVX9", here]
 
 
 def test_profile__refuses_rows_of_another_version_of_the_space(reference, monkeypatch):
     monkeypatch.setattr(NasBench201, "version", 3)
-    message = r"space_version: stored 2, asked 3\nThe networks of this space have changed"
+    message = r"space_version: stored 2, requested 3\nThe networks of this space have changed"
     with pytest.raises(SpecMismatchError, match=message):
         profile(reference[0], archs="620:631", console=quiet(), **SETTINGS)
 
@@ -113,7 +113,7 @@ def test_check_cluster__tells_the_cpu_capability_of_other_hosts():
 
 
 def test_profile__refuses_other_settings_and_names_them(reference):
-    with pytest.raises(StoreError, match="has shards of 625 architectures, asked 626"):
+    with pytest.raises(StoreError, match="has shards of 625 architectures, requested 626"):
         profile(reference[0], archs=ARCHS, shard_size=626, console=quiet(), **SETTINGS)
     assert list_profiles(reference[0]) == [NAME]
 

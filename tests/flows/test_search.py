@@ -118,7 +118,7 @@ def test_search__unassisted_needs_no_score(store, monkeypatch):
     [
         (["--budget", 50], "a budget of 50 s is smaller than one training"),
         (["--samples", "10;20"], "expected integers such as 10,100,1000, each from 1 to 1,000,000; got '10;20'"),
-        (["--algorithm", "darts"], "expected algorithms of random, rea"),
+        (["--algorithm", "darts"], "expected algorithms among random, rea"),
         (["--estimator", "naswot"], "no estimator 'naswot' in the profile"),
         (["--accuracy", "cifar10/valid/13"], "expected DATASET/SPLIT/EPOCHS"),
         (["--interval", "1e-4"], "an interval is LOWER,UPPER"),

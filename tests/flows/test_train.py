@@ -89,7 +89,7 @@ def test_train__continues_where_a_row_is_missing(trained, tmp_path, worker_in_th
 def test_train__refuses_another_recipe_under_the_same_label(trained):
     with pytest.raises(
         SpecMismatchError,
-        match=r"recipe.epochs: stored 1, asked 2\nAsk.*keep these accuracies apart under another --label",
+        match=r"recipe.epochs: stored 1, requested 2\nUse.*keep these accuracies separate under another --label",
     ):
         train(trained[0], recipe=RECIPE.changed(epochs=2), archs="0:2", console=quiet())
 

@@ -57,5 +57,5 @@ def test_profile__two_processes_on_a_gpu_measure_what_one_measures(tmp_path):
 
 def test_profile__refuses_to_continue_a_profile_of_the_cpu(tmp_path):
     run(tmp_path / "s.zarr", device="cpu", workers=1)
-    with pytest.raises(SpecMismatchError, match='device: stored "cpu", asked "cuda"'):
+    with pytest.raises(SpecMismatchError, match='device: stored "cpu", requested "cuda"'):
         run(tmp_path / "s.zarr", device="cuda")

@@ -73,5 +73,5 @@ def test_create_profile__refuses_to_continue_on_another_device(tmp_path):
     space, batch = load_space("nas-bench-201"), load_batch("digits", batch_size=8)
     arch = [space.arch_id(index) for index in range(len(space))]
     create_profile(tmp_path / "s.zarr", make_spec(space, batch), arch=arch, layers=space.layer_names)
-    with pytest.raises(SpecMismatchError, match='device: stored "cpu", asked "cuda"'):
+    with pytest.raises(SpecMismatchError, match='device: stored "cpu", requested "cuda"'):
         create_profile(tmp_path / "s.zarr", make_spec(space, batch, device="cuda"), arch=arch, layers=space.layer_names)

@@ -136,7 +136,7 @@ def test_pickles__do_act_where_nothing_stops_them(tmp_path, name):
         (
             b"cnumpy.core.numeric\n_frombuffer\n(c_codecs\nencode\n(V\nVlatin1\ntRcnumpy\ndtype\n(S'S0'\nI00\nI01\ntR(I99999999999\n"
             b"tS'C'\ntR.",
-            "numbers or text",
+            "numbers or strings",
         ),
     ],
 )

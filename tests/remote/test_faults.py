@@ -88,7 +88,7 @@ def test_reading__an_answer_of_consistent_but_wrong_length_is_no_silent_fill(ser
     path.write_bytes(path.read_bytes()[:-2])
     with pytest.raises(
         CorruptShardError,
-        match=r"bs2-seed0/status cannot be decoded \(.*status/c/0 says that it has 20 bytes, and has 18",
+        match=r"bs2-seed0/status cannot be decoded \(.*status/c/0 declares 20 bytes, but has 18",
     ):
         status(f"{serve(tmp_path).url}/toy.zarr")
 

@@ -175,7 +175,7 @@ def test_open_profile__from_a_server_without_ranges_says_what_is_missing(folder,
     name = toy.make_spec().profile_name
     with servers.range_server(folder, knows_ranges=False) as served:
         profile = open_profile(f"{served.url}/toy.zarr", name, storage_options=IMPATIENT)
-        with pytest.raises(UnreachableStoreError, match=r"It knows no Range requests.*nginx"):
+        with pytest.raises(UnreachableStoreError, match=r"It does not support Range requests.*nginx"):
             profile["grad_count"].load()
 
 

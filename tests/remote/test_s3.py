@@ -118,7 +118,7 @@ def test_remote_store__travels_and_keeps_its_secrets():
             "{bucket}/nothing.zarr",
             {},
             NotAStoreError,
-            "found none there. Check the address, and that the bucket is there",
+            "found none there. Check the address, and that the bucket exists",
         ),
         ("s3://no-such-bucket/a.zarr", {}, NotAStoreError, "found none there"),
         (
@@ -150,7 +150,9 @@ def test_create_profile__asks_an_object_store_for_little(bucket, toy, monkeypatc
 
 
 def test_create_profile__in_a_bucket_that_is_not_there_says_so(s3, toy):
-    with pytest.raises(NotAStoreError, match=r"no such bucket or folder.*Make the bucket first"):
+    with pytest.raises(
+        NotAStoreError, match=r"expected an existing bucket or folder, found none.*Create the bucket first"
+    ):
         toy.create_profile("s3://no-such-bucket/a.zarr", toy.make_spec(), arch=toy.ARCHS, layers=toy.LAYERS)
 
 

@@ -83,7 +83,7 @@ def _differing(ours: xr.Dataset, expected: xr.Dataset) -> list[str]:
 
 def _is_leftover(problem: Problem) -> bool:
     return "was left by an interrupted write" in problem.what or (
-        "is claimed by" in problem.what and "has ended" in problem.what
+        "is locked by" in problem.what and "has ended" in problem.what
     )
 
 

@@ -68,7 +68,7 @@ def test_index__is_refused_where_the_order_of_the_profile_is_known_to_nobody_els
 def test_index__refers_to_the_list_that_is_given_whatever_the_order_of_the_profile(profile, tmp_path):
     profile(LEXICOGRAPHIC, OWN)
     report = put(tmp_path / "s.zarr", by_index(), arch=BENCHMARK)
-    assert (report.matched, report.index_order) == (30, "the list that was given")
+    assert (report.matched, report.index_order) == (30, "the given list")
     assert stored(tmp_path / "s.zarr") == {arch: 10.0 + i for i, arch in enumerate(BENCHMARK)}
 
 

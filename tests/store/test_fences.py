@@ -120,7 +120,7 @@ def test_finalise_profile__of_a_stopped_process_stamps_nothing(stopped, toy, tmp
     name = create_profile(store, toy.spec(), arch=toy.archs, layers=toy.layers, shard_size=toy.shard_size).name
     start(STAMP, "GuardedStore", "_before_write", f"{name}/zarr.json")
     before = measure(store, toy)
-    assert "thought dead and writes nothing more" in go_on()
+    assert "taken for dead and writes nothing more" in go_on()
     assert everything(store) == before
 
 

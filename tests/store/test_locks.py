@@ -85,11 +85,11 @@ def test_claim_shard__a_new_attempt_of_the_same_run_fences_the_old_one_off(store
     (shard,) = [shard for shard in Profile.open(store, name).plan(range(10)) if shard.index == 1]
     with lock_shard(store, name, 1, run="ours") as old:
         with lock_shard(store, name, 1, run="ours") as new:
-            with pytest.raises(FencedError, match=r"this attempt .* was thought dead and writes nothing more"):
+            with pytest.raises(FencedError, match=r"this attempt .* was taken for dead and writes nothing more"):
                 Profile.open(store, name).write(shard, {COUNTS: toy.rows(shard.rows[:1])}, lock=old)
             Profile.open(store, name).write(shard, {COUNTS: toy.rows(shard.rows)}, lock=new)
         assert list_locks(store, name) == {}
-        with pytest.raises(FencedError, match="no one any more"):
+        with pytest.raises(FencedError, match="taken over by another process"):
             old.require()
     assert [problem.what for problem in verify(store)] == []
     assert Profile.open(store, name).plan(shard.rows) == []
@@ -235,7 +235,7 @@ def test_claim_shard__says_so_where_no_file_can_be(store, toy, thing):
     (store / KEY).parent.mkdir(parents=True)
     (store / KEY).mkdir() if thing == "folder" else (store / KEY).symlink_to("nothing")
     with (
-        pytest.raises(StoreError, match=r"1\.json can be neither created nor read.*Delete what is there"),
+        pytest.raises(StoreError, match=r"1\.json can be neither created nor read.*delete what is there"),
         lock_shard(store, toy.spec().profile_name, 1, run="o"),
     ):
         pass

@@ -159,7 +159,7 @@ def test_score__of_a_row_that_lost_its_counts_is_no_zero(store):
         path.unlink()
         profile = open_profile(store, NAME)
         with pytest.raises(
-            CorruptShardError, match=rf"{variable}/c/2.* is missing, with the rows 8 to 9, and was written"
+            CorruptShardError, match=rf"{variable}/c/2.* is missing, with the rows 8 to 9, although it was written"
         ):
             score(profile, Interval("1e-4", "5e-4")).compute() if variable != "grad_count" else profile[
                 variable

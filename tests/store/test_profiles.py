@@ -77,22 +77,22 @@ def test_record_run__returns_what_may_move_last_bits_and_was_otherwise_before(tm
     assert Profile.open(path, name).record_run(facts) == ()
     assert Profile.open(path, name).record_run({**facts, "host": "b"}) == ()
     assert Profile.open(path, name).record_run({**facts, "cpu_capability": "AVX512"}) == (
-        "cpu_capability is AVX512 in this run, and was AVX2 in an earlier one",
+        "cpu_capability is AVX512 in this run, but was AVX2 in an earlier one",
     )
     assert Profile.open(path, name).record_run({"torch": "2.7"}) == (
-        "torch is 2.7 in this run, and was 2.6 in an earlier one",
+        "torch is 2.7 in this run, but was 2.6 in an earlier one",
     )
 
 
 def test_create_profile__refuses_another_spec_and_names_the_fields(tmp_path, toy):
     create(tmp_path / "s.zarr", toy)
-    with pytest.raises(SpecMismatchError, match=r"(?s)bs2-seed0 in .*num_classes: stored 10, asked 100"):
+    with pytest.raises(SpecMismatchError, match=r"(?s)bs2-seed0 in .*num_classes: stored 10, requested 100"):
         create(tmp_path / "s.zarr", toy, num_classes=100)
 
 
 def test_create_profile__refuses_another_shard_size(tmp_path, toy):
     create(tmp_path / "s.zarr", toy)
-    with pytest.raises(StoreError, match="has shards of 4 architectures, asked 5: leave"):
+    with pytest.raises(StoreError, match="has shards of 4 architectures, requested 5: omit"):
         create_profile(tmp_path / "s.zarr", toy.spec(), arch=toy.archs, layers=toy.layers, shard_size=5)
     with pytest.raises(ValueError, match="at least 1"):
         create_profile(tmp_path / "s.zarr", toy.spec(), arch=toy.archs, layers=toy.layers, shard_size=0)

@@ -181,7 +181,7 @@ def test_publish__leaves_credentials_of_an_older_store_out(tattling, tmp_path):
 
 def test_publish__refuses_an_address_that_nobody_else_should_have(toy, tmp_path):
     toy.store(tmp_path / "s.zarr")
-    with pytest.raises(ValueError, match="holds credentials or a query"):
+    with pytest.raises(ValueError, match="has credentials or a query"):
         publish(tmp_path / "s.zarr", tmp_path / "release", url="https://ann:pw@host/data")
 
 

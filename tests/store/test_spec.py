@@ -31,7 +31,7 @@ def test_to_attrs__the_version_of_the_space_is_there_if_it_is_not_the_first(toy)
 
 def test_require_equal__says_what_another_version_of_the_space_means(toy):
     with pytest.raises(
-        SpecMismatchError, match=r"(?s)space_version: stored 1, asked 2\n.*must not be mixed.*another store"
+        SpecMismatchError, match=r"(?s)space_version: stored 1, requested 2\n.*must not be mixed.*another store"
     ):
         toy.spec(space_version=2).require_equal(toy.spec(), where="the profile")
 
@@ -56,7 +56,7 @@ def test_require_equal__names_any_field_that_differs_with_both_values(toy, field
         toy.spec(**{field: new}).require_equal(toy.spec(), where="the profile")
     message = str(raised.value)
     as_json = [json.dumps(list(v) if isinstance(v, tuple) else v) for v in (old, new)]
-    assert f"  {field}: stored {as_json[0]}, asked {as_json[1]}\n" in message
+    assert f"  {field}: stored {as_json[0]}, requested {as_json[1]}\n" in message
     assert message.count("stored ") == 1 + (field != "space_version")  # the line of the field, and the advice
 
 

@@ -74,7 +74,7 @@ def test_create_training__refuses_another_recipe_and_another_order(tmp_path):
     store = tmp_path / "s.zarr"
     make(store)
     assert make(store) == "toy/training/digits/seed0"
-    with pytest.raises(SpecMismatchError, match=r"recipe.epochs: stored 3, asked 4\n"):
+    with pytest.raises(SpecMismatchError, match=r"recipe.epochs: stored 3, requested 4\n"):
         make(store, recipe={"name": "test", "epochs": 4})
     with pytest.raises(SpecMismatchError, match="architectures: another list, or another order"):
         make(store, arch=ARCHS[::-1])
@@ -148,7 +148,7 @@ def test_write_table__comes_back_as_it_was_and_always_as_the_same_bytes(tmp_path
     again = read_accuracy_file(path, space="toy")
     report = import_accuracy(store, space="toy", table=again, source=path.name)
     assert (report.added, report.unchanged) == (0, 4)
-    with pytest.raises(ValueError, match="no accuracies of 'digit'; there are digits, digits/seed0"):
+    with pytest.raises(ValueError, match="no accuracies of 'digit'; available: digits, digits/seed0"):
         write_table(table, path, label="digit")
 
 

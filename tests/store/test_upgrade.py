@@ -111,7 +111,7 @@ def test_upgrade__by_the_first_that_writes_gives_the_store_that_format_2_would_h
     old, full_of_2, toy, caplog
 ):
     Profile.open(old, NAME).record_run({"host": "here"})
-    assert [record.message for record in caplog.records] == [f"{old}: brought from an older format to format 2"]
+    assert [record.message for record in caplog.records] == [f"{old}: upgraded from an older format to format 2"]
     assert info(old).attributes["schema_version"] == 2
     assert verify(old) == []
     assert same(old, full_of_2)

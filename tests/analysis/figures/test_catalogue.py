@@ -39,7 +39,7 @@ def test_figure__of_equal_data_has_equal_bytes(analysis, tmp_path):
 
 
 def test_figure__that_is_not_there_names_those_that_are(analysis):
-    with pytest.raises(ValueError, match="no figure 'heat'; there are estimators, heatmap"):
+    with pytest.raises(ValueError, match="no figure 'heat'; available: estimators, heatmap"):
         figure("heat", analysis)
 
 

@@ -42,7 +42,7 @@ def test_rows__undoes_codes():
 @pytest.mark.parametrize(
     ("archs", "message"),
     [
-        (ARCHS[1:], "which are 81 architectures; got 80, of which 80 are different"),
+        (ARCHS[1:], "that is 81 architectures; got 80, of which 80 are different"),
         ([*ARCHS[1:], ARCHS[1]], "got 81, of which 80 are different"),
         (["|x~0|", "|x~0|+|y~0|"], r"operations on the same edges, \|op~node\|…, got '\|x~0\|\+\|y~0\|'"),
         (["0-1-2"], "got '0-1-2'"),

@@ -86,9 +86,9 @@ def test_select_architectures__is_the_literal_one(benchmark, make_scores):
         assert by_accuracy.arch_index[run].item() == literal_selection(benchmark, run, 7, accuracy)
     assert (by_score.seconds == 6.5).all()
     assert (by_accuracy.seconds == 0).all()
-    with pytest.raises(ValueError, match="at least one architecture to choose among, got 0"):
+    with pytest.raises(ValueError, match="num_archs must be at least 1, got 0"):
         select_architectures(benchmark, num_archs=0)
-    with pytest.raises(ValueError, match="not by both"):
+    with pytest.raises(ValueError, match="not both"):
         select_architectures(benchmark, num_archs=1, scores=scores, optimal="cifar10/test")
 
 
@@ -102,7 +102,7 @@ def test_run_selections__holds_random_every_estimator_and_the_optimum(benchmark,
 
 
 def test_run_selections__names_what_accuracies_there_are(benchmark):
-    with pytest.raises(ValueError, match=r"no accuracies digits/test .* there are the data sets cifar10"):
+    with pytest.raises(ValueError, match=r"no accuracies digits/test .* available data sets: cifar10"):
         run_selections(benchmark, optimal="digits/test", num_runs=2)
     history = select_architectures(benchmark, num_archs=1, num_runs=2)
     with pytest.raises(ValueError, match="no accuracies digits/test"):
@@ -133,10 +133,10 @@ def test_run_searches__the_same_seed_gives_the_same_and_another_does_not(benchma
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"algorithms": ["darts"]}, "expected algorithms of random, rea, .*; got darts"),
+        ({"algorithms": ["darts"]}, "expected algorithms among random, rea, .*; got darts"),
         ({"algorithms": []}, "got none"),
         ({"algorithms": ["s-rea"]}, "s-rea need the scores of an estimator"),
-        ({"pool": 0}, "pool must be at least one"),
+        ({"pool": 0}, "pool must be at least 1"),
     ],
 )
 def test_run_searches__refuses(benchmark, options, message):
@@ -151,7 +151,7 @@ def test_runs__a_budget_smaller_than_one_training_says_so(benchmark, make_scores
     with pytest.raises(ValueError, match=message):
         random_search(benchmark, SearchSettings(budget=10.0))
     random_search(benchmark, SearchSettings(3, budget=needed))
-    with pytest.raises(ValueError, match="smaller than one training after 40 s that choose the interval"):
+    with pytest.raises(ValueError, match="smaller than one training after 40 s for choosing the interval"):
         evolution(benchmark, SearchSettings(budget=40.0), scores=make_scores(benchmark, setup=40.0))
     dear = Scores("dear", np.zeros(27), np.full(27, 90.0))
     with pytest.raises(ValueError, match="smaller than one training with its scores"):

@@ -156,7 +156,7 @@ MALFORMED = {
     "10010:conv3x3;conv3x3": r"must have 1, 3, 6, 10, 15, 21 digits for 2 to 7 vertices, got 5 digits",
     ":": "got 0 digits",
     "1" * 28 + ":" + ";".join(["conv1x1"] * 6): "got 28 digits",  # eight vertices
-    "10a101:conv3x3;conv3x3": "may hold only 0 and 1, got '10a101'",
+    "10a101:conv3x3;conv3x3": "must consist of 0 and 1, got '10a101'",
     "100101:conv3x3": r"4 vertices need 2 operations, got 1 \('conv3x3'\)",
     "100101:conv3x3;conv3x3;conv3x3": "4 vertices need 2 operations, got 3",
     "1:conv3x3": "2 vertices need 0 operations, got 1",

@@ -193,7 +193,7 @@ def test_read__a_file_that_is_cut_off_is_named(write, nb101):
         if size == len(whole) // 2:
             assert len(read(path)) == 2
             continue
-        with pytest.raises(ValueError, match=rf"ends inside record {2 * size // len(whole)}: it is cut off"):
+        with pytest.raises(ValueError, match=rf"ends inside record {2 * size // len(whole)}: it is truncated"):
             read(path, format="nas-bench-101-tfrecord")
     path.write_bytes(b"")
     with pytest.raises(ValueError, match="has no records"):
@@ -209,7 +209,7 @@ def test_read__a_record_is_bounded(write, nb101):
 
 def test_read__of_another_space_is_refused(write, nb101):
     path = write(nb101.record(*CHAIN, nb101.metrics(0.5, 0.5, 1.0)))
-    with pytest.raises(ValueError, match="asked to read it for nas-bench-201"):
+    with pytest.raises(ValueError, match="but was to be read for nas-bench-201"):
         read_accuracy_file(path, space="nas-bench-201")
 
 

@@ -124,7 +124,7 @@ def test_read__refuses_results_of_another_architecture(tmp_path, nb201):
     for container in ("zip", "folder"):
         with pytest.raises(
             ValueError,
-            match=r"its results are those of '.*none~2\|', and the list of architectures has '.*skip_connect~2",
+            match=r"its results are those of '.*none~2\|', but the list of architectures has '.*skip_connect~2",
         ):
             read(nb201.write(tmp_path / container, content, container))
 
@@ -137,7 +137,7 @@ def test_read__refuses_what_it_was_not_made_for(tmp_path, nb201):
     size_space["arch2infos"][0]["full"]["arch_str"] = size_space["arch2infos"][0]["less"]["arch_str"] = "8:8:8:8:8"
     with pytest.raises(ValueError, match=r"The size space of NATS-Bench .sss. is not read"):
         read(nb201.write(tmp_path / "sss", size_space, "bz2"))
-    with pytest.raises(ValueError, match="table of nas-bench-201-archive, asked to read it for nas-bench-101"):
+    with pytest.raises(ValueError, match="table of nas-bench-201-archive, but was to be read for nas-bench-101"):
         read_accuracy_file(nb201.write(tmp_path / "b", nb201.content(1), "zip"), space="nas-bench-101")
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=r"folder without files such as 000000\.pickle\.pbz2"):

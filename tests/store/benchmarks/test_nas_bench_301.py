@@ -90,9 +90,9 @@ def test_read__the_learning_curve_where_info_has_no_accuracy(tmp_path, genotype)
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"test": 901}, "test_accuracy must be a number of %.*got 901"),
-        ({"valid": None}, "val_accuracy must be a number"),
-        ({"budget": 1.5}, "budget must be a whole number of epochs, got 1.5"),
+        ({"test": 901}, "test_accuracy must be a percentage.*got 901"),
+        ({"valid": None}, "val_accuracy must be a percentage"),
+        ({"budget": 1.5}, "budget must be an integer number of epochs, got 1.5"),
         ({"test_accuracy": ...}, "KeyError: 'test_accuracy'"),
         ({"optimized_hyperparamater_config": {"a": 1}}, "not a genotype"),
         ({"optimized_hyperparamater_config": [1]}, "not a genotype"),
@@ -111,10 +111,10 @@ def test_read__damaged_results_and_other_spaces(tmp_path, genotype):
     with pytest.raises(ValueError, match=r"cut\.json: expected a result"):
         read_accuracy_file(tmp_path / "cut.json", space="nas-bench-301")
     (tmp_path / "deep.json").write_text('{"optimized_hyperparamater_config": ' + "[" * 10**5)
-    with pytest.raises(ValueError, match="nests without end"):
+    with pytest.raises(ValueError, match="is nested too deeply"):
         read_accuracy_file(tmp_path / "deep.json", space="nas-bench-301")
     (tmp_path / "whole.json").write_text(text)
-    with pytest.raises(ValueError, match="is a table of nas-bench-301-results, asked to read it for nas-bench-201"):
+    with pytest.raises(ValueError, match="is a table of nas-bench-301-results, but was to be read for nas-bench-201"):
         read_accuracy_file(tmp_path / "whole.json", space="nas-bench-201")
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=r"folder without files such as .*results_0\.json"):
@@ -125,8 +125,8 @@ def test_read__damaged_results_and_other_spaces(tmp_path, genotype):
     ("content", "said"),
     [
         ({"accuracy": 1, "arch": 2}, r"is a dictionary with 'accuracy', 'arch'"),
-        ([{"arch": "a", "accuracy": 90.0}], r"a list of which the first is a dictionary with 'arch', 'accuracy'"),
-        ([[1, 2]], "a list of which the first is a list"),
+        ([{"arch": "a", "accuracy": 90.0}], r"a list whose first entry is a dictionary with 'arch', 'accuracy'"),
+        ([[1, 2]], "a list whose first entry is a list"),
         ({}, "a dictionary with nothing"),
         ([], "an empty list"),
         ({"k" * 10**6: 1, **{f"key{i}": i for i in range(9)}}, r"'k{39}, 'key0', .*, …"),

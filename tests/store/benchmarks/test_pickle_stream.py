@@ -107,16 +107,16 @@ LONG = (1 << 40).to_bytes(8, "little")
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"\x80\x04\x8d" + LONG, "a text of 1,099,511,627,776 bytes"),
+        (b"\x80\x04\x8d" + LONG, "a string of 1,099,511,627,776 bytes"),
         (b"\x80\x04]r\xff\xff\xff\x7f.", "numbers an object 2,147,483,647 after"),
-        (b"\x80\x04" + b"(" * 300, "nests deeper than 256"),
+        (b"\x80\x04" + b"(" * 300, "is nested deeper than 256"),
         (b"\x80\x04}((tK\x01s.", "damaged|key"),
         (b"\x80\x04}(K\x01K\x02\x86\x85K\x03u.", "has a tuple as a key"),
         (b"\x80\x04})R.", "calls an object that is not a function"),
         (b"\x80\x04K\x01K\x02b.", "sets the state of a int"),
         (b"\x80\x04K\x01K\x02a.", "appends to an object that is not a list"),
-        (b"\x80\x04ctorch\nload\n.", r"wants torch\.load"),
-        (b"\x80\x04cnumpy.core.multiarray\nscalar.__class__\n.", "wants numpy"),
+        (b"\x80\x04ctorch\nload\n.", r"refers to torch\.load"),
+        (b"\x80\x04cnumpy.core.multiarray\nscalar.__class__\n.", "refers to numpy"),
         (b"\x80\x04c" + b"a" * 600, "damaged"),
         (b"\x80\x04\x8e" + LONG + bytes(10), "ends inside some bytes"),
         (b"\x80\x04B\xff\x00\x00\x00ab", "ends inside some bytes"),
@@ -141,7 +141,7 @@ def test_load__bounds_what_it_keeps(monkeypatch):
     for data in (b"\x80\x04]" + b"N" * 9000, b"\x80\x04]" + many):
         with pytest.raises(UnsafePickleError, match="more objects at a time"):
             load(data + b".")
-    with pytest.raises(UnsafePickleError, match="bytes of different texts"):
+    with pytest.raises(UnsafePickleError, match="bytes of different strings"):
         load(pickle.dumps([str(i) for i in range(2000)]))
     nested = b"\x80\x04)" + b"\x85" * 9000, b"\x80\x04](" + b"(K\x01K\x01K\x01K\x01t" * 3000
     hidden = b"\x80\x04}\x8c\x01d}" + b"K\x01}\x94s" * 4000  # made under a key that is dropped, and numbered

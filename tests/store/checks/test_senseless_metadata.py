@@ -92,7 +92,7 @@ def test_verify__repairs_a_stamp_that_says_nothing(tmp_path, toy):
     digest = document["attributes"]["content_digest"]
     document["attributes"] |= {"num_ok": None, "content_digest": 7}
     file.write_text(json.dumps(document))
-    assert any("say nothing" in problem.what for problem in verify(store))
+    assert any("which is invalid" in problem.what for problem in verify(store))
     verify(store, repair=True)
     assert verify(store) == []
     assert info(store).profiles[0].content_digest == digest

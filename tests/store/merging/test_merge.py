@@ -90,7 +90,7 @@ def test_merge__unites_rows_as_if_one_run_had_made_them(paths, toy, sizes):
     assert (toy.contents(a), toy.contents(b)) == before
     (found,) = report.profiles
     assert (found.name, found.rows_from, found.num_common) == (name, {str(a): 4, str(b): 6}, 1)
-    assert f"4 rows of {a}, 6 rows of {b}; 1 rows in several, all equal" in str(report)
+    assert f"4 rows from {a}, 6 rows from {b}; 1 rows in several sources, all equal" in str(report)
 
 
 def test_merge__is_the_same_in_any_order_and_of_three(paths, toy, tmp_path):
@@ -124,7 +124,7 @@ def test_merge__ok_beats_failed_and_failures_may_differ(paths, toy):
     status = rows_of(merged, name)["status"].values
     assert status.tolist() == [1, 1, 2, 1, 1, 1, 0, 0, 0, 0]
     assert (report.profiles[0].num_replaced, report.profiles[0].num_failed_in_all) == (2, 1)
-    assert "2 rows failed in one and are ok in another: ok was taken" in str(report)
+    assert "2 rows failed in one source and are ok in another, from which they were taken" in str(report)
     assert verify(merged) == []
 
 
@@ -140,7 +140,7 @@ def test_merge__names_rows_that_contradict_each_other_and_writes_nothing(paths, 
     with pytest.raises(StoreError) as raised:
         merge([a, b], merged)
     message = str(raised.value)
-    assert "contradict each other in 1 places, so nothing was written" in message
+    assert "have 1 conflicts, so nothing was written" in message
     assert f"{name}, row 5 (|op5~0|): digest {digests[0]} in {a}, digest {digests[1]} in {b}" in message
     assert [path.name for path in merged.parent.iterdir() if "merged" in path.name] == []
 
@@ -166,7 +166,7 @@ def test_merge__compares_all_layers_of_profiles_with_fewer_architectures(paths, 
     for path, layers in zip(paths, (["stem", "cell0"], ["stem", "cell1"]), strict=False):
         name = create_profile(path, toy.spec(arch=["a"]), arch=["a"], layers=layers).name
         Profile.open(path, name).finalise()
-    with pytest.raises(StoreError, match="has other layers"):
+    with pytest.raises(StoreError, match="has different layers"):
         merge(paths[:2], paths[2])
 
 
@@ -287,7 +287,7 @@ def test_merge__writes_only_to_a_new_place(paths, toy):
     half(b, toy, [1])
     with pytest.raises(StoreError, match="merge writes a new store"):
         merge([a, b], a)
-    with pytest.raises(ValueError, match="joins two stores or more"):
+    with pytest.raises(ValueError, match="needs two or more stores"):
         merge([a], merged)
     with pytest.raises(ValueError, match="given twice"):
         merge([a, a], merged)

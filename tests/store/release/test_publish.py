@@ -160,7 +160,7 @@ def test_publish__data_card_says_what_a_stranger_asks(store, tmp_path, toy):
     release = publish(store, tmp_path / "release", creators=["Doe, Jane"], url="https://example.org/data/")
     card = (tmp_path / "release" / "README.md").read_text()
     for section in (
-        "What is in it",
+        "Content",
         "Load it",
         "How it was made",
         "Layout",
@@ -253,7 +253,7 @@ def test_publish__knows_what_changed_since_a_release_in_either_form(tmp_path, to
 def test_publish__a_damaged_zip_of_the_release_before_is_named_and_kept(store, zip_release):
     (zip_release / "nb.zarr.zip").write_bytes(b"PK")
     before = tree(zip_release)
-    with pytest.raises(StoreError, match=r"zipped holds a damaged release .*`sweetgrad verify .*zipped` says"):
+    with pytest.raises(StoreError, match=r"zipped contains a damaged release .*`sweetgrad verify .*zipped` says"):
         publish(store, zip_release, zip_only=True)
     assert tree(zip_release) == before
 
@@ -396,7 +396,7 @@ def test_publish__goes_on_after_a_kill_at_any_moment(store, release, tmp_path):
 
 def test_publish__never_deletes_files_of_others(store, release, tmp_path):
     (release / "my notes.txt").write_text("precious")
-    with pytest.raises(StoreError, match=r"holds files of no release: my notes\.txt"):
+    with pytest.raises(StoreError, match=r"contains files that are not part of a release: my notes\.txt"):
         publish(store, release)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").write_text("precious")
@@ -417,8 +417,8 @@ def test_publish__says_how_much_room_is_missing(store, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"name": "../nb"}, "name must be letters"),
-        ({"doi": "https://doi.org/10.1/x"}, r"a DOI is like 10\.5281"),
+        ({"name": "../nb"}, "name must consist of letters"),
+        ({"doi": "https://doi.org/10.1/x"}, r"expected a DOI such as 10\.5281"),
         ({"dest": "s3://bucket/release"}, "written to a local folder"),
     ],
 )
