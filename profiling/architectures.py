@@ -1,5 +1,6 @@
 """Profile many architectures of a search space: the plain functions that a worker runs."""
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,6 +33,8 @@ from sweetgrad.store import (
     split_scores,
 )
 from sweetgrad.store.format.schema import full
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -255,6 +258,7 @@ def _profile_one(
         return scores
     except Exception as error:  # one network must not stop the others; its error is stored
         message = f"{type(error).__name__}: {error}"
+        _logger.info("%s failed: %s", builder.arch, message)
         if missing.counts:
             rows["profile_seconds"].values[row] = time.perf_counter() - start
             rows["status"].values[row] = STATUS["failed"]

@@ -35,6 +35,7 @@ moved aside, checked, and only then deleted.
 import datetime as dt
 import hashlib
 import json
+import logging
 import os
 import re
 import socket
@@ -67,6 +68,8 @@ _IS_ATTEMPT = re.compile(r"[0-9a-f]{32}")
 _IS_PART = re.compile(r"(?P<stem>.+)\.[0-9a-f]{32}\.(beat|next)")
 _NOT_IN_HOST = re.compile(r"[^A-Za-z0-9._-]")
 _LONGEST_TEXT = 255
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -324,6 +327,8 @@ def _acquire(store: Store, key: str, run: str, may_take_over: Callable[[Holder],
             if own != key and not _chain_begins(store, lock):
                 _delete(store, own)
             continue
+        if chain:
+            _logger.info("%s: took over the lock of %s", key, chain[-1])
         return lock
     raise StoreError(
         f"{key} can be neither created nor read; expected a lock file, or no file. If no other run is writing to the store, "

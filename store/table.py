@@ -4,6 +4,7 @@ Nothing here depends on what a block measures. A *shard* is a range of consecuti
 in a crash. Each array of a block has one file for each shard.
 """
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -24,6 +25,8 @@ from sweetgrad.store.format.digests import content_digest
 from sweetgrad.store.format.schema import STATUS, Variable, count_status, full
 from sweetgrad.store.groups import Store, estimator_groups
 from sweetgrad.store.locks import Lock, lock_shard
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -299,6 +302,7 @@ class Table:
                 array = _array(group, variable.name)
                 _require(lock)
                 sync((array.store_path / first_file(array, shard)).delete())
+        _logger.info("%s: cleared shard %d of %s", self.name, shard.index, block.name)
 
     def recover(self, shard: Shard, *, lock: Lock | None = None) -> Shard:
         """Ensure that rows can be merged into a shard: if its main block is damaged, clear it and mark its rows to be run again.

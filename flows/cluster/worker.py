@@ -19,7 +19,7 @@ _REPORT_EVERY_S = 0.25
 _ASK_EVERY_S = 1.0
 _SLOW_READ_S = 10.0
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 
 def dask_setup(worker: distributed.Worker) -> None:
@@ -103,11 +103,11 @@ def _run_locked(
     report = _Reporter(run_id)
     start = time.monotonic()
     with table.lock(shard.index, run=run_id, expired=expired) as lock:
-        _log.info("%s: locked shard %d, %d architectures", table.name, shard.index, len(shard.rows))
+        _logger.info("%s: locked shard %d, %d architectures", table.name, shard.index, len(shard.rows))
         # Since the shard was planned, an earlier holder may have written it.
         left = replan()
         if (read_s := time.monotonic() - start) > _SLOW_READ_S:
-            _log.warning(
+            _logger.warning(
                 "%s: locking and reading shard %d took %.0f s: the store is slow", table.name, shard.index, read_s
             )
         # Rows that an earlier attempt of this run wrote before it died have not been counted.
@@ -115,14 +115,14 @@ def _run_locked(
         try:
             num_done = work(left, on_done=report, should_stop=_stop_requested(run_id), lock=lock)
         except FencedError:
-            _log.warning("%s: shard %d was taken over by another run, and is left to it", table.name, shard.index)
+            _logger.warning("%s: shard %d was taken over by another run, and is left to it", table.name, shard.index)
             raise
         except Exception:
-            _log.exception("%s: shard %d failed", table.name, shard.index)
+            _logger.exception("%s: shard %d failed", table.name, shard.index)
             raise
         finally:
             report.flush()
-        _log.info(
+        _logger.info(
             "%s: wrote shard %d, %d of %d architectures in %.1f s",
             *(table.name, shard.index, num_done, len(left.rows), time.monotonic() - start),
         )

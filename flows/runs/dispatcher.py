@@ -24,7 +24,7 @@ from sweetgrad.store.locks import LeaseWatch, find_expired, list_locks
 MAX_SHARDS_IN_FLIGHT = 512
 """Shards in flight at a time; two per worker, so that the next one is there when a worker has written its last."""
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 _RETRIES = 3
 _BACKOFF_S = 2.0
@@ -165,10 +165,10 @@ class Dispatcher:
                 key=f"shard-{shard.index}-{uuid.uuid4().hex}",  # a second try must not be given the result of the first
             )
             self._in_flight[shard.index] = future
-            _log.debug("%s: submitted shard %d", run.table.name, shard.index)
+            _logger.debug("%s: submitted shard %d", run.table.name, shard.index)
             num_done = int(future.result())
         except (LockedError, FencedError) as error:
-            _log.info("%s: shard %d is left to another run: %s", run.table.name, shard.index, error)
+            _logger.info("%s: shard %d is left to another run: %s", run.table.name, shard.index, error)
             return 0
         except (distributed.scheduler.NoWorkerError, distributed.scheduler.NoValidWorkerError) as error:
             raise self._watch.error() from error  # Dask has the same setting, and may notice first
@@ -189,7 +189,7 @@ class Dispatcher:
         finally:
             self._in_flight.pop(shard.index, None)
         self.finished.add(shard.index)
-        _log.info("%s: shard %d is done, %d architectures", run.table.name, shard.index, num_done)
+        _logger.info("%s: shard %d is done, %d architectures", run.table.name, shard.index, num_done)
         return num_done
 
 
@@ -208,5 +208,5 @@ def _is_transient(task: Task[Any, Any], task_run: TaskRun, state: State[Any]) ->
         isinstance(error, OSError) and error.errno not in _PERSISTENT
     )
     if is_transient and task_run.run_count <= _RETRIES:
-        _log.warning("%s: %r: trying again", task_run.name, error)
+        _logger.warning("%s: %r: trying again", task_run.name, error)
     return is_transient

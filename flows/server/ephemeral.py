@@ -27,7 +27,7 @@ STARTUP_TIMEOUT_S = float(os.environ.get("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEO
 _LOOK_EVERY_S = 0.5
 _LOG_LINES = 8
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 
 class ServerError(RuntimeError):
@@ -128,7 +128,7 @@ class _Server:
     def _keep_up(self) -> None:
         while not self._over.wait(_LOOK_EVERY_S):
             if self.process.poll() is not None:
-                _log.warning("the Prefect server ended with code %d, and is started again", self.process.returncode)
+                _logger.warning("the Prefect server ended with code %d, and is started again", self.process.returncode)
                 _end(self.process)
                 self.process = _start(self._home, self._socket, self.log)
 
