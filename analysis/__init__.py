@@ -1,5 +1,6 @@
 """Analysis of stored profiles: scores, sweetness, the best interval, rank correlation. Needs neither torch nor Prefect."""
 
+from sweetgrad.analysis.best_interval import BestInterval, best_interval
 from sweetgrad.analysis.comparison import compare_estimators, estimator_scores
 from sweetgrad.analysis.correlation import RankCorrelation, correlation_by_interval, heatmap, rank_correlation
 from sweetgrad.analysis.counts import interval_bounds, interval_counts
@@ -18,8 +19,9 @@ from sweetgrad.analysis.estimators import (
 )
 from sweetgrad.analysis.intervals import Interval, IntervalGrid, sliding_windows
 from sweetgrad.analysis.layers import layer_profile
-from sweetgrad.analysis.scores import proportion, score
-from sweetgrad.analysis.sweetness import BestInterval, best_interval, sweetness
+from sweetgrad.analysis.proportion import proportion
+from sweetgrad.analysis.scores import score
+from sweetgrad.analysis.sweetness import sweetness
 
 __all__ = [
     "BestInterval",

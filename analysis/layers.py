@@ -5,7 +5,8 @@ import xarray as xr
 
 from sweetgrad.analysis.counts import Kind, interval_counts, select_kind, total_counts
 from sweetgrad.analysis.intervals import Interval, IntervalGrid, Intervals, as_intervals
-from sweetgrad.analysis.scores import DEPTH_LAYERS, proportion, score
+from sweetgrad.analysis.proportion import DEPTH_LAYERS, proportion
+from sweetgrad.analysis.scores import score
 from sweetgrad.analysis.sweetness import sweetness
 from sweetgrad.store.format.schema import KINDS, LAYER_TYPES
 

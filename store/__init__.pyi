@@ -66,8 +66,8 @@ from .profile import (
     split_scores,
 )
 from .release import Release, ReleaseFile, publish
+from .shards import Shard, Table
 from .spaces import Genotype, parse_genotype
-from .table import Shard, Table
 from .training import TRAINING_VARIABLES, Trainings, collect_trainings, create_training, open_training
 
 __all__ = [

@@ -35,7 +35,7 @@ from sweetgrad.store.locks import lock_folder
 from sweetgrad.store.profile import Profile
 from sweetgrad.store.redaction import redacted, redacted_facts
 from sweetgrad.store.root import create_store, now, redact_attributes
-from sweetgrad.store.table import Shard, read_array
+from sweetgrad.store.shards import Shard, read_array
 
 _MAX_SHOWN = 10
 

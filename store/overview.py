@@ -22,7 +22,7 @@ from sweetgrad.store.format.spec import ProfileSpec
 from sweetgrad.store.groups import Store
 from sweetgrad.store.profile import Profile
 from sweetgrad.store.redaction import redacted
-from sweetgrad.store.table import read_array
+from sweetgrad.store.shards import read_array
 
 
 @dataclass(frozen=True)

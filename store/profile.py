@@ -25,7 +25,7 @@ from sweetgrad.store.format.spec import ProfileSpec, facts_that_differ
 from sweetgrad.store.groups import Store, estimator_groups, put_group, stage_group
 from sweetgrad.store.redaction import redacted_facts
 from sweetgrad.store.root import append_run, consolidate, editing
-from sweetgrad.store.table import Table
+from sweetgrad.store.shards import Table
 
 
 class Profile(Table):

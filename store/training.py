@@ -17,7 +17,7 @@ from sweetgrad.store.format.schema import STATUS, Variable
 from sweetgrad.store.groups import Store, archs_of_space, put_group, stage_group
 from sweetgrad.store.locks import Lock
 from sweetgrad.store.root import append_run, editing, now
-from sweetgrad.store.table import Table, read_array
+from sweetgrad.store.shards import Table, read_array
 
 TRAINING_FOLDER = "training"
 """Name of the group of a search space that holds its trainings."""

@@ -20,7 +20,7 @@ from sweetgrad.store.format.digests import row_digests
 from sweetgrad.store.format.schema import FORMAT_VERSION, STATUS
 from sweetgrad.store.groups import Store, profile_names
 from sweetgrad.store.locks import list_locks
-from sweetgrad.store.table import Shard, Table, has_file, read_array
+from sweetgrad.store.shards import Shard, Table, has_file, read_array
 
 _logger = logging.getLogger(__name__)
 

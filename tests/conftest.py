@@ -7,6 +7,7 @@ from typing import Any
 import dask
 import pytest
 
+CHECKOUT = next(folder for folder in Path(__file__).resolve().parents if (folder / "pyproject.toml").is_file())
 DEAR = ("tests/soak/", "tests/flows/", "tests/remote/")
 """Folders whose tests start processes."""
 
@@ -30,7 +31,7 @@ def no_compute() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of real data beside the checkout; tests that need it are skipped where it is not."""
-    folder = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = CHECKOUT.parent / "shared" / "data"
     if not folder.is_dir():
         pytest.skip(f"real data is not there: expected {folder}")
     return folder

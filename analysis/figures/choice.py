@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
+from sweetgrad.analysis.best_interval import BestInterval, best_interval, sweetest
 from sweetgrad.analysis.correlation import correlation_by_interval, rank_correlation
 from sweetgrad.analysis.figures.style import (
     CYCLE,
@@ -25,7 +26,7 @@ from sweetgrad.analysis.figures.style import (
 )
 from sweetgrad.analysis.intervals import IntervalGrid, Intervals
 from sweetgrad.analysis.scores import score
-from sweetgrad.analysis.sweetness import BestInterval, best_interval, sweetest, sweetness_by_arch
+from sweetgrad.analysis.sweetness import sweetness_by_arch
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

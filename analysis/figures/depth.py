@@ -24,7 +24,7 @@ from sweetgrad.analysis.figures.style import (
     share_label,
 )
 from sweetgrad.analysis.intervals import Intervals, as_intervals
-from sweetgrad.analysis.scores import DEPTH_LAYERS, proportion
+from sweetgrad.analysis.proportion import DEPTH_LAYERS, proportion
 from sweetgrad.analysis.sweetness import sweetness
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sweetgrad.analysis.counts import Kind, as_slice, bins_of, interval_counts, measured_rows, total_counts
 from sweetgrad.analysis.figures.style import CYCLE, INK, RUNNER_UP, WIDTH, finish, literal, new_figure, share_label
 from sweetgrad.analysis.intervals import SMALLEST_GRADIENT, Interval
-from sweetgrad.analysis.scores import DEPTH_LAYERS, chosen_layers
+from sweetgrad.analysis.proportion import DEPTH_LAYERS, chosen_layers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from sweetgrad.analysis.best_interval import BestInterval, best_interval
 from sweetgrad.analysis.comparison import compare_estimators, open_estimator_scores
 from sweetgrad.analysis.correlation import heatmap
 from sweetgrad.analysis.counts import as_slice, measured_rows
@@ -16,7 +17,6 @@ from sweetgrad.analysis.intervals import Interval, IntervalGrid
 from sweetgrad.analysis.labels import own_accuracy, selectors_of
 from sweetgrad.analysis.published import TABLE_1
 from sweetgrad.analysis.scores import score
-from sweetgrad.analysis.sweetness import BestInterval, best_interval
 from sweetgrad.store import (
     ACTIVATIONS,
     CorruptShardError,

@@ -9,9 +9,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from sweetgrad.analysis.best_interval import sweetest
 from sweetgrad.analysis.correlation import spearman_by_column
 from sweetgrad.analysis.intervals import Interval, IntervalGrid, sliding_windows
-from sweetgrad.analysis.sweetness import sweetest
 from sweetgrad.store.pages import with_interval
 
 PAPER = "split 2"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
+from sweetgrad.analysis.best_interval import best_interval
 from sweetgrad.analysis.correlation import spearman_by_column, spearman_within
 from sweetgrad.analysis.counts import measured_rows
 from sweetgrad.analysis.estimators import params_live, params_weights
@@ -12,7 +13,6 @@ from sweetgrad.analysis.findings.choosing import GRIDS, Chooser, Verdict, estima
 from sweetgrad.analysis.intervals import Intervals
 from sweetgrad.analysis.labels import LabelledProfile
 from sweetgrad.analysis.scores import score
-from sweetgrad.analysis.sweetness import best_interval
 
 _SMALLEST_GROUP = 10
 """Fewer architectures with the same live parameters rank by chance."""

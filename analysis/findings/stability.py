@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
+from sweetgrad.analysis.best_interval import best_interval
 from sweetgrad.analysis.correlation import spearman_by_column
 from sweetgrad.analysis.findings.choosing import (
     GRIDS,
@@ -21,7 +22,6 @@ from sweetgrad.analysis.findings.choosing import (
     verdict,
 )
 from sweetgrad.analysis.findings.profiles import SampledProfile, align, default_profiles, varying
-from sweetgrad.analysis.sweetness import best_interval
 
 _OWN = "the profile itself"
 _SMALL = 0.005

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from sweetgrad.analysis.best_interval import BestInterval
 from sweetgrad.analysis.correlation import RankCorrelation, correlation_by_interval, rank_correlation
 from sweetgrad.analysis.counts import is_estimated
 from sweetgrad.analysis.estimators import LossSummary, loss_summary
 from sweetgrad.analysis.figures import FIGURES, ProfileAnalysis, figure, open_analysis
 from sweetgrad.analysis.figures.style import DENSITY, INK, OTHER, RUNNER_UP, save
 from sweetgrad.analysis.intervals import IntervalGrid
-from sweetgrad.analysis.sweetness import BestInterval
 from sweetgrad.store import CorruptShardError, Location, NotAStoreError, ProfileInfo, StoreError, StoreInfo, info
 from sweetgrad.store.pages import render as render_template
 

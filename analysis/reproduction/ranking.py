@@ -6,12 +6,12 @@ from types import MappingProxyType
 
 import xarray as xr
 
+from sweetgrad.analysis.best_interval import BestInterval, best_interval
 from sweetgrad.analysis.correlation import Method, RankCorrelation, rank_correlation
 from sweetgrad.analysis.intervals import IntervalGrid
 from sweetgrad.analysis.labels import DATASETS, LabelledProfile
 from sweetgrad.analysis.published import BATCH_SIZES, SPLITS
 from sweetgrad.analysis.scores import score
-from sweetgrad.analysis.sweetness import BestInterval, best_interval
 from sweetgrad.store.pages import with_interval
 
 SEED, BATCH_SIZE = 42, 64

@@ -8,10 +8,10 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from sweetgrad.analysis.best_interval import best_interval
 from sweetgrad.analysis.comparison import WITHOUT_PASS, estimator_scores
 from sweetgrad.analysis.counts import measured_rows
 from sweetgrad.analysis.intervals import Interval, IntervalGrid
-from sweetgrad.analysis.sweetness import best_interval
 
 _SMALLER_IS_BETTER = ("te_nas_condition", "te_nas_condition_nobn")
 

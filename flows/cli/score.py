@@ -120,7 +120,7 @@ def _print_sweetness(console: Console, layers: "xr.Dataset") -> None:
     if not math.isfinite(layers["sweetness"].item()):
         console.print("Sweetness needs two layers to compare.")
         return
-    from sweetgrad.analysis.sweetness import sweetest
+    from sweetgrad.analysis.best_interval import sweetest
 
     by_interval = layers["grid_sweetness"].values
     best = int(sweetest(by_interval))

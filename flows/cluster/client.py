@@ -24,6 +24,7 @@ from sweetgrad.flows.logs import LEVEL_VARIABLE
 from sweetgrad.flows.provenance import report_differences
 from sweetgrad.store import Location
 
+_ANSWER_S = 10
 _LOOK_AGAIN_S = 5
 
 
@@ -107,7 +108,7 @@ def _script_not_imported() -> Iterator[None]:
 @contextmanager
 def _connected(scheduler: str) -> Iterator[Client]:
     try:
-        client = Client(scheduler, timeout="10s")
+        client = Client(scheduler, timeout=_ANSWER_S)
     except OSError as error:
         raise ConnectionError(
             f"no Dask scheduler answers at {scheduler}: start one with `dask scheduler`, and workers with "

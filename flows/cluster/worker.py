@@ -1,4 +1,4 @@
-"""What runs on a Dask worker: one plain function, whose progress and stop go through the scheduler."""
+"""What runs on a Dask worker: a plain function for each kind of work, whose progress and stop go through the scheduler."""
 
 import atexit
 import ctypes

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sweetgrad.store.access import Location, RefusedChunkError, command_line
 from sweetgrad.store.errors import CorruptShardError, NotAStoreError
 from sweetgrad.store.groups import Store
-from sweetgrad.store.table import Shard, all_shards
+from sweetgrad.store.shards import Shard, all_shards
 
 DAMAGE = (CorruptShardError, NotAStoreError, ValueError, TypeError, LookupError, AttributeError, RuntimeError)
 """Errors that zarr raises for damaged metadata or data; a full disk or a lost network (OSError) is not damage."""

@@ -22,7 +22,7 @@ from sweetgrad.store.format.blocks import ACTIVATIONS, COUNTS, TRAINING, VARIABL
 from sweetgrad.store.format.digests import content_digest
 from sweetgrad.store.format.schema import KINDS, STATUS, Variable
 from sweetgrad.store.groups import Store, has_rows
-from sweetgrad.store.table import Shard, Table, first_file, read_array
+from sweetgrad.store.shards import Shard, Table, first_file, read_array
 from sweetgrad.store.training import SHARD_SIZE, TRAINING_COORDINATES, TRAINING_VARIABLES
 from sweetgrad.store.upgrade import accepted_digests
 

@@ -17,7 +17,8 @@ import numpy as np
 from sweetgrad.profiling import load_batch, load_space, make_spec, profile_shard
 from sweetgrad.store import Profile, create_profile
 
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+CHECKOUT = next(folder for folder in Path(__file__).resolve().parents if (folder / "pyproject.toml").is_file())
+SHARED = CHECKOUT.parent / "shared" / "data"
 
 
 def folder_bytes(folder: Path) -> int:

@@ -52,7 +52,7 @@ def test_report__is_one_file(tmp_path):
         (["figure", "seed", str(GOLDEN)], "Profile with another --seed"),
         (["figure", "depth", str(GOLDEN), "--interval", "1e-4"], "an interval is LOWER,UPPER"),
         (["report", str(GOLDEN), "--profiles", "x"], "no profile x"),
-        (["report", str(GOLDEN), "--accuracy", "cifar10/tset"], "no accuracies 'cifar10/tset' of toy; there are"),
+        (["report", str(GOLDEN), "--accuracy", "cifar10/tset"], "no accuracies 'cifar10/tset' of toy; available"),
         (["report", "nowhere.zarr"], "no store at nowhere.zarr"),
     ],
 )

@@ -11,7 +11,7 @@ import zarr
 from rich.console import Console
 
 from sweetgrad.flows import profile
-from sweetgrad.flows.cluster import check
+from sweetgrad.flows.cluster import check, client
 from sweetgrad.flows.runs import shard_flow
 from sweetgrad.profiling import load_batch, load_space, make_spec, profile_architectures
 from sweetgrad.profiling.spaces.nas_bench_201 import NasBench201
@@ -144,5 +144,6 @@ def test_profile__says_what_is_wrong_before_anything_is_written(settings, messag
 
 
 def test_profile__says_when_no_scheduler_answers(tmp_path, prefect_api, monkeypatch):
+    monkeypatch.setattr(client, "_ANSWER_S", 1)
     with pytest.raises(ConnectionError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:1"):
         profile(tmp_path / "new.zarr", archs="0:2", scheduler="tcp://127.0.0.1:1", console=quiet(), **SETTINGS)

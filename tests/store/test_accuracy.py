@@ -26,7 +26,8 @@ from sweetgrad.store.benchmarks import tidy
 from sweetgrad.store.benchmarks.shipped import write_table
 from sweetgrad.store.spaces import registered_spaces
 
-BENCHMARKS = Path(__file__).resolve().parents[3] / "shared" / "data" / "benchmarks"
+CHECKOUT = next(folder for folder in Path(__file__).resolve().parents if (folder / "pyproject.toml").is_file())
+BENCHMARKS = CHECKOUT.parent / "shared" / "data" / "benchmarks"
 
 
 def table(**columns):

@@ -11,8 +11,8 @@ from sweetgrad.store import (
     open_estimators,
     open_profile,
     profile_block,
+    shards,
     split_scores,
-    table,
     verify,
 )
 
@@ -160,9 +160,9 @@ def test_write_estimators__writes_status_last(made, toy, monkeypatch):
     """A crash before the end leaves the rows as not run."""
     path, name = made
     Profile.open(path, name).add_blocks([profile_block("a")])
-    write = table.write_array
+    write = shards.write_array
     monkeypatch.setattr(
-        table, "write_array", lambda group, key, *rest: 1 / 0 if key == "status" else write(group, key, *rest)
+        shards, "write_array", lambda group, key, *rest: 1 / 0 if key == "status" else write(group, key, *rest)
     )
     with pytest.raises(ZeroDivisionError):
         Profile.open(path, name).write(Shard(0, 0, 4, ()), split_scores(make_scores(toy, [0], ["a"])))

@@ -4,9 +4,9 @@ import xarray as xr
 from scipy.stats import spearmanr
 
 from sweetgrad.analysis import best_interval, score
+from sweetgrad.analysis.best_interval import sweetest
 from sweetgrad.analysis.findings import GRIDS, Chooser, judge, read_candidates
 from sweetgrad.analysis.findings.choosing import candidates, columns_of, mean_sweetness
-from sweetgrad.analysis.sweetness import sweetest
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,8 @@ from sweetgrad.profiling.datasets.built_in import MEAN, STD
 from sweetgrad.profiling.datasets.cifar import load_cifar10
 from sweetgrad.profiling.registry import load_batch, load_images, names
 
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+CHECKOUT = next(folder for folder in Path(__file__).resolve().parents if (folder / "pyproject.toml").is_file())
+SHARED = CHECKOUT.parent / "shared" / "data"
 
 
 def _shared(name: str) -> Path:

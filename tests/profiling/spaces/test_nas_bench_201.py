@@ -33,7 +33,8 @@ from sweetgrad.profiling.spaces.nas_bench_201_network import (
 from sweetgrad.profiling.spaces.protocol import Network, SearchSpace
 from sweetgrad.store.spaces.cells import EDGES, parse_arch
 
-TABLE = Path(__file__).resolve().parents[3] / "shared" / "data" / "benchmarks" / "nas-bench-201.csv.gz"
+CHECKOUT = next(folder for folder in Path(__file__).resolve().parents if (folder / "pyproject.toml").is_file())
+TABLE = CHECKOUT.parent / "shared" / "data" / "benchmarks" / "nas-bench-201.csv.gz"
 NONE, SKIP, CONV1, CONV3, POOL = OPERATIONS
 Ops = tuple[str, ...]
 

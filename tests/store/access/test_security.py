@@ -47,7 +47,7 @@ from sweetgrad.store.access._documents import check_document, parse_json
 from sweetgrad.store.access._guard import GuardedStore
 from sweetgrad.store.access._limits import MAX_DOCUMENT_BYTES
 from sweetgrad.store.access._zip import check_members
-from sweetgrad.store.table import Shard
+from sweetgrad.store.shards import Shard
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 import base64
 import json
 import random
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,8 @@ from sweetgrad.profiling.spaces.nas_bench_101 import read_graph
 from sweetgrad.store import detect_format, import_accuracy, open_accuracy, read_accuracy_file
 from sweetgrad.store.benchmarks.nas_bench_101 import arch_id, is_records
 from sweetgrad.store.spaces.graphs import MAX_EDGES
+
+CHECKOUT = next(folder for folder in Path(__file__).resolve().parents if (folder / "pyproject.toml").is_file())
 
 # Input -> conv3x3 -> pool -> output, and input -> output.
 CHAIN = ("0101001000010000", "input,conv3x3-bn-relu,maxpool3x3,output")
@@ -225,9 +228,7 @@ def test_read__tells_how_far_it_is(write, nb101):
 @pytest.mark.shared_data
 def test_real_data__the_graphs_of_the_table_are_pruned_already():
     """So a table made from the publishers' file names its graphs as the importer does."""
-    from pathlib import Path
-
-    path = Path(__file__).resolve().parents[4] / "shared/data/benchmarks/nas-bench-101.csv.gz"
+    path = CHECKOUT.parent / "shared/data/benchmarks/nas-bench-101.csv.gz"
     if not path.is_file():
         pytest.skip(f"needs {path}")
     table = pd.read_csv(path, dtype=str, keep_default_na=False)

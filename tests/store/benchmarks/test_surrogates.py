@@ -18,7 +18,8 @@ from sweetgrad.store import (
 )
 from sweetgrad.store.spaces.genotypes import to_config
 
-SHARED = Path(__file__).resolve().parents[4] / "shared/data/benchmarks"
+CHECKOUT = next(folder for folder in Path(__file__).resolve().parents if (folder / "pyproject.toml").is_file())
+SHARED = CHECKOUT.parent / "shared/data/benchmarks"
 
 
 class Fake:
