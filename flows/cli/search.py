@@ -4,14 +4,22 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sweetgrad.flows.cli.arguments import locate, new_folder, open_selected, parse_interval, report_if_estimated
+from sweetgrad import flows
+from sweetgrad.flows.cli.arguments import (
+    expanded,
+    locate,
+    new_folder,
+    open_selected,
+    parse_interval,
+    report_if_estimated,
+)
 from sweetgrad.flows.cli.options import (
     MOST,
     MOST_RUNS,
@@ -19,19 +27,14 @@ from sweetgrad.flows.cli.options import (
     SplitOption,
     StorageOption,
     StoreArgument,
+    options_of,
     picture,
 )
 from sweetgrad.flows.cli.terminal import Terminal, plain_table
 
 if TYPE_CHECKING:
     import xarray as xr
-from typing import TYPE_CHECKING, Any, cast
 
-from sweetgrad import flows
-from sweetgrad.flows.cli.arguments import expanded
-from sweetgrad.flows.cli.options import options_of
-
-if TYPE_CHECKING:
     from sweetgrad.store import Location, OnnxSurrogate
 
 

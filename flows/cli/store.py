@@ -1,5 +1,8 @@
 """``sweetgrad status``, ``info``, ``verify``, ``accuracy import``, ``accuracy export``, ``publish`` and ``merge``."""
 
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -7,22 +10,14 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from sweetgrad.flows.cli.arguments import expanded, locate, written_as
+from sweetgrad.flows.cli.arguments import chosen_names, expanded, locate, written_as
 from sweetgrad.flows.cli.options import StorageOption, StoreArgument
 from sweetgrad.flows.cli.terminal import Terminal, plain_table, progress
 
 if TYPE_CHECKING:
-    from sweetgrad.store.benchmarks import Format
-import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
-
-from sweetgrad.flows.cli.arguments import chosen_names
-
-if TYPE_CHECKING:
     from sweetgrad.store import Location, Release
     from sweetgrad.store.access import Progress
+    from sweetgrad.store.benchmarks import Format
 
 
 def status(store: StoreArgument, storage_option: StorageOption = None) -> None:
