@@ -1,8 +1,6 @@
 # Two commands: `make quickstart` (see Sweet Gradient at work) and `make test` (everything that CI runs).
 PYTHON ?= python3
 BIN := .venv/bin
-# Half as many again as there are cores, since many tests wait for processes that they have started.
-TEST_PROCESSES ?= $(shell $(PYTHON) -c "import os; print(os.cpu_count() * 3 // 2)")
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: quickstart test format docs clean
@@ -18,7 +16,7 @@ test: .venv/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	PYTHONPATH=.imports $(BIN)/lint-imports --no-cache
-	PYTEST_XDIST_AUTO_NUM_WORKERS=$(TEST_PROCESSES) $(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 format: .venv/installed-test
 	$(BIN)/ruff format .

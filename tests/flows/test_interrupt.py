@@ -23,7 +23,20 @@ from sweetgrad.flows.interrupt import draining, interruptible, signals_blocked
 from sweetgrad.store import NotAStoreError, status, verify
 
 PROFILE = [sys.executable, "-m", "sweetgrad.flows.cli", "profile"]
-SMALL = ["--dataset", "digits", "--batch-size", "8", "--device", "cpu", "--archs", "0:2000", "--shard-size", "25"]
+SMALL = [
+    "--dataset",
+    "digits",
+    "--batch-size",
+    "8",
+    "--device",
+    "cpu",
+    "--archs",
+    "0:2000",
+    "--shard-size",
+    "25",
+    "--workers",
+    "1",
+]
 
 
 @pytest.fixture(autouse=True)
