@@ -14,7 +14,6 @@ from sweetgrad.store.access import (
     command_line,
     ignore_leftovers,
     making_sense,
-    with_options,
 )
 from sweetgrad.store.errors import NotAStoreError, StoreError
 from sweetgrad.store.format.arrays import create_array
@@ -241,7 +240,7 @@ def open_profile(
     UnreachableStoreError
         As for `open_store`.
     """
-    return Profile.open(with_options(location, storage_options), name).dataset(chunks)
+    return Profile.open(location, name, storage_options=storage_options).dataset(chunks)
 
 
 def open_estimators(location: Location, name: str, *, storage_options: dict[str, Any] | None = None) -> xr.Dataset:
@@ -263,7 +262,7 @@ def open_estimators(location: Location, name: str, *, storage_options: dict[str,
     CorruptShardError
         If a file of an estimator is missing or cannot be decoded.
     """
-    return Profile.open(with_options(location, storage_options), name).scores()
+    return Profile.open(location, name, storage_options=storage_options).scores()
 
 
 def open_moments(location: Location, name: str, *, storage_options: dict[str, Any] | None = None) -> xr.Dataset:
@@ -284,7 +283,7 @@ def open_moments(location: Location, name: str, *, storage_options: dict[str, An
     NotAStoreError
         If there is no such profile, or it was measured without moments.
     """
-    return Profile.open(with_options(location, storage_options), name).arrays(MOMENTS).drop_vars("status")
+    return Profile.open(location, name, storage_options=storage_options).arrays(MOMENTS).drop_vars("status")
 
 
 def open_activations(location: Location, name: str, *, storage_options: dict[str, Any] | None = None) -> xr.Dataset:
@@ -306,12 +305,12 @@ def open_activations(location: Location, name: str, *, storage_options: dict[str
     NotAStoreError
         If there is no such profile, or it was measured without activations.
     """
-    return Profile.open(with_options(location, storage_options), name).arrays(ACTIVATIONS)
+    return Profile.open(location, name, storage_options=storage_options).arrays(ACTIVATIONS)
 
 
 def list_estimators(location: Location, name: str, *, storage_options: dict[str, Any] | None = None) -> list[str]:
     """Names of the estimators of a profile, sorted; arguments as in `open_profile`."""
-    return Profile.open(with_options(location, storage_options), name).estimators()
+    return Profile.open(location, name, storage_options=storage_options).estimators()
 
 
 def _with_bounds(profile: xr.Dataset) -> xr.Dataset:

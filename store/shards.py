@@ -79,9 +79,9 @@ class Table:
         self._writable: zarr.Group | None = None if self.group.store.read_only else self.group
 
     @classmethod
-    def open(cls, location: Location, name: str) -> Self:
+    def open(cls, location: Location, name: str, *, storage_options: Mapping[str, Any] | None = None) -> Self:
         """Open a store and a table in it; raises `NotAStoreError` if there is none."""
-        return cls(Store.open(location), name)
+        return cls(Store.open(location, storage_options=storage_options), name)
 
     @staticmethod
     def _find(store: Store, name: str) -> zarr.Group:

@@ -8,7 +8,7 @@ import pandas as pd
 import xarray as xr
 import zarr
 
-from sweetgrad.store.access import Location, child_groups, command_line, with_options
+from sweetgrad.store.access import Location, child_groups, command_line
 from sweetgrad.store.accuracy_table import load_table, recover_accuracy, replace_table, source_entry, to_arrays
 from sweetgrad.store.errors import NotAStoreError, SpecMismatchError
 from sweetgrad.store.format.arrays import create_array, write_archs, write_array
@@ -171,7 +171,7 @@ def open_training(location: Location, name: str, *, storage_options: dict[str, A
     CorruptShardError
         If a file of it cannot be decoded.
     """
-    return Trainings.open(with_options(location, storage_options), name).dataset()
+    return Trainings.open(location, name, storage_options=storage_options).dataset()
 
 
 def collect_trainings(location: Location, *, space: str, label: str) -> int:

@@ -24,6 +24,8 @@ from sweetgrad.flows.logs import LEVEL_VARIABLE
 from sweetgrad.flows.provenance import report_differences
 from sweetgrad.store import Location
 
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
 _ANSWER_S = 10
 _LOOK_AGAIN_S = 5
 
@@ -213,9 +215,6 @@ def _visible_gpus() -> list[str]:
     import torch
 
     return [str(i) for i in range(torch.cuda.device_count())]
-
-
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 def build_cluster(config: ClusterConfig, *, device: str) -> Any:

@@ -26,6 +26,7 @@ from sweetgrad.store.redaction import redacted
 
 UPDATE_EVERY_S = 5.0
 _LAST_WORDS_S = 20.0
+_MAX_FAILURES = 5
 
 
 @contextmanager
@@ -132,9 +133,6 @@ def artifact_key(what: str, name: str) -> str:
     'summary-nas-bench-201-cifar10-bs64-seed42'
     """
     return re.sub("[^a-z0-9]+", "-", f"{what} {name}".lower()).strip("-")
-
-
-_MAX_FAILURES = 5
 
 
 @dataclass
