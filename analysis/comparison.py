@@ -72,7 +72,7 @@ def estimator_scores(
     whole_pass = profile["profile_seconds"].astype(np.float64)
     seconds = {name: xr.full_like(whole_pass, np.nan) if name in WITHOUT_PASS else whole_pass for name in held}
     for name in map(str, stored["estimator"].values):
-        if profile_block(name).arrays:
+        if profile_block(name).contents:
             continue
         scores[name] = stored["score"].sel(estimator=name, drop=True)
         seconds[name] = stored["seconds"].sel(estimator=name, drop=True)

@@ -17,15 +17,14 @@ def estimate(
     store: "Location",
     profile: str,
     *,
-    estimators: Sequence[str],
+    estimators: Sequence[str] = (),
+    blocks: Sequence[str] = (),
     archs: str = "all",
     data_dir: str | Path | None = None,
     space_file: str | Path | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
     cluster: str | Path | Mapping[str, Any] | None = None,
-    moments: bool = False,
-    activations: bool = False,
     retry_failed: bool = False,
     download: bool = False,
     console: Console | None = None,
@@ -41,10 +40,12 @@ def estimate(
     profile
         Name of a profile in the store.
     estimators
-        Estimators to compute, or all of them: all (without moments and activations).
+        Estimators to compute, or all of them: all.
+    blocks
+        As in `profile`.
     archs
         Which of the measured architectures: all, START:STOP, sample:N, or an index.
-    data_dir, space_file, workers, scheduler, cluster, moments, activations
+    data_dir, space_file, workers, scheduler, cluster
         As in `profile`.
     retry_failed
         Recompute estimators that failed for an architecture before.
@@ -67,26 +68,32 @@ def estimate(
         If the space or the data are not those that the profile was measured with.
     """
     # Imported here, so that reading the options of a command does not load torch, Prefect and Dask.
+    import numpy as np
+
     from sweetgrad.flows.cluster import choose_workers
     from sweetgrad.flows.evolution import rebuild_space
-    from sweetgrad.flows.inputs import find_table, require_cells, resolve_device, with_blocks
+    from sweetgrad.flows.inputs import find_table, require_cells, resolve_device, select_blocks
     from sweetgrad.flows.provenance import provenance, report_differences
     from sweetgrad.flows.runs.shard_flow import run_profile
     from sweetgrad.flows.runs.work import ProfileWork
     from sweetgrad.flows.selection import select_archs
     from sweetgrad.profiling import load_batch, make_spec, registry
-    from sweetgrad.store import STATUS, Profile, profile_block
+    from sweetgrad.profiling.architectures import load_functions, parameter_axes
+    from sweetgrad.store import STATUS, Profile
     from sweetgrad.store.access import absolute
 
     start = time.monotonic()
     console = console or Console(stderr=True)
-    registered = [name for name in registry.names("estimators") if not profile_block(name).arrays]
-    names = registered if list(estimators) == ["all"] else list(estimators)
-    names = with_blocks(names, moments=moments, activations=activations)
-    if not names:
-        raise ValueError(f"name the estimators to compute; registered are {', '.join(registered)}")
-    for name in names:
-        registry.load("estimators", name)
+    names = registry.names("estimators") if list(estimators) == ["all"] else list(dict.fromkeys(estimators))
+    chosen = select_blocks(blocks)
+    if not (names or chosen):
+        raise ValueError(
+            f"name the estimators to compute (--estimators): {', '.join(registry.names('estimators'))}; or the blocks (--blocks): "
+            f"all, {', '.join(registry.names('blocks'))}"
+        )
+    for group, given in (("estimators", names), ("blocks", chosen)):
+        for name in given:
+            registry.load(group, name)
     source = choose_workers(workers=workers, scheduler=scheduler, cluster=cluster)
     location = absolute(store)
     stored = Profile.open(location, profile)
@@ -108,16 +115,17 @@ def estimate(
     rows = [row for row in select_archs(archs, num_archs=len(space)) if measured[row]]
     if not rows:
         raise ValueError(f"none of the requested architectures ({archs}) is measured in {profile}: profile them first")
-    require_cells(space, rows, spec, names)
-    stored.add_blocks(map(profile_block, names))
-    work = ProfileWork(stored, tuple(rows), space, batch, spec, tuple(names), retry_failed)
+    require_cells(space, rows, spec, chosen)
+    functions = load_functions(names, chosen, spec=spec, batch=batch)
+    stored.add_blocks(functions, axes=parameter_axes(space) if any(block.axes for block in functions) else {})
+    work = ProfileWork(stored, tuple(rows), space, batch, spec, tuple(names), chosen, retry_failed)
     shards = work.shards_to_do()
     num_done = num_left = 0
     if shards:
         order = f"file {Path(table).name}" if table else "the space's own"
         facts = provenance(device=spec.device, data_source=batch.source, arch_order=order)
-        report_differences(stored.record_run({**facts, "estimators": names}), console=console)
+        report_differences(stored.record_run({**facts, "estimators": names, "blocks": list(chosen)}), console=console)
         num_done, num_left = run_profile(work, shards, source=source, console=console)
-    status = stored.scores()["status"].sel(estimator=names).values[rows]
+    status = np.stack([stored.status(block)[rows] for block in functions], axis=1)
     num_failed = int((status == STATUS["failed"]).any(axis=1).sum())
     return ProfileSummary(profile, len(rows), num_done, num_left, num_failed, time.monotonic() - start)

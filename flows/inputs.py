@@ -8,7 +8,7 @@ import torch
 from sweetgrad.profiling import SearchSpace, load_space, registry
 from sweetgrad.profiling.architectures import ArchIds
 from sweetgrad.profiling.estimators.histograms import cells_of
-from sweetgrad.store import ACTIVATIONS, MOMENTS, ProfileSpec
+from sweetgrad.store import ACTIVATIONS, COUNTS, STATISTICS, ProfileSpec
 from sweetgrad.store.spaces import Grammar, grammar_of
 
 
@@ -48,15 +48,32 @@ def resolve_device(device: str, *, remote: bool) -> str:
     return device
 
 
-def with_blocks(estimators: Sequence[str], *, moments: bool, activations: bool) -> list[str]:
-    """Estimators, and the blocks that are computed and stored as one of them: sums of gradients, histograms of activations."""
-    blocks = [name for name, is_requested in ((MOMENTS.name, moments), (ACTIVATIONS.name, activations)) if is_requested]
-    return list(dict.fromkeys([*estimators, *blocks]))
+_NOT_IN_ALL = ("vkdnw",)
+"""Blocks of `STATISTICS` that ``all`` does not include, because each costs about as much as all others together."""
 
 
-def require_cells(space: SearchSpace, rows: Sequence[int], spec: ProfileSpec, estimators: Sequence[str]) -> None:
+def select_blocks(names: Sequence[str]) -> tuple[str, ...]:
+    """Blocks to measure beside the counts, each once.
+
+    Parameters
+    ----------
+    names
+        Names of blocks, in which ``all`` stands for those of sweetgrad that are sums and spectra, without `_NOT_IN_ALL`;
+        ``counts`` are measured anyway.
+
+    Examples
+    --------
+    >>> select_blocks(["counts", "moments", "synflow", "synflow"])
+    ('moments', 'synflow')
+    """
+    everything = [name for name in STATISTICS if name not in _NOT_IN_ALL]
+    chosen = [each for name in names for each in (everything if name == "all" else [name])]
+    return tuple(name for name in dict.fromkeys(chosen) if name != COUNTS.name)
+
+
+def require_cells(space: SearchSpace, rows: Sequence[int], spec: ProfileSpec, blocks: Sequence[str]) -> None:
     """Raise ``ValueError`` if activations are requested of a space whose networks do not name their cells."""
-    if ACTIVATIONS.name in estimators and len(rows):
+    if ACTIVATIONS.name in blocks and len(rows):
         shape = {"in_channels": spec.input_shape[0], "num_classes": spec.num_classes}
         cells_of(space.build(space.arch_id(rows[0]), **shape))
 

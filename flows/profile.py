@@ -56,8 +56,7 @@ def profile(
     scheduler: str | None = None,
     cluster: str | Path | Mapping[str, Any] | None = None,
     estimators: Sequence[str] = (),
-    moments: bool = False,
-    activations: bool = False,
+    blocks: Sequence[str] = (),
     retry_failed: bool = False,
     download: bool = False,
     console: Console | None = None,
@@ -101,10 +100,9 @@ def profile(
         TOML file with a [cluster] table that describes a Dask cluster: SLURM, PBS, or a class of your own.
     estimators
         Estimators to store as well, e.g. grad_norm,snip.
-    moments
-        Also store sums of gradients per bin, for sweet_grad_norm and sweet_snip.
-    activations
-        Also store histograms of the activations of every cell, in the same bins.
+    blocks
+        Blocks of statistics to store beside the counts, from which estimators are derived: all, or e.g. tensor_sums,noise_pass;
+        also moments (sums of gradients per bin) and activations (their histograms).
     retry_failed
         Run architectures that failed before again.
     download
@@ -127,15 +125,15 @@ def profile(
     arguments = {name: value for name, value in locals().items() if name != "console"}
     # Imported here, so that reading the options of a command does not load torch, Prefect and Dask.
     from sweetgrad.flows.cluster import choose_workers
-    from sweetgrad.flows.inputs import find_table, require_cells, resolve_device, with_blocks
+    from sweetgrad.flows.inputs import find_table, require_cells, resolve_device, select_blocks
     from sweetgrad.flows.parameters import command_of
     from sweetgrad.flows.provenance import provenance, report_differences
     from sweetgrad.flows.runs.shard_flow import run_profile
     from sweetgrad.flows.runs.work import ProfileWork
     from sweetgrad.flows.selection import select_archs
     from sweetgrad.profiling import load_batch, load_space, make_spec, registry
-    from sweetgrad.profiling.architectures import ArchIds
-    from sweetgrad.store import create_profile, profile_block
+    from sweetgrad.profiling.architectures import ArchIds, load_functions, parameter_axes
+    from sweetgrad.store import create_profile
     from sweetgrad.store.access import absolute
     from sweetgrad.store.spaces import arch_order
 
@@ -143,15 +141,18 @@ def profile(
     console = console or Console(stderr=True)
     source = choose_workers(workers=workers, scheduler=scheduler, cluster=cluster)
     resolved_device = resolve_device(device, remote=source.is_remote)
-    names = with_blocks(estimators, moments=moments, activations=activations)
-    for name in names:
-        registry.load("estimators", name)
+    chosen = select_blocks(blocks)
+    for group, names in (("estimators", estimators), ("blocks", chosen)):
+        for name in names:
+            registry.load(group, name)
     table = space_file or find_table(space, data_dir, download=download)
     search_space = load_space(space, table=table, options=space_options)
     rows = select_archs(archs, num_archs=len(search_space))
     batch = load_batch(dataset, batch_size=batch_size, seed=seed, augment=augment, data_dir=data_dir, download=download)
     spec = make_spec(search_space, batch, seed=seed, device=resolved_device)
-    require_cells(search_space, rows, spec, names)
+    require_cells(search_space, rows, spec, chosen)
+    functions = load_functions(estimators, chosen, spec=spec, batch=batch)
+    axes = parameter_axes(search_space) if any(block.axes for block in functions) else {}
     location = absolute(store)
     stored = create_profile(
         location,
@@ -161,9 +162,11 @@ def profile(
         shard_size=shard_size,
         may_grow=getattr(search_space, "open_ended", False),
     )
-    stored.add_blocks(map(profile_block, names))
+    stored.add_blocks(functions, axes=axes)
     command = command_of(profile, arguments)
-    work = ProfileWork(stored, rows, search_space, batch, spec, tuple(names), retry_failed, command)
+    work = ProfileWork(
+        stored, rows, search_space, batch, spec, tuple(dict.fromkeys(estimators)), chosen, retry_failed, command
+    )
     shards = work.shards_to_do()
     num_done = num_left = 0
     if shards:

@@ -12,6 +12,7 @@ from typing import overload
 import numpy as np
 import torch
 import xarray as xr
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sweetgrad.profiling import registry
@@ -19,19 +20,8 @@ from sweetgrad.profiling.batches import Batch
 from sweetgrad.profiling.estimators import Estimator
 from sweetgrad.profiling.estimators.running import Score, measure_with_estimators
 from sweetgrad.profiling.measure import Builder, fill_row, to_device
-from sweetgrad.profiling.spaces.protocol import SearchSpace
-from sweetgrad.store import (
-    COUNTS,
-    STATUS,
-    Lock,
-    Profile,
-    ProfileSpec,
-    Shard,
-    Variable,
-    empty_rows,
-    profile_block,
-    split_scores,
-)
+from sweetgrad.profiling.spaces.protocol import Network, SearchSpace
+from sweetgrad.store import COUNTS, STATUS, Block, Lock, Profile, ProfileSpec, Shard, empty_rows, profile_block
 from sweetgrad.store.format.schema import full
 
 _logger = logging.getLogger(__name__)
@@ -91,13 +81,63 @@ def make_spec(space: SearchSpace, batch: Batch, *, seed: int = 42, device: str =
     )
 
 
+Functions = Mapping[Block, Estimator]
+"""Estimators and functions that measure a block, by the block in which their results are stored."""
+
+
+def load_functions(
+    estimators: Sequence[str], blocks: Sequence[str], *, spec: ProfileSpec, batch: Batch
+) -> dict[Block, Estimator]:
+    """Registered estimators and blocks, each block with its settings.
+
+    Parameters
+    ----------
+    estimators, blocks
+        Their names.
+    spec, batch
+        Settings and batch of the profile.
+
+    Raises
+    ------
+    ValueError
+        If one is not registered, or a block cannot be measured with this batch.
+    """
+    functions: dict[Block, Estimator] = {profile_block(name): registry.load("estimators", name) for name in estimators}
+    for name in blocks:
+        measurer = registry.load("blocks", name)
+        if getattr(getattr(measurer, "block", None), "name", None) != name:
+            raise ValueError(
+                f"block {name!r} is registered as {measurer!r}, which must be decorated with measures(block) of that name"
+            )
+        functions[measurer.block.measured_with(measurer.settings(spec, batch))] = measurer  # type: ignore[attr-defined]
+    return functions
+
+
+def parameter_axes(space: SearchSpace) -> dict[str, dict[str, str]]:
+    """Names of the parameters of all networks of a space along the axes of `AXES`, each with the name of its layer.
+
+    Raises
+    ------
+    ValueError
+        If the space does not name them.
+    """
+    axes = getattr(space, "parameter_axes", None)
+    if axes is None:
+        raise ValueError(
+            f"blocks of statistics of parameter tensors need their names, but the space {space.name!r} has no parameter_axes(): "
+            "return unite_names([network, ...]) from it, of networks that together have every parameter"
+        )
+    found: dict[str, dict[str, str]] = axes()
+    return found
+
+
 @dataclass(frozen=True)
 class _Row:
-    """What is missing in one row: whether its counts, and which estimators."""
+    """What is missing in one row: whether its counts, and which blocks."""
 
     index: int
     counts: bool
-    estimators: tuple[str, ...]
+    blocks: tuple[Block, ...]
 
 
 def profile_architectures(
@@ -129,8 +169,7 @@ def profile_architectures(
     Returns
     -------
     Dataset with the row variables of a profile, one row for each architecture that is done, and with ``score``, ``seconds``,
-    ``estimator_status`` and ``estimator_message``, dims (arch, estimator); and, if ``moments`` or ``activations`` are among the
-    estimators, their arrays (`MOMENTS`, `ACTIVATIONS`). An architecture that raised (or ran out of memory) has
+    ``estimator_status`` and ``estimator_message``, dims (arch, estimator). An architecture that raised (or ran out of memory) has
     ``status`` 2 and its ``message``; the others continue.
 
     Raises
@@ -146,8 +185,54 @@ def profile_architectures(
     >>> rows.status.values.tolist(), rows.grad_count.dims
     ([1, 1], ('arch', 'layer', 'kind', 'bin'))
     """
-    work = [_Row(index, counts=True, estimators=tuple(estimators)) for index in indices]
-    return _profile_rows(work, space, batch, spec, _functions(estimators), on_done=on_done, should_stop=should_stop)
+    given = estimators.items() if isinstance(estimators, Mapping) else ()
+    functions = {profile_block(name): function for name, function in given}
+    if not isinstance(estimators, Mapping):
+        functions = load_functions(estimators, (), spec=spec, batch=batch)
+    rows = measure_blocks(space, indices, batch, spec, functions, on_done=on_done, should_stop=should_stop)
+    names = [block.name for block in functions]
+    scores = {
+        key: (
+            ("arch", "estimator"),
+            np.stack([rows[block][variable].values for block in functions], axis=1)
+            if names
+            else np.zeros((rows[COUNTS].sizes["arch"], 0), dtype),
+        )
+        for key, variable, dtype in (
+            ("score", "score", np.float64),
+            ("seconds", "seconds", np.float32),
+            ("estimator_status", "status", np.uint8),
+            ("estimator_message", "message", object),
+        )
+    }
+    return rows[COUNTS].assign(xr.Dataset(scores, coords={"estimator": names}))
+
+
+def measure_blocks(
+    space: SearchSpace,
+    indices: Sequence[int],
+    batch: Batch,
+    spec: ProfileSpec,
+    functions: Functions,
+    *,
+    on_done: Callable[[int], None] = lambda index: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> dict[Block, xr.Dataset]:
+    """Measure the counts and blocks of architectures; arguments and errors as in `profile_architectures`.
+
+    Parameters
+    ----------
+    space, indices, batch, spec, on_done, should_stop
+        As in `profile_architectures`.
+    functions
+        What measures each block (`load_functions`).
+
+    Returns
+    -------
+    Rows of `COUNTS` and of each block, with all its variables but the digest, one for each architecture that is done.
+    """
+    work = [_Row(index, counts=True, blocks=tuple(functions)) for index in indices]
+    return _profile_rows(work, space, batch, spec, functions, on_done=on_done, should_stop=should_stop)
 
 
 def profile_shard(
@@ -158,14 +243,14 @@ def profile_shard(
     spec: ProfileSpec,
     *,
     estimators: Sequence[str] = (),
+    blocks: Sequence[str] = (),
     on_done: Callable[[int], None] = lambda index: None,
     should_stop: Callable[[], bool] = lambda: False,
     lock: Lock | None = None,
 ) -> int:
     """Profile the missing rows of a shard and write the shard: the one function that a worker runs.
 
-    Counts and scores that a row already has are not computed again. A shard on disk that cannot be decoded is recomputed, with
-    all rows that it had.
+    What a row already has is not measured again. A shard on disk that cannot be decoded is recomputed, with all rows that it had.
 
     Parameters
     ----------
@@ -173,6 +258,8 @@ def profile_shard(
         Where to write, and what is left to run of it (`Table.plan`).
     space, batch, spec, estimators, on_done, should_stop
         As in `profile_architectures`.
+    blocks
+        Names of registered blocks to measure as well.
     lock
         As in `Table.write`.
 
@@ -185,24 +272,21 @@ def profile_shard(
     FencedError
         If the lock was taken over by another attempt; the shard is left to it.
     """
+    functions = load_functions(estimators, blocks, spec=spec, batch=batch)
     shard = profile.recover(shard, lock=lock)
     status = profile.status(shard=shard)
-    scored = {name: profile.status(profile_block(name), shard) for name in estimators}
+    measured = {block: profile.status(block, shard) for block in functions}
     work = [
-        _Row(row, status[place] != STATUS["ok"], tuple(e for e in estimators if scored[e][place] != STATUS["ok"]))
+        _Row(row, status[place] != STATUS["ok"], tuple(b for b in functions if measured[b][place] != STATUS["ok"]))
         for row, place in zip(shard.rows, np.array(shard.rows, dtype=np.int64) - shard.start, strict=True)
     ]
-    rows = _profile_rows(work, space, batch, spec, _functions(estimators), on_done=on_done, should_stop=should_stop)
-    num_done = rows.sizes["arch"]
-    # A measured row never changes: where only estimators were missing, the stored counts are kept.
-    measured = np.flatnonzero([row.counts for row in work[:num_done]])
-    if measured.size:
-        profile.write(shard, {COUNTS: rows.isel(arch=measured)}, lock=lock)
-    if estimators:
-        arrays = [key for name in estimators for key in _details(name) if key in rows]
-        scores = rows[["score", "seconds", *arrays]]
-        scores = scores.assign(status=rows["estimator_status"], message=rows["estimator_message"])
-        profile.write(shard, split_scores(scores), lock=lock)
+    rows = _profile_rows(work, space, batch, spec, functions, on_done=on_done, should_stop=should_stop)
+    num_done = rows[COUNTS].sizes["arch"]
+    # A measured row never changes: where only blocks were missing, the stored counts are kept.
+    with_counts = np.flatnonzero([row.counts for row in work[:num_done]])
+    if with_counts.size:
+        profile.write(shard, {COUNTS: rows[COUNTS].isel(arch=with_counts)}, lock=lock)
+    profile.write(shard, {block: rows[block] for block in functions}, lock=lock)
     return num_done
 
 
@@ -211,32 +295,34 @@ def _profile_rows(
     space: SearchSpace,
     batch: Batch,
     spec: ProfileSpec,
-    functions: Mapping[str, Estimator],
+    functions: Functions,
     *,
     on_done: Callable[[int], None],
     should_stop: Callable[[], bool],
-) -> xr.Dataset:
+) -> dict[Block, xr.Dataset]:
     indices = [row.index for row in work]
     outside = [index for index in indices if not 0 <= index < len(space)]
     if outside:
         raise ValueError(f"{space.name} has architectures 0 to {len(space) - 1}, got {outside[0]}")
     archs = [space.arch_id(index) for index in indices]
-    rows = empty_rows(archs, indices, layers=space.layer_names).assign(_empty_scores(len(work), list(functions)))
-    details = [variable for name in functions for variable in _details(name).values()]
-    sizes = {str(dim): size for dim, size in rows.sizes.items()}
-    rows = rows.assign({variable.name: (variable.dims, full(variable, sizes)) for variable in details})
+    counts = empty_rows(archs, indices, layers=space.layer_names)
+    axes = parameter_axes(space) if any(block.axes for block in functions) else {}
+    rows = {block: _empty(block, counts, axes, batch) for block in functions}
     num_done = 0
     with deterministic(spec.threads):
         x, y = to_device(batch, spec.device)
+        second = None if batch.second is None else to_device(batch.second, spec.device)
         for row, missing in enumerate(work):
             if should_stop():
                 break
             builder = Builder(space, archs[row], spec)
-            scores = _profile_one(rows, row, missing, builder, x, y, functions)
-            _fill_scores(rows, row, scores)
+            chosen = {block: functions[block] for block in missing.blocks}
+            network, scores = _profile_one(counts, row, missing, builder, x, y, chosen, second)
+            for block, score in scores.items():
+                _fill(rows[block], block, row, score, network)
             num_done += 1
             on_done(missing.index)
-    return rows.isel(arch=slice(num_done))
+    return {block: each.isel(arch=slice(num_done)) for block, each in {COUNTS: counts, **rows}.items()}
 
 
 def _profile_one(
@@ -246,16 +332,20 @@ def _profile_one(
     builder: Builder,
     x: Tensor,
     y: Tensor,
-    functions: Mapping[str, Estimator],
-) -> dict[str, Score]:
+    functions: Functions,
+    second: tuple[Tensor, Tensor] | None,
+) -> tuple[Network | None, dict[Block, Score]]:
+    """Measure one network; returns it, unless it failed or no pass was run, and the results of the functions."""
     start = time.perf_counter()
     try:
-        chosen = {name: functions[name] for name in missing.estimators}
-        measured, scores = measure_with_estimators(builder, x, y, chosen, seed=builder.spec.seed, count=missing.counts)
+        measured, scores = measure_with_estimators(
+            builder, x, y, functions, seed=builder.spec.seed, count=missing.counts, second=second
+        )
         if measured is not None and measured.counts is not None:
             fill_row(rows, row, measured.network, measured.counts)
             rows["profile_seconds"].values[row] = measured.seconds
-        return scores
+        network = builder.network() if measured is None and any(block.axes for block in functions) else None
+        return measured.network if measured is not None else network, scores
     except Exception as error:  # one network must not stop the others; its error is stored
         message = f"{type(error).__name__}: {error}"
         _logger.info("%s failed: %s", builder.arch, message)
@@ -263,44 +353,53 @@ def _profile_one(
             rows["profile_seconds"].values[row] = time.perf_counter() - start
             rows["status"].values[row] = STATUS["failed"]
             rows["message"].values[row] = message
-            return {}
-        # The counts are stored already; only the estimators failed.
-        return {name: Score(math.nan, math.nan, STATUS["failed"], message) for name in missing.estimators}
+            return None, {}
+        # The counts are stored already; only the blocks failed.
+        return None, {block: Score(math.nan, math.nan, STATUS["failed"], message) for block in functions}
 
 
-def _functions(estimators: Sequence[str] | Mapping[str, Estimator]) -> Mapping[str, Estimator]:
-    if isinstance(estimators, Mapping):
-        return estimators
-    return {name: registry.load("estimators", name) for name in estimators}
+def _empty(block: Block, counts: xr.Dataset, axes: Mapping[str, Mapping[str, str]], batch: Batch) -> xr.Dataset:
+    """Rows of a block, not run, for the architectures of ``counts``."""
+    sizes = {str(dim): size for dim, size in counts.sizes.items()} | dict(block.sizes)
+    sizes |= {"eigenvalue": len(batch.x), "class": batch.num_classes} | {axis: len(names) for axis, names in axes.items()}
+    data = {v.name: (v.dims, full(v, sizes)) for v in block.variables if v.name != "digest"}
+    coords = {"arch": counts["arch"], "arch_index": counts["arch_index"]}
+    return xr.Dataset(data, coords=coords | {axis: list(axes[axis]) for axis in block.axes})
 
 
-def _details(estimator: str) -> dict[str, Variable]:
-    """Arrays that an estimator fills beside its score."""
-    return {variable.name: variable for variable in profile_block(estimator).arrays}
+def _fill(rows: xr.Dataset, block: Block, row: int, score: Score, network: Network | None) -> None:
+    """Write the result of an estimator or a block to row ``row`` of ``rows``, in place."""
+    if "score" in rows:
+        rows["score"].values[row] = score.value
+    for name, value in (("seconds", score.seconds), ("status", score.status), ("message", score.message)):
+        rows[name].values[row] = value
+    if score.status != STATUS["ok"]:
+        return
+    place = {axis: _places(rows, axis, network) for axis in block.axes}
+    for variable in block.contents:
+        values = variable.rounded(np.asarray(score.arrays[variable.name]))
+        target = rows[variable.name].values
+        if variable.dims[1:] and variable.dims[1] in place:
+            target[row, place[variable.dims[1]]] = values
+        elif variable.dims[1:2] == ("layer",):
+            if "score" in rows:
+                target[row] = 0  # padding has neither parameters nor activations
+            target[row, : len(values)] = values
+        else:
+            target[row] = values
 
 
-def _empty_scores(num_archs: int, estimators: Sequence[str]) -> xr.Dataset:
-    shape, dims = (num_archs, len(estimators)), ("arch", "estimator")
-    scores = {
-        "score": (dims, np.full(shape, np.nan)),
-        "seconds": (dims, np.full(shape, np.nan, dtype=np.float32)),
-        "estimator_status": (dims, np.zeros(shape, dtype=np.uint8)),
-        "estimator_message": (dims, np.full(shape, "", dtype=object)),
-    }
-    return xr.Dataset(scores, coords={"estimator": list(estimators)})
-
-
-def _fill_scores(rows: xr.Dataset, row: int, scores: Mapping[str, Score]) -> None:
-    names = rows["estimator"].values.tolist()
-    for name, score in scores.items():
-        column = names.index(name)
-        rows["score"].values[row, column] = score.value
-        rows["seconds"].values[row, column] = score.seconds
-        rows["estimator_status"].values[row, column] = score.status
-        rows["estimator_message"].values[row, column] = score.message
-        for key, array in score.arrays.items():
-            rows[key].values[row] = 0  # padding has neither parameters nor activations
-            rows[key].values[row, : len(array)] = array
+def _places(rows: xr.Dataset, axis: str, network: Network | None) -> NDArray[np.int64]:
+    """Positions along an axis of the parameters of a network."""
+    assert network is not None
+    known = {name: place for place, name in enumerate(rows[axis].values)}
+    names = network.named_parameters()[axis]
+    missing = [name for name in names if name not in known]
+    if missing:
+        raise ValueError(
+            f"the network has the parameter {missing[0]!r}, which parameter_axes() of its space does not name"
+        )
+    return np.array([known[name] for name in names], dtype=np.int64)
 
 
 @contextmanager

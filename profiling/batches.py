@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -45,7 +45,10 @@ class Images:
 
 @dataclass(frozen=True)
 class Batch:
-    """One mini-batch: images float32 (N, C, H, W) and labels int64 (N,), as NumPy arrays, which can be sent to any worker."""
+    """One mini-batch: images float32 (N, C, H, W) and labels int64 (N,), as NumPy arrays, which can be sent to any worker.
+
+    ``second`` is another batch of the same size, for statistics over two batches; None if there is none.
+    """
 
     x: NDArray[np.float32]
     y: NDArray[np.int64]
@@ -53,6 +56,7 @@ class Batch:
     dataset: str = "custom"
     source: str = ""
     augment: bool = False
+    second: "Batch | None" = None
 
     def __post_init__(self) -> None:
         """Validate images and labels."""
@@ -96,7 +100,8 @@ def draw_batch(images: Images, *, batch_size: int, seed: int, augment: bool = Fa
 
     Returns
     -------
-    Images in the order drawn.
+    Images in the order drawn; its ``second`` batch has the images that were drawn next (the last ones, of which some are in both,
+    if there are fewer than twice as many).
 
     Raises
     ------
@@ -113,11 +118,17 @@ def draw_batch(images: Images, *, batch_size: int, seed: int, augment: bool = Fa
         raise ValueError(f"batch_size must be in 1..{len(images.x)} (the images of {images.name}), got {batch_size}")
     # RandomState, because NumPy promises never to change its stream; Generator's may change with a release.
     random = np.random.RandomState(seed)
-    chosen = random.permutation(len(images.x))[:batch_size]
-    x = np.ascontiguousarray(images.x[chosen])
-    if augment:
-        x = crop_and_flip(x, random, padding=images.crop_padding)
-    return Batch(x, images.y[chosen], images.num_classes, dataset=images.name, source=images.source, augment=augment)
+    order = random.permutation(len(images.x))
+
+    def take(chosen: NDArray[np.intp]) -> Batch:
+        x = np.ascontiguousarray(images.x[chosen])
+        if augment:
+            x = crop_and_flip(x, random, padding=images.crop_padding)
+        return Batch(x, images.y[chosen], images.num_classes, images.name, images.source, augment)
+
+    first = take(order[:batch_size])
+    start = min(batch_size, len(order) - batch_size)
+    return replace(first, second=take(order[start : start + batch_size]))
 
 
 def random_batch(shape: tuple[int, int, int], *, num_classes: int, batch_size: int = 64, seed: int = 42) -> Batch:
@@ -148,8 +159,14 @@ def random_batch(shape: tuple[int, int, int], *, num_classes: int, batch_size: i
         )
     # RandomState, because NumPy promises never to change its stream.
     random = np.random.RandomState(seed)
-    y = random.randint(0, num_classes, size=batch_size, dtype=np.int64)
-    return Batch(random.standard_normal((batch_size, *shape)).astype(np.float32), y, num_classes, dataset="random")
+
+    def draw() -> Batch:
+        y = random.randint(0, num_classes, size=batch_size, dtype=np.int64)
+        x = random.standard_normal((batch_size, *shape)).astype(np.float32)
+        return Batch(x, y, num_classes, dataset="random")
+
+    first = draw()
+    return replace(first, second=draw())
 
 
 def crop_and_flip(x: NDArray[np.float32], random: np.random.RandomState, *, padding: int) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""Search spaces, data sets and estimators by name: built-in ones and those of other packages, all found by entry points."""
+"""Search spaces, data sets, estimators and blocks by name: built-in ones and those of other packages, all found by entry points."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -10,9 +10,14 @@ from sweetgrad.profiling.batches import Batch, Images, draw_batch
 from sweetgrad.profiling.spaces.protocol import SearchSpace
 from sweetgrad.store.spaces import unknown_name
 
-Group = Literal["spaces", "datasets", "estimators"]
+Group = Literal["spaces", "datasets", "estimators", "blocks"]
 
-_KINDS: dict[Group, str] = {"spaces": "search space", "datasets": "data set", "estimators": "estimator"}
+_KINDS: dict[Group, str] = {
+    "spaces": "search space",
+    "datasets": "data set",
+    "estimators": "estimator",
+    "blocks": "block",
+}
 
 
 def names(group: Group) -> list[str]:

@@ -36,17 +36,19 @@ from .format.blocks import (
     TRAINING,
     VARIABLES,
     Block,
+    declare_block,
     empty_rows,
     profile_block,
 )
 from .format.schema import FORMAT_VERSION, KINDS, LAYER_TYPES, STATUS, Variable
 from .format.spec import ProfileSpec
+from .format.statistics import STATISTICS
 from .groups import Store
 from .locks import Lock, lock_shard
 from .merging import MergedProfile, MergeReport, merge
 from .overview import (
     AccuracyInfo,
-    EstimatorStatus,
+    BlockStatus,
     Failure,
     ProfileInfo,
     ProfileStatus,
@@ -59,6 +61,7 @@ from .profile import (
     list_estimators,
     list_profiles,
     open_activations,
+    open_block,
     open_estimators,
     open_moments,
     open_profile,
@@ -80,14 +83,15 @@ __all__ = [
     "LAYER_TYPES",
     "MOMENTS",
     "NUM_BINS",
+    "STATISTICS",
     "STATUS",
     "TRAINING",
     "TRAINING_VARIABLES",
     "VARIABLES",
     "AccuracyInfo",
     "Block",
+    "BlockStatus",
     "CorruptShardError",
-    "EstimatorStatus",
     "Failure",
     "FencedError",
     "Genotype",
@@ -122,6 +126,7 @@ __all__ = [
     "collect_trainings",
     "create_profile",
     "create_training",
+    "declare_block",
     "detect_format",
     "edges_f32",
     "empty_rows",
@@ -135,6 +140,7 @@ __all__ = [
     "open_accuracies",
     "open_accuracy",
     "open_activations",
+    "open_block",
     "open_estimators",
     "open_moments",
     "open_profile",

@@ -12,7 +12,7 @@ from sweetgrad.store.errors import NotAStoreError, StoreError
 from sweetgrad.store.format.arrays import write_archs
 from sweetgrad.store.format.blocks import VARIABLES
 from sweetgrad.store.format.spec import ProfileSpec
-from sweetgrad.store.groups import Store, create_group, estimator_groups, has_rows
+from sweetgrad.store.groups import Store, block_groups, create_group, has_rows
 from sweetgrad.store.profile import Profile
 from sweetgrad.store.root import editing, now
 
@@ -141,9 +141,10 @@ def _grow(group: zarr.Group, spec: ProfileSpec, arch: Sequence[str]) -> None:
         # Resized, not created again: if a search has found the names, they are stored only here.
         if variable.dims[0] == "arch":
             _lengthen(group[variable.name], num_archs)  # type: ignore[arg-type]
-    for _, estimator in estimator_groups(group):
-        for _, array in sorted(estimator.arrays()):
-            _lengthen(array, num_archs)
+    for block in block_groups(group).values():
+        for _, array in sorted(block.arrays()):
+            if (array.metadata.dimension_names or ("arch",))[0] == "arch":  # type: ignore[union-attr]  # zarr: v2 has none
+                _lengthen(array, num_archs)
     write_archs(group, arch)
     group.attrs.update({"complete": False, "spec": spec.to_attrs()})
 

@@ -19,8 +19,9 @@ from sweetgrad.store.access._zarr import sync
 from sweetgrad.store.errors import FencedError, NotAStoreError
 from sweetgrad.store.format.arrays import create_array, write_archs, write_array, write_bounds
 from sweetgrad.store.format.bins import NUM_BINS
-from sweetgrad.store.format.blocks import VARIABLES
-from sweetgrad.store.format.schema import KINDS
+from sweetgrad.store.format.blocks import KNOWN_DIMS, VARIABLES, Block, declare_block, profile_block
+from sweetgrad.store.format.schema import KINDS, Variable
+from sweetgrad.store.format.statistics import STATISTICS
 
 _OF_ROWS = ("status", "digest", "score", "accuracy")
 """Arrays of profiles, estimators and trainings, of which no file is written before the first row."""
@@ -127,12 +128,47 @@ def archs_of_space(root: zarr.Group, space: str) -> list[str]:
     return list(dict.fromkeys(arch for profile in profiles for arch in profile))
 
 
-def estimator_groups(group: zarr.Group) -> list[tuple[str, zarr.Group]]:
-    """Names and groups of the estimators of a profile, sorted; one without ``status`` was not created completely."""
-    parent = group.get("estimators")
-    if not isinstance(parent, zarr.Group):
-        return []
-    return [(name, child) for name, child in child_groups(parent) if "status" in child]
+BLOCK_FOLDERS = ("estimators", "blocks")
+"""Groups of a profile whose groups are its blocks other than the counts."""
+
+
+def block_groups(group: zarr.Group) -> dict[str, zarr.Group]:
+    """Groups of the blocks of a profile other than the counts, by path; one without ``status`` was not created completely."""
+    parents = {folder: group.get(folder) for folder in BLOCK_FOLDERS}
+    return {
+        f"{folder}/{name}": child
+        for folder, parent in parents.items()
+        if isinstance(parent, zarr.Group)
+        for name, child in sorted(child_groups(parent))
+        if "status" in child
+    }
+
+
+def read_block(path: str, group: zarr.Group) -> Block:
+    """The block that a group holds: as sweetgrad declares it, otherwise as its arrays describe it."""
+    folder, _, name = path.partition("/")
+    if folder == "estimators":
+        return profile_block(name)
+    settings = group.attrs.get("settings")
+    declared = STATISTICS.get(name) or _described(name, group)
+    return declared.measured_with(settings if isinstance(settings, dict) else {})
+
+
+def _described(name: str, group: zarr.Group) -> Block:
+    """A block of another package, from the metadata of its arrays."""
+    every = {variable.name for variable in declare_block("any", "", cost="").variables}
+    arrays = [(key, array) for key, array in sorted(group.arrays()) if key not in every]
+    variables = []
+    sizes: dict[str, int] = {}
+    for key, array in arrays:
+        dims = tuple(str(dim) for dim in array.metadata.dimension_names or ())  # type: ignore[union-attr]  # zarr: v2 has none
+        if dims[:1] == ("arch",):
+            dtype = "str" if array.dtype.kind in "OUT" else str(array.dtype)
+            units, doc = (str(array.attrs.get(word, "")) for word in ("units", "doc"))
+            variables.append(Variable(key, dims, dtype, units, doc, array.fill_value))
+            sizes |= {dim: size for dim, size in zip(dims, array.shape, strict=True) if dim not in KNOWN_DIMS}
+    doc, cost = (str(group.attrs.get(word, "")) for word in ("doc", "cost"))
+    return declare_block(name, doc, *variables, cost=cost, sizes=sizes)
 
 
 def has_rows(root: zarr.Group, name: str) -> bool:

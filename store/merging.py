@@ -27,10 +27,10 @@ from sweetgrad.store.access import (
 from sweetgrad.store.accuracy_table import load_table, merge_tables, replace_table
 from sweetgrad.store.checks import require_sound
 from sweetgrad.store.errors import CorruptShardError, SpecMismatchError, StoreError
-from sweetgrad.store.format.blocks import COUNTS, Block
+from sweetgrad.store.format.blocks import COUNTS, Block, is_block
 from sweetgrad.store.format.schema import STATUS
 from sweetgrad.store.format.spec import MATTERS, values_of
-from sweetgrad.store.groups import Store
+from sweetgrad.store.groups import Store, block_groups
 from sweetgrad.store.locks import lock_folder
 from sweetgrad.store.profile import Profile
 from sweetgrad.store.redaction import redacted, redacted_facts
@@ -246,9 +246,7 @@ def _plan_profile(name: str, sources: list[Profile]) -> _Plan:
             raise StoreError(
                 f"{name} has different layers in {first.location} and in {other.location}: they cannot be merged."
             )
-    blocks = dict.fromkeys(
-        [COUNTS, *sorted({b for source in sources for b in source.blocks()[1:]}, key=lambda b: b.name)]
-    )
+    blocks = [COUNTS, *_blocks_of(sources)]
     status = {block: np.stack([_status(source, block) for source in sources]) for block in blocks}
     row_from = {block: _first_best(status[block]) for block in blocks}
     conflicts = [line for block in blocks for line in _conflicts(block, sources, status[block], row_from[block])]
@@ -277,12 +275,32 @@ def _require_equal_specs(a: Profile, b: Profile) -> None:
         )
 
 
+def _blocks_of(sources: Sequence[Profile]) -> list[Block]:
+    """Blocks of all sources except the counts, by path; raises `SpecMismatchError` if two sources differ in their settings."""
+    found: dict[str, tuple[Block, Profile]] = {}
+    for source in sources:
+        for block in source.blocks()[1:]:
+            first, where = found.setdefault(block.path, (block, source))
+            differing = [key for key in {**dict(first.settings), **dict(block.settings)} if _differ(first, block, key)]
+            differing += [axis for axis in block.axes if where.axes_of(first)[axis] != source.axes_of(block)[axis]]
+            if differing:
+                raise SpecMismatchError(
+                    f"{source.name}: {block.path} was measured with different settings in {where.location} and in "
+                    f"{source.location} ({', '.join(sorted(differing))}): they cannot be merged."
+                )
+    return [found[path][0] for path in sorted(found)]
+
+
+def _differ(a: Block, b: Block, setting: str) -> bool:
+    return dict(a.settings).get(setting) != dict(b.settings).get(setting)
+
+
 def _layers(source: Profile) -> NDArray[Any]:
     return read_array(source.group, "layer", source.location)
 
 
 def _has(source: Profile, block: Block) -> bool:
-    return block == COUNTS or block.name in source.estimators()
+    return block == COUNTS or block.path in block_groups(source.group)
 
 
 def _status(source: Profile, block: Block) -> NDArray[np.uint8]:
@@ -330,7 +348,8 @@ def _conflicts(
         if values[0] == values[1]:
             values = [f"digest {digest[i, row]:016x}" for i in two]
         places = [f"{value} in {sources[i].location}" for value, i in zip(values, two, strict=True)]
-        what = f"row {row} ({arch[row]})" if block == COUNTS else f"estimator {block.name}, row {row}"
+        kind = "block" if is_block(block) else "estimator"
+        what = f"row {row} ({arch[row]})" if block == COUNTS else f"{kind} {block.name}, row {row}"
         yield f"{sources[0].name}, {what}: {', '.join(places)}"
 
 
@@ -372,7 +391,10 @@ def _differing_facts(sources: Sequence[Profile]) -> tuple[str, ...]:
 def _write(plan: _Plan, work: Path) -> None:
     """Add the rows of the other sources to the copy of the first source's profile, and stamp it."""
     merged = Profile.open(work, plan.name)
-    merged.add_blocks([block for block in plan.row_from if block != COUNTS])
+    for block in plan.row_from:
+        if block != COUNTS:
+            holder = next(source for source in plan.sources if _has(source, block))
+            merged.add_blocks([block], axes=holder.axes_of(block))
     for estimator, training in plan.trainings.items():
         merged.record_training(estimator, training)
     for block, row_from in plan.row_from.items():

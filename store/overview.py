@@ -16,7 +16,7 @@ from sweetgrad.store.access import (
     making_sense,
 )
 from sweetgrad.store.accuracy_table import load_table, selectors
-from sweetgrad.store.format.blocks import COUNTS, Block
+from sweetgrad.store.format.blocks import COUNTS, Block, is_block
 from sweetgrad.store.format.schema import STATUS, count_status
 from sweetgrad.store.format.spec import ProfileSpec
 from sweetgrad.store.groups import Store
@@ -67,8 +67,8 @@ class ProfileStatus:
 
 
 @dataclass(frozen=True)
-class EstimatorStatus:
-    """Progress of an estimator of a profile; ``num_ok`` and the others count architectures."""
+class BlockStatus:
+    """Progress of an estimator or a block of a profile; ``num_ok`` and the others count architectures."""
 
     name: str
     num_ok: int
@@ -94,8 +94,8 @@ class ProfileInfo:
         SHA-256 of all rows at the end of the last run; None before the end of the first run.
     num_bytes, bytes_per_arch
         Size on disk, and per measured architecture; None for a remote or zipped store (or if none is measured).
-    estimators
-        Zero-cost estimators stored with it.
+    estimators, blocks
+        Estimators and blocks of statistics that are stored with it.
     """
 
     status: ProfileStatus
@@ -107,7 +107,8 @@ class ProfileInfo:
     content_digest: str | None
     num_bytes: int | None
     bytes_per_arch: float | None
-    estimators: tuple[EstimatorStatus, ...]
+    estimators: tuple[BlockStatus, ...]
+    blocks: tuple[BlockStatus, ...]
 
 
 @dataclass(frozen=True)
@@ -221,6 +222,7 @@ def _profile_info(profile: Profile) -> ProfileInfo:
     how_far = _profile_status(profile)
     num_bytes = _size(profile.location, profile.name)
     measured = how_far.num_ok + how_far.num_failed
+    others = profile.blocks()[1:]
     return ProfileInfo(
         status=how_far,
         spec=profile.spec,
@@ -231,13 +233,14 @@ def _profile_info(profile: Profile) -> ProfileInfo:
         content_digest=attributes.get("content_digest"),
         num_bytes=num_bytes,
         bytes_per_arch=num_bytes / measured if num_bytes is not None and measured else None,
-        estimators=tuple(_estimator_status(profile, block) for block in profile.blocks()[1:]),
+        estimators=tuple(_block_status(profile, block) for block in others if not is_block(block)),
+        blocks=tuple(_block_status(profile, block) for block in others if is_block(block)),
     )
 
 
-def _estimator_status(profile: Profile, block: Block) -> EstimatorStatus:
+def _block_status(profile: Profile, block: Block) -> BlockStatus:
     counts = count_status(profile.status(block))
-    return EstimatorStatus(block.name, counts["ok"], counts["failed"], counts["not run"])
+    return BlockStatus(block.name, counts["ok"], counts["failed"], counts["not run"])
 
 
 def _size(location: Location, path: str = "") -> int | None:

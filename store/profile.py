@@ -1,6 +1,7 @@
 """An opened profile: a table of gradient statistics, to which blocks and runs are added, and which is read as xarray."""
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -15,16 +16,20 @@ from sweetgrad.store.access import (
     ignore_leftovers,
     making_sense,
 )
-from sweetgrad.store.errors import NotAStoreError, StoreError
-from sweetgrad.store.format.arrays import create_array
+from sweetgrad.store.errors import NotAStoreError, SpecMismatchError, StoreError
+from sweetgrad.store.format.arrays import create_array, write_array
 from sweetgrad.store.format.bins import NUM_BINS, bin_bounds
-from sweetgrad.store.format.blocks import ACTIVATIONS, MOMENTS, SCORES, VARIABLES, Block, profile_block
+from sweetgrad.store.format.blocks import ACTIVATIONS, MOMENTS, SCORES, VARIABLES, Block, axis_variables, is_block, profile_block
 from sweetgrad.store.format.schema import KINDS, count_status
 from sweetgrad.store.format.spec import ProfileSpec, facts_that_differ
-from sweetgrad.store.groups import Store, estimator_groups, put_group, stage_group
+from sweetgrad.store.groups import Store, block_groups, put_group, read_block, stage_group
 from sweetgrad.store.redaction import redacted_facts
 from sweetgrad.store.root import append_run, consolidate, editing
-from sweetgrad.store.shards import Table
+from sweetgrad.store.shards import Table, read_array
+
+
+Axis = Mapping[str, str]
+"""Names of parameters along an axis, in forward order, each with the name of its layer."""
 
 
 class Profile(Table):
@@ -45,32 +50,86 @@ class Profile(Table):
         return ProfileSpec.from_attrs(self.attributes["spec"])
 
     def estimators(self) -> list[str]:
-        """Names of its blocks except the counts, sorted."""
-        return [name for name, _ in estimator_groups(self.group)]
+        """Names of its estimators with one score, and ``moments`` and ``activations`` if it has them; sorted."""
+        return [path.partition("/")[2] for path in block_groups(self.group) if path.startswith("estimators/")]
 
     def count_rows(self) -> dict[str, int]:
         """Number of architectures with each status, by its name in `STATUS`."""
         return count_status(self.status())
 
-    def add_blocks(self, blocks: Iterable[Block]) -> None:
-        """Create the empty arrays of blocks that the profile does not have yet; existing ones are not changed."""
+    def add_blocks(self, blocks: Iterable[Block], *, axes: Mapping[str, Axis] = MappingProxyType({})) -> None:
+        """Create the empty arrays of blocks that the profile does not have yet; existing ones are compared, and not changed.
+
+        Parameters
+        ----------
+        blocks
+            Blocks with their settings.
+        axes
+            The axes of `AXES` that the blocks have: the names along each, in forward order, with the name of the layer of each.
+
+        Raises
+        ------
+        SpecMismatchError
+            If the profile has such a block with other settings or axes.
+        ValueError
+            If an axis of a block is missing.
+        """
         blocks = list(blocks)
         if not blocks:
             return
-        sizes, shard_size = self._sizes(), self.shard_size
         with editing(self.location) as store:
-            group = store.profile_group(self.name)
+            profile = Profile(store, self.name)
             for block in blocks:
+                missing = [axis for axis in block.axes if axis not in axes]
+                if missing:
+                    raise ValueError(f"block {block.name} needs the names along {', '.join(missing)}")
                 # `status` is created last: a group without it is incomplete.
-                if f"{block.path}/status" not in group:
-                    staged = stage_group({})
-                    for variable in block.variables:
-                        create_array(staged, variable, sizes=sizes, shard_size=shard_size)
+                if f"{block.path}/status" in profile.group:
+                    profile._require_same(block, axes)
+                else:
+                    staged = self._stage(block, axes)
                     put_group(store.root, f"{self.name}/{block.path}", staged, last="status/zarr.json")
+
+    def _stage(self, block: Block, axes: Mapping[str, Axis]) -> zarr.Group:
+        """The empty group of a block, in memory."""
+        about = {"doc": block.doc, "cost": block.cost, "settings": dict(block.settings)} if is_block(block) else {}
+        staged = stage_group(about)
+        sizes = self._sizes() | {axis: len(names) for axis, names in axes.items()} | dict(block.sizes)
+        for variable in block.variables:
+            create_array(staged, variable, sizes=sizes, shard_size=self.shard_size)
+        for axis in block.axes:
+            for variable, values in zip(axis_variables(axis), (axes[axis].keys(), axes[axis].values()), strict=True):
+                create_array(staged, variable, sizes=sizes, shard_size=self.shard_size)
+                write_array(staged, variable.name, slice(None), np.array([*values], dtype=object))
+        return staged
+
+    def axes_of(self, block: Block) -> dict[str, Axis]:
+        """The axes of `AXES` of a block that the profile has."""
+        group = self.block_group(block)
+        named = {axis: [read_array(group, v.name, self.location) for v in axis_variables(axis)] for axis in block.axes}
+        return {axis: dict(zip(names.tolist(), layers.tolist(), strict=True)) for axis, (names, layers) in named.items()}
+
+    def _require_same(self, block: Block, axes: Mapping[str, Axis]) -> None:
+        stored = read_block(block.path, self.block_group(block))
+        differing = [
+            f"{name}: stored {dict(stored.settings).get(name)}, requested {dict(block.settings).get(name)}"
+            for name in sorted({*dict(stored.settings), *dict(block.settings)})
+            if dict(stored.settings).get(name) != dict(block.settings).get(name)
+        ]
+        for axis, names in self.axes_of(stored).items():
+            if list(names.items()) != list(axes[axis].items()):
+                differing.append(f"{axis}: {len(names)} names are stored, {len(axes[axis])} are requested, and not all are equal")
+        if differing:
+            lines = "\n".join(f"  {line}" for line in differing)
+            raise SpecMismatchError(
+                f"block {block.name} of profile {self.name} in {self.location} was measured with other settings:\n{lines}\n"
+                "Use the version of sweetgrad that measured it, or write to another store."
+            )
 
     def _sizes(self) -> dict[str, int]:
         num_layers = self.group["grad_count"].shape[1]  # type: ignore[union-attr]  # zarr: an array or a group
-        return {"arch": self.num_archs, "layer": int(num_layers), "kind": len(KINDS), "bin": NUM_BINS}
+        of_batch = {"eigenvalue": self.spec.batch_size, "class": self.spec.num_classes}
+        return {"arch": self.num_archs, "layer": int(num_layers), "kind": len(KINDS), "bin": NUM_BINS, **of_batch}
 
     def record_run(self, facts: Mapping[str, Any]) -> tuple[str, ...]:
         """Append facts (JSON-ready) about a run that is about to write, and the time, to the attribute ``runs``.
@@ -103,8 +162,12 @@ class Profile(Table):
 
     def trained_estimators(self) -> dict[str, dict[str, Any]]:
         """Trainings that `record_training` recorded, by estimator; training-free estimators are not included."""
-        groups = estimator_groups(self.group)
-        return {name: dict(group.attrs["training"]) for name, group in groups if "training" in group.attrs}  # type: ignore[arg-type]  # zarr: any JSON
+        groups = block_groups(self.group).items()
+        return {
+            path.partition("/")[2]: dict(group.attrs["training"])  # type: ignore[arg-type]  # zarr: any JSON
+            for path, group in groups
+            if "training" in group.attrs
+        }
 
     def finalise(self) -> None:
         """Stamp every block with its content digest and its completeness; consolidate the metadata of the store.
@@ -153,23 +216,22 @@ class Profile(Table):
             data[variable.name] = (("arch", "estimator"), values)
         return xr.Dataset(data, coords={"arch": arch, "estimator": np.array(names, dtype=object)})
 
-    def arrays(self, block: Block) -> xr.Dataset:
-        """The arrays of a block, and its ``status``, lazily (xarray's own lazy arrays).
-
-        Raises
-        ------
-        NotAStoreError
-            If the profile was measured without the block.
-        """
+    def block(self, name: str) -> xr.Dataset:
+        """Statistics of a block, lazily; see `open_block`."""
         data = self.dataset(chunks=None)
-        if block.name not in self.estimators():
+        found = {path.partition("/")[2]: path for path in block_groups(self.group)}
+        if name not in found:
             raise NotAStoreError(
-                f"profile {self.name} in {self.location} has no {block.name}: "
-                f"`{command_line('estimate', self.location, self.name, f'--{block.name}')}` adds them."
+                f"profile {self.name} in {self.location} has no block {name}: "
+                f"`{command_line('estimate', self.location, self.name, '--blocks', name)}` adds it."
             )
+        block = read_block(found[name], self.group[found[name]])  # type: ignore[arg-type]  # zarr: an array or a group
         with ignore_leftovers():
             stored = xr.open_dataset(ZarrStore(self.block_group(block), mode="r"), chunks=None, mask_and_scale=False)
-        return stored.assign_coords(data.coords)[[*(variable.name for variable in block.arrays), "status"]]
+        axes = {key: coord.load() for key, coord in stored.coords.items()}
+        named = [*(variable.name for variable in block.contents), "seconds", "status"]
+        stored = stored.set_coords([v.name for axis in block.axes for v in axis_variables(axis)])
+        return stored.assign_coords({**data.coords, **axes})[named].assign_attrs(dict(block.settings))
 
 
 def split_scores(scores: xr.Dataset) -> dict[Block, xr.Dataset]:
@@ -283,7 +345,9 @@ def open_moments(location: Location, name: str, *, storage_options: dict[str, An
     NotAStoreError
         If there is no such profile, or it was measured without moments.
     """
-    return Profile.open(location, name, storage_options=storage_options).arrays(MOMENTS).drop_vars("status")
+    return Profile.open(location, name, storage_options=storage_options).block(MOMENTS.name)[
+        [variable.name for variable in MOMENTS.contents]
+    ]
 
 
 def open_activations(location: Location, name: str, *, storage_options: dict[str, Any] | None = None) -> xr.Dataset:
@@ -305,7 +369,32 @@ def open_activations(location: Location, name: str, *, storage_options: dict[str
     NotAStoreError
         If there is no such profile, or it was measured without activations.
     """
-    return Profile.open(location, name, storage_options=storage_options).arrays(ACTIVATIONS)
+    return Profile.open(location, name, storage_options=storage_options).block(ACTIVATIONS.name).drop_vars("seconds")
+
+
+def open_block(
+    location: Location, name: str, block: str, *, storage_options: dict[str, Any] | None = None
+) -> xr.Dataset:
+    """Statistics of a block, lazily (xarray's own lazy arrays).
+
+    Parameters
+    ----------
+    location, name, storage_options
+        As in `open_profile`.
+    block
+        Name of the block, such as ``tensor_sums``.
+
+    Returns
+    -------
+    The block's own variables, ``seconds`` and ``status``, dims ``arch`` and those that the block declares (`STATISTICS`); with the
+    names along ``tensor`` and ``vector`` and their layers as coordinates, and the block's settings as attributes.
+
+    Raises
+    ------
+    NotAStoreError
+        If there is no such profile, or it was measured without the block.
+    """
+    return Profile.open(location, name, storage_options=storage_options).block(block)
 
 
 def list_estimators(location: Location, name: str, *, storage_options: dict[str, Any] | None = None) -> list[str]:

@@ -20,10 +20,10 @@ from sweetgrad.store.access import Location, RefusedChunkError, command_line, ma
 from sweetgrad.store.access._zarr import sync
 from sweetgrad.store.errors import CorruptShardError
 from sweetgrad.store.format.arrays import write_array
-from sweetgrad.store.format.blocks import COUNTS, TRAINING, Block, profile_block
+from sweetgrad.store.format.blocks import COUNTS, TRAINING, Block
 from sweetgrad.store.format.digests import content_digest
 from sweetgrad.store.format.schema import STATUS, Variable, count_status, full
-from sweetgrad.store.groups import Store, estimator_groups
+from sweetgrad.store.groups import Store, block_groups, read_block
 from sweetgrad.store.locks import Lock, lock_shard
 
 _logger = logging.getLogger(__name__)
@@ -137,7 +137,7 @@ class Table:
 
     def blocks(self) -> list[Block]:
         """Blocks of the table, the main one first."""
-        return [self.main, *(profile_block(name) for name, _ in estimator_groups(self.group))]
+        return [self.main, *(read_block(path, group) for path, group in block_groups(self.group).items())]
 
     def arch(self, shard: Shard | None = None) -> NDArray[np.object_]:
         """Architecture string of each row of a shard; None: of all rows."""

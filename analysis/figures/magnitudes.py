@@ -233,7 +233,7 @@ def activation_density(activations: xr.Dataset) -> xr.Dataset:
     if not measured.size:
         raise ValueError(
             f"activations were not counted for any of the {activations.sizes['arch']} architectures: "
-            "`sweetgrad estimate STORE PROFILE --activations` adds them"
+            "`sweetgrad estimate STORE PROFILE --blocks activations` adds them"
         )
     blocks = [_in_pieces(block) for block in _blocks(activations, measured)]
     counts, whole = (np.concatenate(part) for part in zip(*blocks, strict=True))

@@ -67,8 +67,9 @@ def info(store: StoreArgument, storage_option: StorageOption = None) -> None:
         for key, value in (*profile.spec.to_attrs().items(), *last_run.items()):
             shown = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
             grid.add_row(key, shown)
-        for estimator in profile.estimators:
-            grid.add_row(f"estimator {estimator.name}", f"{estimator.num_ok:,} ok, {estimator.num_failed:,} failed")
+        for kind, measured in (("block", profile.blocks), ("estimator", profile.estimators)):
+            for each in measured:
+                grid.add_row(f"{kind} {each.name}", f"{each.num_ok:,} ok, {each.num_failed:,} failed")
         console.print(grid)
     for accuracy in contents.accuracies:
         console.print(Text.assemble("\n", (f"{accuracy.space}/accuracy", "bold"), f": {', '.join(accuracy.selectors)}"))

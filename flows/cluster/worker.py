@@ -12,8 +12,9 @@ import distributed
 
 from sweetgrad.flows.logs import configure_worker_logging
 from sweetgrad.profiling import Batch, SearchSpace, profile_shard
+from sweetgrad.profiling.architectures import load_functions
 from sweetgrad.profiling.training import TrainingConfig, train_shard
-from sweetgrad.store import FencedError, Profile, ProfileSpec, Shard, Table, Trainings, profile_block
+from sweetgrad.store import FencedError, Profile, ProfileSpec, Shard, Table, Trainings
 
 _REPORT_EVERY_S = 0.25
 _ASK_EVERY_S = 1.0
@@ -38,6 +39,7 @@ def run_shard(
     batch: Batch,
     spec: ProfileSpec,
     estimators: Sequence[str],
+    blocks: Sequence[str],
     retry_failed: bool,
     *,
     run_id: str,
@@ -52,12 +54,14 @@ def run_shard(
     ValueError
         If the worker runs several shards at once in one process.
     """
-    blocks = [*map(profile_block, estimators)]
+    asked = [*load_functions(estimators, blocks, spec=spec, batch=batch)]
     return _run_locked(
         profile,
         shard,
-        replan=lambda: profile.replan(shard, blocks, retry_failed=retry_failed),
-        work=lambda left, **hooks: profile_shard(profile, left, space, batch, spec, estimators=estimators, **hooks),
+        replan=lambda: profile.replan(shard, asked, retry_failed=retry_failed),
+        work=lambda left, **hooks: profile_shard(
+            profile, left, space, batch, spec, estimators=estimators, blocks=blocks, **hooks
+        ),
         run_id=run_id,
         expired=expired,
     )

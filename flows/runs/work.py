@@ -7,8 +7,9 @@ from typing import Any, Protocol
 
 from sweetgrad.flows.cluster.worker import run_shard, run_trainings
 from sweetgrad.profiling import Batch, SearchSpace
+from sweetgrad.profiling.architectures import load_functions
 from sweetgrad.profiling.training import TrainingConfig
-from sweetgrad.store import Profile, ProfileSpec, Shard, Table, Trainings, profile_block
+from sweetgrad.store import Profile, ProfileSpec, Shard, Table, Trainings
 from sweetgrad.store.training import collect_trainings
 
 
@@ -83,6 +84,7 @@ class ProfileWork:
     batch: Batch
     spec: ProfileSpec
     estimators: tuple[str, ...]
+    blocks: tuple[str, ...]
     retry_failed: bool
     command: str = ""
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -102,12 +104,12 @@ class ProfileWork:
 
     def shards_to_do(self) -> list[Shard]:
         """Shards with rows that still have to run."""
-        blocks = [*map(profile_block, self.estimators)]
-        return self.table.plan(self.rows, blocks, retry_failed=self.retry_failed)
+        asked = load_functions(self.estimators, self.blocks, spec=self.spec, batch=self.batch)
+        return self.table.plan(self.rows, [*asked], retry_failed=self.retry_failed)
 
     def call(self, shard: Shard) -> tuple[Callable[..., int], tuple[Any, ...]]:
         """As in `Work`."""
-        settings = (self.space, self.batch, self.spec, self.estimators, self.retry_failed)
+        settings = (self.space, self.batch, self.spec, self.estimators, self.blocks, self.retry_failed)
         return run_shard, (self.table, shard, *settings)
 
     def finish(self) -> None:

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from sweetgrad.profiling.counting import count_gradients, find_bins, in_memory_order
 from sweetgrad.profiling.estimators._layers import forward_hooks
-from sweetgrad.profiling.estimators.protocol import Detailed, EstimatorError, Probe, estimator
+from sweetgrad.profiling.estimators.protocol import Detailed, EstimatorError, Probe, measures
 from sweetgrad.profiling.spaces.protocol import Network, kind_of
-from sweetgrad.store import KINDS, MOMENTS, NUM_BINS
+from sweetgrad.store import ACTIVATIONS, KINDS, MOMENTS, NUM_BINS
 
 _COUNTED_TYPES = ("cell", "reduction")
 """Layers whose output is counted: those over which the released method computes sweetness."""
@@ -94,7 +94,7 @@ def _watch_cells(network: Network) -> Iterator[_Activations]:
         yield seen
 
 
-@estimator(watch=_watch_cells)
+@measures(ACTIVATIONS, watch=_watch_cells)
 def activations(probe: Probe) -> Detailed:
     """Absolute values of the output of every cell and reduction for the batch, counted in the bins.
 
@@ -126,6 +126,7 @@ def activations(probe: Probe) -> Detailed:
     return Detailed(float(counts.sum()), {"activation_count": counts.astype(np.uint32)})
 
 
+@measures(MOMENTS)
 def moments(probe: Probe) -> Detailed:
     """Sums of abs(g), g^2 and abs(w g) over the parameters of every layer, kind and bin, the bins those of the histogram.
 
@@ -134,7 +135,7 @@ def moments(probe: Probe) -> Detailed:
     the bin of gradients that are not finite, they are not finite either.
     """
     layers = probe.network.layer_parameters()
-    arrays = {variable.name: np.zeros((len(layers), len(KINDS), NUM_BINS)) for variable in MOMENTS.arrays}
+    arrays = {variable.name: np.zeros((len(layers), len(KINDS), NUM_BINS)) for variable in MOMENTS.contents}
     for row, parameters in enumerate(layers):
         for parameter in parameters:
             if parameter.grad is not None:

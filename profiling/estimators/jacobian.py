@@ -3,7 +3,7 @@
 import math
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,21 +26,26 @@ def jacob_cov(probe: Probe) -> float:
     with the eigenvalues v of the correlation matrix, over images, of the gradient of the sum of the logits with respect to each
     image: Mellor et al., "Neural Architecture Search without Training", first version, arXiv 2006.04647v1.
     """
+    eigenvalues = torch.linalg.eigvalsh(jacobian_correlation(probe, "jacob_cov"))
+    return -float((torch.log(eigenvalues + _K) + 1 / (eigenvalues + _K)).sum())
+
+
+def jacobian_correlation(probe: Probe, name: str) -> Tensor:
+    """Correlation matrix, over images, of the gradient of the sum of the logits with respect to each image, shape (N, N)."""
     if len(probe.x) < 2:
-        raise EstimatorError("jacob_cov: a correlation needs at least 2 images, got a batch of 1")
+        raise EstimatorError(f"{name}: a correlation needs at least 2 images, got a batch of 1")
     if not probe.x.is_floating_point():
-        raise EstimatorError(f"jacob_cov: the input must be floating-point to have a gradient, got {probe.x.dtype}")
+        raise EstimatorError(f"{name}: the input must be floating-point to have a gradient, got {probe.x.dtype}")
     assert probe.logits is not None
     (jacobian,) = torch.autograd.grad(probe.logits.sum(), probe.x, retain_graph=True, allow_unused=True)
     if jacobian is None:
-        raise EstimatorError("jacob_cov: the output does not depend on the images")
+        raise EstimatorError(f"{name}: the output does not depend on the images")
     correlation = torch.corrcoef(jacobian.reshape(len(jacobian), -1).double())
     if not correlation.isfinite().all():
         raise EstimatorError(
-            "jacob_cov: the gradient of the output with respect to some image is constant or not finite"
+            f"{name}: the gradient of the output with respect to some image is constant or not finite"
         )
-    eigenvalues = torch.linalg.eigvalsh(correlation)
-    return -float((torch.log(eigenvalues + _K) + 1 / (eigenvalues + _K)).sum())
+    return correlation
 
 
 _MIN_UNITS = 32
@@ -51,10 +56,10 @@ _SKIPPED = "skipped"
 
 
 @dataclass
-class _Patterns:
-    """Agreement matrices of all ReLU calls, each with its node in the graph."""
+class Patterns:
+    """Agreement matrices of all ReLU calls, each with its module and its node in the graph."""
 
-    calls: list[tuple[Any, Tensor]] = field(default_factory=list)
+    calls: list[tuple[nn.Module, Any, Tensor]] = field(default_factory=list)
     called: set[nn.Module] = field(default_factory=set)
     recent: deque[tuple[Tensor, Tensor]] = field(default_factory=lambda: deque(maxlen=4))
 
@@ -64,10 +69,20 @@ class _Patterns:
         # ReLUs on edges that leave the same node of a cell have the same input, so their matrix is computed once.
         known = next((kernel for tensor, kernel in self.recent if tensor is given), None)
         if known is None:
-            known = _agreements(output.detach())
+            on = _units_that_are_on(output.detach())
+            known = _agreements(on)
+            self.observe(relu, on)
             if output is not given:  # an in-place ReLU overwrites its input
                 self.recent.append((given, known))
-        self.calls.append((output.grad_fn if torch.is_grad_enabled() else _SKIPPED, known))
+        self.calls.append((relu, output.grad_fn if torch.is_grad_enabled() else _SKIPPED, known))
+
+    def observe(self, relu: nn.Module, on: Tensor) -> None:
+        """Called with which units are on for which images, shape (N, units), once for the ReLUs that have the same input."""
+
+    def kernels(self, logits: Tensor) -> list[tuple[nn.Module, Tensor]]:
+        """Agreement matrices of the ReLUs that the backward pass from the logits reaches, or that only run to be observed."""
+        reached = _reached(logits)
+        return [(relu, kernel) for relu, node, kernel in self.calls if node in reached or node is _SKIPPED]
 
 
 def relu_modules(module: nn.Module) -> Iterator[nn.Module]:
@@ -76,8 +91,8 @@ def relu_modules(module: nn.Module) -> Iterator[nn.Module]:
 
 
 @contextmanager
-def _record_patterns(network: Network) -> Iterator[_Patterns]:
-    patterns = _Patterns()
+def record_patterns(network: Network, patterns: Patterns) -> Iterator[Patterns]:
+    """Record all ReLU calls of a network."""
     # Cells that skip dead paths can run the ReLUs on them.
     cells: list[Any] = [m for m in network.module.modules() if hasattr(m, "run_every_relu")]
     try:
@@ -91,7 +106,11 @@ def _record_patterns(network: Network) -> Iterator[_Patterns]:
         patterns.recent.clear()
 
 
-@estimator(watch=_record_patterns)
+def _record(network: Network) -> AbstractContextManager[Patterns]:
+    return record_patterns(network, Patterns())
+
+
+@estimator(watch=_record)
 def naswot(probe: Probe) -> float:
     r"""``log abs det K``, where K counts, for each pair of images, the ReLU units that are on for both or off for both.
 
@@ -105,11 +124,10 @@ def naswot(probe: Probe) -> float:
     patterns, logits = probe.seen, probe.logits
     if patterns.called != set(relu_modules(probe.network.module)):
         whole = probe.build()
-        with _record_patterns(whole) as patterns:
+        with _record(whole) as patterns:
             logits = whole.module(probe.x)
     assert logits is not None
-    reached = _reached(logits)
-    kernels = [kernel for node, kernel in patterns.calls if node in reached or node is _SKIPPED]
+    kernels = [kernel for _, kernel in patterns.kernels(logits)]
     if not kernels:
         raise EstimatorError("naswot: no nn.ReLU module of this network is reached by the backward pass")
     sign, log_det = torch.linalg.slogdet(torch.stack(kernels).double().sum(0))
@@ -120,14 +138,18 @@ def naswot(probe: Probe) -> float:
     return float(log_det)
 
 
-def _agreements(output: Tensor) -> Tensor:
-    """Number of ReLU units in which each pair of images agrees, shape (N, N), exactly."""
+def _units_that_are_on(output: Tensor) -> Tensor:
+    """Whether each unit of a ReLU is on for each image, shape (N, units)."""
     on = output > 0
     if on.ndim == 4 and on.is_contiguous(memory_format=torch.channels_last):
         on = on.permute(
             0, 2, 3, 1
         )  # in memory order, which saves a transposition; a sum over units does not depend on it
-    on = on.reshape(len(on), -1)
+    return on.reshape(len(on), -1)
+
+
+def _agreements(on: Tensor) -> Tensor:
+    """Number of ReLU units in which each pair of images agrees, shape (N, N), exactly."""
     both_on = _num_both(on)
     num_on = both_on.diagonal()
     return on.shape[1] - num_on[:, None] - num_on[None, :] + 2 * both_on

@@ -9,7 +9,9 @@ from typing import Any, Literal, Protocol, TypeVar
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from sweetgrad.profiling.batches import Batch
 from sweetgrad.profiling.spaces.protocol import Network, kind_of
+from sweetgrad.store import Block, ProfileSpec
 
 Need = Literal["network", "graph", "gradients"]
 """When an estimator is called: see `estimator`."""
@@ -50,6 +52,10 @@ class Probe:
         None if no pass was run.
     seen
         The value that the estimator's ``watch`` yielded.
+    second
+        Images and labels of the second batch; None if there is none.
+    seed
+        Seed of the profile.
     """
 
     network: Network
@@ -59,6 +65,8 @@ class Probe:
     build_thin: Callable[[], nn.Module]
     logits: Tensor | None = None
     seen: Any = None
+    second: tuple[Tensor, Tensor] | None = None
+    seed: int = 42
 
 
 @dataclass(frozen=True)
@@ -69,18 +77,40 @@ class Detailed:
     arrays: Mapping[str, NDArray[Any]]
 
 
+Statistics = Mapping[str, NDArray[Any] | float]
+"""Variables of a block without their dim ``arch``.
+
+Those along ``layer``, ``tensor`` or ``vector`` have the entries of the network itself, in the order of `Network.layers` and
+`Network.named_parameters`; they are stored under their names.
+"""
+
+
+class Measurer(Protocol):
+    """A function of a `Probe` that returns the statistics of a block, registered in the entry-point group ``sweetgrad.blocks``.
+
+    The decorator `measures` makes one.
+    """
+
+    block: Block
+    settings: Callable[[ProfileSpec, Batch], Mapping[str, Any]]
+
+    def __call__(self, probe: Probe, /) -> Statistics:
+        """Return the statistics of one network; if it raises, the status is failed and the message says why."""
+        ...
+
+
 class Estimator(Protocol):
     """A function of a `Probe` that returns a score, registered in the entry-point group ``sweetgrad.estimators``.
 
     Two attributes are optional: ``needs`` and ``watch``, which the decorator `estimator` sets.
     """
 
-    def __call__(self, probe: Probe, /) -> "float | Detailed":
+    def __call__(self, probe: Probe, /) -> "float | Detailed | Statistics":
         """Return the score of one network; if it raises or the score is not finite, the status is failed."""
         ...
 
 
-F = TypeVar("F", bound=Callable[..., float | Detailed])
+F = TypeVar("F", bound=Callable[..., float | Detailed | Statistics])
 
 
 def estimator(*, needs: Need = "gradients", watch: Watch | None = None) -> Callable[[F], F]:
@@ -111,6 +141,49 @@ def estimator(*, needs: Need = "gradients", watch: Watch | None = None) -> Calla
         function.needs = needs  # type: ignore[attr-defined]  # functions can have attributes, callables in general not
         function.watch = watch  # type: ignore[attr-defined]
         return function
+
+    return mark
+
+
+def no_settings(spec: ProfileSpec, batch: Batch) -> Mapping[str, Any]:
+    """Settings of a block that is measured as the counts are."""
+    return {}
+
+
+def measures(
+    block: Block,
+    *,
+    needs: Need = "gradients",
+    watch: Watch | None = None,
+    settings: Callable[[ProfileSpec, Batch], Mapping[str, Any]] = no_settings,
+) -> Callable[[F], F]:
+    """Decorate a function that measures a block.
+
+    Parameters
+    ----------
+    block
+        The block (`sweetgrad.store.declare_block`).
+    needs, watch
+        As in `estimator`.
+    settings
+        From the spec of the profile and its batch, what identifies the block beyond them: an initialisation, input or mode of its
+        own, with values that JSON has. They are stored with it, and rows with other settings are never mixed.
+
+    Examples
+    --------
+    >>> from sweetgrad.store import Variable, declare_block
+    >>> norm = Variable("tensor_norm", ("arch", "tensor"), "float32", "1", "Norm of the weight tensor.", float("nan"))
+    >>> @measures(declare_block("norms", "Norms of weights.", norm, cost="0"), needs="network")
+    ... def norms(probe):
+    ...     return {"tensor_norm": [float(w.norm()) for _, w in probe.network.named_parameters()["tensor"].values()]}
+    >>> norms.block.name
+    'norms'
+    """
+
+    def mark(function: F) -> F:
+        marked = estimator(needs=needs, watch=watch)(function)
+        marked.block, marked.settings = block, settings  # type: ignore[attr-defined]  # as in `estimator`
+        return marked
 
     return mark
 

@@ -90,18 +90,25 @@ def synflow(probe: Probe) -> float:
     removed, every parameter is replaced by its absolute value, and everything is computed in double precision, since R of a deep
     network is too large for single precision.
     """
-    module = probe.network.module
-    require_real(module, "synflow")
-    positive = {name: p.detach().double().abs().requires_grad_() for name, p in module.named_parameters()}
-    buffers = {name: b.double() if b.is_floating_point() else b for name, b in module.named_buffers()}
-    weights = [p for p in positive.values() if kind_of(p) == "weight"]
-    ones = torch.ones_like(probe.x[:1], dtype=torch.float64)
-    with without_batch_norm(module):
-        flow = functional_call(module, {**positive, **buffers}, (ones,)).sum()
-    grads = torch.autograd.grad(flow, weights, allow_unused=True)
-    total = sum(float((w.detach() * g).abs().sum()) for w, g in zip(weights, grads, strict=True) if g is not None)
+    require_real(probe.network.module, "synflow")
+    total = sum(product for _, product in flow_gradients(probe.network.module, probe.x[:1]))
     if total == 0:
         raise EstimatorError(
             "synflow: no signal flows from the input to the output, and log(0) is -inf", score=-math.inf
         )
     return math.log(total)
+
+
+def flow_gradients(module: nn.Module, image: Tensor) -> list[tuple[nn.Parameter, float]]:
+    """``sum abs(w * dR/dw)`` of every conv and linear weight; R as in `synflow`, for an image of ones like ``image``."""
+    positive = {name: p.detach().double().abs().requires_grad_() for name, p in module.named_parameters()}
+    buffers = {name: b.double() if b.is_floating_point() else b for name, b in module.named_buffers()}
+    weights = [(parameter, positive[name]) for name, parameter in module.named_parameters() if kind_of(parameter) == "weight"]
+    ones = torch.ones_like(image, dtype=torch.float64)
+    with without_batch_norm(module):
+        flow = functional_call(module, {**positive, **buffers}, (ones,)).sum()
+    grads = torch.autograd.grad(flow, [value for _, value in weights], allow_unused=True)
+    return [
+        (parameter, 0.0 if grad is None else float((value.detach() * grad).abs().sum()))
+        for (parameter, value), grad in zip(weights, grads, strict=True)
+    ]

@@ -6,13 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sweetgrad.profiling.estimators.protocol import Detailed, Estimator, EstimatorError, Need, Probe, Watch
+from sweetgrad.profiling.estimators.protocol import Detailed, Estimator, EstimatorError, Need, Probe, Statistics, Watch
 from sweetgrad.profiling.measure import Builder, Measured, measure
 from sweetgrad.profiling.spaces.protocol import Network
 from sweetgrad.store import STATUS
@@ -20,24 +19,28 @@ from sweetgrad.store import STATUS
 
 @dataclass(frozen=True)
 class Score:
-    """Result of one estimator on one network; ``status`` as in `STATUS`, ``arrays`` as in `Detailed`."""
+    """Result of one estimator or block on one network; ``status`` as in `STATUS`, ``value`` of a block is NaN."""
 
     value: float
     seconds: float
     status: int
     message: str
-    arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    arrays: Statistics = field(default_factory=dict)
+
+
+K = TypeVar("K")
 
 
 def measure_with_estimators(
     builder: Builder,
     x: Tensor,
     y: Tensor,
-    estimators: Mapping[str, Estimator],
+    estimators: Mapping[K, Estimator],
     *,
     seed: int,
     count: bool = True,
-) -> tuple[Measured | None, dict[str, Score]]:
+    second: tuple[Tensor, Tensor] | None = None,
+) -> tuple[Measured | None, dict[K, Score]]:
     """Measure one network and run estimators on it: the counts and all estimators that can share a pass use the same one.
 
     Parameters
@@ -47,11 +50,13 @@ def measure_with_estimators(
     x, y
         Images and labels of the batch, on the network's device.
     estimators
-        Name to estimator.
+        Estimators, and functions that measure a block, by their name or block.
     seed
         Seed of the random numbers of each estimator, so that a score does not depend on what ran before.
     count
         Whether to count gradients. If not, and no estimator needs the pass, it is not run.
+    second
+        Images and labels of the second batch.
 
     Returns
     -------
@@ -65,7 +70,7 @@ def measure_with_estimators(
     Exception
         Any exception of the network in the shared pass, but none of an estimator.
     """
-    guests = {name: _Guest(estimator, builder, x, y, seed) for name, estimator in estimators.items()}
+    guests = {name: _Guest(estimator, builder, x, y, seed, second) for name, estimator in estimators.items()}
     measured, network, logits = None, None, None
     if count or any(guest.need != "network" for guest in guests.values()):
         measured = _measure(builder, x, y, [guest for guest in guests.values() if guest.takes_part], count=count)
@@ -108,6 +113,9 @@ def _score_the_rest(guests: Sequence["_Guest"], network: Network, logits: Tensor
             snapshot.restore()
 
 
+_BUILT_IN = ("sweetgrad.profiling.estimators.", "sweetgrad.profiling.blocks.")
+
+
 @dataclass
 class _Guest:
     """One estimator on one network; it is a `Guest` of the pass if it watches the pass or needs its graph.
@@ -127,6 +135,7 @@ class _Guest:
     x: Tensor
     y: Tensor
     seed: int
+    second: tuple[Tensor, Tensor] | None = None
     seen: Any = None
     score: Score | None = None
     seconds: float = 0.0
@@ -149,7 +158,7 @@ class _Guest:
 
     @property
     def is_built_in(self) -> bool:
-        return str(getattr(self.estimator, "__module__", "")).startswith("sweetgrad.profiling.estimators.")
+        return str(getattr(self.estimator, "__module__", "")).startswith(_BUILT_IN)
 
     @contextmanager
     def watch(self, network: Network) -> Iterator[None]:
@@ -171,21 +180,24 @@ class _Guest:
 
     def call(self, network: Network, x: Tensor, logits: Tensor | None) -> None:
         """Call the estimator and set its score."""
-        y = self.y
+        y, second = self.y, self.second
         if not self.is_built_in:  # it may change the batch, but the graph starts at these very images
             x, y = x if x.requires_grad else x.clone(), y.clone()
+            second = None if second is None else (second[0].clone(), second[1].clone())
         build_thin = partial(thin_network, self.builder)
-        probe = Probe(network, x, y, self.builder.whole, build_thin, logits, self.seen)
+        probe = Probe(
+            network, x, y, self.builder.whole, build_thin, logits, self.seen, second=second, seed=self.builder.spec.seed
+        )
         torch.manual_seed(self.seed)
         start = time.perf_counter()
         try:
             result = self.estimator(probe)
-            value, arrays = (result.score, result.arrays) if isinstance(result, Detailed) else (float(result), {})
+            value, arrays = _parts(result)
         except Exception as error:  # a failed estimator must not affect anything else
             self.score = _failure(error, start)
             return
         seconds = time.perf_counter() - start + _seconds_of(self.seen)
-        if math.isfinite(value):
+        if math.isfinite(value) or isinstance(result, Mapping):
             self.score = Score(value, seconds, STATUS["ok"], "", arrays)
         else:
             self.score = Score(value, seconds, STATUS["failed"], f"the score is {value}")
@@ -194,6 +206,13 @@ class _Guest:
         """Return the score, after the estimator was called."""
         assert self.score is not None
         return self.score
+
+
+def _parts(result: float | Detailed | Statistics) -> tuple[float, Statistics]:
+    """The score, which a block does not have, and the arrays."""
+    if isinstance(result, Mapping):
+        return math.nan, result
+    return (result.score, result.arrays) if isinstance(result, Detailed) else (float(result), {})
 
 
 def thin_network(builder: Builder) -> nn.Module:

@@ -7,6 +7,7 @@ import itertools
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import nn
 
 from sweetgrad.profiling.spaces._space_table import read_space_table
@@ -19,7 +20,7 @@ from sweetgrad.profiling.spaces.nas_bench_201_network import (
     block_names,
     build_live_network,
 )
-from sweetgrad.profiling.spaces.protocol import Network, check_index
+from sweetgrad.profiling.spaces.protocol import Network, check_index, unite_names
 from sweetgrad.store.spaces.cells import EDGES, arch_string, parse_arch
 
 
@@ -85,6 +86,12 @@ class NasBench201:
         build = build_live_network if self.skip_dead else NasBench201Network
         module = build(operations, in_channels=in_channels, num_classes=num_classes)
         return Network(module, module.layers())
+
+    def parameter_axes(self) -> dict[str, dict[str, str]]:
+        """Names of the parameters of all networks: an edge has the same module whatever its convolution."""
+        largest = arch_string(("nor_conv_3x3",) * len(EDGES))
+        with torch.device("meta"):
+            return unite_names([self.build(largest)])
 
     def mutate(self, arch_id: str, random: np.random.RandomState) -> str:
         """Replace the operation of a random edge by another one, both uniform, as in the benchmark's own evolution."""

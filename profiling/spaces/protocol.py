@@ -1,19 +1,20 @@
 """Networks with named layers, and the protocol of search spaces that build them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
 from sweetgrad.store import KINDS, LAYER_TYPES
+from sweetgrad.store.format.blocks import AXES
 
 
 @dataclass(frozen=True)
 class Layer:
     """One layer of a network as the paper counts them: a name, a type of `LAYER_TYPES`, and the modules that make it up.
 
-    The activations of a layer of type ``cell`` or ``reduction`` (``--activations``) are the output of its module, if it has one.
+    The activations of a layer of type ``cell`` or ``reduction`` (``--blocks activations``) are the output of its module, if it has one.
     """
 
     name: str
@@ -79,6 +80,64 @@ class Network:
             layers.append(tuple(new.values()))
         return tuple(layers)
 
+    def named_parameters(self) -> dict[str, dict[str, tuple[str, Tensor]]]:
+        """Parameters by axis (`AXES`) and name, in the order of `layer_parameters`, each with the name of its layer.
+
+        The name is that of the layer and the parameter's path in it, without a ``weight`` at the end of a weight tensor:
+        ``cell3.edges.2.1``, or ``cell3.edges.2.2.bias``.
+
+        Examples
+        --------
+        >>> block = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+        >>> {axis: [*found] for axis, found in Network(block, (Layer("stem", "stem", (block,)),)).named_parameters().items()}
+        {'tensor': ['stem.0'], 'vector': ['stem.0.bias', 'stem.1.weight', 'stem.1.bias']}
+        """
+        axis_of = {kind: axis for axis, kind in AXES.items()}
+        found: dict[str, dict[str, tuple[str, Tensor]]] = {axis: {} for axis in AXES}
+        seen: set[int] = set()
+        for layer in self.layers:
+            for place, module in enumerate(layer.modules):
+                top = layer.name if len(layer.modules) == 1 else f"{layer.name}.{place}"
+                for path, parameter in module.named_parameters():
+                    if id(parameter) not in seen:
+                        seen.add(id(parameter))
+                        kind = kind_of(parameter)
+                        name = f"{top}.{path}".removesuffix(".weight") if kind == KINDS[0] else f"{top}.{path}"
+                        found[axis_of[kind]][name] = layer.name, parameter
+        return found
+
+
+def unite_names(networks: Iterable[Network]) -> dict[str, dict[str, str]]:
+    """Axes of the parameters of several networks of a space: every name, in forward order, with the name of its layer.
+
+    Names are ordered as the modules of the networks are: parts of a path that are numbers by number, all others by their first
+    appearance.
+
+    Parameters
+    ----------
+    networks
+        Networks that together have every parameter that an architecture of the space may have, such as one for each operation.
+    """
+    layers: dict[str, dict[str, str]] = {axis: {} for axis in AXES}
+    for network in networks:
+        for axis, found in network.named_parameters().items():
+            layers[axis] |= {name: layer for name, (layer, _) in found.items()}
+    first: dict[tuple[str, ...], int] = {}
+    for axis in layers.values():
+        for name in axis:
+            parts = name.split(".")
+            for depth in range(len(parts)):
+                first.setdefault(tuple(parts[: depth + 1]), len(first))
+
+    def position(name: str) -> list[tuple[int, int]]:
+        parts = name.split(".")
+        return [
+            (0, int(part)) if part.isdecimal() else (1, first[tuple(parts[: depth + 1])])
+            for depth, part in enumerate(parts)
+        ]
+
+    return {axis: {name: names[name] for name in sorted(names, key=position)} for axis, names in layers.items()}
+
 
 @runtime_checkable
 class SearchSpace(Protocol):
@@ -91,7 +150,9 @@ class SearchSpace(Protocol):
     A space may also have ``options``, its parameters by name, which the spec of a profile records; ``version``, an integer (1
     by default) that is increased whenever a change of the code changes the numbers of an architecture, so that profiles of
     different versions are never mixed; ``open_ended = True``, if it is an endless list of which the first ``num_archs`` (one of
-    its options) are used, so that a profile of it can grow; ``tables``, relative paths of its table under ``--data-dir``; and
+    its options) are used, so that a profile of it can grow; ``tables``, relative paths of its table under ``--data-dir``;
+    ``parameter_axes()``, the names of all parameters that its networks may have (`unite_names`), for blocks of statistics of
+    parameter tensors; and
     ``mutate(arch_id, random)``, which returns another architecture that is a small step away, drawn from a
     `numpy.random.RandomState`, so that ``sweetgrad evolve`` can search it. The callable itself may have
     ``canonical_arch(arch_id)``, a static method that returns the canonical string of an architecture and raises ``ValueError``

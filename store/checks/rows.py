@@ -18,10 +18,11 @@ from sweetgrad.store.checks.metadata import children, delete_tree, read_metadata
 from sweetgrad.store.checks.problem import DAMAGE, Node, Problem, TableCheck, reason
 from sweetgrad.store.format.arrays import write_array
 from sweetgrad.store.format.bins import bin_bounds
-from sweetgrad.store.format.blocks import ACTIVATIONS, COUNTS, TRAINING, VARIABLES, Block, profile_block
+from sweetgrad.store.format.blocks import ACTIVATIONS, COUNTS, TRAINING, VARIABLES, Block, axis_variables, profile_block
 from sweetgrad.store.format.digests import content_digest
 from sweetgrad.store.format.schema import KINDS, STATUS, Variable
-from sweetgrad.store.groups import Store, has_rows
+from sweetgrad.store.format.statistics import STATISTICS
+from sweetgrad.store.groups import BLOCK_FOLDERS, Store, has_rows, read_block
 from sweetgrad.store.shards import Shard, Table, first_file, read_array
 from sweetgrad.store.training import SHARD_SIZE, TRAINING_COORDINATES, TRAINING_VARIABLES
 from sweetgrad.store.upgrade import accepted_digests
@@ -36,20 +37,44 @@ def check_profile_rows(check: TableCheck) -> Iterator[None]:
         return
     check.arch = _check_coordinates(check)
     yield from _check_rows(check, COUNTS)
-    for name in children(check.root, f"{check.name}/estimators"):
-        block = profile_block(name)
-        path = f"{check.name}/{block.path}"
-        if name.endswith(".json") or not (has_rows(check.root, path) or children(check.root, path)):
+    inside = [f"{folder}/{name}" for folder in BLOCK_FOLDERS for name in children(check.root, f"{check.name}/{folder}")]
+    for place in inside:
+        path = f"{check.name}/{place}"
+        if place.endswith(".json") or not (has_rows(check.root, path) or children(check.root, path)):
             continue
-        wrong = _wrong_arrays(check, path, {v.name: v for v in block.variables})
+        block = _block_at(check, place)
+        coordinates = [variable for axis in block.axes for variable in axis_variables(axis)]
+        wrong = _wrong_arrays(check, path, {v.name: v for v in (*block.variables, *coordinates)})
         if wrong and (has_rows(check.root, path) or "status" not in wrong):  # otherwise its creation was interrupted
             name, error = next(iter(wrong.items()))
-            what = f"{block.path}/{name}: {error}. --repair deletes the estimator; run it again."
+            what = f"{place}/{name}: {error}. --repair deletes {place}; run it again."
             check.problems.append(Problem(check.name, None, (), what, True))
             check.repairs[path] = partial(delete_tree, check.root, path)
         elif not wrong:
+            _check_axes(check, block)
             for _ in _check_rows(check, block):
                 pass
+
+
+def _check_axes(check: TableCheck, block: Block) -> None:
+    """Check that the names along the axes of a block, and their layers, can be decoded."""
+    for variable in (variable for axis in block.axes for variable in axis_variables(axis)):
+        try:
+            read_array(check.group, f"{block.path}/{variable.name}", check.location)
+        except DAMAGE as error:
+            what = f"{block.path}/{variable.name} cannot be decoded ({reason(error)}). Copy it from a backup."
+            check.problems.append(Problem(check.name, None, (), what, False))
+
+
+def _block_at(check: TableCheck, place: str) -> Block:
+    """The block at a path; without its settings if its group cannot be read."""
+    try:
+        group = check.group[place]
+        assert isinstance(group, zarr.Group)
+        return read_block(place, group)
+    except DAMAGE:
+        name = place.partition("/")[2]
+        return profile_block(name) if place.startswith("estimators/") else STATISTICS.get(name) or profile_block(name)
 
 
 def check_training_rows(check: TableCheck) -> None:

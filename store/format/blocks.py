@@ -1,13 +1,15 @@
 """Blocks: the columns of a table that are measured, written, resumed, verified, merged and published together.
 
-A profile is a table whose rows are architectures. Its columns are grouped into blocks, each of which is declared once, here.
-Every block has a ``status``, a ``digest``, a ``message`` and a wall time for each row, besides its own columns, and is stored in
-a zarr group of its own (that of the counts is the profile itself). The store can plan, write, resume, verify, merge and publish
-every declared block, independently of what it measures; `verify` has further checks of the counts.
+A profile is a table whose rows are architectures. Its columns are grouped into blocks, each of which is declared once: here, in
+`sweetgrad.store.format.statistics`, or by another package with `declare_block`. Every block has a ``status``, a ``digest``, a
+``message`` and a wall time for each row, besides its own columns, and is stored in a zarr group of its own (that of the counts is
+the profile itself). The store can plan, write, resume, verify, merge and publish every block, independently of what it measures,
+also where the package that declared it is not installed; `verify` has further checks of the counts.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,17 @@ from numpy.typing import NDArray
 from sweetgrad.store.format.bins import NUM_BINS
 from sweetgrad.store.format.digests import row_digests
 from sweetgrad.store.format.schema import COORDINATES, KINDS, LAYER_TYPES, STATUS, Variable, full
+
+
+AXES = {"tensor": "weight", "vector": "other"}
+"""Axes of the parameters of a network, each with the kind of parameter along it, in forward order and named by the search space.
+
+A block with such a dim has two coordinates along it: the names, and the name of the layer of each (``tensor_layer``). An
+architecture without a parameter of that name has NaN (or the count 0) there.
+"""
+
+KNOWN_DIMS = ("arch", "layer", "kind", "bin", *AXES, "eigenvalue", "class")
+"""Dims whose sizes a profile knows; ``eigenvalue`` has one entry for each image of the batch, and ``class`` for each class."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +53,11 @@ class Block:
     digest_order
         Variables in the digest of a row, in order: all except the digest, the status, and the wall times of measurements (the
         time of a training is part of its result).
+    sizes
+        Sizes of the dims that are the block's own, not of `KNOWN_DIMS`, sorted by name.
+    settings
+        What it was measured with beyond the spec of its profile, such as an initialisation of its own: names and JSON values,
+        sorted by name. Rows with different settings are never mixed.
     """
 
     name: str
@@ -49,11 +67,23 @@ class Block:
     path: str
     command: str
     digest_order: tuple[str, ...]
+    sizes: tuple[tuple[str, int], ...] = ()
+    settings: tuple[tuple[str, Any], ...] = ()
 
     @property
-    def arrays(self) -> tuple[Variable, ...]:
-        """Variables with more dims than ``arch``."""
-        return tuple(variable for variable in self.variables if len(variable.dims) > 1)
+    def contents(self) -> tuple[Variable, ...]:
+        """Its own variables: without a score, and without those that describe a row of any block."""
+        return tuple(variable for variable in self.variables if variable.name not in _IN_EVERY_BLOCK)
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Dims of `AXES` that its variables have."""
+        used = {dim for variable in self.variables for dim in variable.dims}
+        return tuple(axis for axis in AXES if axis in used)
+
+    def measured_with(self, settings: Mapping[str, Any]) -> "Block":
+        """The same block with these settings."""
+        return replace(self, settings=tuple(sorted(settings.items())))
 
     @property
     def measured(self) -> tuple[str, ...]:
@@ -74,6 +104,8 @@ class Block:
         return row_digests(arch, [np.asarray(rows[name]).astype(types[name], copy=False) for name in self.digest_order])
 
 
+_IN_EVERY_BLOCK = {"score", "seconds", "message", "digest", "status"}
+
 _UNDIGESTED = {"digest", "profile_seconds", "seconds", "status"}
 """Columns that differ between two equal measurements, or that describe the other columns."""
 
@@ -87,10 +119,18 @@ MESSAGE = Variable("message", ("arch",), "str", "", "Why there is no finite scor
 
 
 def _block(
-    name: str, doc: str, cost: str, *variables: Variable, path: str = "", command: str, sort: bool = True
+    name: str,
+    doc: str,
+    cost: str,
+    *variables: Variable,
+    path: str = "",
+    command: str,
+    sort: bool = True,
+    sizes: Mapping[str, int] = MappingProxyType({}),
 ) -> Block:
     digested = [variable.name for variable in variables if variable.name not in _UNDIGESTED]
-    return Block(name, doc, cost, variables, path, command, tuple(sorted(digested) if sort else digested))
+    order = tuple(sorted(digested) if sort else digested)
+    return Block(name, doc, cost, variables, path, command, order, tuple(sorted(sizes.items())))
 
 
 COUNTS = _block(
@@ -216,8 +256,70 @@ _DECLARED = {block.name: block for block in (COUNTS, MOMENTS, ACTIVATIONS)}
 
 
 def profile_block(name: str) -> Block:
-    """The block of a profile with this name: one that is declared here, or an estimator with one score."""
+    """The block of an estimator with one score, or one of `COUNTS`, `MOMENTS` and `ACTIVATIONS`, by its name."""
     return _DECLARED.get(name) or _score_block(name, f"Score of the estimator {name}.", "as the estimator needs")
+
+
+def declare_block(
+    name: str, doc: str, *variables: Variable, cost: str, sizes: Mapping[str, int] = MappingProxyType({})
+) -> Block:
+    """Declare a block of statistics, stored in the group ``blocks/<name>`` of a profile.
+
+    Parameters
+    ----------
+    name
+        Its name: letters, digits and underscores.
+    doc
+        What it contains, in one sentence.
+    variables
+        Its own variables, each with ``arch`` as the first dim. ``seconds``, ``message``, ``digest`` and ``status`` are added.
+    cost
+        Cost of measuring it, in passes through the network; for display.
+    sizes
+        Sizes of dims other than `KNOWN_DIMS`.
+
+    Raises
+    ------
+    ValueError
+        If the name or a variable is invalid.
+
+    Examples
+    --------
+    >>> kurtosis = Variable("grad_kurtosis", ("arch", "tensor"), "float32", "1", "Kurtosis of the gradients.", np.nan)
+    >>> declare_block("kurtosis", "Shape of the gradients.", kurtosis, cost="shares the pass of the counts").path
+    'blocks/kurtosis'
+    """
+    if not name.isidentifier():
+        raise ValueError(f"the name of a block must consist of letters, digits and underscores, got {name!r}")
+    for variable in variables:
+        unknown = set(variable.dims) - {*KNOWN_DIMS, *sizes}
+        if variable.dims[:1] != ("arch",) or unknown:
+            raise ValueError(
+                f"variable {variable.name!r} of block {name!r} has the dims {variable.dims}: the first must be arch, and the sizes "
+                f"of others than {', '.join(KNOWN_DIMS)} must be given"
+            )
+        if variable.name in _IN_EVERY_BLOCK:
+            raise ValueError(f"block {name!r} must not declare {variable.name!r}, which every block has or a score is")
+    seconds, status = SCORES[1], SCORES[-1]
+    seconds = replace(seconds, doc="Wall time of the block alone.")
+    message = replace(MESSAGE, doc="Why it could not be measured; empty unless status is 2.")
+    status = replace(status, doc=f"{STATUS}; written last.")
+    every = (seconds, message, DIGEST, status)
+    return _block(name, doc, cost, *variables, *every, path=f"blocks/{name}", command="profile", sizes=sizes)
+
+
+def is_block(block: Block) -> bool:
+    """Whether it is a block of statistics (`declare_block`), not the counts or an estimator."""
+    return block.path.startswith("blocks/")
+
+
+def axis_variables(axis: str) -> tuple[Variable, Variable]:
+    """The coordinates along an axis of `AXES`: the names, and the layer of each."""
+    what = f"parameter of the kind {AXES[axis]}, in forward order"
+    return (
+        Variable(axis, (axis,), "str", "", f"Name of the {what}.", "", "coord"),
+        Variable(f"{axis}_layer", (axis,), "str", "", f"Layer that has the {what}.", "", "coord"),
+    )
 
 
 VARIABLES: dict[str, Variable] = {variable.name: variable for variable in (*COUNTS.variables, *COORDINATES)}

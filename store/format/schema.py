@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,8 @@ class Variable:
     """One array of a profile.
 
     ``fill`` is the value of a row that was not run. ``role`` says who writes it: ``row`` variables are written shard by shard,
-    ``coord`` variables once, when the profile is created.
+    ``coord`` variables once, when the profile is created. Values are rounded to ``keep_bits`` bits of the mantissa (beside the
+    leading one), if it is set, before they are stored: the others are noise, which does not compress.
     """
 
     name: str
@@ -40,6 +41,22 @@ class Variable:
     doc: str
     fill: float | str = 0
     role: Literal["row", "coord"] = "row"
+    keep_bits: int | None = None
+
+    def rounded(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Values in the variable's type, to ``keep_bits`` bits; a value that is not finite stays as it is.
+
+        Examples
+        --------
+        >>> Variable("x", ("arch",), "float32", "1", "", keep_bits=12).rounded(np.array([1 / 3, np.inf])).tolist()
+        [0.33331298828125, inf]
+        """
+        if self.keep_bits is None:
+            return values.astype(object if self.dtype == "str" else self.dtype)
+        mantissa, exponent = np.frexp(values.astype(np.float64))
+        scale = 2.0 ** (self.keep_bits + 1)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.asarray(np.ldexp(np.round(mantissa * scale) / scale, exponent).astype(self.dtype))
 
 
 COORDINATES = (

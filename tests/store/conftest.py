@@ -130,7 +130,7 @@ def make_scores(rows: Sequence[int], estimators: Sequence[str]) -> xr.Dataset:
         "status": (("arch", "estimator"), np.ones(each, "uint8")),
     }
     for block in (MOMENTS, ACTIVATIONS):
-        for variable in block.arrays if block.name in estimators else ():
+        for variable in block.contents if block.name in estimators else ():
             shape = [sizes[dim] for dim in variable.dims]
             values = [np.random.default_rng(row).poisson(3.0, shape[1:]) + 1 for row in rows]
             data[variable.name] = variable.dims, np.array(values).astype(variable.dtype)

@@ -97,9 +97,9 @@ def read(location: Any, array: str) -> Any:
         return open_training(location, TRAINING)
     if group == "toy/accuracy":
         return open_accuracies(location, "toy")
-    if variable in [each.name for each in MOMENTS.arrays]:
+    if variable in [each.name for each in MOMENTS.contents]:
         return open_moments(location, NAME)[variable].load()
-    if variable in [each.name for each in ACTIVATIONS.arrays]:
+    if variable in [each.name for each in ACTIVATIONS.contents]:
         return open_activations(location, NAME)[variable].load()
     return open_estimators(location, NAME)
 

@@ -53,7 +53,7 @@ def literal(setting, index):
 
 @pytest.mark.parametrize("interval", INTERVALS, ids=str)
 def test_moments__give_the_sums_of_any_interval(setting, rows, interval):
-    moments = rows[[variable.name for variable in MOMENTS.arrays]]
+    moments = rows[[variable.name for variable in MOMENTS.contents]]
     scores = (sweet_grad_norm, sweet_snip, sweet_grad_abs, sweet_grad_sq)
     found = {each.__name__: each(moments, interval).values for each in scores}
     lower, upper = np.float32(interval.lower), np.float32(interval.upper)
@@ -71,7 +71,7 @@ def test_moments__give_the_sums_of_any_interval(setting, rows, interval):
 
 
 def test_moments__over_all_gradients_are_the_sums_of_the_profile_and_snip(rows):
-    moments = rows[[variable.name for variable in MOMENTS.arrays]]
+    moments = rows[[variable.name for variable in MOMENTS.contents]]
     np.testing.assert_allclose(moments.grad_abs_bin_sum.sum("bin"), rows.grad_abs_sum, rtol=1e-6)
     np.testing.assert_allclose(moments.grad_sq_bin_sum.sum("bin"), rows.grad_sq_sum, rtol=1e-6)
     np.testing.assert_allclose(sweet_snip(moments, Interval(0, "inf")), rows.score.sel(estimator="snip"), rtol=1e-6)
@@ -82,7 +82,7 @@ def test_moments__over_all_gradients_are_the_sums_of_the_profile_and_snip(rows):
 
 
 def test_moments__kinds_and_several_intervals(rows):
-    moments = rows[[variable.name for variable in MOMENTS.arrays]]
+    moments = rows[[variable.name for variable in MOMENTS.contents]]
     together = sweet_snip(moments, INTERVALS)
     assert together.dims == ("arch", "interval")
     assert together.interval.values.tolist() == [str(interval) for interval in INTERVALS]
@@ -108,7 +108,7 @@ def test_moments__are_stored_apart_from_the_counts_and_added_later(setting, rows
     (shard,) = Profile.open(path, name).plan(INDICES[:2], [profile_block("moments")])
     profile_shard(Profile.open(path, name), shard, space, batch, spec, estimators=["moments"])
     stored = open_moments(path, name)
-    for key, variable in {each.name: each for each in MOMENTS.arrays}.items():
+    for key, variable in {each.name: each for each in MOMENTS.contents}.items():
         assert stored[key].dims == variable.dims
         assert stored[key].dtype == np.float32
         np.testing.assert_array_equal(stored[key].values[INDICES[:2]], rows[key].values[:2])

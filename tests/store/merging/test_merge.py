@@ -51,7 +51,7 @@ def score_rows(path, name, toy, scores: dict[int, float], *, estimator="snip") -
             for key, variable in ((each.name, each) for each in profile_block("snip").variables)
         }
         if estimator == MOMENTS.name:
-            data |= {each.name: (each.dims, moments_of(path, name, inside)) for each in MOMENTS.arrays}
+            data |= {each.name: (each.dims, moments_of(path, name, inside)) for each in MOMENTS.contents}
         coords = {"arch": [toy.archs[i] for i in inside], "arch_index": ("arch", inside), "estimator": [estimator]}
         Profile.open(path, name).write(shard, split_scores(xr.Dataset(data, coords=coords)))
 
@@ -194,7 +194,7 @@ def test_merge__unites_moments(paths, toy):
     score_rows(b, name, toy, {1: 1.0, 5: 1.0}, estimator=MOMENTS.name)
     merge([a, b], merged)
     moments = open_moments(merged, name)
-    for each in (variable.name for variable in MOMENTS.arrays):
+    for each in (variable.name for variable in MOMENTS.contents):
         np.testing.assert_array_equal(moments[each].values[[1, 5]], moments_of(merged, name, [1, 5]))
         assert np.isnan(moments[each].values[[0, 2, 3, 4, 6, 7, 8, 9]]).all()
     assert verify(merged) == []

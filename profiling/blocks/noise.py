@@ -1,0 +1,274 @@
+"""Statistics of a network with an initialisation and images of their own: He's initialisation, and standard normal images.
+
+Shape legend: N = images, C = channels, P = positions.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import pixel_unshuffle
+
+from sweetgrad.profiling.batches import Batch
+from sweetgrad.profiling.blocks.layers import output_modules
+from sweetgrad.profiling.estimators._layers import forward_hooks, restored_buffers
+from sweetgrad.profiling.estimators.protocol import EstimatorError, Probe, Statistics, measures, require_real
+from sweetgrad.profiling.spaces.protocol import Network
+from sweetgrad.store import STATISTICS, ProfileSpec
+
+_EPS = 1e-8
+_IMAGE_SIZE = 64
+
+_SETTINGS = {"init": "he-normal-fan-in", "input": "standard-normal", "mode": "train"}
+
+_NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
+
+
+@contextmanager
+def reinitialised(module: nn.Module, seed: int) -> Iterator[None]:
+    """Give a network He's initialisation (He et al. 2015, fan-in) for a while; gradients are not recorded.
+
+    Weights of convolutions and linear layers are normal with variance 2 / fan-in, their biases 0; scales of norms are 1, their shifts
+    0. Other parameters are not changed. Running statistics are restored as well.
+    """
+    generator = torch.Generator().manual_seed(seed)  # on the CPU: a GPU gets the same weights
+    before = [(parameter, parameter.data, parameter.requires_grad) for parameter in module.parameters()]
+    try:
+        with torch.no_grad(), restored_buffers(module):
+            for parameter, _, _ in before:
+                parameter.requires_grad_(False)
+            for layer in module.modules():
+                for name, parameter in layer.named_parameters(recurse=False):
+                    value = _new_value(layer, name, parameter, generator)
+                    if value is not None:
+                        parameter.data = torch.empty_like(parameter.data).copy_(value)
+            yield
+    finally:
+        for parameter, data, requires_grad in before:
+            parameter.data = data
+            parameter.requires_grad_(requires_grad)
+
+
+def _new_value(layer: nn.Module, name: str, parameter: Tensor, generator: torch.Generator) -> Tensor | None:
+    if isinstance(layer, nn.modules.conv._ConvNd | nn.Linear):
+        if name == "weight":
+            return nn.init.kaiming_normal_(torch.empty(parameter.shape), nonlinearity="relu", generator=generator)
+        return torch.zeros(parameter.shape) if name == "bias" else None
+    if isinstance(layer, _NORMS) and name in ("weight", "bias"):
+        return torch.full(parameter.shape, float(name == "weight"))
+    return None
+
+
+@lru_cache(maxsize=8)
+def noise(shape: tuple[int, ...], seed: int) -> Tensor:
+    """Standard normal images, always the same ones; not to be changed."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+@lru_cache(maxsize=2)
+def _signs(count: int, seed: int) -> Tensor:
+    """Random signs, -1 or 1, always the same ones."""
+    bits = np.unpackbits(np.frombuffer(np.random.RandomState(seed).bytes(-(-count // 8)), np.uint8))[:count]
+    return torch.from_numpy(bits).float().mul_(2).sub_(1)
+
+
+def noise_like(probe: Probe, shape: tuple[int, ...]) -> Tensor:
+    return noise(shape, probe.seed).to(probe.x.device).contiguous(memory_format=torch.channels_last)
+
+
+@dataclass
+class _Features:
+    """What `noise_pass` keeps of a pass: statistics by the position of a layer, and the output of the layer before."""
+
+    seed: int
+    spectra: dict[int, dict[str, float]] = field(default_factory=dict)
+    last: Tensor | None = None
+
+    def add(self, row: int, output: Tensor) -> Tensor:
+        """Take the statistics of the output of a layer; returns what the network continues with."""
+        self.spectra[row] = _spectrum(output.detach())
+        if self.last is not None:
+            self.spectra[row] |= _gradient_map(self.last, output, self.seed)
+        # The graph of each layer starts anew, so only one is in memory at a time.
+        self.last = output.detach().requires_grad_()
+        return self.last.clone()  # a layer may change its input in place, but not a leaf
+
+
+def _noise_pass_settings(spec: ProfileSpec, batch: Batch) -> dict[str, Any]:
+    return {**_SETTINGS, "batch_size": spec.batch_size, "seed": spec.seed}
+
+
+@measures(STATISTICS["noise_pass"], needs="network", settings=_noise_pass_settings)
+def noise_pass(probe: Probe) -> Statistics:
+    """Spectra of the outputs of stem, cells and reductions, and of the maps of gradients between them.
+
+    Lee & Ham, "AZ-NAS", CVPR 2024: expressivity, progressivity and trainability are functions of these. A layer that the network
+    skips since its output is zero is run in the whole network.
+    """
+    if probe.x.ndim != 4:
+        raise EstimatorError(f"noise_pass: images (N, C, H, W) are needed, got {tuple(probe.x.shape)}")
+    require_real(probe.network.module, "noise_pass")
+    network = probe.network
+    features = _features(probe, network)
+    if features.spectra.keys() != output_modules(network).keys():
+        network = probe.build()
+        features = _features(probe, network)
+    if not features.spectra:
+        raise EstimatorError("noise_pass: the network has no layer of type stem, cell or reduction that it calls")
+    names = [variable.name for variable in STATISTICS["noise_pass"].contents]
+    arrays = {name: np.full(len(network.layers), np.nan) for name in names}
+    for row, values in features.spectra.items():
+        for name, value in values.items():
+            arrays[name][row] = value
+    arrays["grad_map_is_identity"] = np.nan_to_num(arrays["grad_map_is_identity"])
+    return arrays
+
+
+def _features(probe: Probe, network: Network) -> _Features:
+    features = _Features(probe.seed)
+    row_of = {module: row for row, module in output_modules(network).items()}
+
+    def on_output(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        if not isinstance(output, Tensor) or output.ndim != 4:
+            raise EstimatorError(
+                f"noise_pass: layer {network.layers[row_of[module]].name!r} must return one tensor (N, C, H, W)"
+            )
+        return features.add(row_of[module], output)
+
+    images = noise_like(probe, tuple(probe.x.shape))
+    with reinitialised(network.module, probe.seed), torch.enable_grad(), ExitStack() as stack:
+        for module in row_of:
+            stack.callback(module.register_forward_hook(on_output).remove)
+        network.module(images)
+    return features
+
+
+def _rows(values: Tensor) -> Tensor:
+    """Outputs (N, C, H, W) as (N H W, C), which is the memory order of channels-last tensors."""
+    return values.permute(0, 2, 3, 1).reshape(-1, values.shape[1])
+
+
+def _spectrum(output: Tensor) -> dict[str, float]:
+    """Statistics of the covariance of the channels, over images and positions."""
+    rows = _rows(output)
+    centred = rows - rows.mean(0, keepdim=True)
+    cov = (centred.T @ centred).double() / len(rows)
+    found = torch.linalg.eigvalsh(cov).cpu()
+    share = found / found.sum()
+    singular = found.clamp(min=0).sqrt()
+    part = singular / singular.sum()
+    return {
+        "cov_trace": float(found.sum()),
+        "cov_sq_trace": float(found.square().sum()),
+        # As AZ-NAS computes it. Shares that are negative by rounding are as good as 0; without any signal they are NaN.
+        "spectrum_entropy": -float((share * torch.log(share.clamp(min=0) + _EPS)).sum()),
+        "cov_min": float(found[0]),
+        "cov_max": float(found[-1]),
+        "effective_rank": math.exp(-float(torch.xlogy(part, part).sum())),
+    }
+
+
+def _gradient_map(before: Tensor, output: Tensor, seed: int) -> dict[str, float]:
+    """Largest singular value of ``g_in' g_out``, divided by the images and positions of the output."""
+    g_out = _signs(output.numel(), seed).view(output.permute(0, 2, 3, 1).shape).permute(0, 3, 1, 2).to(output)
+    (g_in,) = torch.autograd.grad(output, before, g_out, allow_unused=True)
+    g_in = torch.zeros_like(before) if g_in is None else g_in
+    is_identity = g_in.shape == g_out.shape and bool((g_in == g_out).all())
+    if g_in.shape[2:] != g_out.shape[2:]:
+        stride = g_in.shape[2] // g_out.shape[2]
+        if (g_out.shape[2] * stride, g_out.shape[3] * stride) != tuple(g_in.shape[2:]):
+            raise EstimatorError(
+                f"noise_pass: outputs of {tuple(g_in.shape[2:])} and {tuple(g_out.shape[2:])} pixels do not differ by a stride"
+            )
+        g_in = pixel_unshuffle(g_in, stride)
+    left, right = _rows(g_in), _rows(g_out)
+    product = (left.T @ right).double() / len(right)
+    return {
+        "grad_map_norm": float(torch.linalg.matrix_norm(product, 2)),
+        "grad_map_is_identity": float(is_identity),
+    }
+
+
+def _noise_image_settings(spec: ProfileSpec, batch: Batch) -> dict[str, Any]:
+    return {**_SETTINGS, "image_size": _IMAGE_SIZE, "seed": spec.seed}
+
+
+@measures(STATISTICS["noise_image"], needs="network", settings=_noise_image_settings)
+def noise_image(probe: Probe) -> Statistics:
+    """Smallest eigenvalues and singular values of the outputs of all modules for one image.
+
+    Jiang et al., "MeCo", NeurIPS 2023 (smallest eigenvalue of the correlation of the channels); Asthana et al., "Dextr", TMLR 2025,
+    first factor (smallest over largest singular value). Both sum over every module, containers and the network itself included;
+    the whole network is run.
+    """
+    if probe.x.ndim != 4:
+        raise EstimatorError(f"noise_image: images (N, C, H, W) are needed, got {tuple(probe.x.shape)}")
+    network = probe.build()
+    require_real(network.module, "noise_image")
+    image = noise_like(probe, (1, probe.x.shape[1], _IMAGE_SIZE, _IMAGE_SIZE))
+    outputs: list[Tensor] = []
+    uses: list[tuple[nn.Module, int]] = []  # module, position of its output; containers return that of their last module
+
+    def on_output(module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
+        if isinstance(output, Tensor):
+            if not outputs or outputs[-1] is not output or module_is_inplace(module):
+                outputs.append(output)
+                grams.append(_channel_grams(output[0]))
+            uses.append((module, len(outputs) - 1))
+
+    def module_is_inplace(module: nn.Module) -> bool:
+        return bool(getattr(module, "inplace", False))
+
+    grams: list[tuple[Tensor, Tensor]] = []
+    with reinitialised(network.module, probe.seed), forward_hooks(network.module.modules(), on_output):
+        network.module(image)
+    smallest = _batched(torch.linalg.eigvalsh, [correlation for correlation, _ in grams])
+    squares = _batched(torch.linalg.eigvalsh, [gram for _, gram in grams])
+    corr_min = np.array([values[0] for values in smallest])
+    ratio = np.array([_ratio(values) for values in squares])
+    row_of = {module: row for row, layer in enumerate(network.layers) for top in layer.modules for module in top.modules()}
+    arrays = {}
+    for name, values in (("corr_min_sum", corr_min), ("singular_ratio_sum", ratio)):
+        by_layer = np.zeros(len(network.layers))
+        for module, place in uses:
+            if module in row_of:
+                by_layer[row_of[module]] += values[place]
+        arrays[name] = by_layer
+        arrays[f"{name}_network"] = sum(values[place] for _, place in uses)
+    return arrays
+
+
+def _channel_grams(output: Tensor) -> tuple[Tensor, Tensor]:
+    """Correlation matrix of the channels of one output (C, ...), undefined ones 0, and its smaller Gram matrix."""
+    values = output.reshape(len(output), -1).double()
+    centred = values - values.mean(1, keepdim=True)
+    cov = centred @ centred.T
+    scale = cov.diagonal().sqrt()
+    correlation = torch.nan_to_num(cov / scale[:, None] / scale[None, :], nan=0.0, posinf=0.0, neginf=0.0)
+    gram = values @ values.T if len(values) <= values.shape[1] else values.T @ values
+    return correlation, gram
+
+
+def _ratio(squares: NDArray[np.float64]) -> float:
+    """Smallest over largest singular value, from the eigenvalues of a Gram matrix, ascending; 0 if all are 0."""
+    low, high = max(float(squares[0]), 0.0), float(squares[-1])
+    return math.sqrt(low / high) if high > 0 else 0.0
+
+
+def _batched(function: Any, matrices: Sequence[Tensor]) -> list[NDArray[np.float64]]:
+    """Apply a function of stacked matrices to matrices of several sizes, in their order."""
+    by_size: dict[int, list[int]] = {}
+    for place, matrix in enumerate(matrices):
+        by_size.setdefault(len(matrix), []).append(place)
+    found: dict[int, NDArray[np.float64]] = {}
+    for places in by_size.values():
+        values = function(torch.stack([matrices[place] for place in places])).cpu().numpy()
+        found |= dict(zip(places, values, strict=True))
+    return [found[place] for place in range(len(matrices))]
