@@ -3,6 +3,7 @@
 Shape legend: N = images, L = layers.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -54,17 +55,14 @@ class _LayerPatterns(Patterns):
         self.layer_of = {
             module: row for row, layer in enumerate(network.layers) for top in layer.modules for module in top.modules()
         }
-        shape = (len(network.layers) + 1, 1 << _PATTERN_IMAGES)  # ReLUs outside of all layers are in the last row
-        self.has_pattern = np.zeros(shape, dtype=bool)
-        self.num_on, self.num_values = np.zeros(shape[0], np.int64), np.zeros(shape[0], np.int64)
+        # ReLUs outside of all layers are in the last row.
+        self.has_pattern = np.zeros((len(network.layers) + 1, 1 << _PATTERN_IMAGES), dtype=bool)
 
     def observe(self, relu: nn.Module, on: Tensor) -> None:
         row = self.layer_of.get(relu, -1)
         bits = np.packbits(on[:_PATTERN_IMAGES].cpu().numpy(), axis=0)  # (1 or 2, units)
         pattern = bits[0].astype(np.uint16) if len(bits) == 1 else bits[0].astype(np.uint16) << 8 | bits[1]
         self.has_pattern[row, pattern] = True
-        self.num_on[row] += int(on.sum())
-        self.num_values[row] += on.numel()
 
 
 @dataclass
@@ -75,6 +73,12 @@ class _Watched:
     output_log_det: dict[int, float] = field(default_factory=dict)
     gradients: dict[int, Tensor] = field(default_factory=dict)
     is_over: bool = False
+    seconds_of_outputs: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Time that watching took."""
+        return self.patterns.seconds + self.seconds_of_outputs
 
 
 @contextmanager
@@ -86,8 +90,10 @@ def _watch(network: Network) -> Iterator[_Watched]:
     def on_output(module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
         if seen.is_over or not isinstance(output, Tensor):
             return
+        start = time.perf_counter()
         row = row_of[module]
         seen.output_log_det[row] = _corr_log_det(output.detach())
+        seen.seconds_of_outputs += time.perf_counter() - start
         if output.requires_grad:
             # Estimators that need the graph run passes through it first; the shared pass is the last and overwrites them.
             output.register_hook(lambda grad: seen.gradients.__setitem__(row, grad.detach()))
@@ -116,28 +122,31 @@ def relu_patterns(probe: Probe) -> Statistics:
         with _watch(network) as seen:
             logits, _ = forward_backward(network.module, probe.x, probe.y)
     assert logits is not None
-    kernels = seen.patterns.kernels(logits)
-    if not kernels:
+    counted = seen.patterns.counted(logits)
+    if not counted:
         raise EstimatorError("relu_patterns: no nn.ReLU module of this network is reached by the backward pass")
     num_layers = len(network.layers)
     by_layer: dict[int, Tensor] = {}
-    for relu, kernel in kernels:
+    num_on, num_values = np.zeros(num_layers + 1), np.zeros(num_layers + 1)
+    for relu, kernel, count in counted:
         row = seen.patterns.layer_of.get(relu, num_layers)
         by_layer[row] = by_layer[row] + kernel if row in by_layer else kernel
+        num_on[row] += count
+        num_values[row] += len(kernel) * int(kernel[0, 0])
     rows = sorted(by_layer)
     by_row = torch.stack([by_layer[row] for row in rows]).double()
     _, log_det = torch.linalg.slogdet(by_row)
-    patterns = seen.patterns
-    with np.errstate(invalid="ignore", divide="ignore"):
-        zero_share = 1 - patterns.num_on / patterns.num_values
+    has_pattern = seen.patterns.has_pattern
+    with np.errstate(invalid="ignore"):
+        zero_share = 1 - num_on / num_values
     gradient_log_det = {row: _corr_log_det(grad) for row, grad in seen.gradients.items()}
     return {
         "pattern_eigenvalue": eigenvalues(by_row.sum(0)),
         "pattern_log_det": _along_layers(dict(zip(rows, log_det.tolist(), strict=True)), num_layers),
         "output_corr_log_det": _along_layers(seen.output_log_det, num_layers),
         "output_grad_corr_log_det": _along_layers(gradient_log_det, num_layers),
-        "num_patterns": patterns.has_pattern[:num_layers].sum(1),
-        "num_patterns_network": int(patterns.has_pattern.any(0).sum()),
+        "num_patterns": has_pattern[:num_layers].sum(1),
+        "num_patterns_network": int(has_pattern.any(0).sum()),
         "zero_share": zero_share[:num_layers],
     }
 

@@ -36,7 +36,7 @@ def reinitialised(module: nn.Module, seed: int) -> Iterator[None]:
     """Give a network He's initialisation (He et al. 2015, fan-in) for a while; gradients are not recorded.
 
     Weights of convolutions and linear layers are normal with variance 2 / fan-in, their biases 0; scales of norms are 1, their shifts
-    0. Other parameters are not changed. Running statistics are restored as well.
+    0, their running statistics those of a new network. Other parameters are not changed.
     """
     generator = torch.Generator().manual_seed(seed)  # on the CPU: a GPU gets the same weights
     before = [(parameter, parameter.data, parameter.requires_grad) for parameter in module.parameters()]
@@ -45,6 +45,8 @@ def reinitialised(module: nn.Module, seed: int) -> Iterator[None]:
             for parameter, _, _ in before:
                 parameter.requires_grad_(False)
             for layer in module.modules():
+                if isinstance(layer, nn.modules.batchnorm._NormBase):
+                    layer.reset_running_stats()
                 for name, parameter in layer.named_parameters(recurse=False):
                     value = _new_value(layer, name, parameter, generator)
                     if value is not None:
@@ -80,7 +82,7 @@ def _signs(count: int, seed: int) -> Tensor:
 
 
 def noise_like(probe: Probe, shape: tuple[int, ...]) -> Tensor:
-    return noise(shape, probe.seed).to(probe.x.device).contiguous(memory_format=torch.channels_last)
+    return noise(shape, probe.seed).to(probe.x).contiguous(memory_format=torch.channels_last)
 
 
 @dataclass

@@ -18,7 +18,12 @@ from torch import Tensor, nn
 from sweetgrad.profiling.batches import Batch
 from sweetgrad.profiling.estimators._layers import forward_hooks, restored_buffers
 from sweetgrad.profiling.estimators.protocol import EstimatorError, Probe, Statistics, measures, require_real
-from sweetgrad.profiling.estimators.pruning import flow_gradients
+from sweetgrad.profiling.estimators.pruning import (
+    channel_products,
+    conv_or_linear,
+    fisher_information,
+    flow_gradients,
+)
 from sweetgrad.profiling.measure import forward_backward
 from sweetgrad.profiling.spaces.protocol import Network
 from sweetgrad.store import STATISTICS, ProfileSpec
@@ -30,10 +35,11 @@ def parameters_along(network: Network, axis: str) -> list[Tensor]:
 
 
 @dataclass
-class _Positions:
-    """Output positions of each weight for one image, by its identity; those of the first pass only."""
+class _Layers:
+    """Output positions of each weight for one image, by its identity, in the first pass; and what Fisher information needs."""
 
     of_weight: dict[int, int] = field(default_factory=dict)
+    products: dict[int, tuple[nn.Module, Tensor]] = field(default_factory=dict)
     is_over: bool = False
 
     def add(self, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -56,26 +62,27 @@ def _num_outputs(layer: nn.Module, weight: Tensor) -> int:
 
 
 @contextmanager
-def _watch_positions(network: Network) -> Iterator[_Positions]:
-    seen = _Positions()
-    layers = (m for m in network.module.modules() if isinstance(m, nn.modules.conv._ConvNd | nn.Linear))
-    with forward_hooks(layers, seen.add), forward_hooks(iter([network.module]), seen.end):
+def _watch_layers(network: Network) -> Iterator[_Layers]:
+    seen = _Layers()
+    with (
+        channel_products(network) as seen.products,
+        forward_hooks(conv_or_linear(network.module), seen.add),
+        forward_hooks(iter([network.module]), seen.end),
+    ):
         yield seen
 
 
 def _positions(probe: Probe) -> list[int]:
     """Output positions of each weight tensor; the whole network runs one image if the network skips some."""
     network, seen = probe.network, probe.seen
-    supported = (nn.modules.conv._ConvNd, nn.Linear)
-    weights = [m.weight for m in network.module.modules() if isinstance(m, supported)]
-    if any(id(weight) not in seen.of_weight for weight in weights):
+    if any(id(layer.weight) not in seen.of_weight for layer in conv_or_linear(network.module)):
         network = probe.build()
-        with torch.no_grad(), _watch_positions(network) as seen:
+        with torch.no_grad(), _watch_layers(network) as seen:
             network.module.eval()(probe.x[:1])  # eval mode: BatchNorm may fail on a single image
     return [seen.of_weight.get(id(weight), 0) for weight in parameters_along(network, "tensor")]
 
 
-@measures(STATISTICS["tensor_sums"], watch=_watch_positions)
+@measures(STATISTICS["tensor_sums"], watch=_watch_layers)
 def tensor_sums(probe: Probe) -> Statistics:
     """Sums over weights and gradients of every parameter tensor, in double precision."""
     require_real(probe.network.module, "tensor_sums")
@@ -90,12 +97,16 @@ def tensor_sums(probe: Probe) -> Statistics:
         "grad_sum": g,
     }
     h = _flat_gradients(vectors)
+    fisher: dict[int, float] = {}
+    for layer, information in fisher_information(probe.seen.products).items():
+        fisher[id(layer.weight)] = fisher.get(id(layer.weight), 0.0) + information
     return {
         "tensor_size": _sizes(weights),
         "tensor_positions": np.array(_positions(probe), np.uint32),
         "tensor_channels": np.array([weight.shape[0] for weight in weights], np.uint32),
         **{f"tensor_{name}": _by_tensor(np.add, terms, weights) for name, terms in sums.items()},
         "tensor_grad_abs_max": _by_tensor(np.maximum, np.abs(g), weights),
+        "tensor_fisher_sum": np.array([fisher.get(id(weight), 0.0) for weight in weights]),
         "vector_size": _sizes(vectors),
         "vector_grad_sum": _by_tensor(np.add, h, vectors),
         "vector_grad_sq_sum": _by_tensor(np.add, h * h, vectors),

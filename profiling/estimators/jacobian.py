@@ -1,6 +1,7 @@
 """Neural Architecture Search without Training (Mellor et al.): Jacobian covariance, and NASWOT, which replaced it."""
 
 import math
+import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -57,32 +58,47 @@ _SKIPPED = "skipped"
 
 @dataclass
 class Patterns:
-    """Agreement matrices of all ReLU calls, each with its module and its node in the graph."""
+    """Which units of which ReLUs are on for the same images.
 
-    calls: list[tuple[nn.Module, Any, Tensor]] = field(default_factory=list)
+    Attributes
+    ----------
+    calls
+        For each call of a ReLU its module, its node in the graph, its agreement matrix, and how many units are on for an image.
+    called
+        All ReLUs that were called.
+    recent
+        Inputs of the last calls, each with the last two of its call.
+    seconds
+        Time that recording took.
+    """
+
+    calls: list[tuple[nn.Module, Any, Tensor, int]] = field(default_factory=list)
     called: set[nn.Module] = field(default_factory=set)
-    recent: deque[tuple[Tensor, Tensor]] = field(default_factory=lambda: deque(maxlen=4))
+    recent: deque[tuple[Tensor, Tensor, int]] = field(default_factory=lambda: deque(maxlen=4))
+    seconds: float = 0.0
 
     def add(self, relu: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        start = time.perf_counter()
         self.called.add(relu)
         given = inputs[0]
         # ReLUs on edges that leave the same node of a cell have the same input, so their matrix is computed once.
-        known = next((kernel for tensor, kernel in self.recent if tensor is given), None)
+        known = next((tuple(rest) for tensor, *rest in self.recent if tensor is given), None)
         if known is None:
             on = _units_that_are_on(output.detach())
-            known = _agreements(on)
+            known = _agreements(on), int(on.sum())
             self.observe(relu, on)
             if output is not given:  # an in-place ReLU overwrites its input
-                self.recent.append((given, known))
-        self.calls.append((relu, output.grad_fn if torch.is_grad_enabled() else _SKIPPED, known))
+                self.recent.append((given, *known))
+        self.calls.append((relu, output.grad_fn if torch.is_grad_enabled() else _SKIPPED, *known))
+        self.seconds += time.perf_counter() - start
 
     def observe(self, relu: nn.Module, on: Tensor) -> None:
         """Called with which units are on for which images, shape (N, units), once for the ReLUs that have the same input."""
 
-    def kernels(self, logits: Tensor) -> list[tuple[nn.Module, Tensor]]:
-        """Agreement matrices of the ReLUs that the backward pass from the logits reaches, or that only run to be observed."""
+    def counted(self, logits: Tensor) -> list[tuple[nn.Module, Tensor, int]]:
+        """Calls, without their nodes, that the backward pass from the logits reaches, or that only ran to be observed."""
         reached = _reached(logits)
-        return [(relu, kernel) for relu, node, kernel in self.calls if node in reached or node is _SKIPPED]
+        return [(relu, *rest) for relu, node, *rest in self.calls if node in reached or node is _SKIPPED]
 
 
 def relu_modules(module: nn.Module) -> Iterator[nn.Module]:
@@ -127,7 +143,7 @@ def naswot(probe: Probe) -> float:
         with _record(whole) as patterns:
             logits = whole.module(probe.x)
     assert logits is not None
-    kernels = [kernel for _, kernel in patterns.kernels(logits)]
+    kernels = [kernel for _, kernel, _ in patterns.counted(logits)]
     if not kernels:
         raise EstimatorError("naswot: no nn.ReLU module of this network is reached by the backward pass")
     sign, log_det = torch.linalg.slogdet(torch.stack(kernels).double().sum(0))

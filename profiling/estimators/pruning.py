@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -29,7 +29,7 @@ def snip(probe: Probe) -> float:
 
 
 @contextmanager
-def _channel_products(network: Network) -> Iterator[dict[int, tuple[nn.Module, Tensor]]]:
+def channel_products(network: Network) -> Iterator[dict[int, tuple[nn.Module, Tensor]]]:
     """(layer, sum over positions of output * gradient, shape (N, channels)) for every call of a conv or linear layer."""
     products: dict[int, tuple[nn.Module, Tensor]] = {}
     num_calls = itertools.count()
@@ -48,11 +48,11 @@ def _channel_products(network: Network) -> Iterator[dict[int, tuple[nn.Module, T
 
         output.register_hook(on_gradient)
 
-    with forward_hooks(_conv_or_linear(network.module), on_output):
+    with forward_hooks(conv_or_linear(network.module), on_output):
         yield products
 
 
-@estimator(watch=_channel_products)
+@estimator(watch=channel_products)
 def fisher(probe: Probe) -> float:
     r"""Sum over the output channels c of conv and linear layers of their Fisher information, times the weights of the channel.
 
@@ -62,23 +62,27 @@ def fisher(probe: Probe) -> float:
     Turner et al., "BlockSwap", ICLR 2020; as in Abdelfattah et al., ICLR 2021.
     """
     require_real(probe.network.module, "fisher")
-    products: dict[int, tuple[nn.Module, Tensor]] = probe.seen
-    if not any(True for _ in _conv_or_linear(probe.network.module)):
+    if not any(True for _ in conv_or_linear(probe.network.module)):
         raise EstimatorError("fisher: the network has no convolution and no linear layer")
+    return float(sum(fisher_information(probe.seen).values()))
+
+
+def fisher_information(products: Mapping[int, tuple[nn.Module, Tensor]]) -> dict[nn.Module, float]:
+    """The terms of `fisher` by layer, from what `channel_products` yields."""
     by_layer: dict[nn.Module, list[Tensor]] = {}
     for layer, product in products.values():
         by_layer.setdefault(layer, []).append(product)
-    return float(sum(_information(layer, torch.stack(parts).sum(0)) for layer, parts in by_layer.items()))
+    return {layer: _information(layer, torch.stack(parts).sum(0)) for layer, parts in by_layer.items()}
 
 
-def _information(layer: nn.Module, product_NC: Tensor) -> Tensor:
+def _information(layer: nn.Module, product_NC: Tensor) -> float:
     weight = layer.weight
     assert isinstance(weight, Tensor)
     per_channel = weight.numel() // product_NC.shape[1]
-    return product_NC.double().square().mean(0).sum() / 2 * per_channel
+    return float(product_NC.double().square().mean(0).sum() / 2 * per_channel)
 
 
-def _conv_or_linear(module: nn.Module) -> Iterator[nn.Module]:
+def conv_or_linear(module: nn.Module) -> Iterator[nn.Module]:
     return (m for m in module.modules() if isinstance(m, nn.modules.conv._ConvNd | nn.Linear))
 
 

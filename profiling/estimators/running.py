@@ -186,7 +186,7 @@ class _Guest:
             second = None if second is None else (second[0].clone(), second[1].clone())
         build_thin = partial(thin_network, self.builder)
         probe = Probe(
-            network, x, y, self.builder.whole, build_thin, logits, self.seen, second=second, seed=self.builder.spec.seed
+            network, x, y, self.builder.whole, build_thin, logits, self.seen, second=second, seed=self.seed
         )
         torch.manual_seed(self.seed)
         start = time.perf_counter()

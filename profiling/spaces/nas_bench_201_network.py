@@ -120,9 +120,8 @@ class NasBench201Network(nn.Module):
     def layers(self) -> tuple[Layer, ...]:
         """Stem, cells and residual blocks in depth order, head."""
         types = ["cell" if isinstance(block, Cell) else "reduction" for block in self.blocks]
-        blocks = (
-            Layer(name, type_, (block,)) for name, type_, block in zip(block_names(), types, self.blocks, strict=True)
-        )
+        names = block_names(types.count("cell") // (types.count("reduction") + 1))
+        blocks = (Layer(name, type_, (block,)) for name, type_, block in zip(names, types, self.blocks, strict=True))
         return (
             Layer("stem", "stem", (self.stem,)),
             *blocks,
@@ -130,12 +129,12 @@ class NasBench201Network(nn.Module):
         )
 
 
-def block_names() -> tuple[str, ...]:
-    """Names of the cells and of the residual blocks, in depth order; cells are numbered consecutively."""
+def block_names(depth: int = CELLS_PER_STAGE) -> tuple[str, ...]:
+    """Names of the cells, ``depth`` in each stage, and of the residual blocks, in depth order; cells are numbered consecutively."""
     names: list[str] = []
     for stage in range(len(CHANNELS)):
         names += [f"reduction{stage - 1}"] if stage else []
-        names += [f"cell{stage * CELLS_PER_STAGE + i}" for i in range(CELLS_PER_STAGE)]
+        names += [f"cell{stage * depth + i}" for i in range(depth)]
     return tuple(names)
 
 
@@ -179,23 +178,30 @@ class LiveCell(Cell):
     def _run_skipped_relus(self, nodes: list[Tensor | None]) -> None:
         x = nodes[0]
         assert x is not None
-        literal = {node: value for node, value in enumerate(nodes) if value is not None}
+        values = {node: value for node, value in enumerate(nodes) if value is not None}
+        outputs: dict[int, Tensor] = {}
         with torch.no_grad():
-            for edge, (source, target) in enumerate(EDGES):  # in the order of their sources
+            # Edges are in the order of their targets, so the value of a source only depends on edges that were run before.
+            for edge, (source, target) in enumerate(EDGES):
                 module = self.edges[edge]
                 if isinstance(module, nn.Sequential) and not (target in self.useful and source in self.nonzero):
-                    module[0](self._literal_value(source, literal, x))
+                    outputs[edge] = module[0](self._literal_value(source, values, outputs, x))
 
-    def _literal_value(self, node: int, known: dict[int, Tensor], x: Tensor) -> Tensor:
-        """Value of a node in the literal cell; computed here if the output does not need it."""
-        if node not in known:
-            incoming = [(edge, source) for edge, (source, target) in enumerate(EDGES) if target == node]
-            known[node] = (
-                reduce(add, (self.edges[edge](self._literal_value(source, known, x)) for edge, source in incoming))
-                if node in self.nonzero
-                else torch.zeros_like(x)
-            )
-        return known[node]
+    def _literal_value(self, node: int, values: dict[int, Tensor], relus: dict[int, Tensor], x: Tensor) -> Tensor:
+        """Value of a node in the literal cell; computed here if the output does not need it, from ``relus`` that have run."""
+        if node not in values and node not in self.nonzero:
+            values[node] = torch.zeros_like(x)
+        elif node not in values:
+            terms = []
+            for edge, (source, target) in enumerate(EDGES):
+                if target == node:
+                    module = self.edges[edge]
+                    if isinstance(module, nn.Sequential):
+                        terms.append(module[1:](relus[edge]))
+                    else:
+                        terms.append(module(self._literal_value(source, values, relus, x)))
+            values[node] = reduce(add, terms)
+        return values[node]
 
 
 class ReachingCell(Cell):
@@ -247,15 +253,24 @@ class DisconnectedNetwork(NasBench201Network):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits of zero features."""
-        logits: Tensor = self.classifier(x.new_zeros(len(x), CHANNELS[-1]))
+        logits: Tensor = self.classifier(x.new_zeros(len(x), self.classifier.in_features))
         return logits
 
 
-def build_live_network(operations: tuple[str, ...], *, in_channels: int, num_classes: int) -> NasBench201Network:
+def build_live_network(
+    operations: tuple[str, ...],
+    *,
+    in_channels: int,
+    num_classes: int,
+    widths: tuple[int, ...] = CHANNELS,
+    depth: int = CELLS_PER_STAGE,
+) -> NasBench201Network:
     """Build a network with the parameters of the literal one that skips dead paths."""
     connected = NUM_NODES - 1 in _nodes_that_are_not_zero(operations)
-    network = NasBench201Network if connected else DisconnectedNetwork
-    return network(operations, in_channels=in_channels, num_classes=num_classes, cell=LiveCell if connected else Cell)
+    network, cell = (NasBench201Network, LiveCell) if connected else (DisconnectedNetwork, Cell)
+    return network(
+        operations, in_channels=in_channels, num_classes=num_classes, cell=cell, widths=widths, depth=depth
+    )
 
 
 def _nodes_that_reach_output(operations: tuple[str, ...]) -> frozenset[int]:

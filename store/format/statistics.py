@@ -43,6 +43,12 @@ TENSOR_SUMS = declare_block(
     _real("tensor_grad_sq_sum", _TENSOR, f"Sum of g^2; {_MISSING}."),
     _real("tensor_grad_sum", _TENSOR, f"Sum of g; {_MISSING}."),
     _real("tensor_grad_abs_max", _TENSOR, f"Maximum of abs(g); {_MISSING}."),
+    _real(
+        "tensor_fisher_sum",
+        _TENSOR,
+        "Sum over the output channels of the squared product of output and gradient, summed over positions, averaged over images and "
+        "divided by 2, times the entries of the channel.",
+    ),
     _count("vector_size", _VECTOR, "parameters", "Entries of a scale, shift or bias; 0: the architecture has none of this name."),
     _real("vector_grad_sum", _VECTOR, f"Sum of g over the entries of a scale, shift or bias; {_MISSING}."),
     _real("vector_grad_sq_sum", _VECTOR, f"Sum of g^2; {_MISSING}."),
