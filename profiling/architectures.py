@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from sweetgrad.profiling.estimators.running import Score, measure_with_estimator
 from sweetgrad.profiling.measure import Builder, fill_row, to_device
 from sweetgrad.profiling.spaces.protocol import Network, SearchSpace
 from sweetgrad.store import COUNTS, STATUS, Block, Lock, Profile, ProfileSpec, Shard, empty_rows, profile_block
+from sweetgrad.store.format.blocks import is_block
 from sweetgrad.store.format.schema import full
 
 _logger = logging.getLogger(__name__)
@@ -147,6 +148,7 @@ def profile_architectures(
     spec: ProfileSpec,
     *,
     estimators: Sequence[str] | Mapping[str, Estimator] = (),
+    blocks: Sequence[str] = (),
     on_done: Callable[[int], None] = lambda index: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> xr.Dataset:
@@ -161,6 +163,8 @@ def profile_architectures(
     estimators
         Names of registered estimators to compute as well, or a mapping of names to functions. If an estimator raises or its score
         is not finite, ``estimator_status`` is 2 for that architecture and ``estimator_message`` says why; the counts are kept.
+    blocks
+        Names of registered blocks to measure as well.
     on_done
         Called with the index of each architecture that is done.
     should_stop
@@ -169,8 +173,9 @@ def profile_architectures(
     Returns
     -------
     Dataset with the row variables of a profile, one row for each architecture that is done, and with ``score``, ``seconds``,
-    ``estimator_status`` and ``estimator_message``, dims (arch, estimator). An architecture that raised (or ran out of memory) has
-    ``status`` 2 and its ``message``; the others continue.
+    ``estimator_status`` and ``estimator_message``, dims (arch, estimator); of each block its own variables, and for example
+    ``tensor_sums_seconds``, ``tensor_sums_message`` and ``tensor_sums_status``. An architecture that raised (or ran out of memory)
+    has ``status`` 2 and its ``message``; the others continue.
 
     Raises
     ------
@@ -185,19 +190,14 @@ def profile_architectures(
     >>> rows.status.values.tolist(), rows.grad_count.dims
     ([1, 1], ('arch', 'layer', 'kind', 'bin'))
     """
-    given = estimators.items() if isinstance(estimators, Mapping) else ()
-    functions = {profile_block(name): function for name, function in given}
-    if not isinstance(estimators, Mapping):
-        functions = load_functions(estimators, (), spec=spec, batch=batch)
+    is_given = isinstance(estimators, Mapping)
+    functions = load_functions(() if is_given else estimators, blocks, spec=spec, batch=batch)
+    if isinstance(estimators, Mapping):
+        functions |= {profile_block(name): function for name, function in estimators.items()}
     rows = measure_blocks(space, indices, batch, spec, functions, on_done=on_done, should_stop=should_stop)
-    names = [block.name for block in functions]
+    scored = [block for block in functions if not is_block(block)]
     scores = {
-        key: (
-            ("arch", "estimator"),
-            np.stack([rows[block][variable].values for block in functions], axis=1)
-            if names
-            else np.zeros((rows[COUNTS].sizes["arch"], 0), dtype),
-        )
+        key: (("arch", "estimator"), _columns([rows[block][variable] for block in scored], rows[COUNTS], dtype))
         for key, variable, dtype in (
             ("score", "score", np.float64),
             ("seconds", "seconds", np.float32),
@@ -205,7 +205,19 @@ def profile_architectures(
             ("estimator_message", "message", object),
         )
     }
-    return rows[COUNTS].assign(xr.Dataset(scores, coords={"estimator": names}))
+    together = rows[COUNTS].assign(xr.Dataset(scores, coords={"estimator": [block.name for block in scored]}))
+    for block in functions:
+        together = together.assign(rows[block][[variable.name for variable in block.contents]])
+        if is_block(block):
+            about = {f"{block.name}_{name}": rows[block][name] for name in ("seconds", "message", "status")}
+            together = together.assign(about)
+    return together
+
+
+def _columns(columns: Sequence[xr.DataArray], counts: xr.Dataset, dtype: Any) -> NDArray[Any]:
+    """Columns side by side, shape (arch, columns)."""
+    empty = np.zeros((counts.sizes["arch"], 0), dtype)
+    return np.stack([column.values for column in columns], axis=1) if columns else empty
 
 
 def measure_blocks(

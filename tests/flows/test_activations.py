@@ -1,4 +1,4 @@
-"""``--activations``, from the command line down to what refuses it."""
+"""``--blocks activations``, from the command line down to what refuses it."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from sweetgrad import flows, profiling
 from sweetgrad.flows import profile
 from sweetgrad.flows.cli import app as cli
-from sweetgrad.flows.inputs import with_blocks
+from sweetgrad.flows.inputs import select_blocks
 from sweetgrad.profiling.spaces.protocol import Layer, Network
 
 
@@ -31,13 +31,14 @@ class NoCells:
 def test_profile__refuses_activations_of_a_space_without_cells_before_anything_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr(profiling, "load_space", lambda *args, **options: NoCells())
     with pytest.raises(ValueError, match=r"layer 'cell0' consists of 2 modules, .* must build each cell as one module"):
-        profile(tmp_path / "s.zarr", space="nas-bench-201", batch_size=4, activations=True)
+        profile(tmp_path / "s.zarr", space="nas-bench-201", batch_size=4, blocks=["activations"])
     assert not (tmp_path / "s.zarr").exists()
 
 
-def test_with_blocks__names_each_once():
-    assert with_blocks(["snip"], moments=False, activations=False) == ["snip"]
-    assert with_blocks(["activations", "snip"], moments=True, activations=True) == ["activations", "snip", "moments"]
+def test_select_blocks__names_each_once():
+    assert select_blocks(["counts"]) == ()
+    assert select_blocks(["moments", "all", "synflow"])[:3] == ("moments", "tensor_sums", "second_batch")
+    assert len(select_blocks(["moments", "all", "synflow"])) == 9
 
 
 @pytest.mark.parametrize(
@@ -56,8 +57,8 @@ def test_command__hands_activations_on(command, function, asked, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(flows, function, note)
-    CliRunner().invoke(cli.app, [*command, *(["--activations"] if asked else [])])
-    assert seen["activations"] is asked
+    CliRunner().invoke(cli.app, [*command, *(["--blocks", "activations"] if asked else [])])
+    assert seen["blocks"] == (["activations"] if asked else [])
 
 
 def test_activations__are_not_among_the_scores_that_are_compared():
@@ -65,7 +66,8 @@ def test_activations__are_not_among_the_scores_that_are_compared():
     from sweetgrad.profiling import load_batch, load_space, make_spec, profile_architectures
 
     space, batch = load_space("nas-bench-201"), load_batch("digits", batch_size=2)
-    rows = profile_architectures(space, [0], batch, make_spec(space, batch), estimators=["snip", "activations"])
+    rows = profile_architectures(space, [0], batch, make_spec(space, batch), estimators=["snip"], blocks=["activations"])
+    assert rows["estimator"].values.tolist() == ["snip", "activations"]
     stored = rows[["score", "seconds"]].assign(status=rows.estimator_status)
     names = estimator_scores(rows, stored, (1e-4, 5e-4))["estimator"].values.tolist()
     assert "snip" in names

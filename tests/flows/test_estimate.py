@@ -77,7 +77,7 @@ def test_estimate__scores_what_is_measured_and_touches_no_count(store, prefect_a
     summary = estimate(store, NAME, estimators=["snip"], console=quiet())
     assert (summary.num_asked, summary.num_done) == (4, 0)
     # Only what is missing is computed: a score that is there keeps even its time.
-    settings = {"estimators": ["snip", "params"], "activations": True, "archs": "7800:7802"}
+    settings = {"estimators": ["snip", "params"], "blocks": ["activations"], "archs": "7800:7802"}
     estimate(store, NAME, **settings, workers=1, console=quiet())
     again = open_estimators(store, NAME)
     assert again.seconds.sel(estimator="snip").values[list(MEASURED)].tolist() == seconds
@@ -89,7 +89,7 @@ def test_estimate__scores_what_is_measured_and_touches_no_count(store, prefect_a
 @pytest.mark.parametrize(
     ("name", "settings", "error", "message"),
     [
-        (NAME, {"estimators": []}, ValueError, "name the estimators to compute; registered are fisher, flops"),
+        (NAME, {"estimators": []}, ValueError, r"name the estimators to compute \(--estimators\): fisher, flops, .*; or the blocks \(--blocks\): all, "),
         (NAME, {"estimators": ["snipp"]}, ValueError, "no estimator named 'snipp'. Did you mean 'snip'"),
         (NAME, {"estimators": ["te_nas"]}, ValueError, "Did you mean 'te_nas_regions'"),
         (

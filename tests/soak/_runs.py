@@ -70,7 +70,7 @@ class Setting:
     def arguments(self, archs: str | None = None) -> list[str]:
         """Options of ``sweetgrad profile``."""
         numbers = ["--batch-size", str(self.batch_size), "--shard-size", str(self.shard_size)]
-        columns = ["--estimators", "grad_norm", "--moments", "--activations"]
+        columns = ["--estimators", "grad_norm", "--blocks", "moments,activations,tensor_sums,noise_pass"]
         return ["--dataset", "digits", "--device", "cpu", "--archs", archs or self.archs, *numbers, *columns]
 
 

@@ -141,7 +141,7 @@ def test_activation_density__reads_some_architectures_at_a_time(monkeypatch):
 
 
 def test_activation_density__of_nothing_counted_says_what_to_do():
-    with pytest.raises(ValueError, match=r"for any of the 2 architectures.* --activations` adds them"):
+    with pytest.raises(ValueError, match=r"for any of the 2 architectures.* --blocks activations` adds them"):
         activation_density(histograms(2, status=[0, 0]))
 
 

@@ -12,7 +12,7 @@ import zarr
 from torch import nn
 
 from sweetgrad.profiling import load_batch, load_space, make_spec, profile_architectures
-from sweetgrad.profiling.architectures import deterministic, profile_shard
+from sweetgrad.profiling.architectures import deterministic, load_functions, profile_shard
 from sweetgrad.profiling.estimators import activations, estimator
 from sweetgrad.profiling.estimators.histograms import cells_of
 from sweetgrad.profiling.estimators.running import measure_with_estimators
@@ -55,7 +55,7 @@ def indices(setting):
 
 @pytest.fixture(scope="module")
 def rows(setting, indices):
-    return profile_architectures(setting[0], indices, *setting[1:], estimators=["activations", "snip"])
+    return profile_architectures(setting[0], indices, *setting[1:], estimators=["snip"], blocks=["activations"])
 
 
 def literal_counts(outputs: list[torch.Tensor]) -> np.ndarray:
@@ -267,16 +267,17 @@ def toy():
 
 @pytest.fixture(scope="module")
 def toy_counts(toy):
-    return profile_architectures(toy[0], range(4), *toy[1:], estimators=["activations"]).activation_count.values
+    return profile_architectures(toy[0], range(4), *toy[1:], blocks=["activations"]).activation_count.values
 
 
-def profiled(path, toy, rows, estimators):
+def profiled(path, toy, rows, names):
     space, batch, spec = toy
+    functions = load_functions((), names, spec=spec, batch=batch)
     archs = [space.arch_id(i) for i in range(len(space))]
     name = create_profile(path, spec, arch=archs, layers=space.layer_names, shard_size=3).name
-    Profile.open(path, name).add_blocks(map(profile_block, estimators))
-    for shard in Profile.open(path, name).plan(rows, [*map(profile_block, estimators)]):
-        profile_shard(Profile.open(path, name), shard, space, batch, spec, estimators=estimators)
+    Profile.open(path, name).add_blocks(functions)
+    for shard in Profile.open(path, name).plan(rows, [*functions]):
+        profile_shard(Profile.open(path, name), shard, space, batch, spec, blocks=names)
     Profile.open(path, name).finalise()
     return name
 
@@ -313,7 +314,7 @@ def test_open_activations__gives_what_was_counted_and_where(store, toy_counts):
 
 def test_open_activations__says_how_to_add_them(toy, tmp_path):
     name = profiled(tmp_path / "s.zarr", toy, [0], [])
-    with pytest.raises(NotAStoreError, match=r"has no activations: `sweetgrad estimate .* --activations` adds them"):
+    with pytest.raises(NotAStoreError, match=r"has no block activations: `sweetgrad estimate .* --blocks activations` adds it"):
         open_activations(tmp_path / "s.zarr", name)
 
 

@@ -17,8 +17,14 @@ from sweetgrad.profiling.estimators.running import measure_with_estimators
 from sweetgrad.profiling.spaces.nas_bench_201 import NasBench201
 from sweetgrad.store import STATUS, VARIABLES
 
+OF_BINS = ("moments", "activations")
 BUILT_IN = [
-    name for name in registered("estimators") if registry.load("estimators", name).__module__.startswith("sweetgrad.")
+    *(
+        name
+        for name in registered("estimators")
+        if registry.load("estimators", name).__module__.startswith("sweetgrad.")
+    ),
+    *OF_BINS,
 ]
 DEAD_ENDS = [
     "|nor_conv_3x3~0|+|none~0|none~1|+|skip_connect~0|none~1|nor_conv_1x1~2|",
@@ -32,7 +38,13 @@ def profiled(archs, names, *, skip_dead=True, batch_size=3, size=8):
     batch = load_batch("synthetic", batch_size=batch_size)
     batch = type(batch)(batch.x[:, :, :size, :size].copy(), batch.y, batch.num_classes)
     indices = [space._archs.index(arch) for arch in archs]
-    return profile_architectures(space, indices, batch, make_spec(space, batch), estimators=names)
+    blocks = [name for name in names if name in OF_BINS]
+    estimators = [name for name in names if name not in OF_BINS]
+    return profile_architectures(space, indices, batch, make_spec(space, batch), estimators=estimators, blocks=blocks)
+
+
+def load(name):
+    return registry.load("blocks" if name in OF_BINS else "estimators", name)
 
 
 @pytest.fixture(scope="module")
@@ -278,7 +290,7 @@ class Fourier(nn.Module):
 def scores_of(builder_of, module):
     x, y = torch.arange(20.0, dtype=torch.float64).sin().reshape(5, 4), torch.arange(5) % 3
     names = [name for name in BUILT_IN if name not in ("activations", "te_nas_regions", "te_nas_regions_nobn")]
-    return score_all(builder_of, module, x, y, {name: registry.load("estimators", name) for name in names})
+    return score_all(builder_of, module, x, y, {name: load(name) for name in names})
 
 
 def test_estimators__take_the_modulus_of_complex_parameters_or_refuse_them(builder_of):
