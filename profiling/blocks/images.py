@@ -86,6 +86,7 @@ def _watch(network: Network) -> Iterator[_Watched]:
     seen = _Watched(_LayerPatterns(network))
     modules = output_modules(network)
     row_of = {module: row for row, module in modules.items()}
+    gradients = seen.gradients  # a hook of the graph must not hold `seen`, which holds nodes of the graph: neither would be freed
 
     def on_output(module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
         if seen.is_over or not isinstance(output, Tensor):
@@ -96,7 +97,7 @@ def _watch(network: Network) -> Iterator[_Watched]:
         seen.seconds_of_outputs += time.perf_counter() - start
         if output.requires_grad:
             # Estimators that need the graph run passes through it first; the shared pass is the last and overwrites them.
-            output.register_hook(lambda grad: seen.gradients.__setitem__(row, grad.detach()))
+            output.register_hook(lambda grad: gradients.__setitem__(row, grad.detach()))
 
     def end(*_: object) -> None:
         seen.is_over = True
