@@ -5,8 +5,13 @@ from sweetgrad.analysis.comparison import compare_estimators, estimator_scores
 from sweetgrad.analysis.correlation import RankCorrelation, correlation_by_interval, heatmap, rank_correlation
 from sweetgrad.analysis.counts import interval_bounds, interval_counts
 from sweetgrad.analysis.estimators import (
+    DerivedEstimator,
+    Figure,
     LossSummary,
+    derived,
+    derived_estimators,
     loss_summary,
+    open_statistics,
     params,
     params_live,
     params_weights,
@@ -25,6 +30,8 @@ from sweetgrad.analysis.sweetness import sweetness
 
 __all__ = [
     "BestInterval",
+    "DerivedEstimator",
+    "Figure",
     "Interval",
     "IntervalGrid",
     "LossSummary",
@@ -32,12 +39,15 @@ __all__ = [
     "best_interval",
     "compare_estimators",
     "correlation_by_interval",
+    "derived",
+    "derived_estimators",
     "estimator_scores",
     "heatmap",
     "interval_bounds",
     "interval_counts",
     "layer_profile",
     "loss_summary",
+    "open_statistics",
     "params",
     "params_live",
     "params_weights",

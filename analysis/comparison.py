@@ -10,6 +10,10 @@ import xarray as xr
 from sweetgrad.analysis.correlation import Method, RankCorrelation, rank_correlation
 from sweetgrad.analysis.counts import is_estimated
 from sweetgrad.analysis.estimators import (
+    Figure,
+    available,
+    derived_estimators,
+    open_statistics,
     params,
     params_live,
     params_weights,
@@ -19,6 +23,7 @@ from sweetgrad.analysis.estimators import (
     te_nas_nobn,
 )
 from sweetgrad.analysis.intervals import Intervals
+from sweetgrad.analysis.published import TABLE_1
 from sweetgrad.analysis.scores import score
 from sweetgrad.store import MOMENTS, Location, Profile, open_estimators, open_moments, profile_block
 
@@ -37,9 +42,14 @@ _COMBINED = {
 
 
 def estimator_scores(
-    profile: xr.Dataset, stored: xr.Dataset, interval: Intervals, *, moments: xr.Dataset | None = None
+    profile: xr.Dataset,
+    stored: xr.Dataset,
+    interval: Intervals,
+    *,
+    moments: xr.Dataset | None = None,
+    statistics: xr.Dataset | None = None,
 ) -> xr.Dataset:
-    """Scores of every estimator: those stored, those derived from the histogram, and combinations of others.
+    """Scores of every estimator: those stored, those derived from the histogram and from blocks, and combinations of others.
 
     Parameters
     ----------
@@ -51,14 +61,16 @@ def estimator_scores(
         The interval of Sweetimator, such as the result of `best_interval`.
     moments
         As returned by `open_moments`: adds `sweet_grad_norm` and `sweet_snip` of the same interval, which requires reading them.
+    statistics
+        As returned by `open_statistics`: adds all `derived_estimators` for which it has the blocks, except those that are stored.
 
     Returns
     -------
     ``score`` and ``seconds``, dims ``(arch, estimator)``; NaN where there is no score. Scores are returned as stored: infinite
     values are kept, because the logarithm of 0 has a rank, and smaller condition numbers are better. For estimators derived from
     the histogram (``sweetimator``, and ``params_live`` unless it is stored), ``seconds`` are ``profile_seconds``: building the
-    network, one forward and backward pass, and counting. ``params`` and ``params_weights`` need no pass; their ``seconds`` are
-    NaN unless they are stored.
+    network, one forward and backward pass, and counting; for those derived from blocks, the seconds of the blocks, and of the
+    pass if the blocks need it. ``params`` and ``params_weights`` need no pass; their ``seconds`` are NaN unless they are stored.
     """
     held = {
         "sweetimator": score(profile, interval).reset_coords(drop=True),
@@ -71,6 +83,9 @@ def estimator_scores(
     scores = dict(held)
     whole_pass = profile["profile_seconds"].astype(np.float64)
     seconds = {name: xr.full_like(whole_pass, np.nan) if name in WITHOUT_PASS else whole_pass for name in held}
+    if statistics is not None:
+        for estimator in available(statistics, derived_estimators()):
+            scores[estimator.name], seconds[estimator.name] = estimator(statistics), estimator.seconds(statistics)
     for name in map(str, stored["estimator"].values):
         if profile_block(name).contents:
             continue
@@ -85,7 +100,13 @@ def estimator_scores(
 
 
 def open_estimator_scores(
-    location: Location, name: str, profile: xr.Dataset, interval: Intervals, *, rows: Any = slice(None)
+    location: Location,
+    name: str,
+    profile: xr.Dataset,
+    interval: Intervals,
+    *,
+    rows: Any = slice(None),
+    blocks: bool = True,
 ) -> xr.Dataset:
     """`estimator_scores` with all that the store holds of a profile, moments too unless ``interval`` cuts a bin.
 
@@ -97,6 +118,8 @@ def open_estimator_scores(
         As in `estimator_scores`.
     rows
         Positions of the architectures of ``profile`` among those stored; all by default.
+    blocks
+        Whether to add what is derived from blocks of statistics.
 
     Returns
     -------
@@ -112,10 +135,19 @@ def open_estimator_scores(
     # Sums cannot be split inside a bin.
     has_moments = MOMENTS.name in stored["estimator"].values and not is_estimated(interval)
     moments = open_moments(location, name).isel(arch=rows) if has_moments else None
-    scores = estimator_scores(profile, stored, interval, moments=moments)
+    statistics = open_statistics(location, name).isel(arch=rows) if blocks else None
+    scores = estimator_scores(profile, stored, interval, moments=moments, statistics=statistics)
     trained = Profile.open(location, name).trained_estimators()
     names = [f"{name}{_TRAINED}" if name in trained else name for name in scores["estimator"].values]
     return scores.assign_coords(estimator=np.array(names, dtype=object))
+
+
+def published_figures(space: str, dataset: str) -> dict[str, Figure]:
+    """Published rank correlations by estimator: those of the paper's Table 1, then those of derived estimators."""
+    others = {name: each.published.get((space, dataset)) for name, each in derived_estimators().items()}
+    paper = TABLE_1.get(space, {}).get(dataset, {})
+    table_1 = {name: Figure(spearman=value, source="Sweet Gradient, Table 1") for name, value in paper.items()}
+    return {**{name: figure for name, figure in others.items() if figure is not None}, **table_1}
 
 
 def is_trained(shown: str) -> bool:
@@ -127,7 +159,7 @@ def compare_estimators(
     scores: xr.Dataset,
     accuracy: xr.DataArray,
     *,
-    published: Mapping[str, float] = MappingProxyType({}),
+    published: Mapping[str, Figure] = MappingProxyType({}),
     bootstrap: int = 1000,
     seed: int = 0,
     methods: Sequence[Method] = _METHODS,
@@ -141,7 +173,7 @@ def compare_estimators(
     accuracy
         Dims ``(arch,)``, per cent, with architecture strings as coordinate.
     published
-        Published Spearman correlations by estimator to include, such as ``TABLE_1["nas-bench-201"]["cifar10"]``.
+        Published figures by estimator to include (`published_figures`).
     bootstrap, seed
         As in `rank_correlation`.
     methods
@@ -151,7 +183,8 @@ def compare_estimators(
     -------
     Dims ``(estimator,)``, the greatest Spearman correlation first: ``spearman``, ``spearman_low``, ``spearman_high`` and the same
     of ``kendall``, in [-1, 1], NaN for an estimator with fewer than two scores; ``num_archs`` that have a score and an accuracy;
-    ``seconds``, the median of an architecture; ``published``, NaN where nothing is.
+    ``seconds``, the median of an architecture; ``published`` and ``published_kendall``, NaN where nothing is; and as coordinates
+    ``published_over``, the architectures of that figure, and ``published_by``.
     """
     names = [str(name) for name in scores["estimator"].values]
     columns: dict[str, list[float]] = {}
@@ -164,9 +197,16 @@ def compare_estimators(
             columns.setdefault(f"{method}_high", []).append(correlation.high)
         columns.setdefault("num_archs", []).append(correlation.num_archs)
         columns.setdefault("seconds", []).append(float(scores["seconds"].sel(estimator=name).compute().median()))
-        columns.setdefault("published", []).append(published.get(name, np.nan))
+        figure = published.get(name, Figure())
+        columns.setdefault("published", []).append(figure.spearman)
+        columns.setdefault("published_kendall", []).append(figure.kendall)
+    figures = [published.get(name, Figure()) for name in names]
+    about = {
+        "published_over": ("estimator", np.array([figure.population for figure in figures], dtype=object)),
+        "published_by": ("estimator", np.array([figure.source for figure in figures], dtype=object)),
+    }
     data = {key: ("estimator", np.array(values)) for key, values in columns.items()}
-    table = xr.Dataset(data, coords={"estimator": np.array(names, dtype=object)})
+    table = xr.Dataset(data, coords={"estimator": np.array(names, dtype=object), **about})
     return table.isel(estimator=np.argsort(-table["spearman"].values, kind="stable"))
 
 

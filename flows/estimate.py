@@ -88,12 +88,13 @@ def estimate(
     chosen = select_blocks(blocks)
     if not (names or chosen):
         raise ValueError(
-            f"name the estimators to compute (--estimators): {', '.join(registry.names('estimators'))}; or the blocks (--blocks): "
-            f"all, {', '.join(registry.names('blocks'))}"
+            f"name the estimators to compute (--estimators): {', '.join(registry.names('estimators'))}; "
+            f"or the blocks (--blocks): all, {', '.join(registry.names('blocks'))}"
         )
-    for group, given in (("estimators", names), ("blocks", chosen)):
-        for name in given:
-            registry.load(group, name)
+    for name in names:
+        registry.load("estimators", name)
+    for name in chosen:
+        registry.load("blocks", name)
     source = choose_workers(workers=workers, scheduler=scheduler, cluster=cluster)
     location = absolute(store)
     stored = Profile.open(location, profile)

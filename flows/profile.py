@@ -142,9 +142,10 @@ def profile(
     source = choose_workers(workers=workers, scheduler=scheduler, cluster=cluster)
     resolved_device = resolve_device(device, remote=source.is_remote)
     chosen = select_blocks(blocks)
-    for group, names in (("estimators", estimators), ("blocks", chosen)):
-        for name in names:
-            registry.load(group, name)
+    for name in estimators:
+        registry.load("estimators", name)
+    for name in chosen:
+        registry.load("blocks", name)
     table = space_file or find_table(space, data_dir, download=download)
     search_space = load_space(space, table=table, options=space_options)
     rows = select_archs(archs, num_archs=len(search_space))

@@ -174,8 +174,8 @@ def profile_architectures(
     -------
     Dataset with the row variables of a profile, one row for each architecture that is done, and with ``score``, ``seconds``,
     ``estimator_status`` and ``estimator_message``, dims (arch, estimator); of each block its own variables, and for example
-    ``tensor_sums_seconds``, ``tensor_sums_message`` and ``tensor_sums_status``. An architecture that raised (or ran out of memory)
-    has ``status`` 2 and its ``message``; the others continue.
+    ``tensor_sums_seconds``, ``tensor_sums_message`` and ``tensor_sums_status``. An architecture that raised (or ran out of
+    memory) has ``status`` 2 and its ``message``; the others continue.
 
     Raises
     ------
@@ -190,8 +190,8 @@ def profile_architectures(
     >>> rows.status.values.tolist(), rows.grad_count.dims
     ([1, 1], ('arch', 'layer', 'kind', 'bin'))
     """
-    is_given = isinstance(estimators, Mapping)
-    functions = load_functions(() if is_given else estimators, blocks, spec=spec, batch=batch)
+    names: Sequence[str] = () if isinstance(estimators, Mapping) else estimators
+    functions = load_functions(names, blocks, spec=spec, batch=batch)
     if isinstance(estimators, Mapping):
         functions |= {profile_block(name): function for name, function in estimators.items()}
     rows = measure_blocks(space, indices, batch, spec, functions, on_done=on_done, should_stop=should_stop)
@@ -373,7 +373,9 @@ def _profile_one(
 def _empty(block: Block, counts: xr.Dataset, axes: Mapping[str, Mapping[str, str]], batch: Batch) -> xr.Dataset:
     """Rows of a block, not run, for the architectures of ``counts``."""
     sizes = {str(dim): size for dim, size in counts.sizes.items()} | dict(block.sizes)
-    sizes |= {"eigenvalue": len(batch.x), "class": batch.num_classes} | {axis: len(names) for axis, names in axes.items()}
+    sizes |= {"eigenvalue": len(batch.x), "class": batch.num_classes} | {
+        axis: len(names) for axis, names in axes.items()
+    }
     data = {v.name: (v.dims, full(v, sizes)) for v in block.variables if v.name != "digest"}
     coords = {"arch": counts["arch"], "arch_index": counts["arch_index"]}
     return xr.Dataset(data, coords=coords | {axis: list(axes[axis]) for axis in block.axes})

@@ -1,4 +1,4 @@
-"""Search spaces, data sets, estimators and blocks by name: built-in ones and those of other packages, all found by entry points."""
+"""Search spaces, data sets, estimators and blocks by name, found by entry points: built-in ones and those of other packages."""
 
 import inspect
 from collections.abc import Callable, Mapping

@@ -19,14 +19,22 @@ from sweetgrad.store.access import (
 from sweetgrad.store.errors import NotAStoreError, SpecMismatchError, StoreError
 from sweetgrad.store.format.arrays import create_array, write_array
 from sweetgrad.store.format.bins import NUM_BINS, bin_bounds
-from sweetgrad.store.format.blocks import ACTIVATIONS, MOMENTS, SCORES, VARIABLES, Block, axis_variables, is_block, profile_block
+from sweetgrad.store.format.blocks import (
+    ACTIVATIONS,
+    MOMENTS,
+    SCORES,
+    VARIABLES,
+    Block,
+    axis_variables,
+    is_block,
+    profile_block,
+)
 from sweetgrad.store.format.schema import KINDS, count_status
 from sweetgrad.store.format.spec import ProfileSpec, facts_that_differ
 from sweetgrad.store.groups import Store, block_groups, put_group, read_block, stage_group
 from sweetgrad.store.redaction import redacted_facts
 from sweetgrad.store.root import append_run, consolidate, editing
 from sweetgrad.store.shards import Table, read_array
-
 
 Axis = Mapping[str, str]
 """Names of parameters along an axis, in forward order, each with the name of its layer."""
@@ -98,16 +106,19 @@ class Profile(Table):
         for variable in block.variables:
             create_array(staged, variable, sizes=sizes, shard_size=self.shard_size)
         for axis in block.axes:
-            for variable, values in zip(axis_variables(axis), (axes[axis].keys(), axes[axis].values()), strict=True):
+            columns = [*axes[axis].keys()], [*axes[axis].values()]
+            for variable, values in zip(axis_variables(axis), columns, strict=True):
                 create_array(staged, variable, sizes=sizes, shard_size=self.shard_size)
-                write_array(staged, variable.name, slice(None), np.array([*values], dtype=object))
+                write_array(staged, variable.name, slice(None), np.array(values, dtype=object))
         return staged
 
     def axes_of(self, block: Block) -> dict[str, Axis]:
         """The axes of `AXES` of a block that the profile has."""
         group = self.block_group(block)
         named = {axis: [read_array(group, v.name, self.location) for v in axis_variables(axis)] for axis in block.axes}
-        return {axis: dict(zip(names.tolist(), layers.tolist(), strict=True)) for axis, (names, layers) in named.items()}
+        return {
+            axis: dict(zip(names.tolist(), layers.tolist(), strict=True)) for axis, (names, layers) in named.items()
+        }
 
     def _require_same(self, block: Block, axes: Mapping[str, Axis]) -> None:
         stored = read_block(block.path, self.block_group(block))
@@ -118,7 +129,9 @@ class Profile(Table):
         ]
         for axis, names in self.axes_of(stored).items():
             if list(names.items()) != list(axes[axis].items()):
-                differing.append(f"{axis}: {len(names)} names are stored, {len(axes[axis])} are requested, and not all are equal")
+                differing.append(
+                    f"{axis}: {len(names)} names are stored, {len(axes[axis])} are requested, and not all are equal"
+                )
         if differing:
             lines = "\n".join(f"  {line}" for line in differing)
             raise SpecMismatchError(
@@ -386,8 +399,8 @@ def open_block(
 
     Returns
     -------
-    The block's own variables, ``seconds`` and ``status``, dims ``arch`` and those that the block declares (`STATISTICS`); with the
-    names along ``tensor`` and ``vector`` and their layers as coordinates, and the block's settings as attributes.
+    The block's own variables, ``seconds`` and ``status``, dims ``arch`` and those that the block declares (`STATISTICS`); with
+    the names along ``tensor`` and ``vector`` and their layers as coordinates, and the block's settings as attributes.
 
     Raises
     ------

@@ -9,13 +9,12 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from sweetgrad.analysis.best_interval import BestInterval, best_interval
-from sweetgrad.analysis.comparison import compare_estimators, open_estimator_scores
+from sweetgrad.analysis.comparison import compare_estimators, open_estimator_scores, published_figures
 from sweetgrad.analysis.correlation import heatmap
 from sweetgrad.analysis.counts import as_slice, measured_rows
 from sweetgrad.analysis.figures.choice import choice_by_setting
 from sweetgrad.analysis.intervals import Interval, IntervalGrid
 from sweetgrad.analysis.labels import own_accuracy, selectors_of
-from sweetgrad.analysis.published import TABLE_1
 from sweetgrad.analysis.scores import score
 from sweetgrad.store import (
     ACTIVATIONS,
@@ -140,7 +139,7 @@ class ProfileAnalysis:
     def comparison(self) -> xr.Dataset:
         """Rank correlation of every estimator, with the published one for comparison."""
         dataset = (self.accuracy_name or "").partition("/")[0]
-        published = TABLE_1.get(self.spec.space, {}).get(dataset, {})
+        published = published_figures(self.spec.space, dataset)
         scores = open_estimator_scores(self.location, self.name, self.profile, self.chosen, rows=self._rows)
         return compare_estimators(
             scores, self.accuracy, published=published, bootstrap=self.bootstrap, methods=("spearman",)

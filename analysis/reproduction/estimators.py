@@ -10,6 +10,7 @@ import xarray as xr
 from sweetgrad.analysis.comparison import compare_estimators, is_trained, open_estimator_scores
 from sweetgrad.analysis.correlation import RankCorrelation, rank_correlation
 from sweetgrad.analysis.counts import measured_rows
+from sweetgrad.analysis.estimators import Figure
 from sweetgrad.analysis.labels import LabelledProfile
 from sweetgrad.analysis.published import KENDALL_BATCH_128, NAS_BENCH_201_ARCHS, TABLE_1
 from sweetgrad.analysis.reproduction.ranking import (
@@ -87,8 +88,9 @@ def table_1(labelled: LabelledProfile, rank: Rankings, *, bootstrap: int) -> Tab
     profile, accuracy = labelled.with_accuracy()
     spec = labelled.info.spec
     ranking = rank(labelled)
-    published = TABLE_1.get(spec.space, {}).get(spec.dataset, {})
-    scores = open_estimator_scores(labelled.store, labelled.name, profile, ranking.best)
+    paper = TABLE_1.get(spec.space, {}).get(spec.dataset, {})
+    published = {name: Figure(spearman=value) for name, value in paper.items()}
+    scores = open_estimator_scores(labelled.store, labelled.name, profile, ranking.best, blocks=False)
     scores = scores.sel(estimator=[name for name in scores["estimator"].values if not is_trained(name)])
     compared = compare_estimators(scores, accuracy, published=published, bootstrap=bootstrap)
     columns = {str(name): values.values for name, values in compared.data_vars.items()}

@@ -125,10 +125,9 @@ def correlate(
         score,
         sliding_windows,
     )
-    from sweetgrad.analysis.comparison import open_estimator_scores
+    from sweetgrad.analysis.comparison import open_estimator_scores, published_figures
     from sweetgrad.analysis.counts import is_estimated
     from sweetgrad.analysis.figures import plot_comparison, plot_heatmap
-    from sweetgrad.analysis.published import TABLE_1
     from sweetgrad.store import Profile, open_accuracy
 
     location = locate(store, storage_option)
@@ -158,7 +157,7 @@ def correlate(
         table.add_row(label, f"{result.correlation:.3f}", f"{result.low:.3f} to {result.high:.3f}")
     console.print(table)
     if estimators or plot is not None:
-        published = TABLE_1.get(space, {}).get(accuracy.partition("/")[0], {})
+        published = published_figures(space, accuracy.partition("/")[0])
         everything = open_estimator_scores(location, name, data, chosen)
         compared = compare_estimators(everything, labels, published=published, bootstrap=bootstrap)
         _show_estimators(compared, Profile.open(location, name).trained_estimators(), console)
@@ -186,6 +185,9 @@ def _named_intervals(chosen: "Interval | BestInterval") -> "dict[str, Interval]"
 
 def _show_estimators(compared: "xr.Dataset", trainings: Mapping[str, Mapping[str, Any]], console: Console) -> None:
     console.print(_comparison_table(compared))
+    for population in dict.fromkeys(str(each) for each in compared["published_over"].values if each):
+        those = compared.isel(estimator=compared["published_over"].values == population)
+        console.print(f"Published over {population}: {', '.join(sorted(those['estimator'].values))}.")
     for name, training in trainings.items():
         console.print(
             f"{name} is not training-free: {training['method']}, trained for {training['train_seconds']:,.0f} s "
@@ -224,17 +226,28 @@ def _sweetness_table(best: "BestInterval") -> Table:
 
 def _comparison_table(compared: "xr.Dataset") -> Table:
     table = plain_table(
-        "estimator", "spearman", "95 % interval", "paper", "kendall", "95 % interval", "s/arch", "archs"
+        *(
+            "estimator",
+            "spearman",
+            "95 % interval",
+            "published",
+            "kendall",
+            "95 % interval",
+            "published",
+            "s/arch",
+            "archs",
+        )
     )
     for estimator in (compared.isel(estimator=i) for i in range(compared.sizes["estimator"])):
         values = {key: float(value) for key, value in estimator.data_vars.items()}
         intervals = [f"{values[f'{m}_low']:.3f} to {values[f'{m}_high']:.3f}" for m in ("spearman", "kendall")]
-        published, seconds = (
-            "" if math.isnan(values[key]) else f"{values[key]:.3f}" for key in ("published", "seconds")
+        published, kendall, seconds = (
+            "" if math.isnan(values[key]) else f"{values[key]:.3f}"
+            for key in ("published", "published_kendall", "seconds")
         )
         table.add_row(
             *(estimator["estimator"].item(), f"{values['spearman']:.3f}", intervals[0], published),
-            *(f"{values['kendall']:.3f}", intervals[1], seconds, f"{values['num_archs']:,.0f}"),
+            *(f"{values['kendall']:.3f}", intervals[1], kendall, seconds, f"{values['num_archs']:,.0f}"),
         )
     return table
 

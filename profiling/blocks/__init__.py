@@ -1,6 +1,6 @@
 """Statistics of a network from which training-free estimators are derived without running it again.
 
-A function of a `Probe` measures each block of `STATISTICS`; it takes part in the pass of the counts, if it can, like an estimator.
+A function of a `Probe` measures each block of `STATISTICS`; if it can, it takes part in the pass of the counts.
 """
 
 from sweetgrad.profiling.blocks.fisher import vkdnw

@@ -36,8 +36,8 @@ def _settings(spec: ProfileSpec, batch: Batch) -> dict[str, Any]:
 def vkdnw(probe: Probe) -> Statistics:
     """Deciles of the singular values of the Fisher information of the first entry of each of the first 128 parameter tensors.
 
-    Tybl & Neumann, "Training-free Neural Architecture Search through Variance of Knowledge of Deep Network Weights", CVPR 2025: the
-    mean over images of ``J' (diag(p) - p p') J``, J the derivatives of the logits and p their softmax.
+    Tybl & Neumann, "Training-free Neural Architecture Search through Variance of Knowledge of Deep Network Weights", CVPR 2025:
+    the mean over images of ``J' (diag(p) - p p') J``, J the derivatives of the logits and p their softmax.
     """
     module = probe.network.module
     if probe.x.ndim != 4:
@@ -112,7 +112,7 @@ def _first_entries(layer: Any, x: Tensor, grad: Tensor) -> dict[str, Tensor]:
         return {"weight": (x * grad).sum(1), "bias": grad.sum(1)}
     total = grad[:, 0].flatten(1)
     if isinstance(layer, BatchNorm):
-        if layer.running_mean is None:
+        if layer.running_mean is None or layer.running_var is None:
             raise EstimatorError("vkdnw: a BatchNorm has no running statistics, which eval mode needs")
         normalised = (x[:, 0] - layer.running_mean[0]) * (layer.running_var[0] + layer.eps).rsqrt()
         return {"weight": (normalised.flatten(1) * total).sum(1), "bias": total.sum(1)}

@@ -86,7 +86,9 @@ def _watch(network: Network) -> Iterator[_Watched]:
     seen = _Watched(_LayerPatterns(network))
     modules = output_modules(network)
     row_of = {module: row for row, module in modules.items()}
-    gradients = seen.gradients  # a hook of the graph must not hold `seen`, which holds nodes of the graph: neither would be freed
+    gradients = (
+        seen.gradients
+    )  # a hook of the graph must not hold `seen`, which holds nodes of the graph: neither would be freed
 
     def on_output(module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
         if seen.is_over or not isinstance(output, Tensor):

@@ -35,8 +35,8 @@ _NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 def reinitialised(module: nn.Module, seed: int) -> Iterator[None]:
     """Give a network He's initialisation (He et al. 2015, fan-in) for a while; gradients are not recorded.
 
-    Weights of convolutions and linear layers are normal with variance 2 / fan-in, their biases 0; scales of norms are 1, their shifts
-    0, their running statistics those of a new network. Other parameters are not changed.
+    Weights of convolutions and linear layers are normal with variance 2 / fan-in, their biases 0; scales of norms are 1, their
+    shifts 0, their running statistics those of a new network. Other parameters are not changed.
     """
     generator = torch.Generator().manual_seed(seed)  # on the CPU: a GPU gets the same weights
     before = [(parameter, parameter.data, parameter.requires_grad) for parameter in module.parameters()]
@@ -82,6 +82,7 @@ def _signs(count: int, seed: int) -> Tensor:
 
 
 def noise_like(probe: Probe, shape: tuple[int, ...]) -> Tensor:
+    """`noise` of the seed of the profile, in the precision and on the device of its images."""
     return noise(shape, probe.seed).to(probe.x).contiguous(memory_format=torch.channels_last)
 
 
@@ -206,9 +207,9 @@ def _noise_image_settings(spec: ProfileSpec, batch: Batch) -> dict[str, Any]:
 def noise_image(probe: Probe) -> Statistics:
     """Smallest eigenvalues and singular values of the outputs of all modules for one image.
 
-    Jiang et al., "MeCo", NeurIPS 2023 (smallest eigenvalue of the correlation of the channels); Asthana et al., "Dextr", TMLR 2025,
-    first factor (smallest over largest singular value). Both sum over every module, containers and the network itself included;
-    the whole network is run.
+    Jiang et al., "MeCo", NeurIPS 2023 (smallest eigenvalue of the correlation of the channels); Asthana et al., "Dextr", TMLR
+    2025, first factor (smallest over largest singular value). Both sum over every module, containers and the network
+    itself included; the whole network is run.
     """
     if probe.x.ndim != 4:
         raise EstimatorError(f"noise_image: images (N, C, H, W) are needed, got {tuple(probe.x.shape)}")
@@ -216,7 +217,9 @@ def noise_image(probe: Probe) -> Statistics:
     require_real(network.module, "noise_image")
     image = noise_like(probe, (1, probe.x.shape[1], _IMAGE_SIZE, _IMAGE_SIZE))
     outputs: list[Tensor] = []
-    uses: list[tuple[nn.Module, int]] = []  # module, position of its output; containers return that of their last module
+    uses: list[
+        tuple[nn.Module, int]
+    ] = []  # module, position of its output; containers return that of their last module
 
     def on_output(module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
         if isinstance(output, Tensor):
@@ -235,7 +238,9 @@ def noise_image(probe: Probe) -> Statistics:
     squares = _batched(torch.linalg.eigvalsh, [gram for _, gram in grams])
     corr_min = np.array([values[0] for values in smallest])
     ratio = np.array([_ratio(values) for values in squares])
-    row_of = {module: row for row, layer in enumerate(network.layers) for top in layer.modules for module in top.modules()}
+    row_of = {
+        module: row for row, layer in enumerate(network.layers) for top in layer.modules for module in top.modules()
+    }
     arrays = {}
     for name, values in (("corr_min_sum", corr_min), ("singular_ratio_sum", ratio)):
         by_layer = np.zeros(len(network.layers))

@@ -23,7 +23,7 @@ _MAX_VALUES = 1 << 27
 
 @measures(STATISTICS["per_image"], needs="network")
 def per_image(probe: Probe) -> Statistics:
-    """Sums over the gradients of the images, each of which is a batch of one in train mode, and the spectrum of their Gram matrix.
+    """Sums over the gradients of the images, each a batch of one in train mode, and the spectrum of their Gram matrix.
 
     The signs are those of GradSign (Zhang & Jia, ICLR 2022); the Gram matrix is the tangent kernel of the loss.
     """

@@ -43,9 +43,7 @@ def jacobian_correlation(probe: Probe, name: str) -> Tensor:
         raise EstimatorError(f"{name}: the output does not depend on the images")
     correlation = torch.corrcoef(jacobian.reshape(len(jacobian), -1).double())
     if not correlation.isfinite().all():
-        raise EstimatorError(
-            f"{name}: the gradient of the output with respect to some image is constant or not finite"
-        )
+        raise EstimatorError(f"{name}: the gradient of the output with respect to some image is constant or not finite")
     return correlation
 
 
@@ -78,11 +76,12 @@ class Patterns:
     seconds: float = 0.0
 
     def add(self, relu: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        """Record one call; a forward hook."""
         start = time.perf_counter()
         self.called.add(relu)
         given = inputs[0]
         # ReLUs on edges that leave the same node of a cell have the same input, so their matrix is computed once.
-        known = next((tuple(rest) for tensor, *rest in self.recent if tensor is given), None)
+        known = next(((kernel, num_on) for tensor, kernel, num_on in self.recent if tensor is given), None)
         if known is None:
             on = _units_that_are_on(output.detach())
             known = _agreements(on), int(on.sum())
@@ -98,7 +97,7 @@ class Patterns:
     def counted(self, logits: Tensor) -> list[tuple[nn.Module, Tensor, int]]:
         """Calls, without their nodes, that the backward pass from the logits reaches, or that only ran to be observed."""
         reached = _reached(logits)
-        return [(relu, *rest) for relu, node, *rest in self.calls if node in reached or node is _SKIPPED]
+        return [(relu, kernel, on) for relu, node, kernel, on in self.calls if node in reached or node is _SKIPPED]
 
 
 def relu_modules(module: nn.Module) -> Iterator[nn.Module]:

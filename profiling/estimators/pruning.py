@@ -83,6 +83,7 @@ def _information(layer: nn.Module, product_NC: Tensor) -> float:
 
 
 def conv_or_linear(module: nn.Module) -> Iterator[nn.Module]:
+    """Convolutions and linear layers of a network."""
     return (m for m in module.modules() if isinstance(m, nn.modules.conv._ConvNd | nn.Linear))
 
 
@@ -107,7 +108,9 @@ def flow_gradients(module: nn.Module, image: Tensor) -> list[tuple[nn.Parameter,
     """``sum abs(w * dR/dw)`` of every conv and linear weight; R as in `synflow`, for an image of ones like ``image``."""
     positive = {name: p.detach().double().abs().requires_grad_() for name, p in module.named_parameters()}
     buffers = {name: b.double() if b.is_floating_point() else b for name, b in module.named_buffers()}
-    weights = [(parameter, positive[name]) for name, parameter in module.named_parameters() if kind_of(parameter) == "weight"]
+    weights = [
+        (parameter, positive[name]) for name, parameter in module.named_parameters() if kind_of(parameter) == "weight"
+    ]
     ones = torch.ones_like(image, dtype=torch.float64)
     with without_batch_norm(module):
         flow = functional_call(module, {**positive, **buffers}, (ones,)).sum()

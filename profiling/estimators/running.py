@@ -185,9 +185,7 @@ class _Guest:
             x, y = x if x.requires_grad else x.clone(), y.clone()
             second = None if second is None else (second[0].clone(), second[1].clone())
         build_thin = partial(thin_network, self.builder)
-        probe = Probe(
-            network, x, y, self.builder.whole, build_thin, logits, self.seen, second=second, seed=self.seed
-        )
+        probe = Probe(network, x, y, self.builder.whole, build_thin, logits, self.seen, second=second, seed=self.seed)
         torch.manual_seed(self.seed)
         start = time.perf_counter()
         try:

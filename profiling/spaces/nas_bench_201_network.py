@@ -130,7 +130,7 @@ class NasBench201Network(nn.Module):
 
 
 def block_names(depth: int = CELLS_PER_STAGE) -> tuple[str, ...]:
-    """Names of the cells, ``depth`` in each stage, and of the residual blocks, in depth order; cells are numbered consecutively."""
+    """Names of the cells, ``depth`` a stage, and of the residual blocks, in depth order; cells are numbered consecutively."""
     names: list[str] = []
     for stage in range(len(CHANNELS)):
         names += [f"reduction{stage - 1}"] if stage else []
@@ -268,9 +268,7 @@ def build_live_network(
     """Build a network with the parameters of the literal one that skips dead paths."""
     connected = NUM_NODES - 1 in _nodes_that_are_not_zero(operations)
     network, cell = (NasBench201Network, LiveCell) if connected else (DisconnectedNetwork, Cell)
-    return network(
-        operations, in_channels=in_channels, num_classes=num_classes, cell=cell, widths=widths, depth=depth
-    )
+    return network(operations, in_channels=in_channels, num_classes=num_classes, cell=cell, widths=widths, depth=depth)
 
 
 def _nodes_that_reach_output(operations: tuple[str, ...]) -> frozenset[int]:

@@ -14,7 +14,8 @@ from sweetgrad.store.format.blocks import AXES
 class Layer:
     """One layer of a network as the paper counts them: a name, a type of `LAYER_TYPES`, and the modules that make it up.
 
-    The activations of a layer of type ``cell`` or ``reduction`` (``--blocks activations``) are the output of its module, if it has one.
+    The activations of a layer of type ``cell`` or ``reduction`` (``--blocks activations``) are the output of its module, if it
+    has one.
     """
 
     name: str
@@ -123,8 +124,8 @@ def unite_names(networks: Iterable[Network]) -> dict[str, dict[str, str]]:
         for axis, found in network.named_parameters().items():
             layers[axis] |= {name: layer for name, (layer, _) in found.items()}
     first: dict[tuple[str, ...], int] = {}
-    for axis in layers.values():
-        for name in axis:
+    for names in layers.values():
+        for name in names:
             parts = name.split(".")
             for depth in range(len(parts)):
                 first.setdefault(tuple(parts[: depth + 1]), len(first))

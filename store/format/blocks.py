@@ -20,7 +20,6 @@ from sweetgrad.store.format.bins import NUM_BINS
 from sweetgrad.store.format.digests import row_digests
 from sweetgrad.store.format.schema import COORDINATES, KINDS, LAYER_TYPES, STATUS, Variable, full
 
-
 AXES = {"tensor": "weight", "vector": "other"}
 """Axes of the parameters of a network, each with the kind of parameter along it, in forward order and named by the search space.
 
@@ -295,8 +294,8 @@ def declare_block(
         unknown = set(variable.dims) - {*KNOWN_DIMS, *sizes}
         if variable.dims[:1] != ("arch",) or unknown:
             raise ValueError(
-                f"variable {variable.name!r} of block {name!r} has the dims {variable.dims}: the first must be arch, and the sizes "
-                f"of others than {', '.join(KNOWN_DIMS)} must be given"
+                f"variable {variable.name!r} of block {name!r} has the dims {variable.dims}: the first must be arch, and the "
+                f"sizes of others than {', '.join(KNOWN_DIMS)} must be given"
             )
         if variable.name in _IN_EVERY_BLOCK:
             raise ValueError(f"block {name!r} must not declare {variable.name!r}, which every block has or a score is")

@@ -1,7 +1,8 @@
 """The blocks of sums and spectra from which training-free estimators are derived; definitions in docs/blocks.md.
 
-What is stored is what estimators sum, never a logarithm of it, so that one stored value serves every estimator. Values are rounded
-to 13 significant bits. NaN means that an architecture has no such parameter, layer or class, or that a value is undefined.
+What is stored is what estimators sum, never a logarithm of it, so that one stored value serves every estimator. Values are
+rounded to 13 significant bits. NaN means that an architecture has no such parameter, layer or class, or that a value is
+undefined.
 """
 
 import numpy as np
@@ -27,13 +28,15 @@ _MISSING = "a missing gradient counts as 0"
 TENSOR_SUMS = declare_block(
     "tensor_sums",
     "Sums over the entries of every parameter tensor, in the pass of the counts.",
-    _count("tensor_size", _TENSOR, "parameters", "Entries of the weight tensor; 0: the architecture has no such tensor."),
+    _count(
+        "tensor_size", _TENSOR, "parameters", "Entries of the weight tensor; 0: the architecture has no such tensor."
+    ),
     _count(
         "tensor_positions",
         _TENSOR,
         "positions",
-        "Times that each entry is multiplied for one image: height times width of the output of a convolution. Those of operations on "
-        "dead paths are included; 0: no convolution and no linear layer uses it.",
+        "Times that each entry is multiplied for one image: height times width of the output of a convolution. Those of operations "
+        "on dead paths are included; 0: no convolution and no linear layer uses it.",
     ),
     _count("tensor_channels", _TENSOR, "channels", "Output channels of the weight tensor: its first dimension."),
     _real("tensor_weight_sq_sum", _TENSOR, "Sum of w^2 over the entries w of the tensor."),
@@ -46,10 +49,15 @@ TENSOR_SUMS = declare_block(
     _real(
         "tensor_fisher_sum",
         _TENSOR,
-        "Sum over the output channels of the squared product of output and gradient, summed over positions, averaged over images and "
-        "divided by 2, times the entries of the channel.",
+        "Sum over the output channels of the squared product of output and gradient, summed over positions, averaged over images "
+        "and divided by 2, times the entries of the channel.",
     ),
-    _count("vector_size", _VECTOR, "parameters", "Entries of a scale, shift or bias; 0: the architecture has none of this name."),
+    _count(
+        "vector_size",
+        _VECTOR,
+        "parameters",
+        "Entries of a scale, shift or bias; 0: the architecture has none of this name.",
+    ),
     _real("vector_grad_sum", _VECTOR, f"Sum of g over the entries of a scale, shift or bias; {_MISSING}."),
     _real("vector_grad_sq_sum", _VECTOR, f"Sum of g^2; {_MISSING}."),
     _real("vector_grad_abs_max", _VECTOR, f"Maximum of abs(g); {_MISSING}."),
@@ -62,8 +70,8 @@ SECOND_BATCH = declare_block(
     _real(
         "tensor_snr_sum",
         _TENSOR,
-        "Sum of mean(abs(g)) / std(g) over the entries with std(g) > 0, with mean and (population) standard deviation over the two "
-        "batches.",
+        "Sum of mean(abs(g)) / std(g) over the entries with std(g) > 0, with mean and (population) standard deviation over the "
+        "two batches.",
     ),
     _count("tensor_num_varying", _TENSOR, "parameters", "Entries with std(g) > 0."),
     _real("tensor_grad_var_sum", _TENSOR, "Sum of the variance of g over the two batches."),
@@ -93,11 +101,16 @@ RELU_PATTERNS = declare_block(
     _real(
         "pattern_eigenvalue",
         ("arch", "eigenvalue"),
-        "Eigenvalues of the number of ReLU units in which each pair of images agrees, over all ReLUs, ascending; 0 if they are as "
-        "small as rounding errors.",
+        "Eigenvalues of the number of ReLU units in which each pair of images agrees, over all ReLUs, ascending; 0 if they are "
+        "as small as rounding errors.",
         units="units",
     ),
-    _real("pattern_log_det", _LAYER, "log(abs(det)) of the same matrix over the ReLUs of a layer; -inf: singular.", units="nat"),
+    _real(
+        "pattern_log_det",
+        _LAYER,
+        "log(abs(det)) of the same matrix over the ReLUs of a layer; -inf: singular.",
+        units="nat",
+    ),
     _real(
         "output_corr_log_det",
         _LAYER,
@@ -110,8 +123,12 @@ RELU_PATTERNS = declare_block(
         "log(abs(det)) of the absolute correlations between the images of the gradient of the output of a layer.",
         units="nat",
     ),
-    _count("num_patterns", _LAYER, "patterns", "Different patterns of a ReLU unit of a layer over the first 16 images."),
-    _count("num_patterns_network", ("arch",), "patterns", "Different patterns of a ReLU unit over the first 16 images."),
+    _count(
+        "num_patterns", _LAYER, "patterns", "Different patterns of a ReLU unit of a layer over the first 16 images."
+    ),
+    _count(
+        "num_patterns_network", ("arch",), "patterns", "Different patterns of a ReLU unit over the first 16 images."
+    ),
     _real("zero_share", _LAYER, "Share of the ReLU outputs of a layer that are 0."),
     cost="0.3 passes, in the pass of the counts",
 )
@@ -119,7 +136,11 @@ RELU_PATTERNS = declare_block(
 NOISE_PASS = declare_block(
     "noise_pass",
     "Spectra of the layers' outputs and of the maps of gradients between them, for random images and He's initialisation.",
-    _real("cov_trace", _LAYER, "Trace of the covariance C of the channels of the output of a layer, over images and positions."),
+    _real(
+        "cov_trace",
+        _LAYER,
+        "Trace of the covariance C of the channels of the output of a layer, over images and positions.",
+    ),
     _real("cov_sq_trace", _LAYER, "Trace of C^2."),
     _real(
         "spectrum_entropy",
@@ -129,12 +150,16 @@ NOISE_PASS = declare_block(
     ),
     _real("cov_min", _LAYER, "Smallest eigenvalue of C."),
     _real("cov_max", _LAYER, "Largest eigenvalue of C."),
-    _real("effective_rank", _LAYER, "exp of the entropy of the singular values of the centred outputs, divided by their sum."),
+    _real(
+        "effective_rank",
+        _LAYER,
+        "exp of the entropy of the singular values of the centred outputs, divided by their sum.",
+    ),
     _real(
         "grad_map_norm",
         _LAYER,
-        "Largest singular value of g_in' g_out divided by the number of images and positions: g_out a random sign at each output of the "
-        "layer, g_in its gradient at the output of the layer before.",
+        "Largest singular value of g_in' g_out divided by the number of images and positions: g_out a random sign at each output "
+        "of the layer, g_in its gradient at the output of the layer before.",
     ),
     Variable("grad_map_is_identity", _LAYER, "uint8", "1", "1 where g_in is equal to g_out."),
     cost="1 forward and backward pass",
@@ -149,7 +174,9 @@ NOISE_IMAGE = declare_block(
         "Sum over the modules of a layer of the smallest eigenvalue of the correlation matrix of the channels of their output; "
         "undefined correlations count as 0.",
     ),
-    _real("singular_ratio_sum", _LAYER, "Sum over the modules of a layer of the smallest over the largest singular value."),
+    _real(
+        "singular_ratio_sum", _LAYER, "Sum over the modules of a layer of the smallest over the largest singular value."
+    ),
     _real("corr_min_sum_network", ("arch",), "As corr_min_sum, over all modules of the network, containers included."),
     _real("singular_ratio_sum_network", ("arch",), "As singular_ratio_sum, over all modules of the network."),
     cost="1 forward pass of one image",
@@ -163,8 +190,8 @@ PER_IMAGE = declare_block(
     _real(
         "gram_eigenvalue",
         ("arch", "eigenvalue"),
-        "Eigenvalues of the Gram matrix of the images' gradients, over all weight tensors, ascending; 0 if they are as small as rounding "
-        "errors.",
+        "Eigenvalues of the Gram matrix of the images' gradients, over all weight tensors, ascending; 0 if they are as small as "
+        "rounding errors.",
     ),
     cost="1.6 forward and backward passes",
 )

@@ -14,8 +14,8 @@ from sweetgrad.analysis import (
     te_nas,
     te_nas_nobn,
 )
+from sweetgrad.analysis.comparison import published_figures
 from sweetgrad.analysis.figures import plot_comparison
-from sweetgrad.analysis.published import TABLE_1
 
 INTERVAL = ("1e-4", "5e-4")
 TE_NAS = ["te_nas_condition", "te_nas_condition_nobn", "te_nas_regions", "te_nas_regions_nobn"]
@@ -89,7 +89,7 @@ def test_compare_estimators__is_scipy_for_each_best_first(make_profile):
     stored.score[:4, 3] = np.nan
     stored.score[4, 3] = -np.inf
     scores = estimator_scores(profile, stored, INTERVAL)
-    table = compare_estimators(scores, accuracy, published=TABLE_1["nas-bench-201"]["cifar10"], bootstrap=30)
+    table = compare_estimators(scores, accuracy, published=published_figures("nas-bench-201", "cifar10"), bootstrap=30)
     names = table.estimator.values.tolist()
     assert names[0] == "good"
     assert names[-2:] == ["bad", "empty"]

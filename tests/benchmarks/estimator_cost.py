@@ -35,13 +35,19 @@ LARGEST = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|nor_conv_3x3~0|nor_
 
 
 @dataclass(frozen=True)
-class _Built(Builder):
+class Built(Builder):
     """Gives the network that is there already: building it is not what is timed."""
 
     built: Network
 
     def network(self) -> Network:
         return self.built
+
+
+def forward_backward(module: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor) -> None:
+    """One pass, and nothing else."""
+    module.zero_grad()
+    F.cross_entropy(module(images), labels).backward()
 
 
 def loops_of(arch: str, batch: Batch, names: list[str]) -> dict[str, Callable[[], object]]:
@@ -52,11 +58,7 @@ def loops_of(arch: str, batch: Batch, names: list[str]) -> dict[str, Callable[[]
     network, literal, x_plain = builder.network(), builder.whole(), torch.from_numpy(batch.x)
     literal.module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # torch's stubs lack memory_format
 
-    def forward_backward(module: torch.nn.Module, images: torch.Tensor) -> None:
-        module.zero_grad()
-        F.cross_entropy(module(images), y).backward()
-
-    built = _Built(space, arch, builder.spec, network)
+    built = Built(space, arch, builder.spec, network)
     functions = {name: registry.load("estimators", name) for name in {*names, *TOGETHER}}
 
     def scored(chosen: tuple[str, ...], *, counted: bool) -> None:
@@ -64,8 +66,8 @@ def loops_of(arch: str, batch: Batch, names: list[str]) -> dict[str, Callable[[]
         measure_with_estimators(built, x, y, estimators, seed=42, count=counted)
 
     loops: dict[str, Callable[[], object]] = {
-        "ours": lambda: forward_backward(network.module, x),
-        "plain": lambda: forward_backward(literal.module, x_plain),
+        "ours": lambda: forward_backward(network.module, x, y),
+        "plain": lambda: forward_backward(literal.module, x_plain, y),
         "histogram": lambda: scored((), counted=True),
         "together": lambda: scored(TOGETHER, counted=True),
     }
@@ -96,13 +98,12 @@ def peak_megabytes(loop: str, batch_size: int) -> float:
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
-def print_peak(loop: str, batch: Batch) -> None:
-    """Print the rise of the peak over what is there before."""
-    function = loops_of(LARGEST, batch, ["gradsign"])[loop]
+def peak_of(function: Callable[[], object]) -> float:
+    """How far a function raises the peak of this process over what is there before, in MiB."""
     before = _memory("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
     function()
-    print((_memory("VmHWM") - before) / 1024)
+    return (_memory("VmHWM") - before) / 1024
 
 
 def _memory(field: str) -> int:
@@ -122,7 +123,7 @@ def main() -> None:
     torch.set_num_threads(1)
     batch = draw_batch(load_images("synthetic"), batch_size=options.batch_size, seed=42)
     if options.peak:
-        print_peak(options.peak, batch)
+        print(peak_of(loops_of(LARGEST, batch, ["gradsign"])[options.peak]))
         return
     names = options.only.split(",") if options.only else registered("estimators")
     indices = sorted(np.random.RandomState(0).permutation(len(NasBench201()))[: options.archs].tolist())

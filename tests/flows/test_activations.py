@@ -66,7 +66,9 @@ def test_activations__are_not_among_the_scores_that_are_compared():
     from sweetgrad.profiling import load_batch, load_space, make_spec, profile_architectures
 
     space, batch = load_space("nas-bench-201"), load_batch("digits", batch_size=2)
-    rows = profile_architectures(space, [0], batch, make_spec(space, batch), estimators=["snip"], blocks=["activations"])
+    rows = profile_architectures(
+        space, [0], batch, make_spec(space, batch), estimators=["snip"], blocks=["activations"]
+    )
     assert rows["estimator"].values.tolist() == ["snip", "activations"]
     stored = rows[["score", "seconds"]].assign(status=rows.estimator_status)
     names = estimator_scores(rows, stored, (1e-4, 5e-4))["estimator"].values.tolist()

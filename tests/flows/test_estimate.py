@@ -89,7 +89,12 @@ def test_estimate__scores_what_is_measured_and_touches_no_count(store, prefect_a
 @pytest.mark.parametrize(
     ("name", "settings", "error", "message"),
     [
-        (NAME, {"estimators": []}, ValueError, r"name the estimators to compute \(--estimators\): fisher, flops, .*; or the blocks \(--blocks\): all, "),
+        (
+            NAME,
+            {"estimators": []},
+            ValueError,
+            r"name the estimators to compute \(--estimators\): fisher, flops, .*; or the blocks \(--blocks\): all, ",
+        ),
         (NAME, {"estimators": ["snipp"]}, ValueError, "no estimator named 'snipp'. Did you mean 'snip'"),
         (NAME, {"estimators": ["te_nas"]}, ValueError, "Did you mean 'te_nas_regions'"),
         (

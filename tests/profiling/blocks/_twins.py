@@ -1,5 +1,6 @@
 """Slow, literal versions of the blocks: loops over images, entries and modules, for networks in double precision."""
 
+import itertools
 import math
 import warnings
 from collections.abc import Callable
@@ -47,7 +48,12 @@ def tensor_sums(network: Network, x: Tensor, y: Tensor, second: Any, seed: int) 
             arrays.setdefault(f"tensor_{key}", []).append(value)
     for name in network.named_parameters()["vector"]:
         g = grads[name].ravel()
-        values = {"size": g.size, "grad_sum": math.fsum(g), "grad_sq_sum": math.fsum(b * b for b in g), "grad_abs_max": max(map(abs, g))}
+        values = {
+            "size": g.size,
+            "grad_sum": math.fsum(g),
+            "grad_sq_sum": math.fsum(b * b for b in g),
+            "grad_abs_max": max(map(abs, g)),
+        }
         for key, value in values.items():
             arrays.setdefault(f"vector_{key}", []).append(value)
     outputs: dict[int, Tensor] = {}
@@ -203,7 +209,7 @@ def noise_pass(network: Network, x: Tensor, y: Tensor, second: Any, seed: int) -
         found = (np.trace(cov), np.trace(cov @ cov), entropy, values[0], values[-1], rank)
         for name, value in zip(names, found, strict=False):
             arrays[name][row] = value
-    for before, row in zip(rows, rows[1:], strict=False):
+    for before, row in itertools.pairwise(rows):
         output, source = features[row], features[before]
         count = output.numel()
         bits = np.unpackbits(np.frombuffer(np.random.RandomState(seed).bytes(-(-count // 8)), np.uint8))[:count]
@@ -264,7 +270,7 @@ def per_image(network: Network, x: Tensor, y: Tensor, second: Any, seed: int) ->
 def synflow(network: Network, x: Tensor, y: Tensor, second: Any, seed: int) -> Arrays:
     module = network.module
     for child in [m for m in module.modules() if isinstance(m, nn.BatchNorm2d)]:
-        child.forward = lambda values: values  # type: ignore[method-assign]
+        child.forward = lambda values: values  # type: ignore[method-assign, assignment]
     for parameter in module.parameters():
         parameter.data.abs_()
     module.zero_grad(set_to_none=True)

@@ -314,7 +314,9 @@ def test_open_activations__gives_what_was_counted_and_where(store, toy_counts):
 
 def test_open_activations__says_how_to_add_them(toy, tmp_path):
     name = profiled(tmp_path / "s.zarr", toy, [0], [])
-    with pytest.raises(NotAStoreError, match=r"has no block activations: `sweetgrad estimate .* --blocks activations` adds it"):
+    with pytest.raises(
+        NotAStoreError, match=r"has no block activations: `sweetgrad estimate .* --blocks activations` adds it"
+    ):
         open_activations(tmp_path / "s.zarr", name)
 
 

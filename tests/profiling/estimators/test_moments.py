@@ -34,7 +34,9 @@ def setting():
 
 @pytest.fixture(scope="module")
 def rows(setting):
-    return profile_architectures(setting[0], INDICES, *setting[1:], estimators=["snip", "grad_norm"], blocks=["moments"])
+    return profile_architectures(
+        setting[0], INDICES, *setting[1:], estimators=["snip", "grad_norm"], blocks=["moments"]
+    )
 
 
 def literal(setting, index):
