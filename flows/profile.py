@@ -77,7 +77,7 @@ def profile(
         Folder with the files of the data set.
     space_file
         Table that lists or orders the architectures (default: the table of the space in the benchmarks folder of the data
-        directory, if there is one).
+        directory, if there is one). nas-bench-201 is the list of that benchmark, which is part of the package.
     space_options
         Parameters of the search space, e.g. channels=16 for darts.
     archs

@@ -111,8 +111,8 @@ def accuracy_import(
         Path,
         typer.Option(
             "--from",
-            help="Table (CSV, also .gz, or Parquet), or a benchmark's own file or folder; or digits-201, which is part "
-            "of the package.",
+            help="Table (CSV, also .gz, or Parquet), or a benchmark's own file or folder; or nas-bench-201 or digits-201, "
+            "which are part of the package.",
             show_default=False,
             callback=expanded,
         ),

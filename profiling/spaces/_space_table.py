@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from sweetgrad.store.benchmarks.opening import DAMAGED, open_table
+from sweetgrad.store.benchmarks.shipped import shipped_table
 
 
 def read_space_table(path: Path, columns: Sequence[str], *, expected: str, **options: Any) -> pd.DataFrame:
@@ -15,7 +16,7 @@ def read_space_table(path: Path, columns: Sequence[str], *, expected: str, **opt
     Parameters
     ----------
     path
-        The file.
+        The file, or the name of a table that comes with the package.
     columns
         Required columns.
     expected
@@ -28,6 +29,7 @@ def read_space_table(path: Path, columns: Sequence[str], *, expected: str, **opt
     ValueError
         If the file does not exist, cannot be read, or lacks a column.
     """
+    path = shipped_table(path)
     try:
         with open_table(path) as file:
             frame: pd.DataFrame = pd.read_csv(file, **options)

@@ -30,7 +30,8 @@ class NasBench201:
     Parameters
     ----------
     table
-        CSV (also ``.gz``) with the columns ``index`` and ``arch_str``, one row for each of the 15,625 architectures.
+        CSV (also ``.gz``) with the columns ``index`` and ``arch_str``, one row for each of the 15,625 architectures; or
+        ``"nas-bench-201"``, the one that comes with the package.
     skip_dead
         Whether networks skip operations that cannot reach the output. Counts are exactly the same (there is a test); False
         builds the literal network.

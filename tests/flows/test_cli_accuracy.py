@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from sweetgrad.flows.cli import app as cli
 from sweetgrad.profiling.spaces.nas_bench_201 import NasBench201
-from sweetgrad.store import open_accuracy, verify
+from sweetgrad.store import open_accuracies, open_accuracy, verify
 
 ARCH = "|none~0|+|none~0|none~1|+|skip_connect~0|none~1|nor_conv_3x3~2|"
 
@@ -99,6 +99,21 @@ def test_accuracy_import__by_index_needs_the_list_that_it_refers_to(run, tmp_pat
     assert "index was read as the position in the given list" in out
     found = open_accuracy(tmp_path / "s.zarr", "nas-bench-201", "cifar10/test").to_series().dropna()
     assert found.to_dict() == {archs[-1]: 90.0}
+
+
+def test_accuracy_import__of_the_benchmark_that_comes_with_the_package(run, tmp_path):
+    (tmp_path / "t.csv").write_text("index,dataset,split,epochs,accuracy\n6111,mine,test,5,90\n")
+    store = tmp_path / "s.zarr"
+    out = run(store, "--space", "nas-bench-201", "--from", "nas-bench-201")
+    assert "187500 rows matched, 0 unmatched, 0 duplicated, 0 without accuracy" in out
+    (source,) = open_accuracies(store, "nas-bench-201").attrs["sources"]
+    assert source["source"] == "nas-bench-201.csv.gz"
+    assert "ICLR 2020" in source["settings"]["benchmark"]
+    # Its list says what an index means, too. Number 6111 is the best one on CIFAR-10.
+    run(store, "--space", "nas-bench-201", "--from", tmp_path / "t.csv", "--space-file", "nas-bench-201")
+    mine = open_accuracy(store, "nas-bench-201", "mine/test").to_series().dropna()
+    published = open_accuracy(store, "nas-bench-201", "cifar10/test").to_series()
+    assert mine.to_dict() == {published.idxmax(): 90.0}
 
 
 def test_accuracy_import__refuses_a_space_that_nobody_registered_before_it_reads(run, tmp_path):

@@ -46,6 +46,8 @@ def arch_string(ops: Ops) -> str:
 
 EVERY = [tuple(ops) for ops in itertools.product(OPERATIONS, repeat=6)]
 ALL_3X3 = arch_string((CONV3,) * 6)
+ARCH_0 = "|avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|nor_conv_1x1~0|skip_connect~1|skip_connect~2|"
+"""Number 0 of the benchmark."""
 
 
 # Small tensors on many threads are slow on a busy machine, too.
@@ -122,10 +124,20 @@ def test_space__is_in_the_benchmarks_order_with_a_table(table: pd.DataFrame) -> 
     assert isinstance(space, NasBench201)
     assert space.order == "benchmark"
     assert [space.arch_id(i) for i in table["index"]] == table["arch_str"].tolist()
+    assert space.arch_id(0) == ARCH_0
+
+
+def test_space__is_in_the_order_of_the_table_that_comes_with_the_package_only_if_asked() -> None:
+    space = load_space("nas-bench-201", table="nas-bench-201")
+    assert isinstance(space, NasBench201)
+    assert space.order == "benchmark"
+    # Numbers 0 and 6111 of the benchmark.
+    assert space.arch_id(0) == ARCH_0
     assert (
-        space.arch_id(0)
-        == "|avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|nor_conv_1x1~0|skip_connect~1|skip_connect~2|"
+        space.arch_id(6111)
+        == "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_1x1~2|"
     )
+    assert NasBench201().order == "lexicographic"
 
 
 def write_table(path: Path, archs: list[str], index: list[float] | None = None) -> Path:
