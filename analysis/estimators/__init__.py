@@ -4,7 +4,7 @@
 ``sweetgrad.derived_estimators``). Each is a function from a Dataset (`open_statistics`) to scores, dims ``(arch,)``.
 """
 
-from sweetgrad.analysis.estimators import gradients, images, spectra
+from sweetgrad.analysis.estimators import combinations, gradients, images, spectra
 from sweetgrad.analysis.estimators.combinations import te_nas, te_nas_nobn
 from sweetgrad.analysis.estimators.histogram import (
     LossSummary,
@@ -48,7 +48,7 @@ __all__ = [
 
 BUILT_IN: dict[str, DerivedEstimator] = {
     name: value
-    for room in (gradients, images, spectra)
+    for room in (gradients, images, spectra, combinations)
     for name, value in vars(room).items()
     if isinstance(value, DerivedEstimator)
 }

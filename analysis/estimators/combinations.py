@@ -1,8 +1,89 @@
-"""Estimators that combine others by their ranks or values: te_nas, VKDNW's aggregate, the record combinations."""
+"""Estimators that combine others: AZ-NAS, the aggregate of VKDNW, the combination fixed in advance, TE-NAS."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 import xarray as xr
+
+from sweetgrad.analysis.aggregation import aggregate
+from sweetgrad.analysis.best_interval import best_interval
+from sweetgrad.analysis.estimators.gradients import flops, synflow
+from sweetgrad.analysis.estimators.images import jacob_cov
+from sweetgrad.analysis.estimators.published import nas_bench_201
+from sweetgrad.analysis.estimators.registry import DerivedEstimator, derived
+from sweetgrad.analysis.estimators.spectra import (
+    AZ_NAS,
+    az_expressivity,
+    az_progressivity,
+    az_trainability,
+    vkdnw_single,
+)
+from sweetgrad.analysis.intervals import IntervalGrid
+from sweetgrad.analysis.scores import score
+
+_NUM_CHOOSING = 100
+
+
+@derived(
+    needs=["noise_pass", "tensor_sums"],
+    formula="sum of the log ranks of expressivity, progressivity, trainability and multiply-adds",
+    source=AZ_NAS,
+    published=nas_bench_201(spearman=(0.912, 0.899, 0.876), kendall=(0.739, 0.722, 0.694), source="VKDNW's run"),
+    is_relative=True,
+)
+def az_nas(data: xr.Dataset) -> xr.DataArray:
+    return _sum_of_log_ranks(_scores_of(data, az_expressivity, az_progressivity, az_trainability, flops))
+
+
+@derived(
+    needs=["counts", "noise_pass", "tensor_sums", "image_jacobian", "vkdnw"],
+    formula="sum of the log ranks of vkdnw_single, jacob_cov, expressivity, trainability and multiply-adds",
+    source="Tybl & Neumann, VKDNW, CVPR 2025",
+    published=nas_bench_201(spearman=(0.911, 0.905, 0.893), kendall=(0.740, 0.735, 0.722), source="VKDNW"),
+    is_relative=True,
+)
+def vkdnw_aggregate(data: xr.Dataset) -> xr.DataArray:
+    return _sum_of_log_ranks(_scores_of(data, vkdnw_single, jacob_cov, az_expressivity, az_trainability, flops))
+
+
+@derived(
+    needs=["noise_pass", "tensor_sums", "synflow"],
+    formula="sum of the log ranks of the four parts of AZ-NAS and of SynFlow",
+    source=AZ_NAS,
+    published=nas_bench_201(kendall=(0.776, 0.758, 0.747), source="AZ-NAS"),
+    is_relative=True,
+)
+def az_nas_synflow(data: xr.Dataset) -> xr.DataArray:
+    return _sum_of_log_ranks(_scores_of(data, az_expressivity, az_progressivity, az_trainability, flops, synflow))
+
+
+@derived(
+    needs=["counts", "noise_pass", "synflow"],
+    formula="sum of the log ranks of Sweet Gradient (the interval of split 1 that the first 100 architectures choose), "
+    "expressivity, trainability and SynFlow",
+    source="fixed before any of its figures were known; see the findings",
+    is_relative=True,
+)
+def sweet_az_synflow(data: xr.Dataset) -> xr.DataArray:
+    best = best_interval(data, IntervalGrid(max=10, min=1e-10, split=1), num_archs=_NUM_CHOOSING, bootstrap=1)
+    sweet = score(data, best).reset_coords(drop=True).compute()
+    return _sum_of_log_ranks(
+        {"sweetimator": sweet, **_scores_of(data, az_expressivity, az_trainability, synflow)},
+        interval=str(best.interval),
+    )
+
+
+def _scores_of(data: xr.Dataset, *estimators: DerivedEstimator) -> dict[str, xr.DataArray]:
+    return {estimator.name: estimator(data) for estimator in estimators}
+
+
+def _sum_of_log_ranks(scores: dict[str, xr.DataArray], **attrs: str) -> xr.DataArray:
+    """AZ-NAS's aggregate of several scores, among all architectures that they have."""
+    names = xr.Variable("estimator", np.array(list(scores), dtype=object))
+    columns: Sequence[xr.DataArray] = [each.reset_coords(drop=True).astype(np.float64) for each in scores.values()]
+    together = xr.concat(columns, names, join="exact", coords="minimal", compat="override")
+    return aggregate(together).assign_attrs(attrs)
 
 
 def te_nas(scores: xr.DataArray) -> xr.DataArray:

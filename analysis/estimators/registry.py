@@ -83,6 +83,8 @@ class DerivedEstimator:
         """
         measured = np.logical_and.reduce([data[status_of(block)].values == STATUS["ok"] for block in self.needs])
         kept = data.isel(arch=np.flatnonzero(measured)) if self.is_relative else data
+        if self.is_relative and measured.sum() < 2:
+            return xr.DataArray(np.full(data.sizes["arch"], np.nan), {"arch": data["arch"]}, ("arch",), name=self.name)
         with np.errstate(divide="ignore", invalid="ignore"):
             scores = self.function(kept).astype(np.float64)
         values = np.full(data.sizes["arch"], np.nan)

@@ -3,18 +3,16 @@
 import numpy as np
 import xarray as xr
 
-from sweetgrad.analysis.aggregation import aggregate
-from sweetgrad.analysis.estimators.gradients import flops
 from sweetgrad.analysis.estimators.published import nas_bench_201
 from sweetgrad.analysis.estimators.registry import derived
 
-_AZ_NAS = "Lee & Ham, AZ-NAS, CVPR 2024"
+AZ_NAS = "Lee & Ham, AZ-NAS, CVPR 2024"
 
 
 @derived(
     needs=["noise_pass"],
     formula="sum over layers of the entropy of the normalised eigenvalues of the channel covariance",
-    source=_AZ_NAS,
+    source=AZ_NAS,
     published=nas_bench_201(kendall=(0.569, np.nan, np.nan), source="AZ-NAS"),
 )
 def az_expressivity(data: xr.Dataset) -> xr.DataArray:
@@ -26,7 +24,7 @@ def az_expressivity(data: xr.Dataset) -> xr.DataArray:
 @derived(
     needs=["noise_pass"],
     formula="smallest difference of the entropies of two successive layers",
-    source=_AZ_NAS,
+    source=AZ_NAS,
     published=nas_bench_201(kendall=(0.521, np.nan, np.nan), source="AZ-NAS"),
 )
 def az_progressivity(data: xr.Dataset) -> xr.DataArray:
@@ -37,25 +35,13 @@ def az_progressivity(data: xr.Dataset) -> xr.DataArray:
 @derived(
     needs=["noise_pass"],
     formula="mean over layers of 2 - s - 1 / (s + 1e-6), s the largest singular value of g_in' g_out; -inf if g_in is g_out",
-    source=_AZ_NAS,
+    source=AZ_NAS,
     published=nas_bench_201(kendall=(0.349, np.nan, np.nan), source="AZ-NAS"),
 )
 def az_trainability(data: xr.Dataset) -> xr.DataArray:
     largest = data.grad_map_norm.astype(np.float64)
     by_layer = (2 - largest - 1 / (largest + 1e-6)).where(data.grad_map_is_identity == 0, -np.inf)
     return by_layer.where(largest.notnull()).mean("layer")
-
-
-@derived(
-    needs=["noise_pass", "tensor_sums"],
-    formula="sum of the log ranks of expressivity, progressivity, trainability and multiply-adds",
-    source=_AZ_NAS,
-    published=nas_bench_201(spearman=(0.912, 0.899, 0.876), kendall=(0.739, 0.722, 0.694), source="VKDNW's run"),
-    is_relative=True,
-)
-def az_nas(data: xr.Dataset) -> xr.DataArray:
-    parts = (az_expressivity, az_progressivity, az_trainability, flops)
-    return aggregate({part.name: part(data) for part in parts})
 
 
 @derived(

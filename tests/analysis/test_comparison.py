@@ -16,6 +16,7 @@ from sweetgrad.analysis import (
 )
 from sweetgrad.analysis.comparison import published_figures
 from sweetgrad.analysis.figures import plot_comparison
+from sweetgrad.analysis.published import TABLE_1
 
 INTERVAL = ("1e-4", "5e-4")
 TE_NAS = ["te_nas_condition", "te_nas_condition_nobn", "te_nas_regions", "te_nas_regions_nobn"]
