@@ -35,8 +35,8 @@ TENSOR_SUMS = declare_block(
         "tensor_positions",
         _TENSOR,
         "positions",
-        "Times that each entry is multiplied for one image: height times width of the output of a convolution. Those of operations "
-        "on dead paths are included; 0: no convolution and no linear layer uses it.",
+        "Times that each entry is multiplied for one image: height times width of the output of a convolution. Those of "
+        "operations on dead paths are included; 0: no convolution and no linear layer uses it.",
     ),
     _count("tensor_channels", _TENSOR, "channels", "Output channels of the weight tensor: its first dimension."),
     _real("tensor_weight_sq_sum", _TENSOR, "Sum of w^2 over the entries w of the tensor."),
