@@ -1,5 +1,6 @@
 """Analysis of stored profiles: scores, sweetness, the best interval, rank correlation. Needs neither torch nor Prefect."""
 
+from sweetgrad.analysis.aggregation import aggregate
 from sweetgrad.analysis.best_interval import BestInterval, best_interval
 from sweetgrad.analysis.comparison import compare_estimators, estimator_scores
 from sweetgrad.analysis.correlation import RankCorrelation, correlation_by_interval, heatmap, rank_correlation
@@ -26,6 +27,7 @@ from sweetgrad.analysis.intervals import Interval, IntervalGrid, sliding_windows
 from sweetgrad.analysis.layers import layer_profile
 from sweetgrad.analysis.proportion import proportion
 from sweetgrad.analysis.scores import score
+from sweetgrad.analysis.selection import SelectionQuality, ndcg, precision_at, regret_at
 from sweetgrad.analysis.sweetness import sweetness
 
 __all__ = [
@@ -36,6 +38,8 @@ __all__ = [
     "IntervalGrid",
     "LossSummary",
     "RankCorrelation",
+    "SelectionQuality",
+    "aggregate",
     "best_interval",
     "compare_estimators",
     "correlation_by_interval",
@@ -47,12 +51,15 @@ __all__ = [
     "interval_counts",
     "layer_profile",
     "loss_summary",
+    "ndcg",
     "open_statistics",
     "params",
     "params_live",
     "params_weights",
+    "precision_at",
     "proportion",
     "rank_correlation",
+    "regret_at",
     "score",
     "sliding_windows",
     "sweet_grad_abs",

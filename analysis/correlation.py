@@ -1,7 +1,7 @@
 """Rank correlation of a score, of every interval, of every pair of thresholds (Fig. 2): the one Spearman and Kendall kernel."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Literal, TypeAlias
@@ -149,18 +149,13 @@ def rank_correlation(
     >>> rank_correlation(a, b, bootstrap=10).correlation
     1.0
     """
-    if not 0 < level < 1:
-        raise ValueError(f"level must be between 0 and 1, got {level}: 0.95 stands for 95 %")
     _check_method(method)
-    x, y = _join(a, b)
+    x, y = paired_values(a, b)
     kept = ~(np.isnan(x) | np.isnan(y))
     _require_pairs(int(kept.sum()))
     x_ranks, y_ranks = dense_ranks(x[kept]), dense_ranks(y[kept])
-    low = high = np.nan
-    resampled = [correlate_ranks(x_ranks[i], y_ranks[i], method) for i in _resamples(x_ranks.size, bootstrap, seed)]
-    resampled = [value for value in resampled if not np.isnan(value)]
-    if resampled:
-        low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2]).tolist()
+    resampled = (correlate_ranks(x_ranks[i], y_ranks[i], method) for i in resamples(x_ranks.size, bootstrap, seed))
+    low, high = percentile_interval(resampled, level)
     return RankCorrelation(correlate_ranks(x_ranks, y_ranks, method), low, high, x_ranks.size, method)
 
 
@@ -197,7 +192,7 @@ def correlation_by_interval(
     _check_method(method)
     pieces = as_intervals(grid)
     scores = score(profile, pieces, kind=kind)
-    x, y = _join(scores, accuracy)
+    x, y = paired_values(scores, accuracy)
     # A row is NaN in all intervals or in none: it was measured or not.
     kept = ~(np.isnan(x[:, 0]) | np.isnan(y))
     _require_pairs(int(kept.sum()))
@@ -246,7 +241,24 @@ def heatmap(
     return xr.DataArray(table, coords, ("lower", "upper"), name="correlation", attrs=values.attrs)
 
 
-def _join(a: xr.DataArray, b: xr.DataArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def percentile_interval(resampled: Iterable[float], level: float) -> tuple[float, float]:
+    """The bootstrap percentile interval of a statistic of resamples; NaN values are skipped, and it is NaN if none is left.
+
+    Examples
+    --------
+    >>> percentile_interval([1.0, 2.0, math.nan, 3.0], 0.5)
+    (1.5, 2.5)
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"level must be between 0 and 1, got {level}: 0.95 stands for 95 %")
+    values = [value for value in resampled if not np.isnan(value)]
+    if not values:
+        return math.nan, math.nan
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2]).tolist()
+    return low, high
+
+
+def paired_values(a: xr.DataArray, b: xr.DataArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Values of both at the architectures that both have, in the order of ``a``."""
     first, second = _arch_index(a, "first"), _arch_index(b, "second")
     position = second.get_indexer(first)
@@ -283,7 +295,8 @@ def _require_pairs(num: int) -> None:
         )
 
 
-def _resamples(num: int, bootstrap: int, seed: int) -> Iterator[NDArray[np.int64]]:
+def resamples(num: int, bootstrap: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """Indices of ``bootstrap`` resamples of ``num`` architectures, the same for every statistic."""
     if bootstrap < 0:
         raise ValueError(f"bootstrap must be 0 or more resamples, got {bootstrap}")
     random = np.random.RandomState(seed)
