@@ -2,7 +2,7 @@
 
 from sweetgrad.analysis.aggregation import aggregate
 from sweetgrad.analysis.best_interval import BestInterval, best_interval
-from sweetgrad.analysis.comparison import compare_estimators, estimator_scores
+from sweetgrad.analysis.comparison import compare_estimators, compare_selections, estimator_scores
 from sweetgrad.analysis.correlation import RankCorrelation, correlation_by_interval, heatmap, rank_correlation
 from sweetgrad.analysis.counts import interval_bounds, interval_counts
 from sweetgrad.analysis.estimators import (
@@ -42,6 +42,7 @@ __all__ = [
     "aggregate",
     "best_interval",
     "compare_estimators",
+    "compare_selections",
     "correlation_by_interval",
     "derived",
     "derived_estimators",

@@ -25,6 +25,7 @@ from sweetgrad.analysis.estimators import (
 from sweetgrad.analysis.intervals import Intervals
 from sweetgrad.analysis.published import TABLE_1
 from sweetgrad.analysis.scores import score
+from sweetgrad.analysis.selection import ndcg, precision_at, regret_at
 from sweetgrad.store import MOMENTS, Location, Profile, open_estimators, open_moments, profile_block
 
 _METHODS: tuple[Method, ...] = ("spearman", "kendall")
@@ -208,6 +209,54 @@ def compare_estimators(
     data = {key: ("estimator", np.array(values)) for key, values in columns.items()}
     table = xr.Dataset(data, coords={"estimator": np.array(names, dtype=object), **about})
     return table.isel(estimator=np.argsort(-table["spearman"].values, kind="stable"))
+
+
+def compare_selections(
+    scores: xr.Dataset, accuracy: xr.DataArray, k: int, *, bootstrap: int = 1000, seed: int = 0
+) -> xr.Dataset:
+    """How well each estimator finds the best architectures: nDCG, precision and regret of its ``k`` best scores.
+
+    Parameters
+    ----------
+    scores, accuracy, bootstrap, seed
+        As in `compare_estimators`; scores of which less is better are negated.
+    k
+        How many architectures are selected.
+
+    Returns
+    -------
+    Dims ``(estimator,)``, the greatest nDCG first: ``ndcg`` and ``precision`` in [0, 1], ``regret`` in percentage points, each
+    with ``_low`` and ``_high``; estimators with fewer than ``k`` scores are left out.
+
+    Raises
+    ------
+    ValueError
+        As in `ndcg`; and if no estimator has ``k`` scores.
+    """
+    measures = {"ndcg": ndcg, "precision": precision_at, "regret": regret_at}
+    smaller_is_better = _smaller_is_better()
+    rows: dict[str, dict[str, float]] = {}
+    for name in map(str, scores["estimator"].values):
+        values = scores["score"].sel(estimator=name, drop=True).compute()
+        if int(values.notnull().sum()) < k:
+            continue
+        signed = -values if name in smaller_is_better else values
+        found = {key: measure(signed, accuracy, k, bootstrap=bootstrap, seed=seed) for key, measure in measures.items()}
+        rows[name] = {
+            f"{key}{part}": value
+            for key, each in found.items()
+            for part, value in (("", each.value), ("_low", each.low), ("_high", each.high))
+        }
+    if not rows:
+        raise ValueError(f"no estimator has scores of {k} architectures: choose a smaller number")
+    data = {key: ("estimator", np.array([row[key] for row in rows.values()])) for key in next(iter(rows.values()))}
+    table = xr.Dataset(data, coords={"estimator": np.array(list(rows), dtype=object)}, attrs={"k": k})
+    return table.isel(estimator=np.argsort(-table["ndcg"].values, kind="stable"))
+
+
+def _smaller_is_better() -> set[str]:
+    derived = {name for name, each in derived_estimators().items() if each.sign < 0}
+    return derived | {"te_nas_condition", "te_nas_condition_nobn"}
 
 
 def _correlation(

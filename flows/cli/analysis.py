@@ -12,6 +12,7 @@ from rich.text import Text
 
 from sweetgrad.flows.cli.arguments import locate, open_selected, parse_interval, report_if_estimated
 from sweetgrad.flows.cli.options import (
+    MOST,
     MOST_RUNS,
     AccuracyOption,
     MaxOption,
@@ -98,6 +99,15 @@ def correlate(
     estimators: Annotated[
         bool, typer.Option("--estimators", help="Also compare all estimators in the store, as in Table 1 of the paper.")
     ] = False,
+    top: Annotated[
+        int | None,
+        typer.Option(
+            max=MOST,
+            help="Also show how well each estimator finds the best architectures: nDCG, precision and regret of its K best.",
+            metavar="K",
+            show_default=False,
+        ),
+    ] = None,
     all_intervals: Annotated[
         bool, typer.Option("--all-intervals", help="Also correlate every interval of the grid.")
     ] = False,
@@ -116,6 +126,7 @@ def correlate(
         IntervalGrid,
         best_interval,
         compare_estimators,
+        compare_selections,
         correlation_by_interval,
         heatmap,
         params,
@@ -156,11 +167,13 @@ def correlate(
     for label, result in results.items():
         table.add_row(label, f"{result.correlation:.3f}", f"{result.low:.3f} to {result.high:.3f}")
     console.print(table)
-    if estimators or plot is not None:
+    if estimators or plot is not None or top is not None:
         published = published_figures(space, accuracy.partition("/")[0])
         everything = open_estimator_scores(location, name, data, chosen)
         compared = compare_estimators(everything, labels, published=published, bootstrap=bootstrap)
         _show_estimators(compared, Profile.open(location, name).trained_estimators(), console)
+        if top is not None:
+            console.print(_selection_table(compare_selections(everything, labels, top, bootstrap=bootstrap)))
         if plot is not None:
             plot_comparison(compared, path=plot)
             console.print(f"Figure in {plot}")
@@ -249,6 +262,18 @@ def _comparison_table(compared: "xr.Dataset") -> Table:
             *(estimator["estimator"].item(), f"{values['spearman']:.3f}", intervals[0], published),
             *(f"{values['kendall']:.3f}", intervals[1], kendall, seconds, f"{values['num_archs']:,.0f}"),
         )
+    return table
+
+
+def _selection_table(compared: "xr.Dataset") -> Table:
+    k, interval = compared.attrs["k"], "95 % interval"
+    table = plain_table("estimator", f"nDCG@{k}", interval, f"precision@{k}", interval, f"regret@{k}", interval)
+    for row in (compared.isel(estimator=i) for i in range(compared.sizes["estimator"])):
+        cells = []
+        for key, digits in (("ndcg", 3), ("precision", 3), ("regret", 2)):
+            value, low, high = (f"{float(row[name]):.{digits}f}" for name in (key, f"{key}_low", f"{key}_high"))
+            cells += [value, f"{low} to {high}"]
+        table.add_row(str(row["estimator"].item()), *cells)
     return table
 
 

@@ -5,7 +5,9 @@ from scipy.stats import kendalltau, rankdata, spearmanr
 
 from sweetgrad.analysis import (
     compare_estimators,
+    compare_selections,
     estimator_scores,
+    ndcg,
     params,
     params_live,
     params_weights,
@@ -129,3 +131,24 @@ def test_plot_comparison__draws_a_bar_for_each_estimator_that_has_scores(make_pr
     assert sorted(labels) == ["params", "params_live", "params_weights", "snip", "sweetimator"]
     assert len(figure.axes[0].patches) == 5
     assert "<svg" in (tmp_path / "picture.svg").read_text()
+
+
+def test_compare_selections__is_each_measure_best_first_and_negates_where_less_is_better():
+    arch = [f"a{i}" for i in range(6)]
+    accuracy = xr.DataArray([90.0, 80, 70, 60, 50, 40], {"arch": arch}, "arch")
+    columns = {
+        "params": [6.0, 5, 4, 3, 2, 1],
+        "te_nas_condition": [6.0, 5, 4, 3, 2, 1],
+        "snip": [np.nan, np.nan, np.nan, np.nan, 2, 1],
+    }
+    values = np.array(list(columns.values())).T
+    scores = xr.Dataset({"score": (("arch", "estimator"), values)}, coords={"arch": arch, "estimator": list(columns)})
+    found = compare_selections(scores, accuracy, 3, bootstrap=20)
+    assert found["estimator"].values.tolist() == ["params", "te_nas_condition"]
+    assert found.ndcg.values[0] == 1
+    assert found.precision.values.tolist() == [1, 0]
+    assert found.regret.values.tolist() == [0, 30]
+    quality = ndcg(scores["score"].sel(estimator="params", drop=True), accuracy, 3, bootstrap=20)
+    assert (found.ndcg_low.values[0], found.ndcg_high.values[0]) == (quality.low, quality.high)
+    with pytest.raises(ValueError, match="no estimator has scores of 7 architectures"):
+        compare_selections(scores, accuracy, 7, bootstrap=0)

@@ -43,7 +43,10 @@ def test_profile__measures_each_block_once(tmp_path, prefect_api, worker_in_this
     alone = tmp_path / "alone.zarr"
     profile(alone, console=quiet(), **SETTINGS)
     estimate(alone, NAME, blocks=["noise_pass", "second_batch"], console=quiet())
-    for block in ("noise_pass", "second_batch"):  # measured after the counts, without the others, the numbers are the same
+    for block in (
+        "noise_pass",
+        "second_batch",
+    ):  # measured after the counts, without the others, the numbers are the same
         assert digests(alone, block) == digests(store, block)
 
     scores = derived_estimators()["az_nas"](open_statistics(store, NAME))
