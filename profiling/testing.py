@@ -152,7 +152,7 @@ class Case:
         return SpaceCheckError(describe(self.space, arch, found, advice))
 
     @contextmanager
-    def explained(self, arch: str, who: str, advice: str) -> Iterator[None]:
+    def explained(self, arch: str | None, who: str, advice: str) -> Iterator[None]:
         """Convert exceptions of the space to a `SpaceCheckError`."""
         try:
             yield
