@@ -118,7 +118,7 @@ def estimate(
         raise ValueError(f"none of the requested architectures ({archs}) is measured in {profile}: profile them first")
     require_cells(space, rows, spec, chosen)
     functions = load_functions(names, chosen, spec=spec, batch=batch)
-    stored.add_blocks(functions, axes=parameter_axes(space) if any(block.axes for block in functions) else {})
+    stored.add_blocks(functions, axes=parameter_axes(space, functions))
     work = ProfileWork(stored, tuple(rows), space, batch, spec, tuple(names), chosen, retry_failed)
     shards = work.shards_to_do()
     num_done = num_left = 0

@@ -153,7 +153,7 @@ def profile(
     spec = make_spec(search_space, batch, seed=seed, device=resolved_device)
     require_cells(search_space, rows, spec, chosen)
     functions = load_functions(estimators, chosen, spec=spec, batch=batch)
-    axes = parameter_axes(search_space) if any(block.axes for block in functions) else {}
+    axes = parameter_axes(search_space, functions)
     location = absolute(store)
     stored = create_profile(
         location,

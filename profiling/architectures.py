@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -18,10 +18,24 @@ from torch import Tensor
 from sweetgrad.profiling import registry
 from sweetgrad.profiling.batches import Batch
 from sweetgrad.profiling.estimators import Estimator
+from sweetgrad.profiling.estimators.protocol import Statistics
 from sweetgrad.profiling.estimators.running import Score, measure_with_estimators
 from sweetgrad.profiling.measure import Builder, fill_row, to_device
 from sweetgrad.profiling.spaces.protocol import Network, SearchSpace
-from sweetgrad.store import COUNTS, STATUS, Block, Lock, Profile, ProfileSpec, Shard, empty_rows, profile_block
+from sweetgrad.store import (
+    ACTIVATIONS,
+    COUNTS,
+    MOMENTS,
+    STATISTICS,
+    STATUS,
+    Block,
+    Lock,
+    Profile,
+    ProfileSpec,
+    Shard,
+    empty_rows,
+    profile_block,
+)
 from sweetgrad.store.format.blocks import is_block
 from sweetgrad.store.format.schema import full
 
@@ -82,6 +96,9 @@ def make_spec(space: SearchSpace, batch: Batch, *, seed: int = 42, device: str =
     )
 
 
+OWN_BLOCKS = {block.name: block for block in (COUNTS, MOMENTS, ACTIVATIONS, *STATISTICS.values())}
+"""Blocks that sweetgrad declares, by name."""
+
 Functions = Mapping[Block, Estimator]
 """Estimators and functions that measure a block, by the block in which their results are stored."""
 
@@ -101,7 +118,7 @@ def load_functions(
     Raises
     ------
     ValueError
-        If one is not registered, or a block cannot be measured with this batch.
+        If one is not registered, has the name of one of sweetgrad's own, or cannot be measured with this batch.
     """
     functions: dict[Block, Estimator] = {profile_block(name): registry.load("estimators", name) for name in estimators}
     for name in blocks:
@@ -110,23 +127,43 @@ def load_functions(
             raise ValueError(
                 f"block {name!r} is registered as {measurer!r}, which must be decorated with measures(block) of that name"
             )
-        functions[measurer.block.measured_with(measurer.settings(spec, batch))] = measurer  # type: ignore[attr-defined]
+        block: Block = measurer.block  # type: ignore[attr-defined]  # checked above
+        if name in OWN_BLOCKS and block != OWN_BLOCKS[name]:
+            raise ValueError(
+                f"block {name!r} is one of sweetgrad's own, but another package registers {block.doc!r}: rename that"
+            )
+        functions[block.measured_with(measurer.settings(spec, batch))] = measurer  # type: ignore[attr-defined]
     return functions
 
 
-def parameter_axes(space: SearchSpace) -> dict[str, dict[str, str]]:
+def parameter_axes(space: SearchSpace, blocks: Iterable[Block]) -> dict[str, dict[str, str]]:
     """Names of the parameters of all networks of a space along the axes of `AXES`, each with the name of its layer.
+
+    Parameters
+    ----------
+    space
+        The search space.
+    blocks
+        Blocks that are to be measured.
+
+    Returns
+    -------
+    The axes that the space names; none if no block has any.
 
     Raises
     ------
     ValueError
-        If the space does not name them.
+        If a block has such an axis, and the space does not name the parameters.
     """
+    with_axes = [block.name for block in blocks if block.axes]
+    if not with_axes:
+        return {}
     axes = getattr(space, "parameter_axes", None)
     if axes is None:
         raise ValueError(
-            f"blocks of statistics of parameter tensors need their names, but the space {space.name!r} has no parameter_axes(): "
-            "return unite_names([network, ...]) from it, of networks that together have every parameter"
+            f"blocks along the parameters of a network ({', '.join(with_axes)}) need the names of all parameters, but the search "
+            f"space {space.name!r} has no parameter_axes(): leave these blocks out, or add that method to the space; it returns "
+            "unite_names([network, ...]) of networks that together have every parameter"
         )
     found: dict[str, dict[str, str]] = axes()
     return found
@@ -318,7 +355,7 @@ def _profile_rows(
         raise ValueError(f"{space.name} has architectures 0 to {len(space) - 1}, got {outside[0]}")
     archs = [space.arch_id(index) for index in indices]
     counts = empty_rows(archs, indices, layers=space.layer_names)
-    axes = parameter_axes(space) if any(block.axes for block in functions) else {}
+    axes = parameter_axes(space, functions)
     rows = {block: _empty(block, counts, axes, batch) for block in functions}
     num_done = 0
     with deterministic(spec.threads):
@@ -382,25 +419,48 @@ def _empty(block: Block, counts: xr.Dataset, axes: Mapping[str, Mapping[str, str
 
 
 def _fill(rows: xr.Dataset, block: Block, row: int, score: Score, network: Network | None) -> None:
-    """Write the result of an estimator or a block to row ``row`` of ``rows``, in place."""
+    """Write the result of an estimator or a block to row ``row`` of ``rows``, in place; status failed if it does not fit."""
+    status, message, values = score.status, score.message, {}
+    if status == STATUS["ok"]:
+        try:
+            values = _fitted(rows, block, score.arrays, network)
+        except Exception as error:  # a block of another package may return anything, and the other networks must go on
+            status, message = STATUS["failed"], f"{block.name}: {error}"
     if "score" in rows:
         rows["score"].values[row] = score.value
-    for name, value in (("seconds", score.seconds), ("status", score.status), ("message", score.message)):
+    for name, value in (("seconds", score.seconds), ("status", status), ("message", message), *values.items()):
         rows[name].values[row] = value
-    if score.status != STATUS["ok"]:
-        return
-    place = {axis: _places(rows, axis, network) for axis in block.axes}
+
+
+def _fitted(rows: xr.Dataset, block: Block, arrays: Statistics, network: Network | None) -> dict[str, NDArray[Any]]:
+    """Values of a network in the shape of a row, with fill values where the network has no such layer or parameter.
+
+    Raises
+    ------
+    ValueError
+        If a variable is missing or does not have the shape of the network, or the network has a parameter without a name.
+    """
+    places = {axis: _places(rows, axis, network) for axis in block.axes}
+    fitted = {}
     for variable in block.contents:
-        values = variable.rounded(np.asarray(score.arrays[variable.name]))
-        target = rows[variable.name].values
-        if variable.dims[1:] and variable.dims[1] in place:
-            target[row, place[variable.dims[1]]] = values
-        elif variable.dims[1:2] == ("layer",):
-            if "score" in rows:
-                target[row] = 0  # padding has neither parameters nor activations
-            target[row, : len(values)] = values
-        else:
-            target[row] = values
+        if variable.name not in arrays:
+            raise ValueError(f"its result lacks {variable.name}")
+        values = variable.rounded(np.asarray(arrays[variable.name]))
+        dims, shape = variable.dims[1:], rows[variable.name].shape[1:]
+        index = [places.get(dim, np.arange(size)) for dim, size in zip(dims, shape, strict=True)]
+        if dims[:1] == ("layer",) and values.ndim:
+            num_layers = len(values) if network is None else len(network.layers)
+            index[0] = index[0][:num_layers]
+        expected = tuple(map(len, index))
+        if values.shape != expected:
+            of = f" for the dims {', '.join(dims)}" if dims else ", a single number"
+            raise ValueError(f"{variable.name} has the shape {values.shape}, expected {expected}{of}")
+        # Padding has neither parameters nor activations.
+        fill = 0 if "score" in rows and "layer" in dims else variable.fill
+        whole = np.full(shape, fill, values.dtype)
+        whole[np.ix_(*index)] = values
+        fitted[variable.name] = whole
+    return fitted
 
 
 def _places(rows: xr.Dataset, axis: str, network: Network | None) -> NDArray[np.int64]:

@@ -18,6 +18,7 @@ from sweetgrad.profiling.measure import Builder, Measurement, fill_row, measure_
 from sweetgrad.profiling.registry import load_space
 from sweetgrad.profiling.spaces import Network, SearchSpace
 from sweetgrad.store import ProfileSpec, empty_rows
+from sweetgrad.store.format.blocks import AXES
 
 _NUM_SAMPLED = 3
 _MAX_IDS = 20_000
@@ -60,7 +61,8 @@ def check_space(
         At the first violation. The rules: the space has the attributes of `SearchSpace`; architecture strings are single lines,
         each means one architecture, and any other string raises ValueError; the object can be pickled; networks have the
         requested numbers of channels and classes; layers are in the order of the forward pass, contain every parameter once,
-        and are at most as many as ``layer_names``; a seed determines the network, whatever was built before, and different
+        and are at most as many as ``layer_names``; ``parameter_axes``, if the space has it, names the parameters of every network
+        in their order, with their layers; a seed determines the network, whatever was built before, and different
         seeds give different networks; gradients are reproducible, and a network does not change the batch; and, if the space
         has ``build_literal``, its network has the parameters and, bit for bit, the gradients of ``build``.
 
@@ -150,7 +152,7 @@ class Case:
         return SpaceCheckError(describe(self.space, arch, found, advice))
 
     @contextmanager
-    def explained(self, arch: str, who: str, advice: str) -> Iterator[None]:
+    def explained(self, arch: str | None, who: str, advice: str) -> Iterator[None]:
         """Convert exceptions of the space to a `SpaceCheckError`."""
         try:
             yield
@@ -314,6 +316,46 @@ def _check_order(case: Case, arch: str, network: Network) -> None:
             )
 
 
+def _check_axes(case: Case) -> None:
+    """Check the names of `parameter_axes`, which blocks of statistics along parameters require, if the space has them."""
+    name = getattr(case.space, "parameter_axes", None)
+    if name is None:
+        return
+    advice = "return unite_names([network, ...]) of networks that together have every parameter of the space"
+    with case.explained(None, "parameter_axes", advice):
+        axes, again = name(), name()
+        listed = {axis: list(axes[axis].items()) for axis in AXES}
+    if again != axes or listed != {axis: list(again[axis].items()) for axis in AXES}:
+        raise case.fail(None, "parameter_axes returned different names, or another order, the second time", advice)
+    unknown = [layer for axis in listed.values() for _, layer in axis if layer not in case.space.layer_names]
+    if unknown:
+        raise case.fail(
+            None,
+            f"parameter_axes has a parameter in layer {unknown[0]!r}, which layer_names does not have",
+            "give the layers of a network the names in layer_names",
+        )
+    for arch in case.archs:
+        for axis, found in case.build(arch).named_parameters().items():
+            layers = {name: layer for name, (layer, _) in found.items()}
+            missing = [name for name in layers if name not in axes[axis]]
+            if missing:
+                what = (
+                    f"the network has the parameter {missing[0]!r}, which parameter_axes does not name along {axis!r}"
+                )
+                raise case.fail(arch, what, advice)
+            for name, layer in layers.items():
+                if axes[axis][name] != layer:
+                    what = (
+                        f"parameter {name!r} is in layer {layer!r}, and parameter_axes has it in {axes[axis][name]!r}"
+                    )
+                    raise case.fail(arch, what, "name each parameter with the name of its layer, as unite_names does")
+            ordered = [name for name in axes[axis] if name in layers]
+            for here, there in zip(layers, ordered, strict=True):
+                if here != there:
+                    what = f"the network has the parameter {here!r} where parameter_axes has {there!r}"
+                    raise case.fail(arch, what, "name the parameters in forward order, as unite_names does")
+
+
 def _check_initialisation(case: Case) -> None:
     for number, arch in enumerate(case.archs):
         first = case.build(arch)
@@ -416,6 +458,7 @@ _CHECKS = (
     _check_mutants,
     _check_shapes,
     _check_layers,
+    _check_axes,
     _check_initialisation,
     _check_pickle,
     _check_gradients,

@@ -9,7 +9,7 @@ from sweetgrad.profiling.estimators.hessian import grasp
 from sweetgrad.profiling.estimators.histograms import activations, moments
 from sweetgrad.profiling.estimators.jacobian import jacob_cov, naswot
 from sweetgrad.profiling.estimators.per_sample import gradsign
-from sweetgrad.profiling.estimators.protocol import Detailed, Estimator, EstimatorError, Probe, estimator
+from sweetgrad.profiling.estimators.protocol import Detailed, Estimator, EstimatorError, Probe, estimator, measures
 from sweetgrad.profiling.estimators.pruning import fisher, grad_norm, snip, synflow
 from sweetgrad.profiling.estimators.te_nas import (
     te_nas_condition,
@@ -32,6 +32,7 @@ __all__ = [
     "gradsign",
     "grasp",
     "jacob_cov",
+    "measures",
     "moments",
     "naswot",
     "params",

@@ -218,31 +218,31 @@ def _instance_norm(norm: Any, x: Tensor) -> Tensor:
         raise EstimatorError("a BatchNorm gets only one value per channel of an image, which has no variance")
     weight = torch.ones_like(x[0, :, 0]) if norm.weight is None else norm.weight.detach()
     bias = torch.zeros_like(weight) if norm.bias is None else norm.bias.detach()
-    output: Tensor = _InstanceNorm.apply(x, weight, bias, norm.eps)  # type: ignore[no-untyped-call]  # torch's is untyped
-    return output
+    # The function must not return a view, which an in-place ReLU behind it could not change.
+    output: Tensor = _InstanceNorm.apply(_rows(x), weight, bias, norm.eps)  # type: ignore[no-untyped-call]  # torch's is untyped
+    return _like_images(output, x)
 
 
 class _InstanceNorm(torch.autograd.Function):
-    """In channels-last order: torch's own converts to another format and back, and is three times as slow."""
+    """On `_rows`, in channels-last order: torch's own converts to another format and back, and is three times as slow."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-        rows = _rows(x)
+    def forward(ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
         mean = rows.mean(1, keepdim=True)
         variance = (rows - mean).square_().mean(1, keepdim=True)
         inverse = (variance + eps).rsqrt_()
         scale = inverse * weight
         ctx.save_for_backward(rows, mean, inverse, scale)
-        return _like_images(torch.addcmul(bias - mean * scale, rows, scale), x)
+        return torch.addcmul(bias - mean * scale, rows, scale)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        (rows, mean, inverse, scale), grad = ctx.saved_tensors, _rows(grads[0])
+        (rows, mean, inverse, scale), (grad,) = ctx.saved_tensors, grads
         mean_grad = grad.mean(1, keepdim=True)
         # scale * (grad - mean(grad) - x^ * mean(grad * x^)), with the normalised x^ = (x - mean) * inverse written out.
         slope = scale * inverse.square() * ((grad * rows).mean(1, keepdim=True) - mean_grad * mean)
         before = torch.addcmul(slope * mean - scale * mean_grad, grad, scale).addcmul_(rows, slope, value=-1)
-        return _like_images(before, grads[0]), None, None, None
+        return before, None, None, None
 
 
 @estimator(needs="network")

@@ -59,7 +59,7 @@ _POOLS = (
 OPERATIONS = frozenset({"none", "skip_connect", *_POOLS, *CONVOLUTIONS})
 """All operations."""
 
-_NARROW = 16
+NARROW = 16
 """Number of input channels below which a strided 1x1 convolution is replaced by subsampling and an unstrided one.
 
 Both are the same function. But with fewer channels than its vectors have elements, oneDNN's gradient of the strided convolution
@@ -102,7 +102,7 @@ def _block(block: Block, channels: int, stride: int) -> list[nn.Module]:
         )
         padding = (dilation * (kernel[0] - 1) // 2, dilation * (kernel[1] - 1) // 2)
         groups = channels if depthwise else 1
-        if kernel == (1, 1) and max(rows, columns) > 1 and channels < _NARROW:
+        if kernel == (1, 1) and max(rows, columns) > 1 and channels < NARROW:
             convs.append(_Subsample(stride))
             rows = columns = 1
         convs.append(
@@ -158,7 +158,7 @@ class FactorizedReduction(nn.Module):
         if out_channels % 2:
             raise ValueError(f"a factorised reduction needs an even number of channels, got {out_channels}")
         self.relu = nn.ReLU()
-        is_narrow = in_channels < _NARROW
+        is_narrow = in_channels < NARROW
         self.pixels: nn.Module = _Subsample(2) if is_narrow else nn.Identity()
         self.convs = nn.ModuleList(
             nn.Conv2d(in_channels, out_channels // 2, 1, stride=1 if is_narrow else 2, bias=False) for _ in range(2)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from sweetgrad.profiling.spaces._cell_names import name_parameters
 from sweetgrad.profiling.spaces._cell_network import Costs, Form, build_cell_network, count_costs
 from sweetgrad.profiling.spaces._space_table import read_space_table
 from sweetgrad.profiling.spaces.protocol import Network, check_index
@@ -166,6 +167,15 @@ class Darts:
     def build_thin(self, arch_id: str, *, in_channels: int = 3, num_classes: int = 10) -> nn.Module:
         """Build a network with 4 channels and 3 cells, for the linear regions of TE-NAS."""
         return self._build(arch_id, 4, 3, in_channels, num_classes).module
+
+    def parameter_axes(self) -> dict[str, dict[str, str]]:
+        """Names of the parameters that a network of any genotype of the space may have."""
+
+        def build(genotype: Genotype, channels: int, cells: int) -> Network:
+            return self._build(str(genotype), channels, cells, 3, 10)
+
+        sizes = [(self.channels, self.cells)]
+        return name_parameters(build, operations=DARTS_OPERATIONS, num_nodes=len(NODES), sizes=sizes)
 
     def costs(self, arch_id: str, *, in_channels: int = 3, num_classes: int | None = None) -> Costs:
         """Parameters and multiply-adds of the network for an image of `input_size`, without building it."""

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import torch
@@ -9,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sweetgrad.profiling.spaces._space_table import read_space_table
-from sweetgrad.profiling.spaces.protocol import Layer, Network, check_index
-from sweetgrad.store.spaces.graphs import Edges, read_edges, read_ops, read_parts
+from sweetgrad.profiling.spaces.protocol import Layer, Network, check_index, unite_names
+from sweetgrad.store.spaces.graphs import MAX_VERTICES, Edges, read_edges, read_ops, read_parts
 
 STEM_CHANNELS = 128
 NUM_STACKS = 3
@@ -226,6 +227,22 @@ class NasBench101:
             module, tuple(Layer(n, t, (part,)) for n, t, part in zip(self.layer_names, types, parts, strict=True))
         )
 
+    def parameter_axes(self) -> dict[str, dict[str, str]]:
+        """Names of the parameters that the network of any graph of the space may have.
+
+        Two graphs have all of them: chains of all vertices, in which all edges that are left lead from the input to others.
+        """
+        vertices = range(MAX_VERTICES)
+        ops = ";".join(["conv3x3"] * (MAX_VERTICES - 2))
+        chain = set(pairwise(vertices))
+        with torch.device("meta"):
+            networks = []
+            for targets in (vertices[2:5], vertices[4:]):
+                edges = chain | {(0, target) for target in targets}
+                upper = "".join("01"[pair in edges] for pair in combinations(vertices, 2))
+                networks.append(self.build(f"{upper}:{ops}", in_channels=3, num_classes=10))
+            return unite_names(networks)
+
 
 def _read_table(path: Path) -> tuple[str, ...]:
     """Read and validate the architecture strings of a table."""
@@ -260,6 +277,12 @@ def _check_row(n_vertices: str, adjacency: str, ops: str, *, where: str) -> str:
     return f"{adjacency}:{ops}"
 
 
+def _draw_normal(weight: Tensor, std: float) -> None:
+    # A tensor of the meta device has no values, and drawing them would import torch's compiler, which takes a second.
+    if not weight.is_meta:
+        nn.init.normal_(weight, 0, std)
+
+
 class _Conv(nn.Conv2d):
     """Convolution without bias that keeps the size of the image, initialised N(0, sqrt(2 / (k * k * out))).
 
@@ -271,14 +294,14 @@ class _Conv(nn.Conv2d):
 
     def reset_parameters(self) -> None:
         # Instead of the default initialisation, not after it, which would draw every weight twice.
-        nn.init.normal_(self.weight, 0, math.sqrt(2 / (self.kernel_size[0] * self.kernel_size[1] * self.out_channels)))
+        _draw_normal(self.weight, math.sqrt(2 / (self.kernel_size[0] * self.kernel_size[1] * self.out_channels)))
 
 
 class _Linear(nn.Linear):
     """Linear layer initialised N(0, 0.01), biases 0."""
 
     def reset_parameters(self) -> None:
-        nn.init.normal_(self.weight, 0, 0.01)
+        _draw_normal(self.weight, 0.01)
         nn.init.zeros_(self.bias)
 
 

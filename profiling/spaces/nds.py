@@ -9,10 +9,12 @@ from typing import Any, ClassVar, Literal, get_args
 
 from torch import nn
 
+from sweetgrad.profiling.spaces._cell_names import name_parameters
 from sweetgrad.profiling.spaces._cell_network import Costs, Form, build_cell_network, count_costs
 from sweetgrad.profiling.spaces.protocol import Network, check_index
 from sweetgrad.store import Genotype
 from sweetgrad.store.benchmarks.nds import entry_id, load_entries
+from sweetgrad.store.spaces.genotypes import NUM_INPUTS
 from sweetgrad.store.spaces.grammar import read_nds
 
 URL = "https://dl.fbaipublicfiles.com/nds/data.zip"
@@ -63,8 +65,11 @@ class Nds:
         self.form: Form = "imagenet" if path.name.split(".")[0].endswith("_in") else "cifar"
         self.invalid = invalid
         self.published_params: dict[str, int] = {}
+        self._operations: set[str] = set()
+        self._num_nodes = 0
+        self._sizes: set[tuple[int, int]] = set()
         self._archs = self._read(path)
-        self._depth = max(int(arch.rpartition("=")[2]) for arch in self._archs)
+        self._depth = max(depth for _, depth in self._sizes)
         self.input_size = 32 if self.form == "cifar" else 224
         self.layer_names = ("stem", *(f"layer{index}" for index in range(1, self._depth + 2)))
 
@@ -120,6 +125,17 @@ class Nds:
         """Build a network with 4 channels and 3 cells, for the linear regions of TE-NAS."""
         return self._network(read_nds(arch_id)[0], 4, 3, in_channels, num_classes).module
 
+    def parameter_axes(self) -> dict[str, dict[str, str]]:
+        """Names of the parameters that networks with the operations, nodes, widths and depths of the file may have.
+
+        A layer that is the head of a shallow network and a cell of a deeper one has the names of both.
+        """
+
+        def build(genotype: Genotype, width: int, depth: int) -> Network:
+            return self._network(genotype, width, depth, 3, 10)
+
+        return name_parameters(build, operations=self._operations, num_nodes=self._num_nodes, sizes=self._sizes)
+
     def costs(self, arch_id: str, *, in_channels: int = 3, num_classes: int = 10) -> Costs:
         """Parameters and multiply-adds of a network for an image of `input_size`, without building it."""
         genotype, width, depth = read_nds(arch_id)
@@ -153,13 +169,17 @@ class Nds:
             try:
                 # The string under which `import_accuracy` stores the accuracy of the same entry.
                 arch = entry_id(entry)
-                read_nds(arch)
+                genotype, width, depth = read_nds(arch)
             except ValueError as error:
                 message = f"{path}, entry {number} (counted from 0): {error}"
                 if self.invalid == "refuse":
                     raise ValueError(f"{message}. --space-option invalid=skip skips such entries") from None
                 skipped.append(message)
                 continue
+            for edges in (genotype.normal, genotype.reduce):
+                self._operations.update(name for name, _ in edges)
+                self._num_nodes = max(self._num_nodes, len(edges) // NUM_INPUTS)
+            self._sizes.add((width, depth))
             num_repeated += arch in archs
             archs.setdefault(arch, number)
             if type(entry.get("params")) is int:

@@ -81,7 +81,18 @@ class Block:
         return tuple(axis for axis in AXES if axis in used)
 
     def measured_with(self, settings: Mapping[str, Any]) -> "Block":
-        """The same block with these settings."""
+        """The same block with these settings.
+
+        Raises
+        ------
+        ValueError
+            If a value is not a string, number or boolean, or None: others are not equal to what JSON makes of them.
+        """
+        for name, value in settings.items():
+            if not isinstance(value, str | int | float | None):
+                raise ValueError(
+                    f"setting {name!r} of block {self.name!r} must be a string, number or boolean, or None; got {value!r}"
+                )
         return replace(self, settings=tuple(sorted(settings.items())))
 
     @property

@@ -55,3 +55,19 @@ def test_third_party_space__goes_all_the_way(installed, tmp_path, prefect_api):
         assert result.exit_code == 0, result.exception
     assert "residual cifar10/test, 8 architectures" in result.stdout
     assert re.search(r"params +-?\d\.\d{3}", result.stdout)
+
+
+def test_third_party_space__without_names_of_parameters_refuses_blocks_along_them(installed, tmp_path):
+    settings = {
+        "space": "residual",
+        "dataset": "digits",
+        "batch_size": 8,
+        "device": "cpu",
+        "workers": 1,
+        "archs": "0:3",
+    }
+    with pytest.raises(
+        ValueError, match=r"\(synflow\) need .* 'residual' has no parameter_axes\(\): leave these blocks out, or"
+    ):
+        profile(tmp_path / "s.zarr", blocks=["noise_pass", "synflow"], **settings)
+    assert not (tmp_path / "s.zarr").exists()

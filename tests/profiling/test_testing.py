@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sweetgrad.profiling import Layer, Network, load_space, registered
-from sweetgrad.profiling.spaces.protocol import SearchSpace
+from sweetgrad.profiling.spaces.protocol import SearchSpace, unite_names
 from sweetgrad.profiling.testing import SpaceCheckError, check_space
 
 SIZE = 8
@@ -271,6 +271,24 @@ def other_order(parts: list[nn.Module]) -> Network:
     return network(parts)
 
 
+def with_axes(change: Callable[[dict[str, dict[str, str]]], Any], **attributes: Any) -> Plain:
+    """A space whose axes are those of one of its networks, changed; all of its networks have the same names."""
+
+    def parameter_axes(self: Plain) -> Any:
+        return change(unite_names([self.build("3-3", in_channels=3, num_classes=10)]))
+
+    names = ("stem0", "cell1", "cell2", "head3")
+    return mutant(parameter_axes=parameter_axes, **{"layer_names": names, **attributes})
+
+
+def reordered(axis: str) -> Callable[[dict[str, dict[str, str]]], dict[str, dict[str, str]]]:
+    return lambda axes: {**axes, axis: dict(reversed(axes[axis].items()))}
+
+
+def sometimes_reordered(axes: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+    return reordered("tensor")(axes) if next(CALLS) % 2 else axes
+
+
 MUTANTS: dict[str, tuple[Callable[[], Any], str]] = {
     "lacks a part": (
         lambda: SimpleNamespace(name="x"),
@@ -318,6 +336,28 @@ MUTANTS: dict[str, tuple[Callable[[], Any], str]] = {
     "no cells": (
         lambda: rebuilt(lambda parts, _: Network(nn.Sequential(*parts), (Layer("all", "stem", tuple(parts)),))),
         "two layers of type cell or reduction",
+    ),
+    "axes fail": (lambda: with_axes(lambda axes: axes["none"]), "parameter_axes raised KeyError: 'none'.*unite_names"),
+    "axes lack one": (
+        lambda: with_axes(lambda axes: {"tensor": axes["tensor"]}),
+        "parameter_axes raised KeyError: 'vector'",
+    ),
+    "axes change": (lambda: with_axes(sometimes_reordered), "different names, or another order, the second time"),
+    "axes lack a parameter": (
+        lambda: with_axes(lambda axes: {**axes, "vector": {}}),
+        "'1-1': the network has the parameter 'stem0.bias', which parameter_axes does not name along 'vector'.*unite_names",
+    ),
+    "axes with another layer": (
+        lambda: with_axes(lambda axes: {**axes, "tensor": {**axes["tensor"], "cell1": "cell2"}}),
+        "parameter 'cell1' is in layer 'cell1', and parameter_axes has it in 'cell2'",
+    ),
+    "axes with layers of other names": (
+        lambda: with_axes(lambda axes: axes, layer_names=Plain.layer_names),
+        "a parameter in layer 'stem0', which layer_names does not have",
+    ),
+    "axes in another order": (
+        lambda: with_axes(reordered("tensor")),
+        "the network has the parameter 'stem0' where parameter_axes has 'head3.2'.*in forward order",
     ),
     "seeds itself": (
         lambda: mutant(build=seeds_itself),
@@ -386,6 +426,14 @@ def test_check_space__refuses_a_space_registered_under_another_name(monkeypatch:
         SpaceCheckError, match=r"registered as 'plane'\. What to do: use the same name for the entry point"
     ):
         check_space("plane")
+
+
+def test_check_space__takes_axes_with_names_that_some_networks_do_not_have() -> None:
+    def more(axes: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+        return {**axes, "tensor": {"stem0.spare": "stem0", **axes["tensor"]}}
+
+    assert violation(with_axes(lambda axes: axes)) == ""
+    assert violation(with_axes(more)) == ""
 
 
 def test_check_space__takes_strings_and_indices() -> None:

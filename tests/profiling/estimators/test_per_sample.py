@@ -75,6 +75,18 @@ def test_each_gradient__is_that_of_each_image_alone(max_values, monkeypatch):
         torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-14)
 
 
+def test_each_gradient__passes_a_relu_that_changes_the_output_of_a_norm_in_place():
+    """As in NAS-Bench-101."""
+    torch.manual_seed(0)
+    parts = [nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(4 * 9, 3)]
+    module, x, y = nn.Sequential(*parts).double(), torch.randn(4, 2, 5, 5).double(), torch.arange(4) % 3
+    found = collected(module, x.contiguous(memory_format=torch.channels_last), y)
+    weights = [p for p in module.parameters() if p.ndim >= 2]
+    for weight, expected in zip(weights, image_by_image(module, x, y), strict=True):
+        ours, theirs = (rows[:, rows[0].argsort()] for rows in (found[weight], expected))
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-14)
+
+
 def test_each_gradient__leaves_the_network_as_it_was():
     module, x, y = make()
     before = {name: value.clone() for name, value in module.state_dict().items()}
