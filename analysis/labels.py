@@ -105,9 +105,10 @@ def seeds_of(store: StoreInfo, space: str, selector: str) -> list[str]:
     return sorted({f"{name}/{of}" for name, of, _ in parts if of == split and name.startswith(f"{dataset}/seed")})
 
 
-def measured_archs(location: Location, profile: ProfileInfo) -> NDArray[np.str_]:
-    """Architectures of a profile that were measured, in its order."""
-    stored = open_profile(location, profile.status.name, chunks=None)
+def measured_archs(location: Location, profile: ProfileInfo, *, by_layer: bool = False) -> NDArray[np.str_]:
+    """Architectures of a profile that were measured, in its order; ``by_layer``: only those that have counts by layer."""
+    rows = slice(profile.rows_by_layer) if by_layer else slice(None)
+    stored = open_profile(location, profile.status.name, chunks=None).isel(arch=rows)
     return np.array(stored["arch"].values[measured_rows(stored)].tolist(), dtype=np.str_)
 
 

@@ -246,6 +246,12 @@ def _plan_profile(name: str, sources: list[Profile]) -> _Plan:
             raise StoreError(
                 f"{name} has different layers in {first.location} and in {other.location}: they cannot be merged."
             )
+    lean = [source for source in sources if source.rows_by_layer < source.num_archs]
+    if lean and len(sources) > 1:
+        raise StoreError(
+            f"{lean[0].location} is a lean release, in which most rows of {name} have no counts by layer: merge the full data "
+            "sets."
+        )
     blocks = [COUNTS, *_blocks_of(sources)]
     status = {block: np.stack([_status(source, block) for source in sources]) for block in blocks}
     row_from = {block: _first_best(status[block]) for block in blocks}

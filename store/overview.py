@@ -88,6 +88,8 @@ class ProfileInfo:
         Layer names from input to output.
     shard_size
         Architectures in a shard.
+    rows_by_layer
+        Number of rows, from the first on, that have counts by layer: all, except in a lean release.
     created, runs
         Time of creation, and the provenance of every run that wrote to it.
     content_digest
@@ -102,6 +104,7 @@ class ProfileInfo:
     spec: ProfileSpec
     layers: tuple[str, ...]
     shard_size: int
+    rows_by_layer: int
     created: str
     runs: tuple[dict[str, Any], ...]
     content_digest: str | None
@@ -228,6 +231,7 @@ def _profile_info(profile: Profile) -> ProfileInfo:
         spec=profile.spec,
         layers=tuple(str(name) for name in read_array(profile.group, "layer", profile.location)),
         shard_size=int(attributes["shard_size"]),
+        rows_by_layer=profile.rows_by_layer,
         created=attributes.get("created", ""),
         runs=tuple(attributes.get("runs", ())),
         content_digest=attributes.get("content_digest"),

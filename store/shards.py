@@ -22,7 +22,7 @@ from sweetgrad.store.errors import CorruptShardError
 from sweetgrad.store.format.arrays import write_array
 from sweetgrad.store.format.blocks import COUNTS, TRAINING, Block
 from sweetgrad.store.format.digests import content_digest
-from sweetgrad.store.format.schema import STATUS, Variable, count_status, full
+from sweetgrad.store.format.schema import LEAN, STATUS, Variable, count_status, full
 from sweetgrad.store.groups import Store, block_groups, read_block
 from sweetgrad.store.locks import Lock, lock_shard
 
@@ -304,13 +304,22 @@ class Table:
                 sync((array.store_path / first_file(array, shard)).delete())
         _logger.info("%s: cleared shard %d of %s", self.name, shard.index, block.name)
 
+    @property
+    def rows_by_layer(self) -> int:
+        """Number of rows, from the first on, of which the counts by layer are stored: all, except in a lean release."""
+        until = self.attributes.get(LEAN)
+        return until if type(until) is int else self.num_archs
+
     def recover(self, shard: Shard, *, lock: Lock | None = None) -> Shard:
         """Ensure that rows can be merged into a shard: if its main block is damaged, clear it and mark its rows to be run again.
 
         Returns
         -------
-        The given shard; if it was cleared, with all its previous rows to be run.
+        The given shard; if it was cleared, with all its previous rows to be run. A shard of a lean release, whose counts by layer
+        have been left out, is not damaged.
         """
+        if shard.start >= self.rows_by_layer:
+            return shard
         try:
             rows = self.read(self.main, shard)
             run = rows["status"].values != STATUS["not run"]

@@ -37,7 +37,7 @@ def read_profiles(stores: Iterable[Location], *, most: int) -> list[SampledProfi
     """
     profiles = [profile for profile in labelled_profiles(stores) if profile.info.status.num_ok >= 2 * Chooser.num_archs]
     _require_different(profiles)
-    measured = [measured_archs(profile.store, profile.info) for profile in profiles]
+    measured = [measured_archs(profile.store, profile.info, by_layer=True) for profile in profiles]
     order = {
         space: _sampling_order(
             [archs for profile, archs in zip(profiles, measured, strict=True) if profile.info.spec.space == space]

@@ -62,6 +62,8 @@ def info(store: StoreArgument, storage_option: StorageOption = None) -> None:
         grid.add_row(
             "layers", f"{len(profile.layers)}: {', '.join(profile.layers[:3])} … {''.join(profile.layers[-1:])}"
         )
+        if profile.rows_by_layer < profile.status.num_archs:
+            grid.add_row("lean release", f"counts by layer of the rows before {profile.rows_by_layer:,} only")
         grid.add_row("content", str(profile.content_digest or "not finalised yet"))
         last_run = profile.runs[-1] if profile.runs else {}
         for key, value in (*profile.spec.to_attrs().items(), *last_run.items()):
@@ -226,6 +228,10 @@ def publish(
     zip_only: Annotated[
         bool, typer.Option("--zip-only", help="Write only the zip, not the folder: for archives, and for git.")
     ] = False,
+    lean: Annotated[
+        bool,
+        typer.Option("--lean", help="Leave out counts by layer of all rows but the first, which choose intervals."),
+    ] = False,
     storage_option: StorageOption = None,
 ) -> None:
     """Write a release: the store as folder and as zip, checksums, data card, metadata for catalogues, changelog."""
@@ -244,6 +250,7 @@ def publish(
             url=url,
             allow_incomplete=allow_incomplete,
             zip_only=zip_only,
+            lean=lean,
             progress=report,
         )
     _show(release, dest, named=bool(creator))

@@ -48,6 +48,7 @@ from sweetgrad.store.access._zip import (
     store_members,
 )
 from sweetgrad.store.errors import NotAStoreError, StoreError
+from sweetgrad.store.format.schema import LEAN
 
 _VERSION_2 = (".zarray", ".zattrs", ".zgroup", ".zmetadata")
 
@@ -152,6 +153,7 @@ class GuardedStore(WrapperStore[Store]):
             # A writer may have finished after the file was read and before the status was: then it has written both.
             data = await self._read(key, prototype, byte_range, limits)
             if _is_absent(data, byte_range):
+                await self._refuse_left_out(key, limits)
                 self._refuse_lost(key, data, limits)
         if data is None or _is_absent(data, byte_range):
             return None  # an empty file was left by a crash, and counts as missing
@@ -195,6 +197,18 @@ class GuardedStore(WrapperStore[Store]):
 
     async def _document(self, path: str) -> Buffer | None:
         return await self.get(f"{path}/zarr.json".lstrip("/"), default_buffer_prototype())
+
+    async def _refuse_left_out(self, key: str, limits: ChunkLimits) -> None:
+        """Raise if a file that is missing was left out of a lean release."""
+        group, _, name = _array_of(key).rpartition("/")
+        until = (await self._read_attributes(group)).get(LEAN)
+        _, start, stop = _rows_of(key, limits)
+        if name == "grad_count" and type(until) is int and start >= until:
+            raise RefusedChunkError(
+                f"{self._name(key)}, with the rows {start} to {stop - 1}, is not part of this lean release",
+                f"Counts by layer are kept for the rows before {until}, those of the whole network for all: ask for these rows, "
+                "or open the full data set.",
+            )
 
     def _refuse_lost(self, key: str, data: Buffer | None, limits: ChunkLimits) -> NoReturn:
         _, start, stop = _rows_of(key, limits)

@@ -16,6 +16,12 @@ KINDS = ("weight", "other")
 LAYER_TYPES: dict[str, int] = {"padding": 0, "stem": 1, "cell": 2, "reduction": 3, "head": 4}
 """Codes of ``layer_type``; ``padding`` fills the end of architectures shallower than the deepest."""
 
+LEAN = "rows_by_layer"
+"""Attribute of a profile in a lean release: the rows before this number have ``grad_count``, those from it on have been left out.
+
+Their ``grad_count_network`` and all other variables are there, with the digests of the whole rows.
+"""
+
 STATUS: dict[str, int] = {"not run": 0, "ok": 1, "failed": 2}
 """Codes of ``status``."""
 

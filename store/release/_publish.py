@@ -11,6 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import zarr
+
 from sweetgrad.store.access import (
     Location,
     Progress,
@@ -26,6 +29,7 @@ from sweetgrad.store.access import (
 from sweetgrad.store.checks import require_sound
 from sweetgrad.store.checks.sums import SUMS, files_below, read_sums, sha256_of, write_sums
 from sweetgrad.store.errors import NotAStoreError, StoreError
+from sweetgrad.store.format.schema import LEAN, STATUS
 from sweetgrad.store.groups import Store
 from sweetgrad.store.locks import Lock, lock_folder
 from sweetgrad.store.overview import ProfileStatus, info, status
@@ -44,6 +48,7 @@ from sweetgrad.store.release._texts import (
     previous_digests,
 )
 from sweetgrad.store.root import consolidate, redact_attributes
+from sweetgrad.store.shards import first_file
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _DOI = re.compile(r"10\.\d{4,9}/[-._;()/:a-zA-Z0-9]+")
@@ -63,6 +68,7 @@ def publish(
     url: str = "",
     allow_incomplete: bool = False,
     zip_only: bool = False,
+    lean: bool = False,
     storage_options: dict[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Release:
@@ -92,6 +98,10 @@ def publish(
     zip_only
         Whether to omit the folder ``<name>.zarr``: for hosts that accept files but not folders, or where the number of files
         matters, such as a git repository.
+    lean
+        Whether to leave out the counts by layer (`grad_count`) of all rows but the first, which choose intervals: whole shards
+        are kept until they have 100 measured rows (`LEAN_ROWS`). Counts of the whole network, blocks, scores and accuracies stay, as do
+        the digests of the rows. Such a release is smaller by nearly the size of ``grad_count``.
     progress
         Called with the name of the current step, the number of items done, and their total.
 
@@ -134,6 +144,9 @@ def publish(
         with new_folder(folder, ".publishing") as work:
             store = work / f"{name}.zarr"
             copy_groups(source.root, paths, store, progress=progress)
+            if lean:
+                for profile in chosen:
+                    _leave_out_layers(Profile.open(store, profile.name), store)
             _consolidate(store, [profile.name for profile in chosen])
             write_zip(store, work / f"{name}.zarr.zip", progress=progress)
             found = info(store)
@@ -163,6 +176,22 @@ def publish(
             release = replace(release, files=_top_files(work))
             _take_place(work, folder, lock)
         return release
+
+
+LEAN_ROWS = 100
+"""Measured rows of which a lean release keeps the counts by layer: as many as choose an interval (Algorithm 1)."""
+
+
+def _leave_out_layers(profile: Profile, store: Path) -> None:
+    """Delete the counts by layer of a copied profile, all but those of the first shards."""
+    measured = np.cumsum(profile.status() == STATUS["ok"])
+    last = int(np.searchsorted(measured, min(LEAN_ROWS, measured[-1])))
+    array = profile.group["grad_count"]
+    assert isinstance(array, zarr.Array)
+    kept = [shard for shard in profile.shards() if shard.start <= last]
+    for shard in profile.shards()[len(kept) :]:
+        (store / profile.name / "grad_count" / first_file(array, shard)).unlink(missing_ok=True)
+    Store.open(store, mode="r+").profile_group(profile.name).update_attributes({LEAN: kept[-1].stop})
 
 
 def _folder(location: Location, dest: str | Path) -> Path:

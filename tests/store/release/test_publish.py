@@ -7,12 +7,16 @@ import sys
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+import zarr
 
 from sweetgrad.analysis import Interval, interval_counts
 from sweetgrad.store import (
+    COUNTS,
+    CorruptShardError,
     LockedError,
     NotAStoreError,
     Profile,
@@ -21,6 +25,7 @@ from sweetgrad.store import (
     import_accuracy,
     info,
     list_profiles,
+    merge,
     open_accuracy,
     open_estimators,
     open_profile,
@@ -434,3 +439,53 @@ def test_publish__reports_what_it_does(store, tmp_path):
     assert all(done <= total for _, done, total in seen)
     last = {what: (done, total) for what, done, total in seen}
     assert all(done == total for done, total in last.values())
+
+
+@pytest.fixture
+def lean_release(store, tmp_path, monkeypatch):
+    monkeypatch.setattr("sweetgrad.store.release._publish.LEAN_ROWS", 2)
+    publish(store, tmp_path / "lean", lean=True)
+    return tmp_path / "lean"
+
+
+@pytest.mark.parametrize("name", ["nb.zarr", "nb.zarr.zip"])
+def test_publish__lean_leaves_out_counts_by_layer_alone(lean_release, store, toy, name):
+    """All else is there, and what was left out is no zero."""
+    lean, size = lean_release / name, toy.shard_size
+    whole, found = open_profile(store, toy.name, chunks=None), open_profile(lean, toy.name, chunks=None)
+    for variable in whole.variables:
+        rows = slice(size) if variable == "grad_count" else slice(None)
+        some = {"arch": rows} if "arch" in whole[variable].dims else {}
+        np.testing.assert_array_equal(found[variable].isel(some).values, whole[variable].isel(some).values)
+    with pytest.raises(ValueError, match=rf"rows {size} to .* is not part of this lean release.*before {size}"):
+        found["grad_count"].isel(arch=size).load()
+    with pytest.raises(CorruptShardError, match="is not part of this lean release"):
+        Profile.open(lean, toy.name).read(COUNTS)
+    assert verify(lean) == []
+    described = info(lean).profiles[0]
+    assert described.rows_by_layer == size < described.status.num_archs
+    assert described.content_digest == info(store).profiles[0].content_digest
+    assert f"of the rows before {size} only" in (lean_release / "README.md").read_text()
+
+
+def test_verify__of_a_lean_release_still_finds_a_lost_file_and_wrong_counts(lean_release, toy):
+    group = zarr.open_group(lean_release / "nb.zarr", mode="r+", use_consolidated=False)[toy.name]
+    group["grad_count_network"][-1, 0, 5] += 1
+    (problem,) = [each for each in verify(lean_release / "nb.zarr") if "sum over the bins" in each.what]
+    assert problem.rows == (group["status"].shape[0] - 1,)
+    (lean_release / "nb.zarr" / toy.name / "grad_count" / "c" / "0" / "0" / "0" / "0").unlink()
+    assert any("grad_count" in each.what and each.shard == 0 for each in verify(lean_release / "nb.zarr"))
+
+
+def test_merge__refuses_a_lean_release_beside_another_store(lean_release, store, tmp_path):
+    with pytest.raises(StoreError, match=r"is a lean release.*merge the full data sets"):
+        merge([store, lean_release / "nb.zarr"], tmp_path / "merged.zarr")
+    assert not (tmp_path / "merged.zarr").exists()
+
+
+def test_profile__of_a_lean_release_is_not_measured_again(lean_release, toy):
+    profile = Profile.open(lean_release / "nb.zarr", toy.name)
+    assert profile.plan(range(profile.num_archs)) == []
+    last = profile.shards()[-1]
+    assert profile.recover(last) == last
+    assert profile.status(shard=last).all()
