@@ -100,8 +100,8 @@ def publish(
         matters, such as a git repository.
     lean
         Whether to leave out the counts by layer (`grad_count`) of all rows but the first, which choose intervals: whole shards
-        are kept until they have 100 measured rows (`LEAN_ROWS`). Counts of the whole network, blocks, scores and accuracies stay, as do
-        the digests of the rows. Such a release is smaller by nearly the size of ``grad_count``.
+        are kept until they have 100 measured rows (`LEAN_ROWS`). Counts of the whole network, blocks, scores and accuracies stay,
+        as do the digests of the rows.
     progress
         Called with the name of the current step, the number of items done, and their total.
 
