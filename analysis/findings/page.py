@@ -19,6 +19,7 @@ from sweetgrad.analysis.findings.choosing import (
 )
 from sweetgrad.analysis.findings.live import live_gain
 from sweetgrad.analysis.findings.profiles import SampledProfile, default_profiles, read_profiles
+from sweetgrad.analysis.findings.record import POOL, RecordTable, find_candidates, read_signals, record_tables
 from sweetgrad.analysis.findings.stability import agreement_table, averaging_tables, choice_rows, transfer_tables
 from sweetgrad.store import Location
 from sweetgrad.store.pages import file_names, render
@@ -78,8 +79,36 @@ def findings_page(stores: Iterable[Location], *, most: int = 2000, replicates: i
         rules=rules,
         suggested_choices=choice_rows(labelled, results, rules.suggested),
         averaging=list(averaging_tables(profiles, suggested=rules.suggested, replicates=replicates)),
+        record=_record(labelled),
         live=[live_gain(profile, grid) for grid in grids for profile in default_profiles(labelled)],
     )
+
+
+@dataclass(frozen=True)
+class _Record:
+    """The section on combinations: those that were found, the profile that they were found on, and all judges."""
+
+    tables: list[RecordTable]
+    candidates: list[str]
+    chosen_on: str
+    pool: int
+    bootstrap: int
+
+
+_RECORD_BOOTSTRAP = 200
+_CHOOSING = ("nas-bench-201", "cifar10")
+
+
+def _record(labelled: Sequence[SampledProfile]) -> _Record | None:
+    """None if no profile has the blocks of the combination; without NAS-Bench-201 on CIFAR-10, no candidates are sought."""
+    signals = [each for profile in default_profiles(labelled) if (each := read_signals(profile)) is not None]
+    if not signals:
+        return None
+    choosing = [each for each in signals if each.profile.task == _CHOOSING]
+    candidates = find_candidates(choosing[0]) if choosing else []
+    tables = list(record_tables(signals, candidates, bootstrap=_RECORD_BOOTSTRAP))
+    title = choosing[0].profile.title if choosing else "nothing"
+    return _Record(tables, candidates, title, len(POOL), _RECORD_BOOTSTRAP)
 
 
 def _profile_row(profile: SampledProfile) -> list[str]:
