@@ -15,7 +15,9 @@ from sweetgrad.analysis.estimators.histogram import (
     sweet_grad_abs,
     sweet_grad_norm,
     sweet_grad_sq,
+    sweet_gradsign,
     sweet_snip,
+    sweet_zico,
 )
 from sweetgrad.analysis.estimators.registry import (
     DerivedEstimator,
@@ -41,7 +43,9 @@ __all__ = [
     "sweet_grad_abs",
     "sweet_grad_norm",
     "sweet_grad_sq",
+    "sweet_gradsign",
     "sweet_snip",
+    "sweet_zico",
     "te_nas",
     "te_nas_nobn",
 ]

@@ -127,17 +127,75 @@ def sweet_grad_sq(moments: xr.Dataset, interval: Intervals, *, kind: Kind = "wei
     return _between(moments["grad_sq_bin_sum"], interval, kind).sum("layer", skipna=False).rename("sweet_grad_sq")
 
 
+def sweet_zico(bins: xr.Dataset, interval: Intervals) -> xr.DataArray:
+    """`zico` of those weights whose gradient of the first batch lies in the interval: ``effective_zico`` of the released code.
+
+    The logarithm is taken of each weight tensor; one without such a weight is left out. Gradients are set to zero between the two
+    batches.
+
+    Parameters
+    ----------
+    bins
+        The block ``sweet_bins`` (`open_block`).
+    interval
+        As in `sweet_grad_norm`.
+
+    Returns
+    -------
+    Dims ``(arch,)`` for one interval, else ``(arch, interval)``; float64, NaN where the block was not measured.
+
+    Raises
+    ------
+    ValueError
+        As in `sweet_grad_norm`.
+    """
+    total = _over_bins(bins["snr_bin_sum"], interval, dims=("arch", "tensor"))
+    return _where_measured(xr.ufuncs.log(total.where(total > 0)).sum("tensor"), bins).rename("sweet_zico")
+
+
+def sweet_gradsign(bins: xr.Dataset, interval: Intervals, *, signed: bool = True) -> xr.DataArray:
+    """`gradsign` of those weights whose gradient of the batch lies in the interval: ``effective_gradsign`` of the released code.
+
+    Parameters
+    ----------
+    bins, interval
+        As in `sweet_zico`.
+    signed
+        Whether the gradient itself lies in the interval, as in the released code, so that no negative one does; otherwise its
+        absolute value.
+
+    Returns
+    -------
+    As `sweet_zico`.
+    """
+    sums = bins["sign_bin_sum"].isel(sign=0, drop=True) if signed else bins["sign_bin_sum"].sum("sign")
+    total = _over_bins(sums, interval, dims=("arch", "layer")).sum("layer")
+    return _where_measured(total, bins).rename("sweet_gradsign")
+
+
+def _where_measured(scores: xr.DataArray, bins: xr.Dataset) -> xr.DataArray:
+    measured: xr.DataArray = scores.where(bins["status"].reset_coords(drop=True) == STATUS["ok"])
+    return measured
+
+
 def _between(sums: xr.DataArray, interval: Intervals, kind: Kind) -> xr.DataArray:
     """Sums over the bins of each interval; dims (arch, layer) and, unless it is a single one, interval."""
     if kind not in (*KINDS, "all"):
         raise ValueError(f"kind must be one of {', '.join(KINDS)} or all, got {kind!r}")
-    pieces = as_intervals(interval)
     chosen = sums.sum("kind", skipna=False) if kind == "all" else sums.isel(kind=KINDS.index(kind), drop=True)
+    return _over_bins(chosen, interval, dims=("arch", "layer"), skipna=False)
+
+
+def _over_bins(
+    chosen: xr.DataArray, interval: Intervals, *, dims: tuple[str, str], skipna: bool = True
+) -> xr.DataArray:
+    """Sums over the bins of each interval; dims as given and, unless it is a single one, interval."""
+    pieces = as_intervals(interval)
     bins = [bins_of(piece) for piece in pieces]
     chosen = chosen.drop_vars(["bin_lower", "bin_upper"], errors="ignore").load()
     # Converted only while summing: a copy in float64 would be twice as large as the stored array.
-    parts = [chosen.isel(bin=columns).sum("bin", skipna=False, dtype=np.float64) for columns in bins]
+    parts = [chosen.isel(bin=columns).sum("bin", skipna=skipna, dtype=np.float64) for columns in bins]
     coords = interval_coords(pieces)
     together = xr.concat(parts, xr.Variable("interval", coords.pop("interval"))).assign_coords(coords)
-    together = together.transpose("arch", "layer", "interval")
+    together = together.transpose(*dims, "interval")
     return together.isel(interval=0) if is_single(interval) else together

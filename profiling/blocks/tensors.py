@@ -34,6 +34,12 @@ def parameters_along(network: Network, axis: str) -> list[Tensor]:
     return [parameter for _, parameter in network.named_parameters()[axis].values()]
 
 
+def layers_along(network: Network, axis: str) -> NDArray[np.int64]:
+    """Position of the layer of each parameter of an axis, shape (T,)."""
+    place = {layer.name: row for row, layer in enumerate(network.layers)}
+    return np.array([place[layer] for layer, _ in network.named_parameters()[axis].values()], dtype=np.int64)
+
+
 @dataclass
 class _Layers:
     """Output positions of each weight for one image, by its identity, in the first pass; and what Fisher information needs."""
@@ -87,7 +93,7 @@ def tensor_sums(probe: Probe) -> Statistics:
     """Sums over weights and gradients of every parameter tensor, in double precision."""
     require_real(probe.network.module, "tensor_sums")
     weights, vectors = (parameters_along(probe.network, axis) for axis in ("tensor", "vector"))
-    w, g = _flat(weights), _flat_gradients(weights)
+    w, g = flat(weights), _flat_gradients(weights)
     sums = {
         "weight_sq_sum": w * w,
         "weight_grad_sum": w * g,
@@ -114,23 +120,38 @@ def tensor_sums(probe: Probe) -> Statistics:
     }
 
 
-def _second_batch_settings(spec: ProfileSpec, batch: Batch) -> dict[str, Any]:
+def second_batch_settings(spec: ProfileSpec, batch: Batch) -> dict[str, Any]:
+    """SHA-256 of the second batch; raises ``ValueError`` if there is none."""
     if batch.second is None:
-        raise ValueError("the block second_batch needs another batch, but the batch has no second: Batch(…, second=…)")
+        raise ValueError("a block needs a second batch, but the batch has none: Batch(…, second=…)")
     return {"batch_sha256": batch.second.sha256}
 
 
-@measures(STATISTICS["second_batch"], settings=_second_batch_settings)
+@measures(STATISTICS["second_batch"], settings=second_batch_settings)
 def second_batch(probe: Probe) -> Statistics:
     """Mean and standard deviation, over two batches, of the gradient of every weight.
 
     Li et al., "ZiCo", ICLR 2023, with K = 2 batches and gradients set to zero between them.
     """
-    module = probe.network.module
-    require_real(module, "second_batch")
-    if probe.second is None:
-        raise EstimatorError("second_batch: there is no second batch")
+    require_real(probe.network.module, "second_batch")
     weights = parameters_along(probe.network, "tensor")
+    first, second = gradients_of_two_batches(probe, "second_batch")
+    return {
+        "tensor_snr_sum": _by_tensor(np.add, signal_to_noise(first, second), weights),
+        "tensor_num_varying": _by_tensor(np.add, (first != second).astype(np.int64), weights),
+        "tensor_grad_var_sum": _by_tensor(np.add, (first - second) ** 2 / 4, weights),
+        "tensor_mean_grad_abs_sum": _by_tensor(np.add, np.abs(first + second) / 2, weights),
+    }
+
+
+def gradients_of_two_batches(probe: Probe, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Gradients of all weights for the batch, which are in ``.grad``, and for the second batch alone; shape (P,) each.
+
+    The network is left with the former. ``name`` is that of the block, for messages.
+    """
+    if probe.second is None:
+        raise EstimatorError(f"{name}: there is no second batch")
+    module, weights = probe.network.module, parameters_along(probe.network, "tensor")
     first = _flat_gradients(weights)
     before = [(parameter, parameter.grad) for parameter in module.parameters()]
     try:
@@ -140,15 +161,13 @@ def second_batch(probe: Probe) -> Statistics:
     finally:
         for parameter, grad in before:
             parameter.grad = grad
-    mean_abs, std = (np.abs(first) + np.abs(second)) / 2, np.abs(first - second) / 2
-    varies = std > 0
-    ratio = np.divide(mean_abs, std, out=np.zeros_like(std), where=varies)
-    return {
-        "tensor_snr_sum": _by_tensor(np.add, ratio, weights),
-        "tensor_num_varying": _by_tensor(np.add, varies.astype(np.int64), weights),
-        "tensor_grad_var_sum": _by_tensor(np.add, std * std, weights),
-        "tensor_mean_grad_abs_sum": _by_tensor(np.add, np.abs(first + second) / 2, weights),
-    }
+    return first, second
+
+
+def signal_to_noise(first_P: NDArray[np.float64], second_P: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean over standard deviation of the absolute values of two gradients; 0 where they are equal."""
+    mean, std = (np.abs(first_P) + np.abs(second_P)) / 2, np.abs(first_P - second_P) / 2
+    return np.divide(mean, std, out=np.zeros_like(std), where=std > 0)
 
 
 @measures(STATISTICS["synflow"], needs="network")
@@ -165,7 +184,7 @@ def _sizes(tensors: Sequence[Tensor]) -> NDArray[np.uint32]:
     return np.array([tensor.numel() for tensor in tensors], np.uint32)
 
 
-def _flat(tensors: Sequence[Tensor]) -> NDArray[np.float64]:
+def flat(tensors: Sequence[Tensor]) -> NDArray[np.float64]:
     """Entries of all tensors, shape (P,), in double precision."""
     values = [tensor.detach().reshape(-1) for tensor in tensors]
     joined: NDArray[np.float64] = (torch.cat(values) if values else torch.zeros(0)).double().cpu().numpy()
@@ -174,7 +193,7 @@ def _flat(tensors: Sequence[Tensor]) -> NDArray[np.float64]:
 
 def _flat_gradients(tensors: Sequence[Tensor]) -> NDArray[np.float64]:
     """Gradients of all tensors, shape (P,); 0 where there is none."""
-    return _flat([tensor.new_zeros(tensor.shape) if tensor.grad is None else tensor.grad for tensor in tensors])
+    return flat([tensor.new_zeros(tensor.shape) if tensor.grad is None else tensor.grad for tensor in tensors])
 
 
 def _by_tensor(reduce: np.ufunc, terms_P: NDArray[Any], tensors: Sequence[Tensor]) -> NDArray[Any]:

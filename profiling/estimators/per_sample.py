@@ -22,8 +22,11 @@ from sweetgrad.profiling.estimators._layers import (
 )
 from sweetgrad.profiling.estimators.protocol import EstimatorError, Probe, estimator, require_real, weights_of
 
-Receive: TypeAlias = Callable[[nn.Parameter, Tensor], None]
-"""Called with a weight and the per-sample gradients of some or all of its entries, shape (N, P)."""
+Entries: TypeAlias = tuple[slice | int, ...]
+"""Index of some entries of a weight: ``weight[entries].reshape(-1)`` has shape (P,)."""
+
+Receive: TypeAlias = Callable[[nn.Parameter, Entries, Tensor], None]
+"""Called with a weight, the index of some or all of its entries, and their per-sample gradients, shape (N, P)."""
 
 _MAX_VALUES = 1 << 24
 """Gradients in memory at a time: 64 MiB in single precision."""
@@ -98,18 +101,18 @@ class _Collector:
     def is_used_once(self, weight: nn.Parameter) -> bool:
         return self._uses[weight] == 1
 
-    def take(self, weight: nn.Parameter, parts: Iterator[Tensor]) -> None:
+    def take(self, weight: nn.Parameter, parts: Iterator[tuple[Entries, Tensor]]) -> None:
         """Gradients in parts, each (N, ...); unless the weight is used once, of output channels in order, (N, channels, ...)."""
         if self.is_used_once(weight):
-            for part in parts:
-                self._receive(weight, part.flatten(1))
+            for entries, part in parts:
+                self._receive(weight, entries, part.flatten(1))
             return
-        whole = torch.cat(list(parts), dim=1).flatten(1)
+        whole = torch.cat([part for _, part in parts], dim=1).flatten(1)
         self._sums[weight] = self._sums[weight] + whole if weight in self._sums else whole
 
     def finish(self) -> None:
         for weight, grads in self._sums.items():
-            self._receive(weight, grads)
+            self._receive(weight, (), grads)
 
 
 def _layer(module: nn.Module, collector: _Collector, x: Tensor) -> Tensor:
@@ -138,7 +141,9 @@ class _Convolution(torch.autograd.Function):
         return before, None, None, None
 
 
-def _conv_weight_gradients(grad: Tensor, x: Tensor, weight: Tensor, conv: Any, *, in_order: bool) -> Iterator[Tensor]:
+def _conv_weight_gradients(
+    grad: Tensor, x: Tensor, weight: Tensor, conv: Any, *, in_order: bool
+) -> Iterator[tuple[Entries, Tensor]]:
     """Per-sample gradients by output channel, in order; or, unless ``in_order``, by kernel position."""
     if conv.groups == 1 and set(conv.stride) == {1} and weight.ndim == 4 and not in_order:
         yield from _by_kernel_position(grad, x, weight, conv)
@@ -148,15 +153,14 @@ def _conv_weight_gradients(grad: Tensor, x: Tensor, weight: Tensor, conv: Any, *
     step = max(1, _MAX_VALUES // (num_images * weight[0].numel())) if conv.groups == 1 else num_channels
     for start in range(0, num_channels, step):
         some = slice(start, start + step)
-        yield torch.stack(
-            [
-                convolution_backward(grad[n : n + 1, some], x[n : n + 1], weight[some], conv, (False, True))[1]
-                for n in range(num_images)
-            ]
-        )
+        grads = [
+            convolution_backward(grad[n : n + 1, some], x[n : n + 1], weight[some], conv, (False, True))[1]
+            for n in range(num_images)
+        ]
+        yield (some,), torch.stack(grads)
 
 
-def _by_kernel_position(grad: Tensor, x: Tensor, weight: Tensor, conv: Any) -> Iterator[Tensor]:
+def _by_kernel_position(grad: Tensor, x: Tensor, weight: Tensor, conv: Any) -> Iterator[tuple[Entries, Tensor]]:
     """Each kernel position sees a shifted image: one matrix product per image, without copying the shifted images.
 
     Rows of the padded image are contiguous in memory, so a shift by rows and columns is one offset, if the gradient is padded to
@@ -171,7 +175,8 @@ def _by_kernel_position(grad: Tensor, x: Tensor, weight: Tensor, conv: Any) -> I
     grads = F.pad(grad.movedim(1, -1), (0, 0, 0, row - width)).reshape(num, height * row, -1)
     for y, z in itertools.product(range(size_y), range(size_x)):
         shift = y * step_y * row + z * step_x
-        yield from _products(grads, images[:, shift : shift + height * row])
+        for some, products in _products(grads, images[:, shift : shift + height * row]):
+            yield (some, slice(None), y, z), products
 
 
 class _Linear(torch.autograd.Function):
@@ -185,15 +190,16 @@ class _Linear(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (x,), (grad,), linear = ctx.saved_tensors, grads, ctx.linear
         rows = [value.reshape(len(value), -1, value.shape[-1]) for value in (grad, x)]
-        ctx.collector.take(linear.weight, _products(*rows))
+        ctx.collector.take(linear.weight, (((some,), products) for some, products in _products(*rows)))
         return (grad @ linear.weight.detach() if ctx.needs_input_grad[0] else None), None, None, None
 
 
-def _products(grad_NLO: Tensor, x_NLI: Tensor) -> Iterator[Tensor]:
+def _products(grad_NLO: Tensor, x_NLI: Tensor) -> Iterator[tuple[slice, Tensor]]:
     """Sum over positions L of the outer products, shape (N, O, I), in blocks of O."""
     step = max(1, _MAX_VALUES // (len(x_NLI) * x_NLI.shape[2]))
     for start in range(0, grad_NLO.shape[2], step):
-        yield torch.bmm(grad_NLO[:, :, start : start + step].transpose(1, 2), x_NLI)
+        some = slice(start, start + step)
+        yield some, torch.bmm(grad_NLO[:, :, some].transpose(1, 2), x_NLI)
 
 
 def _rows(x: Tensor) -> Tensor:
@@ -259,7 +265,7 @@ def gradsign(probe: Probe) -> float:
         raise EstimatorError("gradsign: the network has no conv or linear weight")
     total = torch.zeros((), dtype=torch.float64, device=probe.x.device)
 
-    def receive(weight: nn.Parameter, grads_NP: Tensor) -> None:
+    def receive(weight: nn.Parameter, entries: Entries, grads_NP: Tensor) -> None:
         total.add_(grads_NP.sign().sum(0).abs().sum(dtype=torch.float64))
 
     try:

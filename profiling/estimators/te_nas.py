@@ -47,7 +47,7 @@ def te_nas_condition_nobn(probe: Probe) -> float:
         per_sample_gradients(
             module,
             lambda: module(probe.x).sum(),
-            lambda _, grads_NP: _add_products(gram, grads_NP),
+            lambda _weight, _entries, grads_NP: _add_products(gram, grads_NP),
             batch_norm="removed",
         )
     except UnsupportedLayerError:

@@ -222,6 +222,25 @@ VKDNW = declare_block(
     sizes={"decile": 9},
 )
 
+SWEET_BINS = declare_block(
+    "sweet_bins",
+    "How gradients agree over two batches and over the images, in every bin of the histogram.",
+    _real(
+        "snr_bin_sum",
+        ("arch", "tensor", "bin"),
+        "Sum of mean(abs(g)) / std(g) over two batches, of the entries with std(g) > 0 whose gradient of the first is in the "
+        "bin.",
+    ),
+    _real(
+        "sign_bin_sum",
+        ("arch", "layer", "sign", "bin"),
+        "Sum of abs(sum over images of sign(g)) over the weights of a layer whose abs(gradient of the batch) is in the bin; "
+        "sign 0: it is 0 or positive, sign 1: negative.",
+    ),
+    cost="3 forward and backward passes",
+    sizes={"sign": 2},
+)
+
 STATISTICS: dict[str, Block] = {
     block.name: block
     for block in (
@@ -234,6 +253,7 @@ STATISTICS: dict[str, Block] = {
         PER_IMAGE,
         SYNFLOW,
         VKDNW,
+        SWEET_BINS,
     )
 }
 """The blocks of statistics that sweetgrad declares, by name."""

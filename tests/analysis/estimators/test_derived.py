@@ -9,12 +9,13 @@ import torch
 import xarray as xr
 from torch.nn import functional
 
+from sweetgrad.analysis import Interval, sweet_gradsign, sweet_zico
 from sweetgrad.analysis.estimators import available, derived, derived_estimators, open_statistics
 from sweetgrad.profiling import make_spec, profile_shard, random_batch
 from sweetgrad.profiling.architectures import deterministic, load_functions
 from sweetgrad.profiling.measure import Builder, to_device
 from sweetgrad.profiling.spaces.nas_bench_201 import NasBench201
-from sweetgrad.store import STATISTICS, Profile, create_profile, open_estimators
+from sweetgrad.store import STATISTICS, Profile, create_profile, open_block, open_estimators
 
 ESTIMATORS = ("flops", "grad_norm", "snip", "fisher", "jacob_cov", "naswot", "gradsign", "synflow")
 SPACE = NasBench201()
@@ -34,11 +35,11 @@ def stored(tmp_path_factory):
     """A store with all blocks and some estimators of four networks, and the name of its profile."""
     path, spec = tmp_path_factory.mktemp("derived") / "s.zarr", make_spec(SPACE, BATCH)
     archs = [SPACE.arch_id(row) for row in range(len(SPACE))]
-    profile = create_profile(path, spec, arch=archs, layers=SPACE.layer_names, shard_size=len(SPACE))
+    profile = create_profile(path, spec, arch=archs, layers=SPACE.layer_names)
     functions = load_functions(ESTIMATORS, tuple(STATISTICS), spec=spec, batch=BATCH)
     profile.add_blocks(functions, axes=SPACE.parameter_axes())
-    (shard,) = profile.plan(ROWS, [*functions])
-    profile_shard(profile, shard, SPACE, BATCH, spec, estimators=ESTIMATORS, blocks=tuple(STATISTICS))
+    for shard in profile.plan(ROWS, [*functions]):
+        profile_shard(profile, shard, SPACE, BATCH, spec, estimators=ESTIMATORS, blocks=tuple(STATISTICS))
     profile.finalise()
     return path, profile.name
 
@@ -193,6 +194,29 @@ def test_derived__of_another_block_says_what_it_needs(data):
     assert largest.__doc__ == "Entries of the largest weight tensor."
     assert largest(data).values.tolist() == [64 * 64 * 9] * 4 or largest(data).values.min() > 0
     assert [each.name for each in available(data.drop_vars("tensor_sums_status"), {"largest": largest})] == []
+
+
+EVERYTHING = Interval(0, "inf")
+
+
+def test_sweet_zico__over_everything_is_zico_and_less_in_an_interval(stored, data):
+    bins = open_block(*stored, "sweet_bins").isel(arch=ROWS)
+    zico = derived_estimators()["zico"](data).values
+    np.testing.assert_allclose(sweet_zico(bins, EVERYTHING).values, zico, rtol=1e-3)
+    both = sweet_zico(bins, [EVERYTHING, Interval("1e-4", "1e-3")])
+    assert both.dims == ("arch", "interval")
+    assert (both.values[:, 1] <= both.values[:, 0] + 1e-9).all()
+
+
+def test_sweet_gradsign__over_everything_is_gradsign_and_signed_leaves_out_the_negative(stored, data):
+    bins = open_block(*stored, "sweet_bins").isel(arch=[*ROWS, 0])
+    gradsign = derived_estimators()["gradsign"](data).values
+    whole = sweet_gradsign(bins, EVERYTHING, signed=False).values
+    np.testing.assert_allclose(whole[:-1], gradsign, rtol=1e-3)
+    assert np.isnan(whole[-1])
+    assert (sweet_gradsign(bins, EVERYTHING).values[:-1] < whole[:-1]).any()
+    parts = [sweet_gradsign(bins, Interval(*edges), signed=False).values for edges in ((0, "1e-3"), ("1e-3", "inf"))]
+    np.testing.assert_allclose(parts[0] + parts[1], whole, rtol=1e-5)
 
 
 def test_open_statistics__reads_only_the_blocks_that_are_asked_for(stored):

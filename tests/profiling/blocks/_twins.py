@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sweetgrad.profiling.spaces.protocol import Network
+from sweetgrad.store import NUM_BINS, edges_f32
 
 Arrays = dict[str, Any]
 LITERAL_LAYERS = ("stem", "cell", "reduction")
@@ -302,6 +303,23 @@ def vkdnw(network: Network, x: Tensor, y: Tensor, second: Any, seed: int) -> Arr
     }
 
 
+def sweet_bins(network: Network, x: Tensor, y: Tensor, second: Any, seed: int) -> Arrays:
+    both = [gradients(network, x, y), gradients(network, *second)]
+    alone = [gradients(network, x[n : n + 1], y[n : n + 1]) for n in range(len(x))]
+    names = network.named_parameters()["tensor"]
+    layers = [layer.name for layer in network.layers]
+    upper = np.concatenate([[np.nextafter(np.float32(0), np.float32(1))], edges_f32(), [np.float32(np.inf)]])
+    snr, signs = np.zeros((len(names), NUM_BINS)), np.zeros((len(layers), 2, NUM_BINS))
+    for tensor, (name, (layer, _)) in enumerate(names.items()):
+        first, other = (grads[name].ravel() for grads in both)
+        total = np.abs(sum(np.sign(grad[name]).ravel() for grad in alone))
+        for g, h, sign in zip(first, other, total, strict=True):
+            place = int((np.float32(abs(g)) >= upper).sum())
+            snr[tensor, place] += np.mean(np.abs([g, h])) / np.std([g, h]) if np.std([g, h]) > 0 else 0
+            signs[layers.index(layer), int(g < 0), place] += sign
+    return {"snr_bin_sum": snr, "sign_bin_sum": signs}
+
+
 TWINS: dict[str, Callable[..., Arrays]] = {
     each.__name__: each
     for each in (
@@ -314,5 +332,6 @@ TWINS: dict[str, Callable[..., Arrays]] = {
         per_image,
         synflow,
         vkdnw,
+        sweet_bins,
     )
 }
