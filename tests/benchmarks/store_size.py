@@ -47,7 +47,7 @@ def main() -> None:
         store = Path(folder) / "size.zarr"
         arch = [space.arch_id(index) for index in range(len(space))]
         name = create_profile(store, spec, arch=arch, layers=space.layer_names).name
-        Profile.open(store, name).add_blocks(functions, axes=parameter_axes(space))
+        Profile.open(store, name).add_blocks(functions, axes=parameter_axes(space, functions))
         Profile.open(store, name).finalise()
         empty = folder_bytes(store)
         shards = Profile.open(store, name).plan(range(len(space)), [*functions])
