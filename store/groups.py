@@ -14,7 +14,16 @@ from zarr.abc.buffer import Buffer
 from zarr.buffer import cpu, default_buffer_prototype
 from zarr.storage import MemoryStore
 
-from sweetgrad.store.access import Fence, GuardedStore, Location, child_groups, making_sense, open_root, with_options
+from sweetgrad.store.access import (
+    Fence,
+    GuardedStore,
+    Location,
+    child_groups,
+    ignore_leftovers,
+    making_sense,
+    open_root,
+    with_options,
+)
 from sweetgrad.store.access._zarr import sync
 from sweetgrad.store.errors import FencedError, NotAStoreError
 from sweetgrad.store.format.arrays import create_array, write_archs, write_array, write_bounds
@@ -155,12 +164,15 @@ def read_block(path: str, group: zarr.Group) -> Block:
 
 
 def _described(name: str, group: zarr.Group) -> Block:
-    """A block of another package, from the metadata of its arrays."""
-    every = {variable.name for variable in declare_block("any", "", cost="").variables}
-    arrays = [(key, array) for key, array in sorted(group.arrays()) if key not in every]
+    """A block of another package, from its metadata: the names of its variables, and their arrays."""
     variables = []
     sizes: dict[str, int] = {}
-    for key, array in arrays:
+    for key in _variables_of(group):
+        array = _readable(group, key)
+        if array is None:
+            # Whoever reads or checks it says that it is missing.
+            variables.append(Variable(key, ("arch",), "float64", "", "", np.nan))
+            continue
         dims = tuple(str(dim) for dim in array.metadata.dimension_names or ())  # type: ignore[union-attr]  # zarr: v2 has none
         if dims[:1] == ("arch",):
             dtype = "str" if array.dtype.kind in "OUT" else str(array.dtype)
@@ -169,6 +181,25 @@ def _described(name: str, group: zarr.Group) -> Block:
             sizes |= {dim: size for dim, size in zip(dims, array.shape, strict=True) if dim not in KNOWN_DIMS}
     doc, cost = (str(group.attrs.get(word, "")) for word in ("doc", "cost"))
     return declare_block(name, doc, *variables, cost=cost, sizes=sizes)
+
+
+def _variables_of(group: zarr.Group) -> list[str]:
+    """Names of a block's own variables, sorted: those that it lists, otherwise its arrays."""
+    listed = group.attrs.get("variables")
+    if isinstance(listed, list):
+        return sorted(map(str, listed))
+    every = {variable.name for variable in declare_block("any", "", cost="").variables}
+    with ignore_leftovers():
+        return sorted(key for key in group.array_keys() if key not in every)
+
+
+def _readable(group: zarr.Group, key: str) -> zarr.Array[Any] | None:
+    """An array of a group; None if its metadata is lost or damaged."""
+    try:
+        array = group[key]
+    except (LookupError, ValueError, TypeError):  # zarr's errors for a zarr.json that it cannot read
+        return None
+    return array if isinstance(array, zarr.Array) else None
 
 
 def has_rows(root: zarr.Group, name: str) -> bool:

@@ -288,11 +288,14 @@ def _blocks_of(sources: Sequence[Profile]) -> list[Block]:
         for block in source.blocks()[1:]:
             first, where = found.setdefault(block.path, (block, source))
             differing = [key for key in {**dict(first.settings), **dict(block.settings)} if _differ(first, block, key)]
-            differing += [axis for axis in block.axes if where.axes_of(first)[axis] != source.axes_of(block)[axis]]
+            differing += sorted(key for key, _ in {*first.layout.items()} ^ {*block.layout.items()})
+            if not differing:
+                here, there = where.axes_of(first), source.axes_of(block)
+                differing = [axis for axis in block.axes if list(here[axis].items()) != list(there[axis].items())]
             if differing:
                 raise SpecMismatchError(
                     f"{source.name}: {block.path} was measured with different settings in {where.location} and in "
-                    f"{source.location} ({', '.join(sorted(differing))}): they cannot be merged."
+                    f"{source.location} ({', '.join(sorted(set(differing)))}): they cannot be merged."
                 )
     return [found[path][0] for path in sorted(found)]
 

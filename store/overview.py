@@ -68,12 +68,25 @@ class ProfileStatus:
 
 @dataclass(frozen=True)
 class BlockStatus:
-    """Progress of an estimator or a block of a profile; ``num_ok`` and the others count architectures."""
+    """Progress of an estimator or a block of a profile.
 
-    name: str
+    Attributes
+    ----------
+    declared
+        Its variables, and the settings with which it was measured.
+    num_ok, num_failed, num_not_run
+        How many architectures have each status.
+    """
+
+    declared: Block
     num_ok: int
     num_failed: int
     num_not_run: int
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.declared.name
 
 
 @dataclass(frozen=True)
@@ -244,7 +257,7 @@ def _profile_info(profile: Profile) -> ProfileInfo:
 
 def _block_status(profile: Profile, block: Block) -> BlockStatus:
     counts = count_status(profile.status(block))
-    return BlockStatus(block.name, counts["ok"], counts["failed"], counts["not run"])
+    return BlockStatus(block, counts["ok"], counts["failed"], counts["not run"])
 
 
 def _size(location: Location, path: str = "") -> int | None:

@@ -100,8 +100,13 @@ class Profile(Table):
 
     def _stage(self, block: Block, axes: Mapping[str, Axis]) -> zarr.Group:
         """The empty group of a block, in memory."""
-        about = {"doc": block.doc, "cost": block.cost, "settings": dict(block.settings)} if is_block(block) else {}
-        staged = stage_group(about)
+        about = {
+            "doc": block.doc,
+            "cost": block.cost,
+            "settings": dict(block.settings),
+            "variables": [variable.name for variable in block.contents],
+        }
+        staged = stage_group(about if is_block(block) else {})
         sizes = self._sizes() | {axis: len(names) for axis, names in axes.items()} | dict(block.sizes)
         for variable in block.variables:
             create_array(staged, variable, sizes=sizes, shard_size=self.shard_size)
@@ -127,8 +132,13 @@ class Profile(Table):
             for name in sorted({*dict(stored.settings), *dict(block.settings)})
             if dict(stored.settings).get(name) != dict(block.settings).get(name)
         ]
+        differing += [
+            f"{name}: stored {stored.layout.get(name)}, requested {block.layout.get(name)}"
+            for name in sorted({*stored.layout, *block.layout})
+            if stored.layout.get(name) != block.layout.get(name)
+        ]
         for axis, names in self.axes_of(stored).items():
-            if list(names.items()) != list(axes[axis].items()):
+            if axis in axes and list(names.items()) != list(axes[axis].items()):
                 differing.append(
                     f"{axis}: {len(names)} names are stored, {len(axes[axis])} are requested, and not all are equal"
                 )
@@ -136,7 +146,7 @@ class Profile(Table):
             lines = "\n".join(f"  {line}" for line in differing)
             raise SpecMismatchError(
                 f"block {block.name} of profile {self.name} in {self.location} was measured with other settings:\n{lines}\n"
-                "Use the version of sweetgrad that measured it, or write to another store."
+                "Use the version of the package that measured it, or write to another store."
             )
 
     def _sizes(self) -> dict[str, int]:
@@ -242,7 +252,7 @@ class Profile(Table):
         with ignore_leftovers():
             stored = xr.open_dataset(ZarrStore(self.block_group(block), mode="r"), chunks=None, mask_and_scale=False)
         axes = {key: coord.load() for key, coord in stored.coords.items()}
-        named = [*(variable.name for variable in block.contents), "seconds", "status"]
+        named = [*(variable.name for variable in block.contents), "seconds", "message", "status"]
         stored = stored.set_coords([v.name for axis in block.axes for v in axis_variables(axis)])
         return stored.assign_coords({**data.coords, **axes})[named].assign_attrs(dict(block.settings))
 
@@ -382,7 +392,11 @@ def open_activations(location: Location, name: str, *, storage_options: dict[str
     NotAStoreError
         If there is no such profile, or it was measured without activations.
     """
-    return Profile.open(location, name, storage_options=storage_options).block(ACTIVATIONS.name).drop_vars("seconds")
+    return (
+        Profile.open(location, name, storage_options=storage_options)
+        .block(ACTIVATIONS.name)
+        .drop_vars(["seconds", "message"])
+    )
 
 
 def open_block(
@@ -399,8 +413,9 @@ def open_block(
 
     Returns
     -------
-    The block's own variables, ``seconds`` and ``status``, dims ``arch`` and those that the block declares (`STATISTICS`); with
-    the names along ``tensor`` and ``vector`` and their layers as coordinates, and the block's settings as attributes.
+    The block's own variables, ``seconds``, ``message`` and ``status``, dims ``arch`` and those that the block declares
+    (`STATISTICS`); with the names along ``tensor`` and ``vector`` and their layers as coordinates, and the block's settings as
+    attributes.
 
     Raises
     ------

@@ -57,13 +57,18 @@ def check_profile_rows(check: TableCheck) -> Iterator[None]:
 
 
 def _check_axes(check: TableCheck, block: Block) -> None:
-    """Check that the names along the axes of a block, and their layers, can be decoded."""
-    for variable in (variable for axis in block.axes for variable in axis_variables(axis)):
-        try:
-            read_array(check.group, f"{block.path}/{variable.name}", check.location)
-        except DAMAGE as error:
-            what = f"{block.path}/{variable.name} cannot be decoded ({reason(error)}). Copy it from a backup."
-            check.problems.append(Problem(check.name, None, (), what, False))
+    """Check that the names along the axes of a block, and their layers, can be decoded, and that no name is there twice."""
+    for axis in block.axes:
+        for variable in axis_variables(axis):
+            try:
+                values = read_array(check.group, f"{block.path}/{variable.name}", check.location)
+                twice = variable.name == axis and len(set(values.tolist())) < len(values)
+                wrong = "has a name twice" if twice else ""
+            except DAMAGE as error:
+                wrong = f"cannot be decoded ({reason(error)})"
+            if wrong:
+                what = f"{block.path}/{variable.name} {wrong}. Copy it from a backup."
+                check.problems.append(Problem(check.name, None, (), what, False))
 
 
 def _block_at(check: TableCheck, place: str) -> Block:

@@ -76,7 +76,8 @@ def chunking(
     if variable.role == "coord":
         most = {"arch": _COORDINATE_CHUNK}
         return tuple(max(1, min(sizes[dim], most.get(dim, sizes[dim]))) for dim in variable.dims), None
-    shard = tuple(shard_size if dim == "arch" else sizes[dim] for dim in variable.dims)
+    # A space may have no parameter of a kind, and zarr no chunk without entries.
+    shard = tuple(shard_size if dim == "arch" else max(1, sizes[dim]) for dim in variable.dims)
     if "kind" not in variable.dims:
         return shard, None
     return tuple(1 if dim == "kind" else size for dim, size in zip(variable.dims, shard, strict=True)), shard

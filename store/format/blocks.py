@@ -75,6 +75,12 @@ class Block:
         return tuple(variable for variable in self.variables if variable.name not in _IN_EVERY_BLOCK)
 
     @property
+    def layout(self) -> dict[str, tuple[Any, ...]]:
+        """Dims, with sizes of those that are the block's own, and type of each of its own variables; never mixed with others."""
+        sizes = dict(self.sizes)
+        return {v.name: (*((dim, sizes.get(dim)) for dim in v.dims), _dtype(v).name) for v in self.contents}
+
+    @property
     def axes(self) -> tuple[str, ...]:
         """Dims of `AXES` that its variables have."""
         used = {dim for variable in self.variables for dim in variable.dims}
@@ -110,8 +116,12 @@ class Block:
         rows
             Values by variable, along ``arch``.
         """
-        types = {v.name: object if v.dtype == "str" else np.dtype(v.dtype) for v in self.variables}
+        types = {v.name: _dtype(v) for v in self.variables}
         return row_digests(arch, [np.asarray(rows[name]).astype(types[name], copy=False) for name in self.digest_order])
+
+
+def _dtype(variable: Variable) -> np.dtype[Any]:
+    return np.dtype(object if variable.dtype == "str" else variable.dtype)
 
 
 _IN_EVERY_BLOCK = {"score", "seconds", "message", "digest", "status"}

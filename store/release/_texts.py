@@ -18,9 +18,8 @@ from sweetgrad.store.access import check_members, command_line
 from sweetgrad.store.checks.sums import SUMS, read_sums
 from sweetgrad.store.errors import StoreError
 from sweetgrad.store.format.bins import EDGES, NUM_BINS
-from sweetgrad.store.format.blocks import ACTIVATIONS, MOMENTS, SCORES, VARIABLES, is_block
+from sweetgrad.store.format.blocks import ACTIVATIONS, MOMENTS, SCORES, VARIABLES
 from sweetgrad.store.format.schema import KINDS, LAYER_TYPES, STATUS, Variable
-from sweetgrad.store.format.statistics import STATISTICS
 from sweetgrad.store.overview import ProfileInfo
 from sweetgrad.store.pages import render
 from sweetgrad.store.release._release import PAPER, PAPER_DOI, Release
@@ -33,7 +32,7 @@ def data_card(release: Release) -> str:
     """The data card in Markdown: content, loading, provenance, layout, limits, verification, licence and citation."""
     sizes = {file.name: _megabytes(file.num_bytes) for file in release.files}
     estimators = {estimator.name for profile in release.profiles for estimator in profile.estimators}
-    blocks = {block.name for profile in release.profiles for block in profile.blocks}
+    blocks = {block.declared.path: block.declared for profile in release.profiles for block in profile.blocks}
     licence = str(release.attributes.get("licence", ""))
     return render(
         Path(__file__).with_name("data_card.md.j2"),
@@ -46,8 +45,7 @@ def data_card(release: Release) -> str:
         estimator_variables=_variable_rows(SCORES) if estimators else [],
         block_variables={
             block.path: _variable_rows(block.contents)
-            for block in (ACTIVATIONS, MOMENTS, *STATISTICS.values())
-            if block.name in (blocks if is_block(block) else estimators)
+            for block in (*(each for each in (ACTIVATIONS, MOMENTS) if each.name in estimators), *blocks.values())
         },
         codes={"status": _codes(STATUS), "layer_type": _codes(LAYER_TYPES)},
         kinds=KINDS,

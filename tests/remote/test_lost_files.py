@@ -10,6 +10,7 @@ from sweetgrad.store import (
     CorruptShardError,
     open_accuracies,
     open_activations,
+    open_block,
     open_estimators,
     open_moments,
     open_profile,
@@ -28,6 +29,10 @@ READERS = {
     f"{NAME}/estimators/snip/status/c/1": lambda url: open_estimators(url, NAME),
     f"{NAME}/estimators/moments/grad_abs_bin_sum/c/1/0/0/0": lambda url: open_moments(url, NAME).load(),
     f"{NAME}/estimators/activations/activation_count/c/2/0/0": lambda url: open_activations(url, NAME).load(),
+    f"{NAME}/blocks/synflow/tensor_flow_sum/c/1/0": lambda url: open_block(url, NAME, "synflow").load(),
+    f"{NAME}/blocks/synflow/tensor/c/0": lambda url: open_block(url, NAME, "synflow").load(),
+    f"{NAME}/blocks/shapes/vector_moment/c/2/0/0": lambda url: open_block(url, NAME, "shapes").load(),
+    f"{NAME}/blocks/shapes/vector_layer/c/0": lambda url: open_block(url, NAME, "shapes").load(),
     "toy/accuracy/accuracy/c/0/0/0/0": lambda url: open_accuracies(url, "toy"),
 }
 

@@ -15,12 +15,16 @@ from sweetgrad.store import (
     LAYER_TYPES,
     MOMENTS,
     NUM_BINS,
+    STATISTICS,
+    Block,
     Profile,
     ProfileSpec,
     Shard,
     Trainings,
+    Variable,
     collect_trainings,
     create_profile,
+    declare_block,
     empty_rows,
     profile_block,
     split_scores,
@@ -30,6 +34,21 @@ from sweetgrad.store.training import create_training
 ARCHS = [f"|op{i}~0|" for i in range(10)]
 LAYERS = ["stem", "cell1", "head"]
 _MADE: dict[str, dict[str, bytes]] = {}
+AXES = {
+    "tensor": {"stem.0": "stem", "cell1.0": "cell1", "head": "head"},
+    "vector": {"cell1.1.weight": "cell1", "head.bias": "head"},
+}
+SHAPES = declare_block(
+    "shapes",
+    "A block of a package that is not installed.",
+    Variable(
+        "vector_moment", ("arch", "vector", "moment"), "float32", "1", "Moments of a scale, shift or bias.", np.nan
+    ),
+    Variable("num_odd", ("arch",), "uint16", "units", "Units that are odd."),
+    cost="0",
+    sizes={"moment": 2},
+).measured_with({"order": 4, "mode": "train"})
+BLOCKS = [STATISTICS["synflow"], SHAPES]
 SHARD_SIZE = 4  # shards of 4, 4 and 2: the last one is cut by the edge
 
 
@@ -93,7 +112,7 @@ def make_store(store: Path, rows: Sequence[int] = range(10), **options: Any) -> 
 
 
 def make_full_store(store: Path) -> str:
-    """`make_store` with every kind of column: estimators, moments, activations, an accuracy table and trainings."""
+    """`make_store` with every kind of column: estimators, moments, activations, blocks, an accuracy table and trainings."""
     key = "full"
     name = make_store(store)
     if key in _MADE:
@@ -107,7 +126,7 @@ def make_full_store(store: Path) -> str:
         Profile.open(store, name).write(
             shard, split_scores(make_scores(list(shard.rows), ["snip", "moments", "activations"]))
         )
-    Profile.open(store, name).finalise()
+    add_blocks(store, name, BLOCKS, range(10))
     training = create_training(
         store, space="toy", label="digits", seed=0, arch=ARCHS, splits=("test",), settings={"recipe": {"epochs": 3}}
     ).name
@@ -138,6 +157,32 @@ def make_scores(rows: Sequence[int], estimators: Sequence[str]) -> xr.Dataset:
     return xr.Dataset(data, coords=coords)
 
 
+def add_blocks(store: Path, name: str, blocks: Sequence[Block], rows: Sequence[int], **options: Any) -> None:
+    """What a flow does with blocks: create, plan, measure, write, stamp."""
+    axes = options.pop("axes", AXES)
+    Profile.open(store, name).add_blocks(blocks, axes=axes)
+    profile = Profile.open(store, name)
+    for shard in profile.plan(rows, blocks):
+        profile.write(shard, {block: make_block_rows(block, shard.rows, axes=axes, **options) for block in blocks})
+    Profile.open(store, name).finalise()
+
+
+def make_block_rows(block: Block, rows: Sequence[int], *, failed: Sequence[int] = (), axes: Any = AXES) -> xr.Dataset:
+    """Rows of a block; they depend on block and row alone."""
+    sizes = {"layer": len(LAYERS), "eigenvalue": make_spec().batch_size, "class": make_spec().num_classes}
+    sizes |= {axis: len(names) for axis, names in axes.items()} | dict(block.sizes)
+    data: dict[str, Any] = {
+        "seconds": ("arch", np.full(len(rows), 0.25, "float32")),
+        "message": ("arch", np.array([f"ValueError: row {row}" if row in failed else "" for row in rows], object)),
+        "status": ("arch", np.array([2 if row in failed else 1 for row in rows], "uint8")),
+    }
+    for variable in block.contents:
+        shape = [sizes[dim] for dim in variable.dims[1:]]
+        values = [np.random.default_rng(row).poisson(3.0, shape) + len(variable.name) for row in rows]
+        data[variable.name] = variable.dims, np.array(values).astype(variable.dtype)
+    return xr.Dataset(data, coords={"arch": [ARCHS[i] for i in rows], "arch_index": ("arch", list(rows))})
+
+
 def contents(store: Path) -> dict[str, bytes]:
     """Every data file of a store (not the metadata, which holds dates), by relative path."""
     return {
@@ -151,12 +196,15 @@ class Toy:
     """The functions above: tests run with --import-mode=importlib and cannot import this file."""
 
     archs, layers, shard_size = ARCHS, LAYERS, SHARD_SIZE
+    axes, blocks, shapes = AXES, BLOCKS, SHAPES
     spec = staticmethod(make_spec)
     rows = staticmethod(make_rows)
     run = staticmethod(run_rows)
     store = staticmethod(make_store)
     full_store = staticmethod(make_full_store)
     scores = staticmethod(make_scores)
+    add_blocks = staticmethod(add_blocks)
+    block_rows = staticmethod(make_block_rows)
     contents = staticmethod(contents)
 
 

@@ -27,6 +27,7 @@ from sweetgrad.store import (
     info,
     open_accuracies,
     open_activations,
+    open_block,
     open_estimators,
     open_moments,
     open_profile,
@@ -41,8 +42,17 @@ from sweetgrad.store.access._guard import GuardedStore
 
 NAME, TRAINING = "toy/synthetic/bs2-seed0", "toy/training/digits/seed0"
 ESTIMATORS = ("snip", "moments", "activations")
+BLOCKS = {
+    "synflow": ["tensor_flow_sum", "tensor", "tensor_layer"],
+    "shapes": ["vector_moment", "num_odd", "vector", "vector_layer"],  # of a package that is not installed
+}
 ARRAYS = [
     *(f"{NAME}/{variable}" for variable in VARIABLES),
+    *(
+        f"{NAME}/blocks/{block}/{v}"
+        for block in BLOCKS
+        for v in (*BLOCKS[block], "seconds", "message", "digest", "status")
+    ),
     *(f"{NAME}/estimators/{each}/{v}" for each in ESTIMATORS for v in [*profile_block(each).measured, "digest"]),
     *(f"toy/accuracy/{variable}" for variable in ACCURACY_VARIABLES),
     *(f"{TRAINING}/{variable}" for variable in TRAINING_VARIABLES),
@@ -97,6 +107,8 @@ def read(location: Any, array: str) -> Any:
         return open_training(location, TRAINING)
     if group == "toy/accuracy":
         return open_accuracies(location, "toy")
+    if "/blocks/" in group:
+        return open_block(location, NAME, group.rpartition("/")[2])[variable].load()
     if variable in [each.name for each in MOMENTS.contents]:
         return open_moments(location, NAME)[variable].load()
     if variable in [each.name for each in ACTIVATIONS.contents]:
@@ -284,6 +296,10 @@ def test_verify__clears_the_shard_of_a_training(store):
         (f"{NAME}/estimators/moments/grad_abs_bin_sum", (3, 0, 0, 7), 1.5),
         (f"{NAME}/estimators/activations/activation_count", (3, 1, 9), 99),
         (f"{NAME}/estimators/snip/message", 3, "odd"),
+        (f"{NAME}/blocks/synflow/tensor_flow_sum", (3, 1), 77.0),
+        (f"{NAME}/blocks/shapes/vector_moment", (3, 1, 0), 77.0),
+        (f"{NAME}/blocks/shapes/num_odd", 3, 999),
+        (f"{NAME}/blocks/shapes/message", 3, "odd"),
         ("toy/accuracy/accuracy", (3, 0, 0, 0), 12.0),
         (f"{TRAINING}/accuracy", (3, 0), 12.0),
         (f"{TRAINING}/loss", 3, 12.0),
@@ -327,6 +343,13 @@ def test_digests__of_an_estimator_do_not_depend_on_shards_and_order(tmp_path, to
         (f"{TRAINING}/loss/zarr.json", False),
         (f"{NAME}/estimators/snip/zarr.json", True),
         (f"{NAME}/estimators/snip/score/zarr.json", True),
+        (f"{NAME}/blocks/synflow/tensor_flow_sum/zarr.json", True),
+        (f"{NAME}/blocks/synflow/tensor/zarr.json", True),
+        (f"{NAME}/blocks/shapes/vector_moment/zarr.json", True),
+        (f"{NAME}/blocks/shapes/vector_layer/zarr.json", True),
+        (f"{NAME}/blocks/shapes/status/zarr.json", True),
+        (f"{NAME}/blocks/shapes/zarr.json", True),
+        (f"{NAME}/blocks/synflow/zarr.json", True),
     ],
 )
 def test_verify__names_lost_metadata_and_coordinates_of_groups_and_says_what_to_do(store, file, repairable):
