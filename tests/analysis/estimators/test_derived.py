@@ -55,7 +55,7 @@ def test_derived__is_what_is_measured_on_the_network(name, stored, data):
     found = derived_estimators()[name](data).values
     failed = open_estimators(*stored)["status"].sel(estimator=name).values[ROWS] == 2
     assert failed.sum() <= 1
-    np.testing.assert_allclose(found[~failed], measured[~failed], rtol=3e-4)
+    np.testing.assert_allclose(found[~failed], measured[~failed], rtol=6e-4)
     assert np.isin(found[failed], [np.nan, -np.inf]).all() or np.isnan(found[failed]).all()
 
 
