@@ -166,7 +166,12 @@ def _corr_log_det(values: Tensor) -> float:
     """log(abs(det)) of the absolute correlations between images; NaN if the values of an image are all equal."""
     if values.ndim == 4 and values.is_contiguous(memory_format=torch.channels_last):
         values = values.permute(0, 2, 3, 1)  # in memory order, on which the correlation does not depend
-    correlation = torch.corrcoef(values.reshape(len(values), -1)).double().abs()
+    rows = values.reshape(len(values), -1)
+    # The mean is taken off the products and not off the values, of which that would take a copy.
+    mean = rows.mean(1).double()
+    cov = (rows @ rows.T).double() / rows.shape[1] - mean[:, None] * mean[None, :]
+    scale = cov.diagonal().clamp(min=0).sqrt()
+    correlation = (cov / scale[:, None] / scale[None, :]).abs()
     return float(torch.linalg.slogdet(correlation)[1]) if correlation.isfinite().all() else float("nan")
 
 

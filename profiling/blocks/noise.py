@@ -88,9 +88,13 @@ def noise_like(probe: Probe, shape: tuple[int, ...]) -> Tensor:
 
 @dataclass
 class _Features:
-    """What `noise_pass` keeps of a pass: statistics by the position of a layer, and the output of the layer before."""
+    """What `noise_pass` keeps of a pass: statistics by the position of a layer, and the output of the layer before.
+
+    ``is_changed``: a layer may change its input in place, which torch does not allow for what gradients are taken of.
+    """
 
     seed: int
+    is_changed: bool
     spectra: dict[int, dict[str, float]] = field(default_factory=dict)
     last: Tensor | None = None
 
@@ -101,7 +105,7 @@ class _Features:
             self.spectra[row] |= _gradient_map(self.last, output, self.seed)
         # The graph of each layer starts anew, so only one is in memory at a time.
         self.last = output.detach().requires_grad_()
-        return self.last.clone()  # a layer may change its input in place, but not a leaf
+        return self.last.clone() if self.is_changed else self.last
 
 
 def _noise_pass_settings(spec: ProfileSpec, batch: Batch) -> dict[str, Any]:
@@ -135,7 +139,7 @@ def noise_pass(probe: Probe) -> Statistics:
 
 
 def _features(probe: Probe, network: Network) -> _Features:
-    features = _Features(probe.seed)
+    features = _Features(probe.seed, is_changed=any(getattr(m, "inplace", False) for m in network.module.modules()))
     row_of = {module: row for row, module in output_modules(network).items()}
 
     def on_output(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
@@ -161,8 +165,9 @@ def _rows(values: Tensor) -> Tensor:
 def _spectrum(output: Tensor) -> dict[str, float]:
     """Statistics of the covariance of the channels, over images and positions."""
     rows = _rows(output)
-    centred = rows - rows.mean(0, keepdim=True)
-    cov = (centred.T @ centred).double() / len(rows)
+    # The mean is taken off the products and not off the values, of which that would take a copy.
+    mean = rows.mean(0).double()
+    cov = (rows.T @ rows).double() / len(rows) - mean[:, None] * mean[None, :]
     found = torch.linalg.eigvalsh(cov).cpu()
     share = found / found.sum()
     singular = found.clamp(min=0).sqrt()

@@ -84,7 +84,7 @@ class Patterns:
         known = next(((kernel, num_on) for tensor, kernel, num_on in self.recent if tensor is given), None)
         if known is None:
             on = _units_that_are_on(output.detach())
-            known = _agreements(on), int(on.sum())
+            known = _agreements(on)
             self.observe(relu, on)
             if output is not given:  # an in-place ReLU overwrites its input
                 self.recent.append((given, *known))
@@ -163,11 +163,11 @@ def _units_that_are_on(output: Tensor) -> Tensor:
     return on.reshape(len(on), -1)
 
 
-def _agreements(on: Tensor) -> Tensor:
-    """Number of ReLU units in which each pair of images agrees, shape (N, N), exactly."""
+def _agreements(on: Tensor) -> tuple[Tensor, int]:
+    """Number of ReLU units in which each pair of images agrees, shape (N, N), exactly; and how many are on in all."""
     both_on = _num_both(on)
     num_on = both_on.diagonal()
-    return on.shape[1] - num_on[:, None] - num_on[None, :] + 2 * both_on
+    return on.shape[1] - num_on[:, None] - num_on[None, :] + 2 * both_on, int(num_on.sum())
 
 
 def _num_both(on: Tensor) -> Tensor:

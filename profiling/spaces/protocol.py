@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
@@ -93,6 +94,11 @@ class Network:
         >>> {axis: [*found] for axis, found in Network(block, (Layer("stem", "stem", (block,)),)).named_parameters().items()}
         {'tensor': ['stem.0'], 'vector': ['stem.0.bias', 'stem.1.weight', 'stem.1.bias']}
         """
+        return self._named
+
+    @cached_property
+    def _named(self) -> dict[str, dict[str, tuple[str, Tensor]]]:
+        # Every block asks for the names, and walking through the modules of a network takes milliseconds.
         axis_of = {kind: axis for axis, kind in AXES.items()}
         found: dict[str, dict[str, tuple[str, Tensor]]] = {axis: {} for axis in AXES}
         seen: set[int] = set()

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from estimator_cost import LARGEST, Built, forward_backward, peak_of
 
+from sweetgrad.flows.inputs import select_blocks
 from sweetgrad.profiling import Batch, draw_batch, load_images, load_space, make_spec
 from sweetgrad.profiling.architectures import load_functions
 from sweetgrad.profiling.estimators.running import measure_with_estimators
@@ -31,7 +32,7 @@ from sweetgrad.profiling.spaces.nas_bench_201 import NasBench201
 from sweetgrad.store import STATISTICS
 
 CORE = ("tensor_sums", "second_batch", "image_jacobian", "relu_patterns", "noise_pass")
-ALL = tuple(name for name in STATISTICS if name != "vkdnw")
+ALL = select_blocks(["all"])
 
 
 def loops_of(arch: str, batch: Batch) -> dict[str, Callable[[], object]]:
