@@ -18,7 +18,7 @@ from torch import Tensor
 from sweetgrad.profiling import registry
 from sweetgrad.profiling.batches import Batch
 from sweetgrad.profiling.estimators import Estimator
-from sweetgrad.profiling.estimators.protocol import Statistics
+from sweetgrad.profiling.estimators.protocol import Measurer, Statistics
 from sweetgrad.profiling.estimators.running import Score, measure_with_estimators
 from sweetgrad.profiling.measure import Builder, fill_row, to_device
 from sweetgrad.profiling.spaces.protocol import Network, SearchSpace
@@ -104,14 +104,16 @@ Functions = Mapping[Block, Estimator]
 
 
 def load_functions(
-    estimators: Sequence[str], blocks: Sequence[str], *, spec: ProfileSpec, batch: Batch
+    estimators: Sequence[str], blocks: Sequence[str | Measurer], *, spec: ProfileSpec, batch: Batch
 ) -> dict[Block, Estimator]:
     """Registered estimators and blocks, each block with its settings.
 
     Parameters
     ----------
-    estimators, blocks
+    estimators
         Their names.
+    blocks
+        Their names, or functions that measure one.
     spec, batch
         Settings and batch of the profile.
 
@@ -121,18 +123,19 @@ def load_functions(
         If one is not registered, has the name of one of sweetgrad's own, or cannot be measured with this batch.
     """
     functions: dict[Block, Estimator] = {profile_block(name): registry.load("estimators", name) for name in estimators}
-    for name in blocks:
-        measurer = registry.load("blocks", name)
-        if getattr(getattr(measurer, "block", None), "name", None) != name:
+    for given in blocks:
+        measurer: Any = registry.load("blocks", given) if isinstance(given, str) else given
+        block = getattr(measurer, "block", None)
+        name = given if isinstance(given, str) else getattr(block, "name", None)
+        if not isinstance(block, Block) or block.name != name:
             raise ValueError(
-                f"block {name!r} is registered as {measurer!r}, which must be decorated with measures(block) of that name"
+                f"block {name or given!r} is measured by {measurer!r}, which must be decorated with measures(block) of that name"
             )
-        block: Block = measurer.block  # type: ignore[attr-defined]  # checked above
         if name in OWN_BLOCKS and block != OWN_BLOCKS[name]:
             raise ValueError(
                 f"block {name!r} is one of sweetgrad's own, but another package registers {block.doc!r}: rename that"
             )
-        functions[block.measured_with(measurer.settings(spec, batch))] = measurer  # type: ignore[attr-defined]
+        functions[block.measured_with(measurer.settings(spec, batch))] = measurer
     return functions
 
 
@@ -185,7 +188,7 @@ def profile_architectures(
     spec: ProfileSpec,
     *,
     estimators: Sequence[str] | Mapping[str, Estimator] = (),
-    blocks: Sequence[str] = (),
+    blocks: Sequence[str | Measurer] = (),
     on_done: Callable[[int], None] = lambda index: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> xr.Dataset:
@@ -201,7 +204,7 @@ def profile_architectures(
         Names of registered estimators to compute as well, or a mapping of names to functions. If an estimator raises or its score
         is not finite, ``estimator_status`` is 2 for that architecture and ``estimator_message`` says why; the counts are kept.
     blocks
-        Names of registered blocks to measure as well.
+        Names of registered blocks to measure as well, or functions that measure one (`measures`).
     on_done
         Called with the index of each architecture that is done.
     should_stop

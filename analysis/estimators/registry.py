@@ -146,7 +146,8 @@ def open_statistics(location: Location, name: str, *, blocks: Iterable[str] | No
 
     Returns
     -------
-    The variables of the profile, lazy, and those of the blocks, with ``<block>_seconds`` and ``<block>_status`` for each of them.
+    The variables of the profile, lazy, and those of the blocks, with ``<block>_seconds``, ``<block>_message`` and
+    ``<block>_status`` for each of them.
 
     Raises
     ------
@@ -158,7 +159,7 @@ def open_statistics(location: Location, name: str, *, blocks: Iterable[str] | No
     data = profile.dataset()
     for block in held if blocks is None else blocks:
         found = profile.block(block).load()
-        about = {key: f"{block}_{key}" for key in ("seconds", "status")}
+        about = {key: f"{block}_{key}" for key in ("seconds", "message", "status")}
         data = data.assign(found.rename(about).data_vars).assign_coords(
             {key: coord for key, coord in found.coords.items() if key not in data.coords}
         )

@@ -13,6 +13,7 @@ from sweetgrad.store import (
     LAYER_TYPES,
     MOMENTS,
     NUM_BINS,
+    STATISTICS,
     STATUS,
     TRAINING_VARIABLES,
     VARIABLES,
@@ -23,6 +24,7 @@ from sweetgrad.store import (
 )
 from sweetgrad.store.creation import DEFAULT_SHARD_SIZE
 from sweetgrad.store.format.arrays import chunking
+from sweetgrad.store.format.blocks import AXES, axis_variables
 
 _NB201 = {"arch": 15625, "layer": 19, "kind": len(KINDS), "bin": NUM_BINS}
 
@@ -75,6 +77,20 @@ def _bins() -> str:
     return _table(("bin", "`bin_lower`", "`bin_upper`", "what falls into it"), rows)
 
 
+def _blocks() -> str:
+    """A heading, a sentence and a table for each block of statistics."""
+    parts = []
+    for block in STATISTICS.values():
+        sizes = ", ".join(f"`{dim}` {size}" for dim, size in block.sizes)
+        parts.append(f"### `{block.name}`\n\n{block.doc}{f' Sizes: {sizes}.' if sizes else ''}")
+        parts.append(_variables(_named(block.contents)))
+    return "\n\n".join(parts)
+
+
+def _block_coordinates() -> str:
+    return _variables(_named(variable for axis in AXES for variable in axis_variables(axis)))
+
+
 def _codes(codes: Mapping[str, int]) -> str:
     return _table(("code", "meaning"), [(str(code), word) for word, code in codes.items()])
 
@@ -115,6 +131,8 @@ def _fill(fill: float | str) -> str:
     return "NaN" if math.isnan(fill) else f"{fill:g}"
 
 
+_SOME = STATISTICS["synflow"]
+
 _PLACEHOLDERS: dict[str, Callable[[], str]] = {
     "format_version": lambda: str(FORMAT_VERSION),
     "num_bins": lambda: str(NUM_BINS),
@@ -126,6 +144,9 @@ _PLACEHOLDERS: dict[str, Callable[[], str]] = {
     "estimator_variables": lambda: _variables(_named(profile_block("grad_norm").variables)),
     "moment_variables": lambda: _variables(_named(MOMENTS.contents)),
     "activation_variables": lambda: _variables(_named(ACTIVATIONS.contents)),
+    "block_variables": lambda: _variables(_named(v for v in _SOME.variables if v not in _SOME.contents)),
+    "block_coordinates": _block_coordinates,
+    "blocks": _blocks,
     "accuracy_variables": lambda: _variables(ACCURACY_VARIABLES),
     "training_variables": lambda: _variables(TRAINING_VARIABLES),
     "chunks": _chunks,

@@ -335,10 +335,10 @@ def is_block(block: Block) -> bool:
 
 def axis_variables(axis: str) -> tuple[Variable, Variable]:
     """The coordinates along an axis of `AXES`: the names, and the layer of each."""
-    what = f"parameter of the kind {AXES[axis]}, in forward order"
+    names = f"Name of a parameter of the kind {AXES[axis]} that networks of the space may have, in forward order."
     return (
-        Variable(axis, (axis,), "str", "", f"Name of the {what}.", "", "coord"),
-        Variable(f"{axis}_layer", (axis,), "str", "", f"Layer that has the {what}.", "", "coord"),
+        Variable(axis, (axis,), "str", "", names, "", "coord"),
+        Variable(f"{axis}_layer", (axis,), "str", "", "Name of the layer that has it.", "", "coord"),
     )
 
 

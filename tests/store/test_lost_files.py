@@ -43,16 +43,13 @@ from sweetgrad.store.access._guard import GuardedStore
 NAME, TRAINING = "toy/synthetic/bs2-seed0", "toy/training/digits/seed0"
 ESTIMATORS = ("snip", "moments", "activations")
 BLOCKS = {
-    "synflow": ["tensor_flow_sum", "tensor", "tensor_layer"],
-    "shapes": ["vector_moment", "num_odd", "vector", "vector_layer"],  # of a package that is not installed
+    "synflow": ["tensor_flow_sum", "tensor", "tensor_layer", "status"],
+    # Of a package that is not installed.
+    "shapes": ["vector_moment", "num_odd", "vector", "vector_layer", "seconds", "message", "digest", "status"],
 }
 ARRAYS = [
     *(f"{NAME}/{variable}" for variable in VARIABLES),
-    *(
-        f"{NAME}/blocks/{block}/{v}"
-        for block in BLOCKS
-        for v in (*BLOCKS[block], "seconds", "message", "digest", "status")
-    ),
+    *(f"{NAME}/blocks/{block}/{variable}" for block, variables in BLOCKS.items() for variable in variables),
     *(f"{NAME}/estimators/{each}/{v}" for each in ESTIMATORS for v in [*profile_block(each).measured, "digest"]),
     *(f"toy/accuracy/{variable}" for variable in ACCURACY_VARIABLES),
     *(f"{TRAINING}/{variable}" for variable in TRAINING_VARIABLES),

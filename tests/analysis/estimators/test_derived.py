@@ -15,7 +15,7 @@ from sweetgrad.profiling import make_spec, profile_shard, random_batch
 from sweetgrad.profiling.architectures import deterministic, load_functions
 from sweetgrad.profiling.measure import Builder, to_device
 from sweetgrad.profiling.spaces.nas_bench_201 import NasBench201
-from sweetgrad.store import STATISTICS, Profile, create_profile, open_block, open_estimators
+from sweetgrad.store import STATISTICS, Profile, create_profile, open_block, open_estimators, open_profile
 
 ESTIMATORS = ("flops", "grad_norm", "snip", "fisher", "jacob_cov", "naswot", "gradsign", "synflow")
 SPACE = NasBench201()
@@ -225,4 +225,9 @@ def test_open_statistics__reads_only_the_blocks_that_are_asked_for(stored):
     assert "tensor_size" not in data
     assert {each.name for each in available(data, derived_estimators())} == {"synflow", "synflow_by_tensor", "grad_sq"}
     assert data.tensor_layer.values[0] == "stem"
+    # What every block has is told apart from what the profile has.
+    profile, block = open_profile(*stored), open_block(*stored, "synflow")
+    for name in ("message", "status"):
+        np.testing.assert_array_equal(data[name], profile[name])
+        np.testing.assert_array_equal(data[f"synflow_{name}"], block[name])
     assert Profile.open(*stored).block("noise_pass").attrs["init"] == "he-normal-fan-in"

@@ -12,11 +12,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sweetgrad.profiling.spaces.protocol import Network
+from sweetgrad.profiling.spaces.protocol import Layer, Network
 from sweetgrad.store import NUM_BINS, edges_f32
 
 Arrays = dict[str, Any]
 LITERAL_LAYERS = ("stem", "cell", "reduction")
+
+
+def output_of(layer: Layer) -> nn.Module:
+    """The module whose output is that of a layer; a stem of DARTS is a list of modules."""
+    module = layer.modules[-1]
+    return module[-1] if isinstance(module, nn.ModuleList) else module
 
 
 def gradients(network: Network, x: Tensor, y: Tensor) -> dict[str, NDArray[np.float64]]:
@@ -127,7 +133,7 @@ def relu_patterns(network: Network, x: Tensor, y: Tensor, second: Any, seed: int
 
     handles = [m.register_forward_hook(on_relu) for m in network.module.modules() if isinstance(m, nn.ReLU)]
     handles += [
-        layer.modules[-1].register_forward_hook(on_layer) for layer in network.layers if layer.type in LITERAL_LAYERS
+        output_of(layer).register_forward_hook(on_layer) for layer in network.layers if layer.type in LITERAL_LAYERS
     ]
     functional.cross_entropy(network.module(x), y).backward()
     for handle in handles:
@@ -191,7 +197,7 @@ def noise_pass(network: Network, x: Tensor, y: Tensor, second: Any, seed: int) -
     features: dict[int, Tensor] = {}
     for row, layer in enumerate(network.layers):
         if layer.type in LITERAL_LAYERS:
-            layer.modules[-1].register_forward_hook(lambda m, i, output, row=row: features.__setitem__(row, output))
+            output_of(layer).register_forward_hook(lambda m, i, output, row=row: features.__setitem__(row, output))
     network.module(noise(tuple(x.shape), seed))
     names = ("cov_trace", "cov_sq_trace", "spectrum_entropy", "cov_min", "cov_max", "effective_rank", "grad_map_norm")
     arrays = {name: np.full(len(network.layers), np.nan) for name in names}

@@ -26,14 +26,13 @@ BLOCK = declare_block(
 
 
 @pytest.fixture
-def profiled(monkeypatch: pytest.MonkeyPatch) -> Any:
+def profiled() -> Any:
     """Profile two architectures with a block, whose function may be given."""
 
     def profile(function: Any, *, space: Any = None, block: Any = BLOCK, **settings: Any) -> Any:
         space = space or NasBench201()
         measurer = measures(block, needs="network", **settings)(function)
-        monkeypatch.setattr("sweetgrad.profiling.registry.load", lambda group, name: measurer)
-        return profile_architectures(space, [LIVE, LIVE + 1], BATCH, make_spec(space, BATCH), blocks=[block.name])
+        return profile_architectures(space, [LIVE, LIVE + 1], BATCH, make_spec(space, BATCH), blocks=[measurer])
 
     return profile
 
@@ -120,7 +119,7 @@ def test_load_functions__refuses_what_is_not_decorated(monkeypatch: pytest.Monke
     space = NasBench201()
     monkeypatch.setattr("sweetgrad.profiling.registry.load", lambda group, name: right)
     with pytest.raises(
-        ValueError, match=r"block 'odd' is registered as <function right .*decorated with measures\(block\)"
+        ValueError, match=r"block 'odd' is measured by <function right .*decorated with measures\(block\)"
     ):
         load_functions((), ["odd"], spec=make_spec(space, BATCH), batch=BATCH)
 

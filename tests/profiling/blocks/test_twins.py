@@ -10,9 +10,11 @@ from sweetgrad.profiling import make_spec, random_batch
 from sweetgrad.profiling.architectures import load_functions
 from sweetgrad.profiling.estimators.running import measure_with_estimators
 from sweetgrad.profiling.measure import Builder
+from sweetgrad.profiling.spaces import nas_bench_101
+from sweetgrad.profiling.spaces.darts import Darts, sample_genotype
 from sweetgrad.profiling.spaces.nas_bench_201 import NasBench201
 from sweetgrad.profiling.spaces.nas_bench_201_network import NasBench201Network, build_live_network
-from sweetgrad.profiling.spaces.protocol import Network
+from sweetgrad.profiling.spaces.protocol import Network, SearchSpace
 from sweetgrad.store import STATISTICS, STATUS
 from sweetgrad.store.spaces.cells import parse_arch
 from tests.profiling.blocks._twins import TWINS
@@ -60,12 +62,12 @@ class _DoubleBuilder(Builder):
         return network
 
 
-def measured(arch: str, *names: str):
+def measured(arch: str, *names: str, space: SearchSpace = SPACE):
     x, y = torch.from_numpy(BATCH.x).double(), torch.from_numpy(BATCH.y)
     assert BATCH.second is not None
     second = torch.from_numpy(BATCH.second.x).double(), torch.from_numpy(BATCH.second.y)
     functions = load_functions((), names, spec=SPEC, batch=BATCH)
-    builder = _DoubleBuilder(SPACE, arch, SPEC)
+    builder = _DoubleBuilder(space, arch, SPEC)
     _, found = measure_with_estimators(builder, x, y, functions, seed=SPEC.seed, second=second)
     return {block.name: score for block, score in found.items()}, (builder.whole(), x, y, second, SPEC.seed)
 
@@ -83,3 +85,27 @@ def test_block__has_the_values_of_its_literal_version(name, arch):
     assert found[name].arrays.keys() == expected.keys() == {v.name for v in STATISTICS[name].contents}
     for key, values in expected.items():
         np.testing.assert_allclose(found[name].arrays[key], values, rtol=1e-6, atol=1e-9, err_msg=key)
+
+
+NOISE = {"tensor_sign_sum", "sign_bin_sum"}
+"""Signs of gradients that are 0 but for rounding: those before a norm whose output is averaged over all positions."""
+
+
+@pytest.mark.parametrize("name", STATISTICS)
+def test_block__has_the_values_of_its_literal_version_in_other_spaces(name, monkeypatch):
+    """Depthwise convolutions, factorised reductions, cells of two inputs, a stem that is a list; projections, in-place ReLUs."""
+    monkeypatch.setattr(nas_bench_101, "STEM_CHANNELS", 4)
+    any_graph = nas_bench_101.NasBench101.__new__(nas_bench_101.NasBench101)
+    for space, arch in (
+        (Darts(channels=4, cells=3), str(sample_genotype(1))),
+        (any_graph, "110010100101010:conv3x3;conv1x1;maxpool3x3;conv3x3"),
+    ):
+        found, given = measured(arch, name, space=space)
+        assert found[name].status == STATUS["ok"], found[name].message
+        for key, values in TWINS[name](*given).items():
+            if key not in NOISE:
+                # A singular matrix has a determinant of rounding errors.
+                both = [np.asarray(each, np.float64) for each in (found[name].arrays[key], values)]
+                if "log_det" in key:
+                    both = [np.where(each < -30, -30, each) for each in both]
+                np.testing.assert_allclose(*both, rtol=1e-5, atol=1e-9, err_msg=f"{space.name}: {key}")
