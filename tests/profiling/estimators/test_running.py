@@ -251,7 +251,7 @@ def test_estimators__let_go_of_the_network(name, builder_of, conv_net):
         return built
 
     builder.network = network
-    measure_with_estimators(builder, x, y, {name: registry.load("estimators", name)}, seed=0)
+    measure_with_estimators(builder, x, y, {name: load(name)}, seed=0)
     gc.collect()
     assert seen
     assert not any(module() for module in seen)
