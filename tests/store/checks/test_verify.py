@@ -410,7 +410,9 @@ def test_verify__deletes_an_estimator_that_lacks_an_array(store, toy):
     assert verify(store) == []
     shutil.rmtree(store / toy.name / "estimators/snip/score")
     (problem,) = verify(store, repair=True)
-    assert "estimators/snip/score: zarr.json is missing. --repair deletes estimators/snip; run it again." in problem.what
+    assert (
+        "estimators/snip/score: zarr.json is missing. --repair deletes estimators/snip; run it again." in problem.what
+    )
     assert verify(store) == []
     assert sorted(path.name for path in (store / toy.name / "estimators").iterdir() if path.is_dir()) == ["fisher"]
 
