@@ -1,7 +1,7 @@
 # Two commands: `make quickstart` (see Sweet Gradient at work) and `make test` (everything that CI runs).
 PYTHON ?= python3
 BIN := .venv/bin
-INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-compile
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: quickstart test format docs clean
 
