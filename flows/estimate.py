@@ -109,6 +109,7 @@ def estimate(
         augment=spec.augment,
         data_dir=data_dir,
         download=download,
+        second=bool(chosen),
     )
     rebuilt = make_spec(space, batch, seed=spec.seed, device=spec.device)
     rebuilt.require_equal(spec, where=f"profile {profile} in {location}")

@@ -149,7 +149,15 @@ def profile(
     table = space_file or find_table(space, data_dir, download=download)
     search_space = load_space(space, table=table, options=space_options)
     rows = select_archs(archs, num_archs=len(search_space))
-    batch = load_batch(dataset, batch_size=batch_size, seed=seed, augment=augment, data_dir=data_dir, download=download)
+    batch = load_batch(
+        dataset,
+        batch_size=batch_size,
+        seed=seed,
+        augment=augment,
+        data_dir=data_dir,
+        download=download,
+        second=bool(chosen),
+    )
     spec = make_spec(search_space, batch, seed=seed, device=resolved_device)
     require_cells(search_space, rows, spec, chosen)
     functions = load_functions(estimators, chosen, spec=spec, batch=batch)

@@ -84,7 +84,7 @@ class Batch:
         return digest.hexdigest()
 
 
-def draw_batch(images: Images, *, batch_size: int, seed: int, augment: bool = False) -> Batch:
+def draw_batch(images: Images, *, batch_size: int, seed: int, augment: bool = False, second: bool = False) -> Batch:
     """Draw a batch uniformly without replacement.
 
     Parameters
@@ -97,11 +97,13 @@ def draw_batch(images: Images, *, batch_size: int, seed: int, augment: bool = Fa
         Seed of the draw (and of the augmentation); the same seed gives the same batch on every platform.
     augment
         Random crop (zero padding ``crop_padding``) and horizontal flip of every image.
+    second
+        Whether to draw a second batch as well, of the images that come next (the last ones, of which some are in both, if there
+        are fewer than twice as many).
 
     Returns
     -------
-    Images in the order drawn; its ``second`` batch has the images that were drawn next (the last ones, of which some are in both,
-    if there are fewer than twice as many).
+    Images in the order drawn.
 
     Raises
     ------
@@ -127,6 +129,8 @@ def draw_batch(images: Images, *, batch_size: int, seed: int, augment: bool = Fa
         return Batch(x, images.y[chosen], images.num_classes, images.name, images.source, augment)
 
     first = take(order[:batch_size])
+    if not second:
+        return first
     start = min(batch_size, len(order) - batch_size)
     return replace(first, second=take(order[start : start + batch_size]))
 

@@ -127,8 +127,9 @@ def load_batch(
     augment: bool = False,
     data_dir: Path | str | None = None,
     download: bool = False,
+    second: bool = False,
 ) -> Batch:
-    """Load a data set and draw the one batch of a profile: `load_images`, then `draw_batch`.
+    """Load a data set and draw the one batch of a profile: `load_images`, then `draw_batch`; ``second`` as in the latter.
 
     Raises
     ------
@@ -141,4 +142,4 @@ def load_batch(
     array([6, 9, 3, 7])
     """
     images = load_images(name, data_dir=data_dir, seed=seed, download=download)
-    return draw_batch(images, batch_size=batch_size, seed=seed, augment=augment)
+    return draw_batch(images, batch_size=batch_size, seed=seed, augment=augment, second=second)

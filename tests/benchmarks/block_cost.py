@@ -92,7 +92,7 @@ def main() -> None:
     parser.add_argument("--peak", default="")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    batch = draw_batch(load_images("synthetic"), batch_size=options.batch_size, seed=42)
+    batch = draw_batch(load_images("synthetic"), batch_size=options.batch_size, seed=42, second=True)
     if options.peak:
         print(peak_of(loops_of(LARGEST, batch)[options.peak]))
         return

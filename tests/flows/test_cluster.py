@@ -169,7 +169,7 @@ def test_run_shard__refuses_a_worker_of_several_threads_that_joined_late():
         LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address="127.0.0.1:0") as cluster,
         Client(cluster) as client,
     ):
-        nothing = [*[None] * 5, (), False]
+        nothing = [*[None] * 5, (), (), False]
         shard = client.submit(run_shard, *nothing, run_id="run", expired=frozenset())
         with pytest.raises(ValueError, match=r"this worker cannot run shards: it has 2 threads"):
             shard.result()

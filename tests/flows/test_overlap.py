@@ -110,6 +110,7 @@ def test_run_shard__counts_what_an_attempt_of_its_run_wrote_before_it_died(work,
     monkeypatch.setattr(worker, "_stop_requested", lambda channel: lambda: False)
     dead = frozenset([lock.holder.attempt])
     assert (
-        worker.run_shard(Profile.open(store, NAME), planned, *work, (), False, run_id="ours", expired=dead) == num_done
+        worker.run_shard(Profile.open(store, NAME), planned, *work, (), (), False, run_id="ours", expired=dead)
+        == num_done
     )
     context.__exit__(None, None, None)
