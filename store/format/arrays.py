@@ -54,16 +54,20 @@ def create_array(
         chunks=chunks,
         shards=shards,
         # A flipped bit is found by every read of the chunk, not only by `verify`.
-        compressors=[compressor(is_text=is_text), Crc32cCodec()],
+        compressors=[compressor(is_text=is_text, is_rounded=variable.keep_bits is not None), Crc32cCodec()],
         fill_value=variable.fill,
         dimension_names=variable.dims,
         attributes=attributes,
     )
 
 
-def compressor(*, is_text: bool = False) -> BloscCodec:
-    """Zstandard over the shuffled bytes of a whole chunk; with Blosc's usual small blocks, counts would take 10 % more."""
-    return BloscCodec(cname="zstd", clevel=5, shuffle="noshuffle" if is_text else "shuffle", blocksize=_ONE_BLOCK)
+def compressor(*, is_text: bool = False, is_rounded: bool = False) -> BloscCodec:
+    """Zstandard over the shuffled bytes of a whole chunk; with Blosc's usual small blocks, counts would take 10 % more.
+
+    Statistics, which are rounded, take 9 % less at level 8 than at 5, for 0.3 s more a shard.
+    """
+    level = 8 if is_rounded else 5
+    return BloscCodec(cname="zstd", clevel=level, shuffle="noshuffle" if is_text else "shuffle", blocksize=_ONE_BLOCK)
 
 
 def chunking(
