@@ -90,7 +90,8 @@ def test_train__killed_then_interrupted_keeps_what_is_written_and_ends_the_same(
     assert "Stopping: abandoning the current trainings" in errors
     assert f"{len(interrupted) - len(killed)} trainings written, {num_left} left. Run the same command" in errors
     assert num_in_table(store) == len(interrupted)
-    assert verify(store) == []
+    # A shard that the killed run held, and that this one did not come to, is still locked by a process that has ended.
+    assert [problem for problem in verify(store) if "which has ended" not in problem.what] == []
 
     recipe, console = RECIPES["digits-201"].changed(epochs=1), Console(file=io.StringIO())
     # The same once more, without the seconds that another interpreter takes to start.
