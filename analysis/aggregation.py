@@ -102,6 +102,13 @@ def aggregate(
     return xr.DataArray(total, {"arch": table["arch"].variable}, "arch", name="aggregate", attrs=attrs)
 
 
+def side_by_side(columns: Mapping[str, xr.DataArray]) -> xr.DataArray:
+    """Scores of several estimators by name, dims ``(arch,)`` each, as one array, dims ``(arch, estimator)``, float64."""
+    names = xr.Variable("estimator", np.array(list(columns), dtype=object))
+    arrays = [column.reset_coords(drop=True).astype(np.float64) for column in columns.values()]
+    return xr.concat(arrays, names, join="exact", coords="minimal", compat="override").transpose("arch", "estimator")
+
+
 def ranks_within(values: NDArray[np.float64], reference: NDArray[np.float64]) -> NDArray[np.float64]:
     """Ascending rank of every value among those of a reference set; equal ones share the mean rank, others are half way between.
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from sweetgrad.analysis.aggregation import side_by_side
 from sweetgrad.analysis.correlation import Method, RankCorrelation, rank_correlation
 from sweetgrad.analysis.counts import is_estimated
 from sweetgrad.analysis.estimators import (
@@ -98,8 +99,8 @@ def estimator_scores(
         if set(parts) <= set(scores):
             scores[name] = combine(stored["score"])
             seconds[name] = stored["seconds"].sel(estimator=list(parts)).sum("estimator", skipna=False)
-    names = xr.Variable("estimator", np.array(list(scores), dtype=object))
-    return xr.Dataset({"score": _side_by_side(scores, names), "seconds": _side_by_side(seconds, names)})
+    in_order = {name: seconds[name] for name in scores}
+    return xr.Dataset({"score": side_by_side(scores), "seconds": side_by_side(in_order)})
 
 
 def open_estimator_scores(
@@ -268,8 +269,3 @@ def _correlation(
     if int(values.notnull().sum()) < 2:
         return RankCorrelation(np.nan, np.nan, np.nan, int(values.notnull().sum()), method)
     return rank_correlation(values, accuracy, method=method, bootstrap=bootstrap, seed=seed)
-
-
-def _side_by_side(columns: Mapping[str, xr.DataArray], names: xr.Variable) -> xr.DataArray:
-    arrays = [column.reset_coords(drop=True).astype(np.float64) for column in columns.values()]
-    return xr.concat(arrays, names, join="exact", coords="minimal", compat="override").transpose("arch", "estimator")

@@ -338,7 +338,8 @@ def profile_shard(
     with_counts = np.flatnonzero([row.counts for row in work[:num_done]])
     if with_counts.size:
         profile.write(shard, {COUNTS: rows[COUNTS].isel(arch=with_counts)}, lock=lock)
-    profile.write(shard, {block: rows[block] for block in functions}, lock=lock)
+    if functions:
+        profile.write(shard, {block: rows[block] for block in functions}, lock=lock)
     return num_done
 
 

@@ -1,12 +1,10 @@
 """Estimators that combine others: AZ-NAS, the aggregate of VKDNW, the combination fixed in advance, TE-NAS."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from sweetgrad.analysis.aggregation import aggregate
+from sweetgrad.analysis.aggregation import aggregate, side_by_side
 from sweetgrad.analysis.best_interval import best_interval
 from sweetgrad.analysis.estimators.gradients import flops, synflow
 from sweetgrad.analysis.estimators.images import jacob_cov
@@ -80,10 +78,7 @@ def _scores_of(data: xr.Dataset, *estimators: DerivedEstimator) -> dict[str, xr.
 
 def _sum_of_log_ranks(scores: dict[str, xr.DataArray], **attrs: str) -> xr.DataArray:
     """AZ-NAS's aggregate of several scores, among all architectures that they have."""
-    names = xr.Variable("estimator", np.array(list(scores), dtype=object))
-    columns: Sequence[xr.DataArray] = [each.reset_coords(drop=True).astype(np.float64) for each in scores.values()]
-    together = xr.concat(columns, names, join="exact", coords="minimal", compat="override")
-    return aggregate(together).assign_attrs(attrs)
+    return aggregate(side_by_side(scores)).assign_attrs(attrs)
 
 
 def te_nas(scores: xr.DataArray) -> xr.DataArray:

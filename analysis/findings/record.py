@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from sweetgrad.analysis.aggregation import ranks_within
+from sweetgrad.analysis.aggregation import aggregate, ranks_within, side_by_side
 from sweetgrad.analysis.best_interval import best_interval
 from sweetgrad.analysis.correlation import RankCorrelation, correlate_ranks, dense_ranks, rank_correlation
 from sweetgrad.analysis.estimators import available, derived_estimators, open_statistics, params
@@ -80,13 +80,7 @@ def read_signals(profile: LabelledProfile) -> Signals | None:
     found = {"sweetimator": score(data, best).reset_coords(drop=True).compute(), "params": params(data).compute()}
     wanted = {*POOL, *BESIDE}
     found |= {each.name: each(data) for each in available(data, derived_estimators()) if each.name in wanted}
-    table = xr.concat(
-        [column.reset_coords(drop=True).astype(np.float64) for column in found.values()],
-        xr.Variable("estimator", np.array(list(found), dtype=object)),
-        join="exact",
-        coords="minimal",
-        compat="override",
-    ).transpose("arch", "estimator")
+    table = side_by_side(found)
     accuracy = profile.accuracy.reindex(arch=table["arch"].values)
     measured = data["status"].values == STATUS["ok"]
     for block in ("noise_pass", "synflow"):
@@ -97,8 +91,7 @@ def read_signals(profile: LabelledProfile) -> Signals | None:
 
 def combine(signals: Signals, members: Sequence[str]) -> xr.DataArray:
     """Sum of the log ranks of some estimators (`aggregate`), dims ``(arch,)``."""
-    logs = signals.log_ranks
-    return signals.accuracy.copy(data=sum(logs[name] for name in members)).rename("combination")
+    return aggregate(signals.scores, weights=dict.fromkeys(members, 1.0))
 
 
 def find_candidates(signals: Signals, *, seed: int = 0) -> list[str]:

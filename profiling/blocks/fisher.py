@@ -13,7 +13,7 @@ import torch.nn.functional as F  # noqa: N812 - the name everyone knows it by
 from torch import Tensor, nn
 
 from sweetgrad.profiling.batches import Batch
-from sweetgrad.profiling.blocks.noise import noise_like, reinitialised
+from sweetgrad.profiling.blocks.noise import noise_like, noise_settings, reinitialised
 from sweetgrad.profiling.estimators._layers import BatchNorm, is_plain_layer
 from sweetgrad.profiling.estimators.protocol import EstimatorError, Probe, Statistics, measures, require_real
 from sweetgrad.store import STATISTICS, ProfileSpec
@@ -23,13 +23,7 @@ _DECILES = np.arange(1, 10) / 10
 
 
 def _settings(spec: ProfileSpec, batch: Batch) -> dict[str, Any]:
-    return {
-        "init": "he-normal-fan-in",
-        "input": "standard-normal",
-        "mode": "eval",
-        "batch_size": spec.batch_size,
-        "seed": spec.seed,
-    }
+    return {**noise_settings(spec, batch), "mode": "eval"}
 
 
 @measures(STATISTICS["vkdnw"], needs="network", settings=_settings)

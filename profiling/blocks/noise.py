@@ -108,11 +108,12 @@ class _Features:
         return self.last.clone() if self.is_changed else self.last
 
 
-def _noise_pass_settings(spec: ProfileSpec, batch: Batch) -> dict[str, Any]:
+def noise_settings(spec: ProfileSpec, batch: Batch) -> dict[str, Any]:
+    """Settings of a block with He's initialisation and a batch of standard normal images."""
     return {**_SETTINGS, "batch_size": spec.batch_size, "seed": spec.seed}
 
 
-@measures(STATISTICS["noise_pass"], needs="network", settings=_noise_pass_settings)
+@measures(STATISTICS["noise_pass"], needs="network", settings=noise_settings)
 def noise_pass(probe: Probe) -> Statistics:
     """Spectra of the outputs of stem, cells and reductions, and of the maps of gradients between them.
 
