@@ -65,9 +65,10 @@ def with_interval(value: float, low: float, high: float) -> str:
     return "" if math.isnan(value) else f"{value:.3f} ({low:.3f} to {high:.3f})"
 
 
-def file_names(locations: Iterable[Location]) -> str:
-    """Last parts of paths and URLs, quoted as on a command line."""
-    return shlex.join(redacted(location).rstrip("/").rpartition("/")[2] for location in locations)
+def quoted(locations: Iterable[Location]) -> str:
+    """Locations as on a command line: relative paths and URLs as they are, of an absolute path the last part."""
+    texts = (redacted(location).rstrip("/") for location in locations)
+    return shlex.join(text.rpartition("/")[2] if text.startswith("/") else text for text in texts)
 
 
 def _cell(text: str) -> str:

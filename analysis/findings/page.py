@@ -18,14 +18,44 @@ from sweetgrad.analysis.findings.choosing import (
     verdict,
 )
 from sweetgrad.analysis.findings.live import live_gain
-from sweetgrad.analysis.findings.profiles import SampledProfile, default_profiles, read_profiles
-from sweetgrad.analysis.findings.record import POOL, RecordTable, find_candidates, read_signals, record_tables
+from sweetgrad.analysis.findings.profiles import SampledProfile, default_profiles, read_profiles, require_different
+from sweetgrad.analysis.findings.record import judge_combinations
 from sweetgrad.analysis.findings.stability import agreement_table, averaging_tables, choice_rows, transfer_tables
+from sweetgrad.analysis.labels import labelled_profiles
 from sweetgrad.store import Location
-from sweetgrad.store.pages import file_names, render
+from sweetgrad.store.pages import quoted, render
 from sweetgrad.store.redaction import redacted
 
 _DRAWS = 50
+
+
+def combination_page(stores: Iterable[Location]) -> str:
+    """Write the first section of `findings_page` alone, on the combination of estimators that was fixed in advance.
+
+    Parameters
+    ----------
+    stores
+        Paths or URLs.
+
+    Returns
+    -------
+    Markdown.
+
+    Raises
+    ------
+    ValueError
+        If no profile has the blocks of the combination and an accuracy, or two stores hold the same profile.
+    """
+    stores = list(stores)
+    profiles = list(labelled_profiles(stores))
+    require_different(profiles)
+    record = judge_combinations(profiles)
+    if record is None:
+        raise ValueError(
+            "expected a profile with the blocks noise_pass and synflow and trained accuracies of its data set, and there is none "
+            f"in {', '.join(map(redacted, stores))}: `sweetgrad profile STORE --blocks noise_pass,synflow` adds these blocks"
+        )
+    return render(Path(__file__).with_name("combination.md.j2"), record=record, command=_command(stores))
 
 
 def findings_page(stores: Iterable[Location], *, most: int = 2000, replicates: int = 100) -> str:
@@ -67,7 +97,7 @@ def findings_page(stores: Iterable[Location], *, most: int = 2000, replicates: i
     grids = dict.fromkeys((PAPER, rules.suggested))
     return render(
         Path(__file__).with_name("page.md.j2"),
-        stores=file_names(stores),
+        command=_command(stores),
         replicates=replicates,
         draws=_DRAWS,
         num_archs=Chooser.num_archs,
@@ -79,36 +109,13 @@ def findings_page(stores: Iterable[Location], *, most: int = 2000, replicates: i
         rules=rules,
         suggested_choices=choice_rows(labelled, results, rules.suggested),
         averaging=list(averaging_tables(profiles, suggested=rules.suggested, replicates=replicates)),
-        record=_record(labelled),
+        record=judge_combinations(labelled),
         live=[live_gain(profile, grid) for grid in grids for profile in default_profiles(labelled)],
     )
 
 
-@dataclass(frozen=True)
-class _Record:
-    """The section on combinations: those that were found, the profile that they were found on, and all judges."""
-
-    tables: list[RecordTable]
-    candidates: list[str]
-    chosen_on: str
-    pool: int
-    bootstrap: int
-
-
-_RECORD_BOOTSTRAP = 200
-_CHOOSING = ("nas-bench-201", "cifar10")
-
-
-def _record(labelled: Sequence[SampledProfile]) -> _Record | None:
-    """None if no profile has the blocks of the combination; without NAS-Bench-201 on CIFAR-10, no candidates are sought."""
-    signals = [each for profile in default_profiles(labelled) if (each := read_signals(profile)) is not None]
-    if not signals:
-        return None
-    choosing = [each for each in signals if each.profile.task == _CHOOSING]
-    candidates = find_candidates(choosing[0]) if choosing else []
-    tables = list(record_tables(signals, candidates, bootstrap=_RECORD_BOOTSTRAP))
-    title = choosing[0].profile.title if choosing else "nothing"
-    return _Record(tables, candidates, title, len(POOL), _RECORD_BOOTSTRAP)
+def _command(stores: Sequence[Location]) -> str:
+    return f"sweetgrad findings {quoted(stores)}"
 
 
 def _profile_row(profile: SampledProfile) -> list[str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import xarray as xr
@@ -11,6 +12,8 @@ from sweetgrad.analysis.findings.choosing import Chooser, candidates
 from sweetgrad.analysis.labels import LabelledProfile, labelled_profiles, measured_archs
 from sweetgrad.analysis.sweetness import sweetness_by_arch
 from sweetgrad.store import Location
+
+AnyProfile = TypeVar("AnyProfile", bound=LabelledProfile)
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ def read_profiles(stores: Iterable[Location], *, most: int) -> list[SampledProfi
         If two stores hold a profile of one name, which would be judged as another batch of the same.
     """
     profiles = [profile for profile in labelled_profiles(stores) if profile.info.status.num_ok >= 2 * Chooser.num_archs]
-    _require_different(profiles)
+    require_different(profiles)
     measured = [measured_archs(profile.store, profile.info, by_layer=True) for profile in profiles]
     order = {
         space: _sampling_order(
@@ -58,7 +61,8 @@ def _sampling_order(measured: Sequence[np.ndarray]) -> np.ndarray:
     return np.asarray(archs[np.lexsort((np.random.RandomState(0).permutation(len(archs)), -count))])
 
 
-def _require_different(profiles: Sequence[LabelledProfile]) -> None:
+def require_different(profiles: Sequence[LabelledProfile]) -> None:
+    """Raise ``ValueError`` if two stores hold a profile of one name."""
     first: dict[str, LabelledProfile] = {}
     for profile in profiles:
         if profile.name in first:
@@ -103,9 +107,9 @@ def align(profiles: Sequence[SampledProfile]) -> list[xr.Dataset]:
     return list(xr.align(*(profile.sample for profile in profiles), join="inner", exclude="interval"))
 
 
-def default_profiles(profiles: Sequence[SampledProfile]) -> list[SampledProfile]:
+def default_profiles(profiles: Sequence[AnyProfile]) -> list[AnyProfile]:
     """Of every search space and data set the profile with the most architectures."""
-    by_task: dict[tuple[str, str], list[SampledProfile]] = {}
+    by_task: dict[tuple[str, str], list[AnyProfile]] = {}
     for profile in profiles:
         by_task.setdefault(profile.task, []).append(profile)
     return [max(of_task, key=lambda profile: profile.info.status.num_ok) for of_task in by_task.values()]

@@ -15,6 +15,7 @@ from sweetgrad.analysis.aggregation import aggregate, ranks_within, side_by_side
 from sweetgrad.analysis.best_interval import best_interval
 from sweetgrad.analysis.correlation import RankCorrelation, correlate_ranks, dense_ranks, rank_correlation
 from sweetgrad.analysis.estimators import available, derived_estimators, open_statistics, params
+from sweetgrad.analysis.findings.profiles import default_profiles
 from sweetgrad.analysis.intervals import IntervalGrid
 from sweetgrad.analysis.labels import LabelledProfile
 from sweetgrad.analysis.scores import score
@@ -177,6 +178,46 @@ def record_tables(
             rows=rows,
             losses=sorted(better, key=lambda name: -kendall[name].correlation),
         )
+
+
+@dataclass(frozen=True)
+class Record:
+    """Combinations and their judges.
+
+    Attributes
+    ----------
+    tables
+        Every judge.
+    candidates, chosen_on
+        Combinations that were found (`find_candidates`), and the title of the profile that they were found on.
+    pool, bootstrap
+        Number of signals that were combined, and of resamples behind every interval.
+    """
+
+    tables: list[RecordTable]
+    candidates: list[str]
+    chosen_on: str
+    pool: int
+    bootstrap: int
+
+
+_CHOOSING = ("nas-bench-201", "cifar10")
+
+
+def judge_combinations(profiles: Sequence[LabelledProfile], *, bootstrap: int = 100) -> Record | None:
+    """Judge `FIXED` and the candidates on the largest profile of every space and data set.
+
+    Returns
+    -------
+    None if no profile has the blocks of `FIXED`. Without NAS-Bench-201 on CIFAR-10, no candidates are sought.
+    """
+    signals = [each for profile in default_profiles(profiles) if (each := read_signals(profile)) is not None]
+    if not signals:
+        return None
+    choosing = [each for each in signals if each.profile.task == _CHOOSING]
+    candidates = find_candidates(choosing[0]) if choosing else []
+    tables = list(record_tables(signals, candidates, bootstrap=bootstrap))
+    return Record(tables, candidates, choosing[0].profile.title if choosing else "", len(POOL), bootstrap)
 
 
 def _kendall(values: xr.DataArray, signals: Signals, bootstrap: int) -> RankCorrelation:

@@ -20,7 +20,7 @@ from sweetgrad.analysis.reproduction.estimators import PAPER_BATCH_SIZE, table_1
 from sweetgrad.analysis.reproduction.ranking import Rankings, beside_paper, default_profile, difference, table_5
 from sweetgrad.analysis.search import run_searches, run_selections, search_inputs, search_table
 from sweetgrad.store import Location, open_accuracies, open_estimators
-from sweetgrad.store.pages import file_names, render
+from sweetgrad.store.pages import quoted, render
 from sweetgrad.store.redaction import redacted
 
 _FITNESS = {"dataset": "cifar10", "split": "valid", "epochs": 12}
@@ -60,7 +60,7 @@ def reproduction_page(stores: Iterable[Location], *, bootstrap: int = 1000) -> s
         by_space.setdefault(profile.info.spec.space, []).append(profile)
     return render(
         Path(__file__).with_name("page.md.j2"),
-        stores=file_names(stores),
+        stores=quoted(stores),
         summary=_summary_rows(profiles, rank, bootstrap=bootstrap),
         spaces=[_space(of_space, rank, bootstrap=bootstrap) for of_space in by_space.values()],
         paper_batch_size=PAPER_BATCH_SIZE,

@@ -168,10 +168,14 @@ def findings(
     replicates: Annotated[
         int, typer.Option(max=MOST_RUNS, help="Split halves and resamples behind every confidence interval.")
     ] = 100,
+    combination: Annotated[
+        bool, typer.Option("--combination", help="Only the section on the combination of estimators fixed in advance.")
+    ] = False,
     storage_option: StorageOption = None,
 ) -> None:
     """Beyond the paper: how stable the interval is, which rules choose better, how much is live parameters alone."""
-    from sweetgrad.analysis.findings import findings_page
+    from sweetgrad.analysis.findings import combination_page, findings_page
 
-    page = findings_page([locate(store, storage_option) for store in stores], most=most, replicates=replicates)
+    locations = [locate(store, storage_option) for store in stores]
+    page = combination_page(locations) if combination else findings_page(locations, most=most, replicates=replicates)
     show_page(page, out, what="Findings")

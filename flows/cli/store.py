@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sweetgrad.flows.cli.arguments import chosen_names, expanded, locate, written_as
-from sweetgrad.flows.cli.options import StorageOption, StoreArgument
+from sweetgrad.flows.cli.options import MOST, StorageOption, StoreArgument
 from sweetgrad.flows.cli.terminal import Terminal, plain_table, progress
 
 if TYPE_CHECKING:
@@ -229,9 +229,15 @@ def publish(
         bool, typer.Option("--zip-only", help="Write only the zip, not the folder: for archives, and for git.")
     ] = False,
     lean: Annotated[
-        bool,
-        typer.Option("--lean", help="Leave out counts by layer of all rows but the first, which choose intervals."),
-    ] = False,
+        int | None,
+        typer.Option(
+            min=1,
+            max=MOST,
+            metavar="ROWS",
+            help="Keep counts by layer of the first ROWS architectures only, which choose intervals; 100 are enough.",
+            show_default=False,
+        ),
+    ] = None,
     storage_option: StorageOption = None,
 ) -> None:
     """Write a release: the store as folder and as zip, checksums, data card, metadata for catalogues, changelog."""

@@ -68,7 +68,7 @@ def publish(
     url: str = "",
     allow_incomplete: bool = False,
     zip_only: bool = False,
-    lean: bool = False,
+    lean: int | None = None,
     storage_options: dict[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Release:
@@ -99,9 +99,9 @@ def publish(
         Whether to omit the folder ``<name>.zarr``: for hosts that accept files but not folders, or where the number of files
         matters, such as a git repository.
     lean
-        Whether to leave out the counts by layer (`grad_count`) of all rows but the first, which choose intervals: whole shards
-        are kept until they have 100 measured rows (`LEAN_ROWS`). Counts of the whole network, blocks, scores and accuracies stay,
-        as do the digests of the rows.
+        Number of measured rows of each profile, the first ones, that keep their counts by layer (`grad_count`), from which an
+        interval is chosen; 100 are enough for Algorithm 1. Whole shards are kept until they have that many. Counts of the whole
+        network, blocks, scores and accuracies stay for all rows, as do their digests. None: all rows keep them.
     progress
         Called with the name of the current step, the number of items done, and their total.
 
@@ -119,13 +119,15 @@ def publish(
         If a profile is not complete, the store has problems, the folder contains files that are not part of a release, or there
         is not enough disk space.
     ValueError
-        If the name, DOI, address or destination is invalid.
+        If the name, DOI, address or destination is invalid, or ``lean`` is not positive.
     """
     location = with_options(location, storage_options)
     folder = _folder(location, dest)
     name = _release_name(location, name)
     if doi and not _DOI.fullmatch(doi):
         raise ValueError(f"expected a DOI such as 10.5281/zenodo.1234567 (without https://doi.org/), got {doi!r}")
+    if lean is not None and lean < 1:
+        raise ValueError(f"a lean release keeps the counts by layer of at least one row, got lean={lean}")
     if redacted(url) != url:
         raise ValueError(f"{redacted(url)} has credentials or a query: give the public address")
     source = Store.open(location)
@@ -144,9 +146,9 @@ def publish(
         with new_folder(folder, ".publishing") as work:
             store = work / f"{name}.zarr"
             copy_groups(source.root, paths, store, progress=progress)
-            if lean:
+            if lean is not None:
                 for profile in chosen:
-                    _leave_out_layers(Profile.open(store, profile.name), store)
+                    _leave_out_layers(Profile.open(store, profile.name), store, most=lean)
             _consolidate(store, [profile.name for profile in chosen])
             write_zip(store, work / f"{name}.zarr.zip", progress=progress)
             found = info(store)
@@ -178,17 +180,15 @@ def publish(
         return release
 
 
-LEAN_ROWS = 100
-"""Measured rows of which a lean release keeps the counts by layer: as many as choose an interval (Algorithm 1)."""
-
-
-def _leave_out_layers(profile: Profile, store: Path) -> None:
-    """Delete the counts by layer of a copied profile, all but those of the first shards."""
+def _leave_out_layers(profile: Profile, store: Path, *, most: int) -> None:
+    """Delete the counts by layer of a copied profile, all but those of the first shards that have ``most`` measured rows."""
     measured = np.cumsum(profile.status() == STATUS["ok"])
-    last = int(np.searchsorted(measured, min(LEAN_ROWS, measured[-1])))
+    last = int(np.searchsorted(measured, min(most, measured[-1])))
     array = profile.group["grad_count"]
     assert isinstance(array, zarr.Array)
     kept = [shard for shard in profile.shards() if shard.start <= last]
+    if len(kept) == len(profile.shards()):
+        return
     for shard in profile.shards()[len(kept) :]:
         (store / profile.name / "grad_count" / first_file(array, shard)).unlink(missing_ok=True)
     Store.open(store, mode="r+").profile_group(profile.name).update_attributes({LEAN: kept[-1].stop})

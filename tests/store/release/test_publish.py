@@ -442,9 +442,8 @@ def test_publish__reports_what_it_does(store, tmp_path):
 
 
 @pytest.fixture
-def lean_release(store, tmp_path, monkeypatch):
-    monkeypatch.setattr("sweetgrad.store.release._publish.LEAN_ROWS", 2)
-    publish(store, tmp_path / "lean", lean=True)
+def lean_release(store, tmp_path):
+    publish(store, tmp_path / "lean", lean=2)
     return tmp_path / "lean"
 
 
@@ -466,6 +465,16 @@ def test_publish__lean_leaves_out_counts_by_layer_alone(lean_release, store, toy
     assert described.rows_by_layer == size < described.status.num_archs
     assert described.content_digest == info(store).profiles[0].content_digest
     assert f"of the rows before {size} only" in (lean_release / "README.md").read_text()
+
+
+def test_publish__lean_keeps_as_many_rows_as_are_asked_for(store, tmp_path, toy):
+    publish(store, tmp_path / "more", lean=toy.shard_size + 1)
+    assert info(tmp_path / "more" / "nb.zarr").profiles[0].rows_by_layer == 2 * toy.shard_size
+    publish(store, tmp_path / "all", lean=10**6)
+    described = info(tmp_path / "all" / "nb.zarr").profiles[0]
+    assert described.rows_by_layer == described.status.num_archs
+    with pytest.raises(ValueError, match="at least one row, got lean=0"):
+        publish(store, tmp_path / "none", lean=0)
 
 
 def test_verify__of_a_lean_release_still_finds_a_lost_file_and_wrong_counts(lean_release, toy):
