@@ -44,7 +44,7 @@ def estimate(
     blocks
         As in `profile`.
     archs
-        Which of the measured architectures: all, START:STOP, sample:N, or an index.
+        Which of the measured architectures: all, START:STOP, sample:N, unique, an index, or an architecture string.
     data_dir, space_file, workers, scheduler, cluster
         As in `profile`.
     retry_failed
@@ -114,7 +114,7 @@ def estimate(
     rebuilt = make_spec(space, batch, seed=spec.seed, device=spec.device)
     rebuilt.require_equal(spec, where=f"profile {profile} in {location}")
     measured = data["status"].values == STATUS["ok"]
-    rows = [row for row in select_archs(archs, num_archs=len(space)) if measured[row]]
+    rows = [row for row in select_archs(archs, data["arch"].values.tolist(), space=spec.space) if measured[row]]
     if not rows:
         raise ValueError(f"none of the requested architectures ({archs}) is measured in {profile}: profile them first")
     require_cells(space, rows, spec, chosen)

@@ -157,6 +157,7 @@ def evolve(
     from sweetgrad.flows.runs.progress import progress_bar
     from sweetgrad.flows.selection import select_archs
     from sweetgrad.profiling import load_batch, load_space
+    from sweetgrad.profiling.architectures import ArchIds
     from sweetgrad.store.access import absolute
 
     start = time.monotonic()
@@ -172,7 +173,7 @@ def evolve(
         )
     if needs_genotypes:
         require_genotype(opened.arch_id(0), space)
-    archs = [opened.arch_id(row) for row in select_archs(f"sample:{num_random}", num_archs=len(opened))]
+    archs = [opened.arch_id(row) for row in select_archs(f"sample:{num_random}", ArchIds(opened), space=space)]
     batch = load_batch(dataset, batch_size=batch_size, seed=seed, data_dir=data_dir, download=download)
     evaluations = Evaluations(absolute(store), opened, batch, seed=seed, device=resolved_device)
     facts = provenance(device=resolved_device, data_source=batch.source, arch_order="as searches came to them")

@@ -81,7 +81,8 @@ def profile(
     space_options
         Parameters of the search space, e.g. channels=16 for darts.
     archs
-        Architectures: all, START:STOP, sample:N (uniform, always the same ones), or an index.
+        Architectures: all, START:STOP, sample:N (uniform, always the same ones), unique (one of each class of cells that are the
+        same in other words), an index, or one architecture string.
     batch_size
         Images in the one batch that all architectures see.
     seed
@@ -148,7 +149,7 @@ def profile(
         registry.load("blocks", name)
     table = space_file or find_table(space, data_dir, download=download)
     search_space = load_space(space, table=table, options=space_options)
-    rows = select_archs(archs, num_archs=len(search_space))
+    rows = select_archs(archs, ArchIds(search_space), space=space)
     batch = load_batch(
         dataset,
         batch_size=batch_size,

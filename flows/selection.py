@@ -1,32 +1,39 @@
-"""Which architectures a command selects: ``all``, ``0:100``, ``sample:500``."""
+"""Which architectures a command selects: ``all``, ``0:100``, ``sample:500``, ``unique``, or one by its string."""
 
 import re
 from collections.abc import Sequence
 
+from sweetgrad.store.spaces import class_of, find_arch
+
 _SAMPLE_SEED = 42
 
 
-def select_archs(selection: str, *, num_archs: int) -> Sequence[int]:
+def select_archs(selection: str, archs: Sequence[str], *, space: str) -> Sequence[int]:
     """Indices that a selection stands for, ascending: a `range` wherever they are one, since a space may have millions.
 
     Parameters
     ----------
     selection
         ``all``; ``START:STOP`` (STOP excluded; either may be left out); ``sample:N``, a uniform sample without
-        replacement, always the same, of which a smaller one is a part; or one index.
-    num_archs
-        Architectures in the space.
+        replacement, always the same, of which a smaller one is a part; ``unique``, the first of every class of cells that are the
+        same in other words (`class_of`); one index; or one architecture, by its string or, in NAS-Bench-101, its hash.
+    archs
+        Architecture strings of the space.
+    space
+        Name of the space.
 
     Raises
     ------
     ValueError
-        If the selection is malformed or out of bounds.
+        If the selection is malformed or out of bounds, or the space has no classes.
 
     Examples
     --------
-    >>> select_archs("0:3", num_archs=10), select_archs("sample:3", num_archs=10)
+    >>> archs = [f"arch{i}" for i in range(10)]
+    >>> select_archs("0:3", archs, space="mine"), select_archs("sample:3", archs, space="mine")
     (range(0, 3), [1, 5, 8])
     """
+    num_archs = len(archs)
     if selection == "all":
         return range(num_archs)
     if match := re.fullmatch(r"sample:(\d{1,18})", selection):
@@ -47,4 +54,23 @@ def select_archs(selection: str, *, num_archs: int) -> Sequence[int]:
         if int(selection) >= num_archs:
             raise ValueError(f"architectures are numbered 0 to {num_archs - 1}, got {selection}")
         return range(int(selection), int(selection) + 1)
-    raise ValueError(f"expected all, START:STOP, sample:N or one index as the architectures, got {selection!r}")
+    if selection == "unique":
+        return _first_of_each_class(archs, space)
+    try:
+        return range(place := find_arch(space, archs, selection), place + 1)
+    except ValueError as error:
+        raise ValueError(
+            f"expected all, START:STOP, sample:N, unique, an index or an architecture of {space}, got {selection!r}: {error}"
+        ) from None
+
+
+def _first_of_each_class(archs: Sequence[str], space: str) -> list[int]:
+    name_of = class_of(space)
+    if name_of is None:
+        raise ValueError(
+            f"{space} has no classes of architectures that are the same network in other words: choose all"
+        )
+    first: dict[str, int] = {}
+    for index, arch in enumerate(archs):
+        first.setdefault(name_of(arch), index)
+    return list(first.values())

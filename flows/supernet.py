@@ -72,7 +72,7 @@ def supernet(
     settings
         Settings of the training (default: those of `SupernetSettings`).
     archs
-        Architectures to score: all, START:STOP, sample:N, or an index.
+        Architectures to score: all, START:STOP, sample:N, unique, an index, or an architecture string.
     name
         Estimator that the scores are stored as.
     checkpoint
@@ -136,7 +136,7 @@ def supernet(
     spec = stored.spec
     if spec.space != "nas-bench-201":
         raise ValueError(f"a supernet requires a profile of nas-bench-201, and {profile} is of {spec.space}")
-    rows = select_archs(archs, num_archs=stored.num_archs)
+    rows = select_archs(archs, stored.arch().tolist(), space=spec.space)
     file = checkpoint_file(location, profile, name) if checkpoint is None else Path(checkpoint)
     images = load_images(spec.dataset, data_dir=data_dir, seed=spec.seed, download=download)
     threads_before = torch.get_num_threads()

@@ -134,7 +134,7 @@ def train(
     changed_recipe = (find_recipe(recipe) if isinstance(recipe, str) else recipe).changed(**changes)
     resolved_device = resolve_device(device, remote=source.is_remote)
     search_space = load_space(space, table=space_file or find_table(space, data_dir), options=space_options)
-    rows = select_archs(archs, num_archs=len(search_space))
+    rows = select_archs(archs, ArchIds(search_space), space=space)
     folder = None if data_dir is None else Path(data_dir).expanduser().resolve()
     registry.load("datasets", dataset)
     configs = [

@@ -46,7 +46,7 @@ def intervals(
     archs: Annotated[
         str | None,
         typer.Option(
-            help="Architectures: all, START:STOP, sample:N (default: the first 100 that were measured).",
+            help="Architectures: all, START:STOP, sample:N, unique (default: the first 100 that were measured).",
             show_default=False,
         ),
     ] = None,

@@ -152,7 +152,7 @@ def open_selected(store: "Location", profile: str | None, *, archs: str | None =
     # xarray's own lazy arrays: one question reads each array once, and needs no task graph.
     data = open_profile(store, profile, chunks=None)
     if archs is not None:
-        rows = select_archs(archs, num_archs=data.sizes["arch"])
+        rows = select_archs(archs, data["arch"].values.tolist(), space=profile.partition("/")[0])
         # A slice is much quicker to read than an index array.
         data = data.isel(arch=slice(rows.start, rows.stop) if isinstance(rows, range) else rows)
     return profile, data

@@ -1,14 +1,11 @@
 """ImageNet: crops of 224x224 for DARTS, and ImageNet16-120, its first 120 classes at 16x16."""
 
 import hashlib
-import math
 import os
-import zipfile
-import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -23,8 +20,8 @@ from sweetgrad.profiling.datasets._files import (
     normalise,
     read_pickled_batch,
 )
-from sweetgrad.store.access import check_members
-from sweetgrad.store.errors import StoreError, how_to_install
+from sweetgrad.store.access import read_arrays
+from sweetgrad.store.errors import how_to_install
 
 _SIZE, _SHORTER_SIDE = 224, 256
 # Of red, green and blue in pixel values 0..255: in [0, 1] they are the usual 0.485, 0.456, 0.406 and 0.229, 0.224, 0.225.
@@ -238,44 +235,11 @@ def _find_npz(data_dir: Path | None) -> Path:
 
 
 def _read_npz(path: Path) -> ImageFile:
-    x, y = _arrays(path)
+    arrays = read_arrays(path, ("x", "y"))
+    x, y = arrays["x"], arrays["y"]
     if x.dtype != np.uint8 or x.ndim != 4 or x.shape[1:] != (16, 16, 3):
         raise ValueError(f"{path}: x must be uint8 of shape (N, 16, 16, 3), got {x.dtype} {x.shape}")
     if y.shape != x.shape[:1] or y.dtype.kind not in "iu":
         raise ValueError(f"{path}: y must be {len(x)} integers, got {y.dtype} {y.shape}")
     check_labels(y, path, first=0, last=_NUM_CLASSES - 1)
     return ImageFile(path.name, np.ascontiguousarray(x.transpose(0, 3, 1, 2)), y.astype(np.int64))
-
-
-def _arrays(path: Path) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    try:
-        # Opened here, because np.load does not close a file that is not a zip archive.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            check_members(archive.zip.infolist(), where=str(path), archive_bytes=path.stat().st_size)
-            for name in ("x", "y"):
-                _check_header(archive.zip, f"{name}.npy")
-            return archive["x"], archive["y"]
-    except (
-        KeyError,
-        TypeError,
-        ValueError,
-        EOFError,
-        zipfile.BadZipFile,
-        zlib.error,
-        MemoryError,
-        StoreError,
-    ) as error:
-        raise ValueError(
-            f"{path} must be an intact .npz file with the arrays x and y, without objects: {error}"
-        ) from error
-
-
-def _check_header(archive: zipfile.ZipFile, name: str) -> None:
-    """Raise ValueError if an array declares more bytes than its file has: NumPy allocates the array before it reads."""
-    with archive.open(name) as file:
-        version = np.lib.format.read_magic(file)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read(file)
-    declared, actual = math.prod(shape) * dtype.itemsize, archive.getinfo(name).file_size
-    if declared > actual:
-        raise ValueError(f"{name} declares {declared:,} bytes, but has {actual:,}")

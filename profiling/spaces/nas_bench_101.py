@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from sweetgrad.profiling.spaces._space_table import read_space_table
 from sweetgrad.profiling.spaces.protocol import Layer, Network, check_index, unite_names
-from sweetgrad.store.spaces.graphs import MAX_VERTICES, Edges, read_edges, read_ops, read_parts
+from sweetgrad.store.benchmarks.nas_bench_101_whole import is_whole, read_graphs
+from sweetgrad.store.spaces.graphs import MAX_VERTICES, Edges, find_graph, read_edges, read_ops, read_parts
 
 STEM_CHANNELS = 128
 NUM_STACKS = 3
@@ -159,7 +160,8 @@ class NasBench101:
     Parameters
     ----------
     table
-        A csv file (also .csv.gz) with the columns n_vertices, adj_upper and ops; other columns are ignored.
+        An .npz file with all 423,624 graphs in the benchmark's order (`sweetgrad.store.benchmarks.nas_bench_101_whole`), or a csv
+        file (also .csv.gz) with the columns n_vertices, adj_upper and ops, whose other columns are ignored.
 
     Raises
     ------
@@ -179,15 +181,17 @@ class NasBench101:
     # The max-pools between the stacks have no parameters: there is no reduction layer.
     layer_names = ("stem", *(f"cell{i}" for i in range(len(cell_widths()))), "head")
     input_size = 32
+    tables = ("benchmarks/nas-bench-101-full.npz", "benchmarks/nas-bench-101.csv.gz")
 
     def __init__(self, table: Path | str | None = None) -> None:
         if table is None:
             raise ValueError(
                 "NAS-Bench-101 has no built-in list of graphs: it needs a file. Specify it with --space-file FILE "
-                "(benchmarks/nas-bench-101.csv.gz under --data-dir is found automatically). "
-                f"It must be a csv or csv.gz file with the columns {_COLUMNS_HELP}"
+                f"({' or '.join(self.tables)} under --data-dir is found automatically). "
+                f"It must be an .npz file with all graphs, or a csv or csv.gz file with the columns {_COLUMNS_HELP}"
             )
-        self._arch_ids = _read_table(Path(table))
+        path = Path(table)
+        self._arch_ids = read_graphs(path) if is_whole(path) else _read_table(path)
 
     def __len__(self) -> int:
         """Number of graphs in the file."""
@@ -203,6 +207,21 @@ class NasBench101:
         """
         check_index(index, len(self))
         return self._arch_ids[index]
+
+    def find(self, arch: str) -> int:
+        """Position of a graph in the file, by its string, by that of an isomorphic graph, or by its `graph_hash`.
+
+        Raises
+        ------
+        ValueError
+            If the graph is not in the file, or ``arch`` is neither a graph of the space nor a hash.
+
+        Examples
+        --------
+        >>> NasBench101("benchmarks/nas-bench-101-full.npz").find("00005c142e6f48ac74fdcf73e3439874")  # doctest: +SKIP
+        0
+        """
+        return find_graph(self._arch_ids, arch)
 
     def build(self, arch_id: str, *, in_channels: int, num_classes: int) -> Network:
         """Build the network of any graph of the space, listed or not, initialised as in the PyTorch ports.

@@ -3,6 +3,7 @@
 Everything else in `sweetgrad.store` reads and writes through this package, which knows nothing about profiles.
 """
 
+from sweetgrad.store.access._arrays import read_arrays
 from sweetgrad.store.access._chunks import RefusedChunkError
 from sweetgrad.store.access._command_line import command_line
 from sweetgrad.store.access._copy import Progress, copy_groups, map_in_threads, new_folder
@@ -68,6 +69,7 @@ __all__ = [
     "new_folder",
     "open_remote",
     "open_root",
+    "read_arrays",
     "rename_folder",
     "require_readable",
     "url_of",

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 import pandas as pd
 
 from sweetgrad.store.access import files_in
-from sweetgrad.store.benchmarks import nas_bench_101, nas_bench_201, nas_bench_301, nds
+from sweetgrad.store.benchmarks import nas_bench_101, nas_bench_101_whole, nas_bench_201, nas_bench_301, nds
 from sweetgrad.store.benchmarks.opening import DAMAGED, Progress, check_parquet, is_archive, open_table
 from sweetgrad.store.benchmarks.surrogates import read_surrogate
 from sweetgrad.store.benchmarks.tidy import require_columns, require_unique, tidy, unescaped
@@ -25,6 +25,7 @@ Format = Literal[
     "nas-bench-301",
     "nas-bench-301-results",
     "nas-bench-101-tfrecord",
+    "nas-bench-101-whole",
     "nas-bench-201-archive",
     "nats-bench-folder",
     "nds",
@@ -37,6 +38,7 @@ _SPACES: dict[str, tuple[str, ...]] = {
     "nas-bench-301": ("nas-bench-301", "darts"),
     "nas-bench-301-results": ("nas-bench-301", "darts"),
     "nas-bench-101-tfrecord": ("nas-bench-101",),
+    "nas-bench-101-whole": ("nas-bench-101",),
     "nas-bench-201-archive": ("nas-bench-201",),
     "nats-bench-folder": ("nas-bench-201",),
     "nds": ("nds",),
@@ -70,6 +72,8 @@ def detect_format(path: str | Path) -> Format:
         )
     if path.suffix == ".onnx":
         return "onnx"
+    if nas_bench_101_whole.is_whole(path):
+        return "nas-bench-101-whole"
     if is_archive(path):
         return "nas-bench-201-archive"
     if nas_bench_101.is_records(path):
@@ -102,8 +106,9 @@ def read_accuracy_file(
         A table, ``.parquet`` or text with commas, compressed or not: *tidy*, with the columns arch (or index, the position in the
         search space), dataset, split, epochs, accuracy in %, and optionally seconds of training; or a wide one of NAS-Bench-201,
         NAS-Bench-101 or DARTS cells, detected from its columns. Or a benchmark's own file, detected from its content:
-        NAS-Bench-201's ``.pth``, NATS-Bench's (tss) ``.pickle.pbz2`` or folder, NAS-Bench-101's ``.tfrecord``, NDS's JSON, a
-        result or a folder of results of NAS-Bench-301; or an ONNX surrogate of it. Several runs of one network are averaged.
+        NAS-Bench-201's ``.pth``, NATS-Bench's (tss) ``.pickle.pbz2`` or folder, NAS-Bench-101's ``.tfrecord`` or all its
+        graphs in an ``.npz`` file (`nas_bench_101_whole`), NDS's JSON, a result or a folder of results of NAS-Bench-301; or an
+        ONNX surrogate of it. Several runs of one network are averaged.
     space
         Search space that the file is for.
     format
@@ -146,6 +151,8 @@ def _read(path: Path, format: Format, archs: Sequence[str] | None, progress: Pro
     match format:
         case "nas-bench-101-tfrecord":
             return nas_bench_101.read_records(path, progress)
+        case "nas-bench-101-whole":
+            return nas_bench_101_whole.read_accuracies(path)
         case "nas-bench-201-archive":
             return nas_bench_201.read_archive(path, progress)
         case "nats-bench-folder":

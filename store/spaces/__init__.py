@@ -4,6 +4,8 @@ from sweetgrad.store.spaces.genotypes import Genotype, parse_genotype
 from sweetgrad.store.spaces.grammar import (
     Grammar,
     arch_order,
+    class_of,
+    find_arch,
     grammar_of,
     is_published_order,
     registered_spaces,
@@ -14,6 +16,8 @@ __all__ = [
     "Genotype",
     "Grammar",
     "arch_order",
+    "class_of",
+    "find_arch",
     "grammar_of",
     "is_published_order",
     "parse_genotype",

@@ -38,3 +38,35 @@ def arch_string(operations: tuple[str, ...]) -> str:
         for node in range(1, NUM_NODES)
     ]
     return "+".join(nodes)
+
+
+def cell_class(arch_id: str) -> str:
+    """Name of the class of cells that NAS-Bench-201 takes for the same, of which it has 6,466 (Dong & Yang 2020).
+
+    A node is the sum of its edges in any order. An edge that skips is the node that it comes from; one that is ``none``, or comes
+    from a node that is zero, is zero. As in the benchmark, zeros stay terms of their sum, and a sum that is added stays one term:
+    the classes are somewhat smaller than mathematics would make them.
+
+    Raises
+    ------
+    ValueError
+        As in `parse_arch`.
+
+    Examples
+    --------
+    >>> last = "|skip_connect~0|skip_connect~1|nor_conv_1x1~2|"
+    >>> {cell_class(f"|skip_connect~0|+{two}+{last}") for two in ("|none~0|nor_conv_1x1~1|", "|nor_conv_1x1~0|none~1|")}
+    {'(#+(0)nor_conv_1x1)nor_conv_1x1+0+0'}
+    """
+    operations = parse_arch(arch_id)
+    nodes = ["0"]
+    for node in range(1, NUM_NODES):
+        edges = [(operations[edge], source) for edge, (source, target) in enumerate(EDGES) if target == node]
+        nodes.append("+".join(sorted(_term(operation, nodes[source]) for operation, source in edges)))
+    return nodes[-1]
+
+
+def _term(operation: str, node: str) -> str:
+    if operation == "none" or node == "#":
+        return "#"
+    return node if operation == "skip_connect" else f"({node}){operation}"

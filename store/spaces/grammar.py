@@ -2,11 +2,11 @@
 
 import difflib
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from sweetgrad.store.spaces.cells import parse_arch
+from sweetgrad.store.spaces.cells import cell_class, parse_arch
 from sweetgrad.store.spaces.genotypes import (
     DARTS_OPERATIONS,
     NDS_OPERATIONS,
@@ -15,7 +15,7 @@ from sweetgrad.store.spaces.genotypes import (
     check_genotype,
     parse_genotype,
 )
-from sweetgrad.store.spaces.graphs import read_parts
+from sweetgrad.store.spaces.graphs import find_graph, graph_hash, read_parts
 
 Grammar = Callable[[str], str]
 """Returns the canonical string of an architecture; raises ``ValueError`` if the string is not an architecture of the space."""
@@ -89,6 +89,38 @@ _GRAMMARS: dict[str, Grammar] = {
     **dict.fromkeys(("nas-bench-301", "darts", "darts-imagenet"), _darts),
     **dict.fromkeys(("nds-amoeba", "nds-darts", "nds-enas", "nds-nasnet", "nds-pnas"), _nds),
 }
+
+
+_CLASSES: dict[str, Grammar] = {"nas-bench-101": graph_hash, "nas-bench-201": cell_class}
+
+
+def class_of(space: str) -> Grammar | None:
+    """The function that names the class of architectures that are the same network in other words; None if a space has none.
+
+    Examples
+    --------
+    >>> class_of("nas-bench-101")("1:")
+    '043721b9c7fe8c5fad811d47d83132ec'
+    """
+    return _CLASSES.get(space)
+
+
+def find_arch(space: str, archs: Sequence[str], arch: str) -> int:
+    """Position of an architecture in a list, by its string; in NAS-Bench-101 also by its hash, or by that of an isomorphic graph.
+
+    Raises
+    ------
+    ValueError
+        If it is not in the list, or is not an architecture of the space.
+    """
+    if space == "nas-bench-101":
+        return find_graph(archs, arch)
+    grammar = grammar_of(space)
+    wanted = arch if grammar is None else grammar(arch)
+    found = next((index for index, other in enumerate(archs) if other == wanted), None)
+    if found is None:
+        raise ValueError(f"{wanted!r} is not among the {len(archs):,} architectures of {space}")
+    return found
 
 
 _OWN = "the space's own ({})"

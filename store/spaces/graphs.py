@@ -4,6 +4,10 @@ Vertices are numbered in topological order: 0 is the input, the last one is the 
 from a lower to a higher number, so the upper triangle of the adjacency matrix, row by row, contains all of them.
 """
 
+import re
+from bisect import bisect_left
+from collections.abc import Sequence
+from hashlib import md5
 from itertools import combinations
 
 MAX_VERTICES = 7
@@ -94,3 +98,72 @@ def live_edges(edges: list[tuple[int, int]], output: int) -> Edges:
         if target in leading:
             leading.add(source)
     return tuple((source, target) for source, target in edges if source in reached and target in leading)
+
+
+_LABELS = {"conv3x3": 0, "conv1x1": 1, "maxpool3x3": 2}
+_INPUT, _OUTPUT = -1, -2
+
+
+def graph_hash(arch_id: str) -> str:
+    """Hash of a cell as NAS-Bench-101 computes it (Ying et al. 2019): equal for two cells if and only if they are isomorphic.
+
+    Every vertex begins with its number of edges and its operation, and then takes up the hashes of its neighbours, as many times
+    as there are vertices. The benchmark lists its graphs in the order of these hashes.
+
+    Parameters
+    ----------
+    arch_id
+        As in `read_parts`, without dead vertices, as all graphs of the benchmark are.
+
+    Returns
+    -------
+    32 hexadecimal digits.
+
+    Examples
+    --------
+    >>> graph_hash("100101:conv3x3;maxpool3x3") == graph_hash("100101:maxpool3x3;conv3x3")
+    False
+    """
+    ops, edges = read_parts(arch_id)
+    labels = [_INPUT, *(_LABELS[op] for op in ops), _OUTPUT]
+    vertices = range(len(labels))
+    sources = [[source for source, target in edges if target == vertex] for vertex in vertices]
+    targets = [[target for source, target in edges if source == vertex] for vertex in vertices]
+    hashes = [_md5(str((len(targets[v]), len(sources[v]), labels[v]))) for v in vertices]
+    for _ in vertices:
+        hashes = [
+            _md5(
+                "|".join(["".join(sorted(hashes[w] for w in near)) for near in (sources[v], targets[v])] + [hashes[v]])
+            )
+            for v in vertices
+        ]
+    return _md5(str(sorted(hashes)))
+
+
+def find_graph(archs: Sequence[str], arch: str) -> int:
+    """Position of a graph in a list, by its string, by that of an isomorphic graph, or by its `graph_hash`.
+
+    Raises
+    ------
+    ValueError
+        If the graph is not in the list, or ``arch`` is neither a graph of the space nor a hash.
+
+    Examples
+    --------
+    >>> graphs = ["101:conv3x3", "100101:conv3x3;conv1x1"]
+    >>> find_graph(graphs, "100101:conv3x3;conv1x1"), find_graph(graphs, graph_hash("101:conv3x3"))
+    (1, 0)
+    """
+    wanted = arch if re.fullmatch("[0-9a-f]{32}", arch) else graph_hash(arch)
+    # A list in the benchmark's order is sorted by hash: nineteen hashes are computed instead of 423,624.
+    place = bisect_left(archs, wanted, key=graph_hash)
+    if place < len(archs) and graph_hash(archs[place]) == wanted:
+        return place
+    found = next((index for index, other in enumerate(archs) if graph_hash(other) == wanted), None)
+    if found is None:
+        raise ValueError(f"no graph with the hash {wanted} is among these {len(archs):,}")
+    return found
+
+
+def _md5(text: str) -> str:
+    return md5(text.encode(), usedforsecurity=False).hexdigest()

@@ -21,6 +21,7 @@ from sweetgrad.flows import Evolution, estimate, evolution, select_archs
 from sweetgrad.flows import evolve as search
 from sweetgrad.flows.cli.app import app
 from sweetgrad.profiling import load_batch, load_space, make_spec, profile_architectures
+from sweetgrad.profiling.architectures import ArchIds
 from sweetgrad.profiling.spaces.darts import Darts
 from sweetgrad.store import (
     LockedError,
@@ -67,7 +68,7 @@ def test_evolve__is_the_literal_search(whole: tuple[Path, Evolution]) -> None:
     space: Any = load_space("darts", options=SMALL["space_options"])
     batch = load_batch("digits", batch_size=4)
     spec, random = make_spec(space, batch), np.random.RandomState([0, 0])
-    sample = profile_architectures(space, select_archs("sample:3", num_archs=len(space)), batch, spec)
+    sample = profile_architectures(space, select_archs("sample:3", ArchIds(space), space=space.name), batch, spec)
     interval = best_interval(sample).interval
     alive: deque[tuple[str, float]] = deque(maxlen=3)
     history: list[tuple[str, float]] = []

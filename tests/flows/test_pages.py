@@ -244,7 +244,7 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _write_stores(folder: Path, space: Any, archs: list[str]) -> None:
     """A store with some architectures on each of two sets of images, one with both; each with accuracies of the space."""
-    indices = sorted(select_archs(f"sample:{NUM_ARCHS}", num_archs=len(space)))
+    indices = sorted(select_archs(f"sample:{NUM_ARCHS}", archs, space=space.name))
     known = list(dict.fromkeys([archs[i] for i in (*indices, *range(3))]))
     accuracy = np.random.RandomState(0).uniform(10, 95, len(known))
     table = pd.DataFrame({"arch": known, "dataset": "cifar10", "split": "test", "epochs": 200, "accuracy": accuracy})
