@@ -15,7 +15,17 @@ from sweetgrad.analysis.counts import measured_rows
 from sweetgrad.analysis.estimators import loss_summary, params
 from sweetgrad.analysis.intervals import Interval
 from sweetgrad.analysis.labels import LabelledProfile, labelled_profiles
-from sweetgrad.analysis.published import INITIAL_LOSS, NAS_BENCH_201_ARCHS, SEARCH, TABLE_1
+from sweetgrad.analysis.published import (
+    INITIAL_LOSS,
+    NAS_BENCH_201_ARCHS,
+    SEARCH,
+    TABLE_1,
+    TABLE_2,
+    TABLE_2_SPACES,
+    TABLE_3,
+    TABLE_4,
+    TABLE_6,
+)
 from sweetgrad.analysis.reproduction.estimators import PAPER_BATCH_SIZE, table_1, table_6
 from sweetgrad.analysis.reproduction.ranking import Rankings, beside_paper, default_profile, difference, table_5
 from sweetgrad.analysis.search import run_searches, run_selections, search_inputs, search_table
@@ -65,8 +75,23 @@ def reproduction_page(stores: Iterable[Location], *, bootstrap: int = 1000) -> s
         spaces=[_space(of_space, rank, bootstrap=bootstrap) for of_space in by_space.values()],
         paper_batch_size=PAPER_BATCH_SIZE,
         paper_archs=NAS_BENCH_201_ARCHS,
+        nds_spaces=list(TABLE_2_SPACES),
+        quoted=_quoted(),
         **_measured(profiles),
     )
+
+
+def _quoted() -> dict[str, list[list[str]]]:
+    """Rows of the tables that are printed as the paper has them."""
+    return {
+        "nds": [[name, *(f"{tau:.3f}" for tau in row)] for name, row in TABLE_2.items()],
+        "search": [
+            [name, *("" if math.isnan(accuracy) else f"{accuracy:.2f}" for accuracy in row)]
+            for name, row in TABLE_3.items()
+        ],
+        "cells": [[name, *row] for name, row in TABLE_4.items()],
+        "trained": [[name, trains, f"{tau:.3f}"] for name, (trains, tau) in TABLE_6.items()],
+    }
 
 
 def _summary_rows(profiles: Sequence[LabelledProfile], rank: Rankings, *, bootstrap: int) -> list[list[str]]:
