@@ -20,7 +20,7 @@ def provenance(*, device: str, data_source: str, arch_order: str) -> dict[str, A
     device
         ``cpu`` or ``cuda``.
     data_source
-        Which files the images come from (`Images.source`).
+        Which files the images come from (`Examples.source`).
     arch_order
         Where the order of the architectures comes from.
     """

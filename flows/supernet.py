@@ -116,7 +116,7 @@ def supernet(
         train,
         training_facts,
     )
-    from sweetgrad.profiling import load_images, registry
+    from sweetgrad.profiling import load_examples, registry
     from sweetgrad.profiling.supernet import SupernetSettings, SupernetTraining
     from sweetgrad.store import Profile
     from sweetgrad.store.access import absolute
@@ -138,7 +138,7 @@ def supernet(
         raise ValueError(f"a supernet requires a profile of nas-bench-201, and {profile} is of {spec.space}")
     rows = select_archs(archs, stored.arch().tolist(), space=spec.space)
     file = checkpoint_file(location, profile, name) if checkpoint is None else Path(checkpoint)
-    images = load_images(spec.dataset, data_dir=data_dir, seed=spec.seed, download=download)
+    images = load_examples(spec.dataset, data_dir=data_dir, seed=spec.seed, download=download)
     threads_before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import xarray as xr
@@ -14,6 +14,7 @@ from torch.nn.utils import parametrize
 from sweetgrad.profiling.architectures import deterministic
 from sweetgrad.profiling.measure import count_layers, fill_row, forward_backward
 from sweetgrad.profiling.spaces.protocol import Layer, Network, copy_input, kind_of
+from sweetgrad.profiling.tasks import IMAGE_CLASSIFICATION, Task
 from sweetgrad.store import KINDS, bin_bounds, empty_rows
 
 MemoryFormat = Literal["contiguous", "channels_last"]
@@ -29,6 +30,7 @@ def profile_network(
     layers: Sequence[str] | Mapping[str, str] | None = None,
     name: str | None = None,
     seed: int | None = None,
+    loss: Callable[[Any, Tensor], Tensor] | None = None,
     memory_format: MemoryFormat | None = None,
     threads: int = 1,
 ) -> xr.Dataset:
@@ -38,10 +40,11 @@ def profile_network(
     ----------
     model
         The network, which is not changed; or a function (or class) that builds it, called after seeding with ``seed``. It maps
-        ``x`` to logits (N, classes); or (N, classes, ...) with labels (N, ...).
+        ``x`` to logits (N, classes); or (N, classes, ...) with labels (N, ...); or to anything that ``loss`` takes.
     x, y
-        Images (N, C, H, W), or any other input of the network, as one array; labels (N,), integers in 0..classes-1. Both are
-        moved to the device of the network, and floating-point images are cast to its dtype.
+        Images (N, C, H, W), or any other input of the network, as one array; labels (N,), integers in 0..classes-1, or any
+        targets that ``loss`` takes. Both are moved to the device of the network, and floating-point inputs are cast to its
+        dtype.
     layers
         Names of submodules in depth order (as in ``model.named_modules()``), or such names mapped to a layer type of
         ``LAYER_TYPES``. Without types every layer is a ``cell``, which sweetness includes. None: every module that
@@ -53,6 +56,9 @@ def profile_network(
         Architecture string of the row; the class name by default.
     seed
         Seed for a ``model`` that is a function, and for its dropout.
+    loss
+        From the output of the network and the targets to the mean loss, a scalar tensor, such as `torch.nn.functional.mse_loss`;
+        None: the mean cross-entropy.
     memory_format
         ``contiguous`` or ``channels_last``: memory format of the network and of images (N, C, H, W). None: neither is
         converted. A profile of a search space is measured in ``channels_last``. The other format adds in another order, which
@@ -71,7 +77,8 @@ def profile_network(
     ------
     ValueError
         If a layer name is not a submodule, a parameter is in no layer or in two, the network fails on ``x``, the labels do not
-        match the logits, images are not finite, or ``memory_format`` or ``threads`` is invalid.
+        match the logits, inputs are not finite, the loss is no finite scalar that depends on the network, or ``memory_format`` or
+        ``threads`` is invalid.
 
     Examples
     --------
@@ -91,7 +98,8 @@ def profile_network(
     if seed is not None:
         torch.manual_seed(seed)
     module = _build_or_copy(model)
-    images, labels = _to_tensors(module, x, y)
+    images, labels = _to_tensors(module, x, y, is_classification=loss is None)
+    task = IMAGE_CLASSIFICATION if loss is None else _task_of(loss)
     if memory_format is not None and images.ndim == 4:
         module.to(memory_format=_FORMATS[memory_format])  # type: ignore[call-overload]  # torch's stubs lack memory_format
         images = images.contiguous(memory_format=_FORMATS[memory_format])
@@ -99,9 +107,9 @@ def profile_network(
     named = None if layers is None else Network(module, _named_layers(module, layers))
     with deterministic(threads):
         with record_calls(module, images) as called:
-            _, loss = forward_backward(module, images, labels)
+            _, value = forward_backward(module, images, labels, task=task)
         network = named or Network(module, layers_in_forward_order(module, called))
-        measured = count_layers(network, loss)
+        measured = count_layers(network, value)
     rows = empty_rows([name or type(module).__name__], [0], layers=[layer.name for layer in network.layers])
     fill_row(rows, 0, network, measured)
     lower, upper = bin_bounds()
@@ -128,7 +136,24 @@ def _build_or_copy(model: nn.Module | Callable[[], nn.Module]) -> nn.Module:
         ) from error
 
 
-def _to_tensors(module: nn.Module, x: ArrayLike | Tensor, y: ArrayLike | Tensor) -> tuple[Tensor, Tensor]:
+def _task_of(loss: Callable[[Any, Tensor], Tensor]) -> Task:
+    """A task with a loss of the caller's own."""
+
+    def checked(output: Any, x: Tensor, y: Tensor) -> Tensor:
+        value = loss(output, y)
+        if not isinstance(value, Tensor) or value.numel() != 1 or value.is_complex():
+            got = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+            raise ValueError(f"loss must return one real number as a tensor, the mean over the batch, got {got}")
+        if not bool(value.isfinite()):
+            raise ValueError(f"the loss is {float(value.detach())}: its gradients cannot be counted")
+        return value.reshape(())
+
+    return Task("custom", "a task of its own", "custom", lambda x, y, num_classes: None, checked)
+
+
+def _to_tensors(
+    module: nn.Module, x: ArrayLike | Tensor, y: ArrayLike | Tensor, *, is_classification: bool
+) -> tuple[Tensor, Tensor]:
     parameter = next(module.parameters(), torch.empty(0))
     images, labels = torch.as_tensor(x).to(parameter.device), torch.as_tensor(y).to(parameter.device)
     if images.is_floating_point():
@@ -136,6 +161,8 @@ def _to_tensors(module: nn.Module, x: ArrayLike | Tensor, y: ArrayLike | Tensor)
         num_bad = int((~images.isfinite()).sum())
         if num_bad:
             raise ValueError(f"x contains {num_bad} NaN or infinite values of {images.numel()}; clean the data")
+    if not is_classification:
+        return images, labels.to(parameter.dtype) if labels.is_floating_point() else labels
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool or not labels.numel():
         raise ValueError(
             f"labels must be integers in 0..classes-1, one for each image, got {labels.dtype} of shape {tuple(labels.shape)}"

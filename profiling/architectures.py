@@ -22,6 +22,7 @@ from sweetgrad.profiling.estimators.protocol import Measurer, Statistics
 from sweetgrad.profiling.estimators.running import Score, measure_with_estimators
 from sweetgrad.profiling.measure import Builder, fill_row, to_device
 from sweetgrad.profiling.spaces.protocol import Network, SearchSpace
+from sweetgrad.profiling.tasks import IMAGE_CLASSIFICATION, TASKS
 from sweetgrad.store import (
     ACTIVATIONS,
     COUNTS,
@@ -74,7 +75,18 @@ def make_spec(space: SearchSpace, batch: Batch, *, seed: int = 42, device: str =
         Seed of every network's initialisation.
     device
         ``cpu`` or ``cuda``.
+
+    Raises
+    ------
+    ValueError
+        If the networks of the space have another task than the batch.
     """
+    wanted = getattr(space, "task", IMAGE_CLASSIFICATION.name)
+    if wanted != batch.task:
+        raise ValueError(
+            f"space {space.name} is for {TASKS[wanted].title}, but data set {batch.dataset} is of {TASKS[batch.task].title}: "
+            "choose a data set of that task"
+        )
     archs = sha256()
     for arch in ArchIds(space):
         archs.update(f"{arch}\n".encode())
@@ -85,6 +97,9 @@ def make_spec(space: SearchSpace, batch: Batch, *, seed: int = 42, device: str =
         dataset=batch.dataset,
         num_classes=batch.num_classes,
         input_shape=batch.x.shape[1:],
+        task=batch.task,
+        loss=TASKS[batch.task].loss_name,
+        memory_format="channels_last" if batch.x.ndim == 4 else "contiguous",
         batch_size=len(batch.x),
         seed=seed,
         augment=batch.augment,
@@ -120,7 +135,8 @@ def load_functions(
     Raises
     ------
     ValueError
-        If one is not registered, has the name of one of sweetgrad's own, or cannot be measured with this batch.
+        If one is not registered, has the name of one of sweetgrad's own, cannot be measured with this batch, or is not defined
+        for the task of the networks.
     """
     functions: dict[Block, Estimator] = {profile_block(name): registry.load("estimators", name) for name in estimators}
     for given in blocks:
@@ -136,6 +152,13 @@ def load_functions(
                 f"block {name!r} is one of sweetgrad's own, but another package registers {block.doc!r}: rename that"
             )
         functions[block.measured_with(measurer.settings(spec, batch))] = measurer
+    for block, function in functions.items():
+        tasks = getattr(function, "tasks", None)
+        if tasks is not None and spec.task not in tasks:
+            raise ValueError(
+                f"{block.name} is defined for {' and '.join(TASKS[task].title for task in tasks)}, and the networks of "
+                f"{spec.space} are for {TASKS[spec.task].title}: leave it out"
+            )
     return functions
 
 

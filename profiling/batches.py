@@ -1,132 +1,132 @@
-"""Images in memory: data sets, their splits, and the one mini-batch that every architecture of a profile sees."""
+"""Examples in memory: data sets, their splits, and the one mini-batch that every architecture of a profile sees."""
 
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sweetgrad.profiling.tasks import IMAGE_CLASSIFICATION, TASKS
+
 
 @dataclass(frozen=True)
-class Images:
-    """A data set as its loader returns it.
+class Examples:
+    """A data set as its loader returns it: images with labels, sequences of tokens, or utterances.
 
     Attributes
     ----------
     name
         Name of the data set.
     x
-        Normalised images, float32, shape (N, C, H, W): an array, or, where they do not fit in memory, an object with ``shape``
-        that returns an array when it is indexed with an array of positions. Its method ``digest(positions)``, if it has one,
-        identifies images without reading all of them.
+        Inputs, shape (N, ...), as the task has them (`sweetgrad.profiling.tasks`); normalised images are float32, shape
+        (N, C, H, W). An array, or, where they do not fit in memory, an object with ``shape`` that returns an array when it is
+        indexed with an array of positions. Its method ``digest(positions)``, if it has one, identifies examples without reading
+        all of them.
     y
-        Labels, int64, shape (N,), in 0..num_classes-1.
+        Targets, int64, shape (N, ...); labels of images are in 0..num_classes-1, shape (N,).
     num_classes
-        Number of classes of the data set, whether or not all of them occur in ``y``.
+        Number of classes of the data set, whether or not all of them occur in ``y``; size of a vocabulary.
     source
-        One line for the provenance: which files, how many images.
+        One line for the provenance: which files, how many examples.
     crop_padding
-        Pixels of padding on each side for random crops.
+        Pixels of padding on each side for random crops of images.
     splits
-        Positions of the images of each split (``train``, ``valid``, ``test``), for `sweetgrad.profiling.training`; None if the
+        Positions of the examples of each split (``train``, ``valid``, ``test``), for `sweetgrad.profiling.training`; None if the
         data set does not define any.
+    task
+        Name in `TASKS`.
     """
 
     name: str
-    x: NDArray[np.float32]
+    x: NDArray[Any]
     y: NDArray[np.int64]
     num_classes: int
     source: str = ""
     crop_padding: int = 4
     splits: Mapping[str, NDArray[np.int64]] | None = None
+    task: str = IMAGE_CLASSIFICATION.name
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One mini-batch: images float32 (N, C, H, W) and labels int64 (N,), as NumPy arrays, which can be sent to any worker.
+    """One mini-batch as NumPy arrays, which can be sent to any worker.
 
-    ``second`` is another batch of the same size, for statistics over two batches; None if there is none.
+    Images float32 (N, C, H, W) and labels int64 (N,), or what another task has in their place. ``second`` is another batch of the
+    same size, for statistics over two batches; None if there is none.
     """
 
-    x: NDArray[np.float32]
+    x: NDArray[Any]
     y: NDArray[np.int64]
     num_classes: int
     dataset: str = "custom"
     source: str = ""
     augment: bool = False
     second: "Batch | None" = None
+    task: str = IMAGE_CLASSIFICATION.name
 
     def __post_init__(self) -> None:
-        """Validate images and labels."""
-        if self.x.ndim != 4 or self.x.dtype != np.float32:
-            raise ValueError(f"images must be float32 of shape (N, C, H, W), got {self.x.dtype} {self.x.shape}")
-        if self.y.shape != self.x.shape[:1] or self.y.dtype != np.int64:
-            raise ValueError(f"labels must be int64 of shape ({self.x.shape[0]},), got {self.y.dtype} {self.y.shape}")
-        bad = np.flatnonzero(~np.isfinite(self.x).all(axis=(1, 2, 3)))
-        if bad.size:
-            raise ValueError(
-                f"{bad.size} of {len(self.x)} images contain NaN or infinite values (first: image {bad[0]}); clean the data"
-            )
-        wrong = np.flatnonzero((self.y < 0) | (self.y >= self.num_classes))
-        if wrong.size:
-            raise ValueError(
-                f"labels must be in 0..{self.num_classes - 1}, but {wrong.size} are not "
-                f"(first: image {wrong[0]} has {self.y[wrong[0]]}); check that labels start at 0"
-            )
+        """Validate inputs and targets."""
+        TASKS[self.task].check(self.x, self.y, self.num_classes)
 
     @cached_property
     def sha256(self) -> str:
-        """SHA-256 of the images (little-endian float32, NCHW) followed by the labels (little-endian int64)."""
-        digest = hashlib.sha256(np.ascontiguousarray(self.x, "<f4").tobytes())
+        """SHA-256 of the inputs (little-endian float32, of images NCHW; token ids int64) and then the targets (int64)."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.x, "<f4" if self.x.dtype.kind == "f" else "<i8").tobytes())
         digest.update(np.ascontiguousarray(self.y, "<i8").tobytes())
         return digest.hexdigest()
 
 
-def draw_batch(images: Images, *, batch_size: int, seed: int, augment: bool = False, second: bool = False) -> Batch:
+def draw_batch(examples: Examples, *, batch_size: int, seed: int, augment: bool = False, second: bool = False) -> Batch:
     """Draw a batch uniformly without replacement.
 
     Parameters
     ----------
-    images
+    examples
         The data set.
     batch_size
-        Number of images to draw.
+        Number of examples to draw.
     seed
         Seed of the draw (and of the augmentation); the same seed gives the same batch on every platform.
     augment
-        Random crop (zero padding ``crop_padding``) and horizontal flip of every image.
+        Random crop (zero padding ``crop_padding``) and horizontal flip of every image; only images have it.
     second
-        Whether to draw a second batch as well, of the images that come next (the last ones, of which some are in both, if there
+        Whether to draw a second batch as well, of the examples that come next (the last ones, of which some are in both, if there
         are fewer than twice as many).
 
     Returns
     -------
-    Images in the order drawn.
+    Examples in the order drawn.
 
     Raises
     ------
     ValueError
-        If the batch is larger than the data set, or the drawn images or labels are invalid.
+        If the batch is larger than the data set, the drawn examples are invalid, or are no images and to be augmented.
 
     Examples
     --------
-    >>> images = Images("tiny", np.zeros((5, 3, 2, 2), "float32"), np.arange(5), num_classes=5)
-    >>> draw_batch(images, batch_size=3, seed=0).y
+    >>> examples = Examples("tiny", np.zeros((5, 3, 2, 2), "float32"), np.arange(5), num_classes=5)
+    >>> draw_batch(examples, batch_size=3, seed=0).y
     array([2, 0, 1])
     """
-    if not 1 <= batch_size <= len(images.x):
-        raise ValueError(f"batch_size must be in 1..{len(images.x)} (the images of {images.name}), got {batch_size}")
+    if not 1 <= batch_size <= len(examples.x):
+        raise ValueError(f"batch_size must be in 1..{len(examples.x)} (the size of {examples.name}), got {batch_size}")
+    if augment and examples.task != IMAGE_CLASSIFICATION.name:
+        raise ValueError(
+            f"only images are augmented by crops and flips, and {examples.name} has none: leave out --augment"
+        )
     # RandomState, because NumPy promises never to change its stream; Generator's may change with a release.
     random = np.random.RandomState(seed)
-    order = random.permutation(len(images.x))
+    order = random.permutation(len(examples.x))
 
     def take(chosen: NDArray[np.intp]) -> Batch:
-        x = np.ascontiguousarray(images.x[chosen])
+        x = np.ascontiguousarray(examples.x[chosen])
         if augment:
-            x = crop_and_flip(x, random, padding=images.crop_padding)
-        return Batch(x, images.y[chosen], images.num_classes, images.name, images.source, augment)
+            x = crop_and_flip(x, random, padding=examples.crop_padding)
+        y = examples.y[chosen]
+        return Batch(x, y, examples.num_classes, examples.name, examples.source, augment, task=examples.task)
 
     first = take(order[:batch_size])
     if not second:

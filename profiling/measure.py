@@ -12,7 +12,6 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812 - the name everyone knows it by
 import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -21,6 +20,7 @@ from torch.nn.parameter import is_lazy
 from sweetgrad.profiling.batches import Batch
 from sweetgrad.profiling.counting import count_gradients, in_memory_order
 from sweetgrad.profiling.spaces.protocol import Network, SearchSpace, kind_of
+from sweetgrad.profiling.tasks import IMAGE_CLASSIFICATION, Task
 from sweetgrad.store import KINDS, LAYER_TYPES, STATUS, ProfileSpec
 
 
@@ -77,7 +77,7 @@ class Measurement:
     num_params
         int64, shape (L, K), from the shapes of the parameters, not from their gradients.
     loss
-        Mean cross-entropy, in nat.
+        Mean loss, in nat.
     """
 
     grad_count: NDArray[np.int64]
@@ -96,7 +96,7 @@ class Measured:
     network
         The network.
     logits
-        Its output, shape (N, classes); the graph has been freed.
+        Its output, of images shape (N, classes); the graph has been freed.
     counts
         Counts of its gradients; None if they were not requested.
     seconds
@@ -127,7 +127,13 @@ class Guest(Protocol):
 
 
 def measure(
-    build: Callable[[], Network], x: Tensor, y: Tensor, *, guests: Sequence[Guest] = (), count: bool = True
+    build: Callable[[], Network],
+    x: Tensor,
+    y: Tensor,
+    *,
+    task: Task = IMAGE_CLASSIFICATION,
+    guests: Sequence[Guest] = (),
+    count: bool = True,
 ) -> Measured:
     """Build a network, run one forward and backward pass in train mode, and count the gradients of every layer.
 
@@ -136,7 +142,9 @@ def measure(
     build
         Seeds and builds the network, as `Builder.network` does.
     x, y
-        Images, shape (N, C, H, W), and labels, shape (N,), on the device of the network.
+        Inputs and targets of the task, on the device of the network: images, shape (N, C, H, W), and labels, shape (N,).
+    task
+        What the network is to do.
     guests
         What takes part in the pass.
     count
@@ -154,15 +162,20 @@ def measure(
     with ExitStack() as stack:
         for guest in guests:
             stack.enter_context(guest.watch(network))
-        logits, loss = forward_backward(network.module, x, y, on_graph=_on_graph(network, guests))
+        logits, loss = forward_backward(network.module, x, y, task=task, on_graph=_on_graph(network, guests))
     counts = count_layers(network, loss) if count else None
     return Measured(network, logits, counts, seconds=time.perf_counter() - start)
 
 
 def forward_backward(
-    module: nn.Module, x: Tensor, y: Tensor, *, on_graph: Callable[[Tensor, Tensor], None] | None = None
+    module: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    task: Task = IMAGE_CLASSIFICATION,
+    on_graph: Callable[[Tensor, Tensor], None] | None = None,
 ) -> tuple[Tensor, float]:
-    """Run one forward and backward pass in train mode; gradients of the mean cross-entropy are left in the parameters' ``.grad``.
+    """Run one forward and backward pass in train mode; gradients of the loss are left in the parameters' ``.grad``.
 
     A sparse gradient (of an embedding) is converted to a dense one; missing entries are exactly 0.
 
@@ -172,31 +185,31 @@ def forward_backward(
         The network.
     x, y
         As in `measure_network`.
+    task
+        What the network is to do.
     on_graph
         Called between the two passes with the input, which then requires grad, and the logits; it must retain the graph.
 
     Returns
     -------
-    The logits, and the loss.
+    The output of the network, and the loss.
 
     Raises
     ------
     ValueError
-        If the output is not logits for these labels, the loss depends on no parameter, or a lazy module is never called.
+        If the output is not what the task needs, the loss depends on no parameter, or a lazy module is never called.
     """
     module.train()
     module.zero_grad(set_to_none=True)
     if on_graph is not None and x.is_floating_point():
         x = x.detach().clone().requires_grad_()
-    label_range = (int(y.min()), int(y.max())) if y.numel() else (0, 0)
-    logits = module(x)
-    _check_logits(logits, y, label_range)
+    output = module(x)
+    loss = task.loss(output, x, y)
     _check_lazy(module)
-    loss = F.cross_entropy(logits, y)
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     if loss.requires_grad and parameters:
         if on_graph is not None:
-            on_graph(x, logits)
+            on_graph(x, output)
             module.zero_grad(set_to_none=True)
         # Not that of the images, which may require grad.
         loss.backward(inputs=parameters)
@@ -204,7 +217,7 @@ def forward_backward(
     for parameter in parameters:
         if parameter.grad is not None and parameter.grad.layout is not torch.strided:
             parameter.grad = parameter.grad.to_dense()
-    return logits, loss.item()
+    return output, loss.item()
 
 
 def count_layers(network: Network, loss: float) -> Measurement:
@@ -238,7 +251,7 @@ def measure_network(network: Network, x: Tensor, y: Tensor) -> Measurement:
     network
         Network on the device of ``x``.
     x, y
-        Images, shape (N, C, H, W), and labels, shape (N,).
+        Examples, shape (N, C, H, W), and labels, shape (N,).
 
     Raises
     ------
@@ -270,8 +283,9 @@ def fill_row(rows: xr.Dataset, row: int, network: Network, measured: Measurement
 
 
 def to_device(batch: Batch, device: str) -> tuple[Tensor, Tensor]:
-    """Images in channels-last memory format and labels, on a device."""
-    x = torch.from_numpy(batch.x).to(device, memory_format=torch.channels_last)
+    """Inputs, of which images are in channels-last memory format, and targets, on a device."""
+    x = torch.from_numpy(batch.x)
+    x = x.to(device, memory_format=torch.channels_last) if x.ndim == 4 else x.to(device)
     return x, torch.from_numpy(batch.y).to(device)
 
 
@@ -286,26 +300,6 @@ def _on_graph(network: Network, guests: Sequence[Guest]) -> Callable[[Tensor, Te
         torch.set_rng_state(state)
 
     return call if graph_guests else None
-
-
-def _check_logits(logits: object, y: Tensor, label_range: tuple[int, int]) -> None:
-    if not isinstance(logits, Tensor):
-        raise ValueError(
-            f"the network must return one tensor of logits (N, classes), got {type(logits).__name__}: wrap it in a module that "
-            "returns only the logits"
-        )
-    if logits.ndim < 2 or logits.shape[:1] + logits.shape[2:] != y.shape:
-        raise ValueError(
-            f"labels of shape {tuple(y.shape)} need logits of shape (N, classes, ...) with the same N and ..., "
-            f"but the network returned {tuple(logits.shape)}"
-        )
-    # cross_entropy silently ignores the label -100, and on a GPU a label that is too large aborts the process.
-    if label_range[0] < 0 or label_range[1] >= logits.shape[1]:
-        raise ValueError(
-            f"labels must be in 0..{logits.shape[1] - 1}, because the network has {logits.shape[1]} outputs; "
-            f"got {label_range[0]}..{label_range[1]}: the network needs one output for each class of the images; for random "
-            f"labels, use {logits.shape[1]} classes"
-        )
 
 
 def _check_lazy(module: nn.Module) -> None:

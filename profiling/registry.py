@@ -6,7 +6,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Literal
 
-from sweetgrad.profiling.batches import Batch, Images, draw_batch
+from sweetgrad.profiling.batches import Batch, Examples, draw_batch
 from sweetgrad.profiling.spaces.protocol import SearchSpace
 from sweetgrad.store.spaces import unknown_name
 
@@ -88,7 +88,7 @@ def load_space(name: str, *, table: str | Path | None = None, options: Mapping[s
     return space
 
 
-def load_images(name: str, *, data_dir: Path | str | None = None, seed: int = 42, download: bool = False) -> Images:
+def load_examples(name: str, *, data_dir: Path | str | None = None, seed: int = 42, download: bool = False) -> Examples:
     """Load a registered data set.
 
     Parameters
@@ -111,11 +111,11 @@ def load_images(name: str, *, data_dir: Path | str | None = None, seed: int = 42
 
     Examples
     --------
-    >>> load_images("digits").x.shape
+    >>> load_examples("digits").x.shape
     (1797, 3, 8, 8)
     """
     folder = None if data_dir is None else Path(data_dir).expanduser()
-    images: Images = load("datasets", name)(folder, seed=seed, download=download)
+    images: Examples = load("datasets", name)(folder, seed=seed, download=download)
     return images
 
 
@@ -129,17 +129,17 @@ def load_batch(
     download: bool = False,
     second: bool = False,
 ) -> Batch:
-    """Load a data set and draw the one batch of a profile: `load_images`, then `draw_batch`; ``second`` as in the latter.
+    """Load a data set and draw the one batch of a profile: `load_examples`, then `draw_batch`; ``second`` as in the latter.
 
     Raises
     ------
     ValueError, FileNotFoundError
-        As in `load_images`; and if the batch is larger than the data set.
+        As in `load_examples`; and if the batch is larger than the data set.
 
     Examples
     --------
     >>> load_batch("digits", batch_size=4).y
     array([6, 9, 3, 7])
     """
-    images = load_images(name, data_dir=data_dir, seed=seed, download=download)
+    images = load_examples(name, data_dir=data_dir, seed=seed, download=download)
     return draw_batch(images, batch_size=batch_size, seed=seed, augment=augment, second=second)

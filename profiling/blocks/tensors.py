@@ -156,7 +156,7 @@ def gradients_of_two_batches(probe: Probe, name: str) -> tuple[NDArray[np.float6
     before = [(parameter, parameter.grad) for parameter in module.parameters()]
     try:
         with restored_buffers(module):
-            forward_backward(module, *probe.second)
+            forward_backward(module, *probe.second, task=probe.task)
         second = _flat_gradients(weights)
     finally:
         for parameter, grad in before:

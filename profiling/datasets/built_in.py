@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sweetgrad.profiling.batches import Images, stratified_split
+from sweetgrad.profiling.batches import Examples, stratified_split
 from sweetgrad.store.errors import how_to_install
 
 MEAN = 0.30526028624095713
@@ -16,7 +16,7 @@ SPLIT_SIZES = {"train": 300, "valid": 497, "test": 1000}
 _SPLIT_SEED = 0
 
 
-def load_digits(data_dir: Path | None = None, *, seed: int = 42, download: bool = False) -> Images:
+def load_digits(data_dir: Path | None = None, *, seed: int = 42, download: bool = False) -> Examples:
     """Load scikit-learn's digits, grey repeated to 3 channels, normalised by their own mean and standard deviation.
 
     Parameters
@@ -47,7 +47,7 @@ def load_digits(data_dir: Path | None = None, *, seed: int = 42, download: bool 
     source = f"scikit-learn digits: all {len(x):,} images, 8x8"
     y = data.target.astype(np.int64)
     splits = stratified_split(y, SPLIT_SIZES, seed=_SPLIT_SEED)
-    return Images("digits", x, y, num_classes=10, source=source, crop_padding=1, splits=splits)
+    return Examples("digits", x, y, num_classes=10, source=source, crop_padding=1, splits=splits)
 
 
 _NUM_IMAGES = 4096
@@ -55,7 +55,7 @@ _SHAPE = (3, 32, 32)
 _NUM_CLASSES = 10
 
 
-def load_synthetic(data_dir: Path | None = None, *, seed: int = 42, download: bool = False) -> Images:
+def load_synthetic(data_dir: Path | None = None, *, seed: int = 42, download: bool = False) -> Examples:
     """Draw standard normal images and uniform labels.
 
     Parameters
@@ -76,4 +76,4 @@ def load_synthetic(data_dir: Path | None = None, *, seed: int = 42, download: bo
     x = np.empty((_NUM_IMAGES, *_SHAPE), dtype=np.float32)
     for start in range(0, _NUM_IMAGES, 256):  # in blocks: the float64 draws of all images would take twice their memory
         x[start : start + 256] = random.standard_normal(x[start : start + 256].shape)
-    return Images("synthetic", x, y, _NUM_CLASSES, source=f"{_NUM_IMAGES:,} Gaussian images, seed {seed}")
+    return Examples("synthetic", x, y, _NUM_CLASSES, source=f"{_NUM_IMAGES:,} Gaussian images, seed {seed}")

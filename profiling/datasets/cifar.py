@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sweetgrad.profiling.batches import Images
+from sweetgrad.profiling.batches import Examples
 from sweetgrad.profiling.datasets._files import (
     ImageFile,
     check_labels,
@@ -78,7 +78,7 @@ _CIFAR100 = _Cifar(
 )
 
 
-def load_cifar10(data_dir: Path | None = None, *, seed: int = 42, download: bool = False) -> Images:
+def load_cifar10(data_dir: Path | None = None, *, seed: int = 42, download: bool = False) -> Examples:
     """Load the CIFAR-10 training batches that exist, in order.
 
     Parameters
@@ -108,7 +108,7 @@ def load_cifar10(data_dir: Path | None = None, *, seed: int = 42, download: bool
     return _load(_CIFAR10, data_dir, download=download)
 
 
-def load_cifar100(data_dir: Path | None = None, *, seed: int = 42, download: bool = False) -> Images:
+def load_cifar100(data_dir: Path | None = None, *, seed: int = 42, download: bool = False) -> Examples:
     """Load the CIFAR-100 training images, or the test images if only those exist (``source`` says which).
 
     Parameters and errors are as in `load_cifar10`; the files are ``train.bin`` or ``train`` (and ``test.bin`` or ``test``),
@@ -118,7 +118,7 @@ def load_cifar100(data_dir: Path | None = None, *, seed: int = 42, download: boo
     return _load(_CIFAR100, data_dir, download=download)
 
 
-def _load(cifar: _Cifar, data_dir: Path | None, *, download: bool) -> Images:
+def _load(cifar: _Cifar, data_dir: Path | None, *, download: bool) -> Examples:
     located = None if data_dir is None else _find(cifar, data_dir)
     if download and data_dir is not None and not (located and located[1]):
         from sweetgrad.profiling.datasets._files import fetch
@@ -133,7 +133,7 @@ def _load(cifar: _Cifar, data_dir: Path | None, *, download: bool) -> Images:
     x = normalise([file.x for file in files], mean=cifar.mean, std=cifar.std)
     y = np.concatenate([file.y for file in files])
     source = describe_source(files, total=total, what=what)
-    return Images(cifar.name, x, y, cifar.num_classes, source, crop_padding=4)
+    return Examples(cifar.name, x, y, cifar.num_classes, source, crop_padding=4)
 
 
 def _find(cifar: _Cifar, data_dir: Path) -> tuple[list[Path], bool] | None:

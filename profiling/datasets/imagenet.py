@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sweetgrad.profiling.batches import Images
+from sweetgrad.profiling.batches import Examples
 from sweetgrad.profiling.datasets._files import (
     ImageFile,
     check_labels,
@@ -32,7 +32,7 @@ _FOLDERS = ("train", "ILSVRC/Data/CLS-LOC/train", "imagenet/train", "imagenet", 
 _MAX_PIXELS = 100_000_000
 
 
-def load_imagenet(data_dir: Path | None = None, *, seed: int = 42, download: bool = False) -> Images:
+def load_imagenet(data_dir: Path | None = None, *, seed: int = 42, download: bool = False) -> Examples:
     """Find the images of a folder with the layout of ImageNet, ``train/n01440764/*.JPEG``.
 
     Images are only read when a batch is drawn, by as many threads as torch has. The usual preprocessing for evaluation is used:
@@ -79,7 +79,7 @@ def load_imagenet(data_dir: Path | None = None, *, seed: int = 42, download: boo
     names = hashlib.sha256("\n".join(classes).encode()).hexdigest()[:8]
     source = f"{folder.name}: {len(files):,} pictures in {len(classes)} classes (SHA-256 of their names: {names})"
     x = cast(NDArray[np.float32], _ImageFiles(files))
-    return Images("imagenet", x, np.array(labels, np.int64), num_classes=len(classes), source=source, crop_padding=28)
+    return Examples("imagenet", x, np.array(labels, np.int64), num_classes=len(classes), source=source, crop_padding=28)
 
 
 class _ImageFiles:
@@ -166,7 +166,7 @@ _BATCHES = tuple(f"train_data_batch_{i}" for i in range(1, 11))
 _NPZ = "imagenet16_120*.npz"
 
 
-def load_imagenet16_120(data_dir: Path | None = None, *, seed: int = 42, download: bool = False) -> Images:
+def load_imagenet16_120(data_dir: Path | None = None, *, seed: int = 42, download: bool = False) -> Examples:
     """Load ImageNet16-120: the official training batches that exist, else an ``.npz``.
 
     Parameters
@@ -200,7 +200,7 @@ def load_imagenet16_120(data_dir: Path | None = None, *, seed: int = 42, downloa
     if not len(y):
         raise ValueError(f"{data_dir}: no image is in one of the {_NUM_CLASSES} classes; download the files again")
     x = normalise([file.x for file in files], mean=_MEAN_16, std=_SD_16)
-    return Images("imagenet16-120", x, y, _NUM_CLASSES, source, crop_padding=2)
+    return Examples("imagenet16-120", x, y, _NUM_CLASSES, source, crop_padding=2)
 
 
 def _official(data_dir: Path) -> list[ImageFile]:

@@ -1,7 +1,7 @@
 """Protocol of estimators: functions of a `Probe` that return one number."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from sweetgrad.profiling.batches import Batch
 from sweetgrad.profiling.spaces.protocol import Network, kind_of
+from sweetgrad.profiling.tasks import IMAGE_CLASSIFICATION, Task
 from sweetgrad.store import Block, ProfileSpec
 
 Need = Literal["network", "graph", "gradients"]
@@ -36,26 +37,28 @@ class Probe:
     ----------
     network
         The network in train mode, with the weights of its initialisation; after the shared pass every parameter has its gradient
-        of the mean cross-entropy in ``.grad``, or None if it is not reached. An estimator may run passes of its own, and change
+        of the loss in ``.grad``, or None if it is not reached. An estimator may run passes of its own, and change
         parameters, gradients, buffers and modes: they are restored afterwards. It must remove its hooks and not replace any
         module. The network runs on a copy of its input.
     x, y
-        The batch: images, shape (N, C, H, W), and labels, shape (N,), on the network's device. An estimator may change them:
-        the next one gets the original batch.
+        The batch: images, shape (N, C, H, W), and labels, shape (N,), or inputs and targets of another task, on the network's
+        device. An estimator may change them: the next one gets the original batch.
     build
         Builds the same network again, with the same weights and in train mode, without skipping dead paths: for an estimator that
         includes operations that do not affect any gradient, which NAS-Bench-201's ``network`` skips.
     build_thin
         Builds the narrow and shallow variant of the network, as a module; raises `EstimatorError` if the search space has none.
     logits
-        Output of the shared pass, shape (N, classes), whose graph is only available to an estimator that needs the ``graph``;
-        None if no pass was run.
+        Output of the shared pass, of images shape (N, classes), whose graph is only available to an estimator that needs the
+        ``graph``; None if no pass was run.
     seen
         The value that the estimator's ``watch`` yielded.
     second
-        Images and labels of the second batch; None if there is none.
+        Inputs and targets of the second batch; None if there is none.
     seed
         Seed of the profile.
+    task
+        What the network is to do, with its loss.
     """
 
     network: Network
@@ -67,6 +70,7 @@ class Probe:
     seen: Any = None
     second: tuple[Tensor, Tensor] | None = None
     seed: int = 42
+    task: Task = IMAGE_CLASSIFICATION
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ class Measurer(Protocol):
 class Estimator(Protocol):
     """A function of a `Probe` that returns a score, registered in the entry-point group ``sweetgrad.estimators``.
 
-    Two attributes are optional: ``needs`` and ``watch``, which the decorator `estimator` sets.
+    Three attributes are optional: ``needs``, ``watch`` and ``tasks``, which the decorator `estimator` sets.
     """
 
     def __call__(self, probe: Probe, /) -> "float | Detailed | Statistics":
@@ -110,10 +114,15 @@ class Estimator(Protocol):
         ...
 
 
+IMAGES = (IMAGE_CLASSIFICATION.name,)
+"""Tasks of an estimator that is defined for images with labels alone."""
+
 F = TypeVar("F", bound=Callable[..., float | Detailed | Statistics])
 
 
-def estimator(*, needs: Need = "gradients", watch: Watch | None = None) -> Callable[[F], F]:
+def estimator(
+    *, needs: Need = "gradients", watch: Watch | None = None, tasks: Collection[str] | None = None
+) -> Callable[[F], F]:
     """Decorate an estimator that is not simply called after the shared pass.
 
     Parameters
@@ -127,6 +136,8 @@ def estimator(*, needs: Need = "gradients", watch: Watch | None = None) -> Calla
         that it yields becomes ``probe.seen``. It must not change the network. Hooks on gradients may see backward passes of
         estimators that need the ``graph`` first; the shared pass is the last. If the value has an attribute ``seconds``, the time
         that watching took, it is added to the time of the estimator and not to that of the pass.
+    tasks
+        Names of the tasks (`TASKS`) for which it is defined; None: all. It is refused for others before a run begins.
 
     Examples
     --------
@@ -140,6 +151,7 @@ def estimator(*, needs: Need = "gradients", watch: Watch | None = None) -> Calla
     def mark(function: F) -> F:
         function.needs = needs  # type: ignore[attr-defined]  # functions can have attributes, callables in general not
         function.watch = watch  # type: ignore[attr-defined]
+        function.tasks = tasks  # type: ignore[attr-defined]
         return function
 
     return mark
@@ -155,6 +167,7 @@ def measures(
     *,
     needs: Need = "gradients",
     watch: Watch | None = None,
+    tasks: Collection[str] | None = None,
     settings: Callable[[ProfileSpec, Batch], Mapping[str, Any]] = no_settings,
 ) -> Callable[[F], F]:
     """Decorate a function that measures a block.
@@ -163,7 +176,7 @@ def measures(
     ----------
     block
         The block (`sweetgrad.store.declare_block`).
-    needs, watch
+    needs, watch, tasks
         As in `estimator`.
     settings
         From the spec of the profile and its batch, what identifies the block beyond them: an initialisation, input or mode of its
@@ -181,7 +194,7 @@ def measures(
     """
 
     def mark(function: F) -> F:
-        marked = estimator(needs=needs, watch=watch)(function)
+        marked = estimator(needs=needs, watch=watch, tasks=tasks)(function)
         marked.block, marked.settings = block, settings  # type: ignore[attr-defined]  # as in `estimator`
         return marked
 

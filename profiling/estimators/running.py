@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from sweetgrad.profiling.estimators.protocol import Detailed, Estimator, EstimatorError, Need, Probe, Statistics, Watch
 from sweetgrad.profiling.measure import Builder, Measured, measure
 from sweetgrad.profiling.spaces.protocol import Network
+from sweetgrad.profiling.tasks import TASKS
 from sweetgrad.store import STATUS
 
 
@@ -48,7 +49,7 @@ def measure_with_estimators(
     builder
         Builds the network; more than once only if an estimator makes the pass fail.
     x, y
-        Images and labels of the batch, on the network's device.
+        Inputs and targets of the batch, on the network's device.
     estimators
         Estimators, and functions that measure a block, by their name or block.
     seed
@@ -56,7 +57,7 @@ def measure_with_estimators(
     count
         Whether to count gradients. If not, and no estimator needs the pass, it is not run.
     second
-        Images and labels of the second batch.
+        Inputs and targets of the second batch.
 
     Returns
     -------
@@ -85,18 +86,19 @@ def _measure(builder: Builder, x: Tensor, y: Tensor, guests: Sequence["_Guest"],
     If that raises, the network is measured alone. If that succeeds, each guest gets a network and a pass of its own, to find out
     which of them failed.
     """
+    task = TASKS[builder.spec.task]
     try:
-        measured = measure(builder.network, x, y, guests=guests, count=count)
+        measured = measure(builder.network, x, y, task=task, guests=guests, count=count)
         return replace(measured, seconds=measured.seconds - sum(guest.seconds for guest in guests))
     except Exception:
         if not guests:
             raise
-    alone = measure(builder.network, x, y, count=count)
+    alone = measure(builder.network, x, y, task=task, count=count)
     for guest in guests:
         guest.seen = guest.score = None
         start = time.perf_counter()
         try:
-            measure(builder.network, x, y, guests=[guest], count=False)
+            measure(builder.network, x, y, task=task, guests=[guest], count=False)
         except Exception as error:
             guest.score = _failure(error, start)
     return alone
@@ -185,7 +187,10 @@ class _Guest:
             x, y = x if x.requires_grad else x.clone(), y.clone()
             second = None if second is None else (second[0].clone(), second[1].clone())
         build_thin = partial(thin_network, self.builder)
-        probe = Probe(network, x, y, self.builder.whole, build_thin, logits, self.seen, second=second, seed=self.seed)
+        task = TASKS[self.builder.spec.task]
+        probe = Probe(
+            network, x, y, self.builder.whole, build_thin, logits, self.seen, second=second, seed=self.seed, task=task
+        )
         torch.manual_seed(self.seed)
         start = time.perf_counter()
         try:

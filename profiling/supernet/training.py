@@ -15,7 +15,7 @@ import torch.nn.functional as F  # noqa: N812 - the name everyone knows it by
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sweetgrad.profiling.batches import Images, crop_and_flip
+from sweetgrad.profiling.batches import Examples, crop_and_flip
 from sweetgrad.profiling.checkpoint import (
     arrays_of,
     empty_arrays_of,
@@ -123,7 +123,7 @@ class SupernetTraining:
         If there are too few images for a training batch, or none to score on.
     """
 
-    def __init__(self, images: Images, settings: SupernetSettings, *, device: str = "cpu") -> None:
+    def __init__(self, images: Examples, settings: SupernetSettings, *, device: str = "cpu") -> None:
         self.images, self.settings, self.device = images, settings, device
         order = np.random.RandomState(settings.seed).permutation(len(images.x))
         num_valid = round(settings.valid_share * len(images.x))

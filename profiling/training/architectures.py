@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sweetgrad.profiling.architectures import deterministic
-from sweetgrad.profiling.batches import Images, stratified_split
-from sweetgrad.profiling.registry import load_images
+from sweetgrad.profiling.batches import Examples, stratified_split
+from sweetgrad.profiling.registry import load_examples
 from sweetgrad.profiling.spaces.protocol import Network, SearchSpace
 from sweetgrad.profiling.training.recipe import Recipe
 from sweetgrad.profiling.training.regularisation import Augmentation, DropPath, LazyImages, WithAuxiliaryHead
@@ -90,7 +90,7 @@ class TrainingConfig:
         }
 
 
-def splits_of(images: Images) -> dict[str, NDArray[np.int64]]:
+def splits_of(images: Examples) -> dict[str, NDArray[np.int64]]:
     """Positions of the images of ``train``, ``valid`` and ``test``: those of the data set, or stratified, 70/10/20 %."""
     if images.splits is not None:
         return dict(images.splits)
@@ -206,20 +206,20 @@ def make_trainer(config: TrainingConfig, arch: str) -> tuple[Trainer, Mapping[st
     return trainer, data
 
 
-def _build(config: TrainingConfig, images: Images, arch: str) -> Network:
+def _build(config: TrainingConfig, images: Examples, arch: str) -> Network:
     space = config.space
     # Skipping what has no effect at initialisation, as the profiled network may do, would change the training.
     build = getattr(space, "build_trainable", getattr(space, "build_literal", space.build))
     return build(arch, in_channels=images.x.shape[1], num_classes=images.num_classes)
 
 
-def _with_auxiliary(config: TrainingConfig, images: Images, network: Network) -> WithAuxiliaryHead:
+def _with_auxiliary(config: TrainingConfig, images: Examples, network: Network) -> WithAuxiliaryHead:
     return WithAuxiliaryHead(network, form=getattr(config.space, "form", "cifar"), num_classes=images.num_classes)
 
 
 @lru_cache(maxsize=1)
-def _load(dataset: str, data_dir: Path | None) -> Images:
-    return load_images(dataset, data_dir=data_dir)
+def _load(dataset: str, data_dir: Path | None) -> Examples:
+    return load_examples(dataset, data_dir=data_dir)
 
 
 @lru_cache(maxsize=1)
@@ -231,13 +231,13 @@ def _tensors(dataset: str, data_dir: Path | None, device: str) -> dict[str, Spli
     }
 
 
-def _images_at(images: Images, positions: NDArray[np.int64], device: str) -> Tensor | LazyImages:
+def _images_at(images: Examples, positions: NDArray[np.int64], device: str) -> Tensor | LazyImages:
     if isinstance(images.x, np.ndarray):
         return torch.from_numpy(images.x[positions]).to(device)
     return LazyImages(images.x, positions, device)
 
 
-def _digest(images: Images, positions: NDArray[np.int64]) -> str:
+def _digest(images: Examples, positions: NDArray[np.int64]) -> str:
     digest = sha256()
     if hasattr(images.x, "digest"):
         digest.update(images.x.digest(positions).encode())

@@ -10,7 +10,14 @@ from typing import Literal, get_args
 import pandas as pd
 
 from sweetgrad.store.access import files_in
-from sweetgrad.store.benchmarks import nas_bench_101, nas_bench_101_whole, nas_bench_201, nas_bench_301, nds
+from sweetgrad.store.benchmarks import (
+    nas_bench_101,
+    nas_bench_101_whole,
+    nas_bench_201,
+    nas_bench_301,
+    nas_bench_nlp,
+    nds,
+)
 from sweetgrad.store.benchmarks.opening import DAMAGED, Progress, check_parquet, is_archive, open_table
 from sweetgrad.store.benchmarks.surrogates import read_surrogate
 from sweetgrad.store.benchmarks.tidy import require_columns, require_unique, tidy, unescaped
@@ -27,6 +34,7 @@ Format = Literal[
     "nas-bench-101-tfrecord",
     "nas-bench-101-whole",
     "nas-bench-201-archive",
+    "nas-bench-nlp",
     "nats-bench-folder",
     "nds",
     "onnx",
@@ -40,6 +48,7 @@ _SPACES: dict[str, tuple[str, ...]] = {
     "nas-bench-101-tfrecord": ("nas-bench-101",),
     "nas-bench-101-whole": ("nas-bench-101",),
     "nas-bench-201-archive": ("nas-bench-201",),
+    "nas-bench-nlp": ("nas-bench-nlp",),
     "nats-bench-folder": ("nas-bench-201",),
     "nds": ("nds",),
     "onnx": ("nas-bench-301", "darts"),
@@ -80,6 +89,8 @@ def detect_format(path: str | Path) -> Format:
         return "nas-bench-101-tfrecord"
     if nas_bench_301.is_result(path):
         return "nas-bench-301-results"
+    if nas_bench_nlp.is_recipes(path):
+        return "nas-bench-nlp"
     if nds.is_json(path):
         nds.require_entries(path)
         return "nds"
@@ -107,8 +118,9 @@ def read_accuracy_file(
         search space), dataset, split, epochs, accuracy in %, and optionally seconds of training; or a wide one of NAS-Bench-201,
         NAS-Bench-101 or DARTS cells, detected from its columns. Or a benchmark's own file, detected from its content:
         NAS-Bench-201's ``.pth``, NATS-Bench's (tss) ``.pickle.pbz2`` or folder, NAS-Bench-101's ``.tfrecord`` or all its
-        graphs in an ``.npz`` file (`nas_bench_101_whole`), NDS's JSON, a result or a folder of results of NAS-Bench-301; or an
-        ONNX surrogate of it. Several runs of one network are averaged.
+        graphs in an ``.npz`` file (`nas_bench_101_whole`), NDS's JSON, NAS-Bench-NLP's recipes with their
+        losses, a result or a folder of results of NAS-Bench-301; or an ONNX surrogate of it. Several runs of one network are
+        averaged.
     space
         Search space that the file is for.
     format
@@ -151,6 +163,8 @@ def _read(path: Path, format: Format, archs: Sequence[str] | None, progress: Pro
     match format:
         case "nas-bench-101-tfrecord":
             return nas_bench_101.read_records(path, progress)
+        case "nas-bench-nlp":
+            return nas_bench_nlp.read_losses(path)
         case "nas-bench-101-whole":
             return nas_bench_101_whole.read_accuracies(path)
         case "nas-bench-201-archive":

@@ -23,6 +23,8 @@ _REQUIRED = ("dataset", "split", "epochs", "accuracy")
 def tidy(table: pd.DataFrame, *, where: str) -> pd.DataFrame:
     """Check a tidy table and set the order and types of its columns; ``where`` is its name in error messages.
 
+    Where the attribute ``is_percent`` is true, small accuracies are not refused for looking like fractions.
+
     Examples
     --------
     >>> rows = {"arch": ["a"], "dataset": ["digits"], "split": ["test"], "epochs": [12.0], "accuracy": [91.5]}
@@ -52,6 +54,9 @@ def tidy(table: pd.DataFrame, *, where: str) -> pd.DataFrame:
         result[column] = result[column].str.strip()
     _require_names(result, where)
     _require_percent(result, where)
+    result.attrs = dict(table.attrs)
+    if not table.attrs.get("is_percent", False):
+        _refuse_fractions(result, where)
     return result
 
 
@@ -117,6 +122,9 @@ def _require_percent(table: pd.DataFrame, where: str) -> None:
             f"{where}: accuracies must be in %, from 0 to 100, got {row['accuracy']} for {row.iloc[0]} "
             f"({row['dataset']}/{row['split']})"
         )
+
+
+def _refuse_fractions(table: pd.DataFrame, where: str) -> None:
     # 1 % is chance level for 100 classes, so single values of 1 are valid; a column with no other values is not.
     for (dataset, split, epochs), values in table.groupby(["dataset", "split", "epochs"])["accuracy"]:
         if values.max() <= 1:

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from sweetgrad.store.errors import SpecMismatchError
 
-_LATER: dict[str, object] = {"space_options": {}, "space_version": 1}
+_LATER: dict[str, object] = {"space_options": {}, "space_version": 1, "task": "image-classification"}
 """Fields that were added to the spec later, and the values that their absence stands for."""
 
 
@@ -20,11 +20,11 @@ class ProfileSpec:
     space, variant
         Search space, and the variant of its networks (empty: the reference).
     dataset, num_classes, input_shape
-        Data set, its classes, and (channels, height, width) of one image.
+        Data set, its classes or the size of its vocabulary, and the shape of one example: (channels, height, width) of an image.
     batch_size, seed, augment
-        Images in the batch; seed of its sampling and of every network's initialisation; whether the batch was augmented.
+        Examples in the batch; seed of its sampling and of every network's initialisation; whether the batch was augmented.
     batch_sha256
-        SHA-256 of the batch's images (float32, NCHW, little-endian) followed by its labels (int64).
+        SHA-256 of the batch's inputs (images: float32, NCHW, little-endian) followed by its targets (int64).
     arch_sha256
         SHA-256 of the architecture strings of the space, in order, each followed by a newline.
     init, loss, dtype, memory_format, thresholds
@@ -33,6 +33,8 @@ class ProfileSpec:
         Parameters of the search space, such as channels and cells; empty if it has none.
     space_version
         Version of the search space's networks, which is increased when the results of an architecture change.
+    task
+        What the networks are to do: image-classification, language-modelling or speech-recognition.
     device, threads
         Type of device that computed the gradients (``cpu`` or ``cuda``), and CPU threads per network: both affect the last bits.
     """
@@ -42,7 +44,7 @@ class ProfileSpec:
     batch_size: int
     seed: int
     num_classes: int
-    input_shape: tuple[int, int, int]
+    input_shape: tuple[int, ...]
     batch_sha256: str
     arch_sha256: str
     variant: str = ""
@@ -56,6 +58,7 @@ class ProfileSpec:
     threads: int = 1
     space_options: Mapping[str, Any] = field(default_factory=dict)
     space_version: int = 1
+    task: str = "image-classification"
 
     @property
     def profile_name(self) -> str:

@@ -16,6 +16,7 @@ from sweetgrad.store.spaces.genotypes import (
     parse_genotype,
 )
 from sweetgrad.store.spaces.graphs import find_graph, graph_hash, read_parts
+from sweetgrad.store.spaces.recipes import read_recipe
 
 Grammar = Callable[[str], str]
 """Returns the canonical string of an architecture; raises ``ValueError`` if the string is not an architecture of the space."""
@@ -86,6 +87,7 @@ def _nds(arch_id: str) -> str:
 _GRAMMARS: dict[str, Grammar] = {
     "nas-bench-101": _nas_bench_101,
     "nas-bench-201": _nas_bench_201,
+    "nas-bench-nlp": lambda arch_id: str(read_recipe(arch_id)),
     **dict.fromkeys(("nas-bench-301", "darts", "darts-imagenet"), _darts),
     **dict.fromkeys(("nds-amoeba", "nds-darts", "nds-enas", "nds-nasnet", "nds-pnas"), _nds),
 }

@@ -24,7 +24,7 @@ import torch
 from estimator_cost import LARGEST, Built, forward_backward, peak_of
 
 from sweetgrad.flows.inputs import select_blocks
-from sweetgrad.profiling import Batch, draw_batch, load_images, load_space, make_spec
+from sweetgrad.profiling import Batch, draw_batch, load_examples, load_space, make_spec
 from sweetgrad.profiling.architectures import load_functions
 from sweetgrad.profiling.estimators.running import measure_with_estimators
 from sweetgrad.profiling.measure import Builder, to_device
@@ -92,7 +92,7 @@ def main() -> None:
     parser.add_argument("--peak", default="")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    batch = draw_batch(load_images("synthetic"), batch_size=options.batch_size, seed=42, second=True)
+    batch = draw_batch(load_examples("synthetic"), batch_size=options.batch_size, seed=42, second=True)
     if options.peak:
         print(peak_of(loops_of(LARGEST, batch)[options.peak]))
         return

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 
-from sweetgrad.profiling import Batch, Network, draw_batch, load_images, load_space, make_spec, registered, registry
+from sweetgrad.profiling import Batch, Network, draw_batch, load_examples, load_space, make_spec, registered, registry
 from sweetgrad.profiling.estimators.running import measure_with_estimators
 from sweetgrad.profiling.measure import Builder, to_device
 from sweetgrad.profiling.spaces.nas_bench_201 import NasBench201
@@ -121,7 +121,7 @@ def main() -> None:
     parser.add_argument("--peak", default="")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    batch = draw_batch(load_images("synthetic"), batch_size=options.batch_size, seed=42)
+    batch = draw_batch(load_examples("synthetic"), batch_size=options.batch_size, seed=42)
     if options.peak:
         print(peak_of(loops_of(LARGEST, batch, ["gradsign"])[options.peak]))
         return

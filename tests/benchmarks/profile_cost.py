@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 from sweetgrad.flows.cli.arguments import read_options
-from sweetgrad.profiling import Network, draw_batch, load_images, load_space, make_spec, profile_architectures
+from sweetgrad.profiling import Network, draw_batch, load_examples, load_space, make_spec, profile_architectures
 
 
 def forward_backward(network: Network, x: torch.Tensor, y: torch.Tensor) -> None:
@@ -42,7 +42,7 @@ def main() -> None:
     space_options = read_options(options.space_option, what="a space option", example="channels=16")
     ours = load_space(options.space, table=options.space_file, options=space_options)
     build_literal = getattr(ours, "build_literal", ours.build)
-    batch = draw_batch(load_images("synthetic"), batch_size=options.batch_size, seed=42)
+    batch = draw_batch(load_examples("synthetic"), batch_size=options.batch_size, seed=42)
     spec = make_spec(ours, batch)
     shape = {"in_channels": batch.x.shape[1], "num_classes": batch.num_classes}
     indices = sorted(np.random.RandomState(0).permutation(len(ours))[: options.archs].tolist())

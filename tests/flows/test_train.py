@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from sweetgrad.flows import train
 from sweetgrad.flows.cli.app import app
 from sweetgrad.flows.train_one import train_one
-from sweetgrad.profiling import load_images, load_space
+from sweetgrad.profiling import load_examples, load_space
 from sweetgrad.profiling.training import RECIPES, TrainingConfig, make_trainer, save_checkpoint, train_architecture
 from sweetgrad.store import (
     CorruptShardError,
@@ -120,9 +120,9 @@ def test_train_one__goes_on_from_its_checkpoint_and_ends_where_it_would_have(tmp
     """The DARTS recipe on 64 of the synthetic images; an epoch is interrupted by an error."""
     from sweetgrad.profiling.training import architectures
 
-    images = load_images("synthetic")
+    images = load_examples("synthetic")
     small = type(images)(images.name, images.x[:64], images.y[:64], images.num_classes)
-    monkeypatch.setattr(architectures, "load_images", lambda *_, **__: small)
+    monkeypatch.setattr(architectures, "load_examples", lambda *_, **__: small)
     architectures._load.cache_clear()
     architectures._tensors.cache_clear()
     arch = load_space("darts").arch_id(3)

@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sweetgrad.profiling.batches import Batch, Images, draw_batch, random_batch
+from sweetgrad.profiling.batches import Batch, Examples, draw_batch, random_batch
 
 
 def _images(num=20, *, channels=3, size=4, padding=1):
     """Every pixel of image i has a value of its own, so that crops and flips can be told apart; none is 0, the padding."""
     x = 1 + np.arange(num * channels * size * size, dtype=np.float32).reshape(num, channels, size, size)
-    return Images(
+    return Examples(
         "numbered", x, np.arange(num, dtype=np.int64) % 5, num_classes=5, source="a test", crop_padding=padding
     )
 

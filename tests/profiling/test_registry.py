@@ -3,7 +3,7 @@ from importlib.metadata import EntryPoint, EntryPoints
 import numpy as np
 import pytest
 
-from sweetgrad.profiling import load_images, load_space, registered, registry
+from sweetgrad.profiling import load_examples, load_space, registered, registry
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_load_space__and_load_images_give_the_same_errors():
     with pytest.raises(ValueError, match="no search space named 'darts201'"):
         load_space("darts201")
     with pytest.raises(ValueError, match=r"no data set named 'cifra10'\. Did you mean 'cifar10'"):
-        load_images("cifra10")
+        load_examples("cifra10")
 
 
 def test_load__finds_a_third_party_function(third_party):

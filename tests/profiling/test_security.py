@@ -14,7 +14,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from sweetgrad.profiling import load_images, load_space
+from sweetgrad.profiling import load_examples, load_space
 from sweetgrad.profiling.datasets import _files
 from sweetgrad.profiling.datasets._files import _extract
 from sweetgrad.store import read_accuracy_file
@@ -105,7 +105,7 @@ def test_load_images__runs_no_pickle(tmp_path, dataset, file, name):
     path.parent.mkdir()
     path.write_bytes(pickles(ran)[name])
     with pytest.raises(ValueError, match=path.name):
-        load_images(dataset, data_dir=tmp_path)
+        load_examples(dataset, data_dir=tmp_path)
     assert not ran.exists()
 
 
@@ -143,7 +143,7 @@ def test_pickles__do_act_where_nothing_stops_them(tmp_path, name):
 def test_load_images__makes_nothing_of_a_few_bytes(tmp_path, content, message):
     (tmp_path / "data_batch_1").write_bytes(content)
     with little_memory(), pytest.raises(ValueError, match=message):
-        load_images("cifar10", data_dir=tmp_path)
+        load_examples("cifar10", data_dir=tmp_path)
 
 
 def test_load_images__makes_no_array_of_labels_in_labels(tmp_path):
@@ -152,7 +152,7 @@ def test_load_images__makes_no_array_of_labels_in_labels(tmp_path):
         labels = [labels, labels]
     (tmp_path / "data_batch_1").write_bytes(pickle.dumps({"data": np.zeros((2, 3072), "u1"), "labels": labels}))
     with little_memory(), pytest.raises(ValueError, match="must be 2 integers, got a list with other elements"):
-        load_images("cifar10", data_dir=tmp_path)
+        load_examples("cifar10", data_dir=tmp_path)
 
 
 # .npz
@@ -165,7 +165,7 @@ def test_npz__with_objects_is_refused_and_not_run(tmp_path, which, protocol):
     arrays = {"x": np.zeros((1, 16, 16, 3), "u1"), "y": np.zeros(1, "u1"), which: np.array([Touch(ran)], dtype=object)}
     np.savez(path, **arrays)
     with pytest.raises(ValueError, match=r"without objects.*allow_pickle=False"):
-        load_images("imagenet16-120", data_dir=tmp_path)
+        load_examples("imagenet16-120", data_dir=tmp_path)
     assert not ran.exists()
 
 
@@ -176,7 +176,7 @@ def test_npz__that_is_a_pickle_or_an_npy_of_objects_is_refused(tmp_path):
     for content in (pickle.dumps(Touch(ran)), buffer.getvalue()):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=r"must be an intact \.npz"):
-            load_images("imagenet16-120", data_dir=tmp_path)
+            load_examples("imagenet16-120", data_dir=tmp_path)
         assert not ran.exists()
 
 
@@ -185,13 +185,13 @@ def test_npz__bombs_are_refused(tmp_path):
     np.savez_compressed(path, x=np.zeros((400_000, 16, 16, 3), "u1"), y=np.zeros(1, "u1"))
     assert path.stat().st_size < 1 << 20
     with little_memory(), pytest.raises(ValueError, match=r"x\.npy.*would decompress to 307,200,128"):
-        load_images("imagenet16-120", data_dir=tmp_path)
+        load_examples("imagenet16-120", data_dir=tmp_path)
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": (10**15, 16, 16, 3)})
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("x.npy", header.getvalue())
     with little_memory(), pytest.raises(ValueError, match=r"x\.npy declares 768,000,000,000,000,000 bytes"):
-        load_images("imagenet16-120", data_dir=tmp_path)
+        load_examples("imagenet16-120", data_dir=tmp_path)
 
 
 # Tables

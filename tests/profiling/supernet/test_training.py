@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from sweetgrad.profiling import Images
+from sweetgrad.profiling import Examples
 from sweetgrad.profiling.spaces.nas_bench_201 import NasBench201
 from sweetgrad.profiling.spaces.nas_bench_201_network import OPERATIONS, NasBench201Network
 from sweetgrad.profiling.supernet import SupernetSettings, SupernetTraining, subnet_accuracy
@@ -38,7 +38,7 @@ def images():
     y = random.randint(0, 3, size=64).astype(np.int64)
     x = random.standard_normal((64, 3, 8, 8)).astype(np.float32)
     x[np.arange(64), y] += 3
-    return Images("tiny", x, y, num_classes=3, crop_padding=1)
+    return Examples("tiny", x, y, num_classes=3, crop_padding=1)
 
 
 @pytest.fixture(scope="module")

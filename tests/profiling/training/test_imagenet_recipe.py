@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from sweetgrad.profiling import load_images, load_space
+from sweetgrad.profiling import load_examples, load_space
 from sweetgrad.profiling.architectures import deterministic
 from sweetgrad.profiling.spaces._cell_network import FactorizedReduction, operation
 from sweetgrad.profiling.training import (
@@ -52,7 +52,7 @@ def test_imagenet_recipe__its_loss_goes_down_and_it_is_judged(config: TrainingCo
 
 
 def test_read_in_batches__gives_what_a_tensor_of_all_gives(config: TrainingConfig) -> None:
-    images = load_images("imagenet", data_dir=config.data_dir)
+    images = load_examples("imagenet", data_dir=config.data_dir)
     part = splits_of(images)["train"]
     lazy, whole = LazyImages(images.x, part, "cpu"), torch.from_numpy(images.x[part])
     assert len(lazy) == len(whole)
@@ -68,7 +68,7 @@ def test_settings__name_pictures_by_name_and_size_without_reading_them(config: T
     picture.write_bytes(b"x" * size)
     assert config.settings()["split_sha256"] == before
     picture.write_bytes(b"x" * (size + 1))
-    images = load_images("imagenet", data_dir=tmp_path)
+    images = load_examples("imagenet", data_dir=tmp_path)
     assert {name: _digest(images, part) for name, part in splits_of(images).items()} != before
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from sweetgrad.profiling import load_images, load_space
+from sweetgrad.profiling import load_examples, load_space
 from sweetgrad.profiling.training import (
     RECIPES,
     DivergedError,
@@ -31,7 +31,7 @@ def small(seed: int = 0) -> nn.Module:
 
 
 def digits() -> tuple[torch.Tensor, torch.Tensor]:
-    images = load_images("digits")
+    images = load_examples("digits")
     part = splits_of(images)["train"]
     return torch.from_numpy(images.x[part]), torch.from_numpy(images.y[part])
 
@@ -91,7 +91,7 @@ def test_trainer__refuses_fewer_images_than_a_batch():
 
 
 def test_splits_of__digits_are_disjoint_and_stratified():
-    images = load_images("digits")
+    images = load_examples("digits")
     parts = splits_of(images)
     assert {name: len(part) for name, part in parts.items()} == {"train": 300, "valid": 497, "test": 1000}
     assert len(np.unique(np.concatenate(list(parts.values())))) == 1797
@@ -101,7 +101,7 @@ def test_splits_of__digits_are_disjoint_and_stratified():
 
 
 def test_splits_of__another_data_set_is_cut_by_shares():
-    parts = splits_of(load_images("synthetic"))
+    parts = splits_of(load_examples("synthetic"))
     assert {name: len(part) for name, part in parts.items()} == {"train": 2867, "valid": 410, "test": 819}
 
 
