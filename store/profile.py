@@ -243,12 +243,6 @@ class Profile(Table):
         return stored.assign_coords({**data.coords, **axes})[named].assign_attrs(dict(block.settings))
 
 
-def split_scores(scores: xr.Dataset) -> dict[Block, xr.Dataset]:
-    """Split scores of several estimators, dims (arch, estimator), into rows of their blocks, for `Table.write`."""
-    names = map(str, scores["estimator"].values)
-    return {profile_block(name): scores.sel(estimator=name, drop=True) for name in names}
-
-
 def open_store(location: Location, *, storage_options: dict[str, Any] | None = None) -> xr.DataTree:
     """Open everything in a store, lazily.
 
