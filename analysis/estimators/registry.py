@@ -18,14 +18,15 @@ ENTRY_POINTS = "sweetgrad.derived_estimators"
 
 @dataclass(frozen=True)
 class Figure:
-    """Rank correlations with test accuracy that were published for an estimator, and over which architectures.
+    """Rank correlations with accuracy that were published for an estimator, and over which architectures.
 
     Attributes
     ----------
     spearman, kendall
         In [-1, 1]; NaN where none was published.
     population
-        The architectures, such as ``all 15,625``; figures of other populations must not be compared.
+        The architectures, such as ``all 15,625``, and which accuracy if it is not that of the test set; figures of other
+        populations must not be compared.
     source
         Who published them.
     """

@@ -104,7 +104,7 @@ class Block:
         axes, other_axes
             The axes of this block, and of the other.
         """
-        differing = {}
+        differing: dict[str, tuple[str, str]] = {}
         for mine, theirs in ((dict(self.settings), dict(other.settings)), (self.layout, other.layout)):
             differing |= {
                 name: (str(mine.get(name)), str(theirs.get(name)))
