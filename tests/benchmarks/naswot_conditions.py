@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from scipy.stats import rankdata
+from scipy.stats import rankdata, spearmanr
 from torch import Tensor
 
 from sweetgrad.profiling import Images, Network, draw_batch, load_images
@@ -23,8 +23,10 @@ from sweetgrad.profiling.blocks.noise import reinitialised
 from sweetgrad.profiling.estimators.jacobian import Patterns, record_patterns
 from sweetgrad.profiling.spaces.nas_bench_201 import NasBench201
 from sweetgrad.store.benchmarks.shipped import shipped_table
+from sweetgrad.store.spaces.cells import EDGES, parse_arch
 
 DATASETS = ("cifar10_test", "cifar100_test", "in16_test")
+VALIDATION = ("cifar10_valid", "cifar100_valid", "in16_valid")
 SEED, OWN_SEEDS = 42, 100_000
 
 
@@ -75,6 +77,12 @@ def scores_of(space: NasBench201, index: int, images: Images) -> dict[str, float
     return scores
 
 
+def is_cut_off(arch: str) -> bool:
+    """Whether all edges from the input, or all edges to the output, are ``none``: NAS-Bench-Suite-Zero draws no such architecture."""
+    operations = dict(zip(EDGES, parse_arch(arch), strict=True))
+    return any({operations[edge] for edge in EDGES if edge[end] == node} == {"none"} for end, node in ((0, 0), (1, 3)))
+
+
 def correlations(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
     """Pearson correlation of each row of one array with that of the other."""
     a, b = (ranks - ranks.mean(1, keepdims=True) for ranks in (a, b))
@@ -91,7 +99,9 @@ def main() -> None:
     space, images = NasBench201(table, skip_dead=False), load_images("cifar10", data_dir=arguments.data_dir)
     rows = range(arguments.archs)
     scores = pd.DataFrame([scores_of(space, index, images) for index in rows])
-    accuracies = pd.read_csv(table).set_index("arch_str").loc[[space.arch_id(index) for index in rows], [*DATASETS]]
+    accuracies = (
+        pd.read_csv(table).set_index("arch_str").loc[[space.arch_id(index) for index in rows], [*DATASETS, *VALIDATION]]
+    )
     random = np.random.RandomState(0)
     resamples = np.stack([np.arange(len(rows)), *random.randint(0, len(rows), (1000, len(rows)))])
     drawn = {name: rankdata(column.to_numpy()[resamples], axis=1) for name, column in scores.items()}
@@ -105,6 +115,12 @@ def main() -> None:
             low, high = np.quantile(difference[1:], [0.025, 0.975])
             texts.append(f"{rho[0]:.3f} ({difference[0]:+.3f}, {low:+.3f} to {high:+.3f})")
         print(f"{name}: {'  '.join(texts)}")
+    drawn_by_suite_zero = np.array([not is_cut_off(arch) for arch in accuracies.index])
+    rho = [
+        spearmanr(scores[name].rank()[drawn_by_suite_zero], accuracies[dataset].to_numpy()[drawn_by_suite_zero])[0]
+        for dataset in VALIDATION
+    ]
+    print(f"that, with validation accuracies, {drawn_by_suite_zero.sum()} architectures: {np.round(rho, 3)}")
 
 
 if __name__ == "__main__":
