@@ -78,7 +78,7 @@ def scores_of(space: NasBench201, index: int, images: Images) -> dict[str, float
 
 
 def is_cut_off(arch: str) -> bool:
-    """Whether all edges from the input, or all edges to the output, are ``none``: NAS-Bench-Suite-Zero draws no such architecture."""
+    """Whether all edges from the input, or all edges to the output, are ``none``; NAS-Bench-Suite-Zero draws none of these."""
     operations = dict(zip(EDGES, parse_arch(arch), strict=True))
     return any({operations[edge] for edge in EDGES if edge[end] == node} == {"none"} for end, node in ((0, 0), (1, 3)))
 
