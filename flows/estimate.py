@@ -91,10 +91,8 @@ def estimate(
             f"name the estimators to compute (--estimators): {', '.join(registry.names('estimators'))}; "
             f"or the blocks (--blocks): all, {', '.join(registry.names('blocks'))}"
         )
-    for name in names:
-        registry.load("estimators", name)
-    for name in chosen:
-        registry.load("blocks", name)
+    registry.require("estimators", names)
+    registry.require("blocks", chosen)
     source = choose_workers(workers=workers, scheduler=scheduler, cluster=cluster)
     location = absolute(store)
     stored = Profile.open(location, profile)
@@ -120,7 +118,7 @@ def estimate(
     require_cells(space, rows, spec, chosen)
     functions = load_functions(names, chosen, spec=spec, batch=batch)
     stored.add_blocks(functions, axes=parameter_axes(space, functions))
-    work = ProfileWork(stored, tuple(rows), space, batch, spec, tuple(names), chosen, retry_failed)
+    work = ProfileWork(stored, tuple(rows), space, batch, spec, tuple(names), chosen, tuple(functions), retry_failed)
     shards = work.shards_to_do()
     num_done = num_left = 0
     if shards:

@@ -143,10 +143,8 @@ def profile(
     source = choose_workers(workers=workers, scheduler=scheduler, cluster=cluster)
     resolved_device = resolve_device(device, remote=source.is_remote)
     chosen = select_blocks(blocks)
-    for name in estimators:
-        registry.load("estimators", name)
-    for name in chosen:
-        registry.load("blocks", name)
+    registry.require("estimators", estimators)
+    registry.require("blocks", chosen)
     table = space_file or find_table(space, data_dir, download=download)
     search_space = load_space(space, table=table, options=space_options)
     rows = select_archs(archs, ArchIds(search_space), space=space)
@@ -174,9 +172,8 @@ def profile(
     )
     stored.add_blocks(functions, axes=axes)
     command = command_of(profile, arguments)
-    work = ProfileWork(
-        stored, rows, search_space, batch, spec, tuple(dict.fromkeys(estimators)), chosen, retry_failed, command
-    )
+    names = tuple(dict.fromkeys(estimators))
+    work = ProfileWork(stored, rows, search_space, batch, spec, names, chosen, tuple(functions), retry_failed, command)
     shards = work.shards_to_do()
     num_done = num_left = 0
     if shards:

@@ -1,7 +1,7 @@
 """Search spaces, data sets, estimators and blocks by name, found by entry points: built-in ones and those of other packages."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +23,14 @@ _KINDS: dict[Group, str] = {
 def names(group: Group) -> list[str]:
     """Names registered in the entry-point group ``sweetgrad.<group>``, sorted."""
     return sorted({entry.name for entry in entry_points(group=f"sweetgrad.{group}")})
+
+
+def require(group: Group, wanted: Iterable[str]) -> None:
+    """Raise ``ValueError``, as `load` does, for a name that is not registered; nothing is imported."""
+    registered = names(group)
+    for name in wanted:
+        if name not in registered:
+            raise unknown_name(_KINDS[group], name, registered)
 
 
 def load(group: Group, name: str) -> Callable[..., Any]:

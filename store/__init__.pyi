@@ -66,7 +66,6 @@ from .profile import (
     open_moments,
     open_profile,
     open_store,
-    split_scores,
 )
 from .release import Release, ReleaseFile, publish
 from .shards import Shard, Table
@@ -151,7 +150,6 @@ __all__ = [
     "profile_block",
     "publish",
     "read_accuracy_file",
-    "split_scores",
     "status",
     "stored_archs",
     "verify",

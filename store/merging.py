@@ -120,7 +120,7 @@ def merge(sources: Sequence[Location], dest: str | Path, *, progress: Progress |
     Raises
     ------
     SpecMismatchError
-        If a profile was measured with different settings; the message has every differing field.
+        If a profile, or one of its blocks, was measured with other settings; the message has everything that differs.
     LockedError
         If another process is writing to ``dest``.
     StoreError
@@ -272,13 +272,17 @@ def _plan_profile(name: str, sources: list[Profile]) -> _Plan:
 def _require_equal_specs(a: Profile, b: Profile) -> None:
     differing = a.spec.differences(b.spec)
     if differing:
-        lines = "\n".join(
-            f"  {key}: {here} in {a.location}, {there} in {b.location}" for key, (here, there) in differing.items()
-        )
         raise SpecMismatchError(
-            f"{a.name} was measured with different settings:\n{lines}\n"
+            f"profile {a.name} was measured with other settings:\n{_lines_of(differing, a, b)}\n"
             "These are two profiles, which one store cannot have under one name: publish them as two stores."
         )
+
+
+def _lines_of(differing: Mapping[str, tuple[str, str]], a: Profile, b: Profile) -> str:
+    """A line for each difference between two sources."""
+    return "\n".join(
+        f"  {key}: {here} in {a.location}, {there} in {b.location}" for key, (here, there) in differing.items()
+    )
 
 
 def _blocks_of(sources: Sequence[Profile]) -> list[Block]:
@@ -287,21 +291,15 @@ def _blocks_of(sources: Sequence[Profile]) -> list[Block]:
     for source in sources:
         for block in source.blocks()[1:]:
             first, where = found.setdefault(block.path, (block, source))
-            differing = [key for key in {**dict(first.settings), **dict(block.settings)} if _differ(first, block, key)]
-            differing += sorted(key for key, _ in {*first.layout.items()} ^ {*block.layout.items()})
-            if not differing:
-                here, there = where.axes_of(first), source.axes_of(block)
-                differing = [axis for axis in block.axes if list(here[axis].items()) != list(there[axis].items())]
+            if where is source:
+                continue
+            differing = first.differences(block, axes=where.axes_of(first), other_axes=source.axes_of(block))
             if differing:
                 raise SpecMismatchError(
-                    f"{source.name}: {block.path} was measured with different settings in {where.location} and in "
-                    f"{source.location} ({', '.join(sorted(set(differing)))}): they cannot be merged."
+                    f"block {block.name} of profile {source.name} was measured with other settings:\n"
+                    f"{_lines_of(differing, where, source)}\nBlocks of different settings cannot be merged."
                 )
     return [found[path][0] for path in sorted(found)]
-
-
-def _differ(a: Block, b: Block, setting: str) -> bool:
-    return dict(a.settings).get(setting) != dict(b.settings).get(setting)
 
 
 def _layers(source: Profile) -> NDArray[Any]:

@@ -24,6 +24,7 @@ from sweetgrad.store.format.blocks import (
     MOMENTS,
     SCORES,
     VARIABLES,
+    Axis,
     Block,
     axis_variables,
     is_block,
@@ -35,9 +36,6 @@ from sweetgrad.store.groups import Store, block_groups, put_group, read_block, s
 from sweetgrad.store.redaction import redacted_facts
 from sweetgrad.store.root import append_run, consolidate, editing
 from sweetgrad.store.shards import Table, read_array
-
-Axis = Mapping[str, str]
-"""Names of parameters along an axis, in forward order, each with the name of its layer."""
 
 
 class Profile(Table):
@@ -127,23 +125,11 @@ class Profile(Table):
 
     def _require_same(self, block: Block, axes: Mapping[str, Axis]) -> None:
         stored = read_block(block.path, self.block_group(block))
-        differing = [
-            f"{name}: stored {dict(stored.settings).get(name)}, requested {dict(block.settings).get(name)}"
-            for name in sorted({*dict(stored.settings), *dict(block.settings)})
-            if dict(stored.settings).get(name) != dict(block.settings).get(name)
-        ]
-        differing += [
-            f"{name}: stored {stored.layout.get(name)}, requested {block.layout.get(name)}"
-            for name in sorted({*stored.layout, *block.layout})
-            if stored.layout.get(name) != block.layout.get(name)
-        ]
-        for axis, names in self.axes_of(stored).items():
-            if axis in axes and list(names.items()) != list(axes[axis].items()):
-                differing.append(
-                    f"{axis}: {len(names)} names are stored, {len(axes[axis])} are requested, and not all are equal"
-                )
+        differing = stored.differences(block, axes=self.axes_of(stored), other_axes=axes)
         if differing:
-            lines = "\n".join(f"  {line}" for line in differing)
+            lines = "\n".join(
+                f"  {name}: stored {here}, requested {there}" for name, (here, there) in differing.items()
+            )
             raise SpecMismatchError(
                 f"block {block.name} of profile {self.name} in {self.location} was measured with other settings:\n{lines}\n"
                 "Use the version of the package that measured it, or write to another store."
@@ -255,12 +241,6 @@ class Profile(Table):
         named = [*(variable.name for variable in block.contents), "seconds", "message", "status"]
         stored = stored.set_coords([v.name for axis in block.axes for v in axis_variables(axis)])
         return stored.assign_coords({**data.coords, **axes})[named].assign_attrs(dict(block.settings))
-
-
-def split_scores(scores: xr.Dataset) -> dict[Block, xr.Dataset]:
-    """Split scores of several estimators, dims (arch, estimator), into rows of their blocks, for `Table.write`."""
-    names = map(str, scores["estimator"].values)
-    return {profile_block(name): scores.sel(estimator=name, drop=True) for name in names}
 
 
 def open_store(location: Location, *, storage_options: dict[str, Any] | None = None) -> xr.DataTree:

@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from sweetgrad.analysis.estimators.published import nas_bench_201
+from sweetgrad.analysis.estimators.published import nas_bench_201, suite_zero
 from sweetgrad.analysis.estimators.registry import derived
 from sweetgrad.store import KINDS
 
@@ -21,7 +21,7 @@ def _over_tensors(terms: xr.DataArray) -> xr.DataArray:
     needs=["tensor_sums"],
     formula="sum over weight tensors of size times output positions",
     source="multiply-adds of convolutions and linear layers for one image, dead paths included",
-    published=nas_bench_201(spearman=(0.69, 0.71, 0.67), population="1,000 random", source="NAS-Bench-Suite-Zero"),
+    published=suite_zero(0.69, 0.71, 0.67),
 )
 def flops(data: xr.Dataset) -> xr.DataArray:
     return _over_tensors(data.tensor_size.astype(np.float64) * data.tensor_positions)
@@ -51,7 +51,7 @@ def snip(data: xr.Dataset) -> xr.DataArray:
     needs=["tensor_sums"],
     formula="sum over weight tensors of the L2 norm of the weights",
     source=_ABDELFATTAH,
-    published=nas_bench_201(spearman=(0.68, 0.72, 0.69), population="1,000 random", source="NAS-Bench-Suite-Zero"),
+    published=suite_zero(0.68, 0.72, 0.69),
 )
 def l2_norm(data: xr.Dataset) -> xr.DataArray:
     return _over_tensors(data.tensor_weight_sq_sum.astype(np.float64) ** 0.5)
@@ -61,7 +61,7 @@ def l2_norm(data: xr.Dataset) -> xr.DataArray:
     needs=_SUMS,
     formula="sum of w g",
     source=_ABDELFATTAH,
-    published=nas_bench_201(spearman=(-0.26, -0.21, -0.22), population="1,000 random", source="NAS-Bench-Suite-Zero"),
+    published=suite_zero(-0.26, -0.21, -0.22),
 )
 def plain(data: xr.Dataset) -> xr.DataArray:
     return _over_tensors(data.tensor_weight_grad_sum)

@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from sweetgrad.analysis.estimators.published import nas_bench_201
+from sweetgrad.analysis.estimators.published import nas_bench_201, suite_zero
 from sweetgrad.analysis.estimators.registry import derived
 
 _K = 1e-5
@@ -35,7 +35,7 @@ def jacob_cov_log_det(data: xr.Dataset) -> xr.DataArray:
     needs=["counts", "image_jacobian"],
     formula="sum over classes of abs(sum of log(abs(corr) + 1e-5)); above 100 classes, mean difference of all pairs",
     source="Lopes et al., EPE-NAS, ICANN 2021",
-    published=nas_bench_201(spearman=(0.70, 0.60, 0.33), population="1,000 random", source="NAS-Bench-Suite-Zero"),
+    published=suite_zero(0.70, 0.60, 0.33),
 )
 def epe_nas(data: xr.Dataset) -> xr.DataArray:
     by_class = data.jacobian_class_log_corr.astype(np.float64)
@@ -49,7 +49,7 @@ def epe_nas(data: xr.Dataset) -> xr.DataArray:
     needs=["counts", "relu_patterns"],
     formula="log abs(det) of the number of ReLU units in which two images agree, over all ReLUs",
     source="Mellor et al., ICML 2021",
-    published=nas_bench_201(spearman=(0.742, 0.768, 0.768), source="VKDNW's run"),
+    published=nas_bench_201(spearman=(0.742, 0.768, 0.768), source="VKDNW's run, images of noise"),
 )
 def naswot(data: xr.Dataset) -> xr.DataArray:
     return np.log(data.pattern_eigenvalue.astype(np.float64)).sum("eigenvalue", skipna=False)

@@ -19,3 +19,12 @@ def nas_bench_201(
     """Figures on CIFAR-10, CIFAR-100 and ImageNet16-120."""
     figures = zip(_DATASETS, spearman, kendall, strict=True)
     return {("nas-bench-201", dataset): Figure(rho, tau, population, source) for dataset, rho, tau in figures}
+
+
+def suite_zero(*spearman: float) -> dict[tuple[str, str], Figure]:
+    """Figures of NAS-Bench-Suite-Zero, whose code correlates with validation accuracies.
+
+    It draws no architecture in which all edges from the input or all edges to the output are ``none``.
+    """
+    population = "1,000 random, validation accuracy"
+    return nas_bench_201(spearman=spearman, population=population, source="NAS-Bench-Suite-Zero")

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from sweetgrad.store import STATUS, Location, Profile
-from sweetgrad.store.spaces import unknown_name
+from sweetgrad.store.format.blocks import is_block
 
 ENTRY_POINTS = "sweetgrad.derived_estimators"
 """Entry-point group in which other packages register theirs."""
@@ -18,14 +18,15 @@ ENTRY_POINTS = "sweetgrad.derived_estimators"
 
 @dataclass(frozen=True)
 class Figure:
-    """Rank correlations with test accuracy that were published for an estimator, and over which architectures.
+    """Rank correlations with accuracy that were published for an estimator, and over which architectures.
 
     Attributes
     ----------
     spearman, kendall
         In [-1, 1]; NaN where none was published.
     population
-        The architectures, such as ``all 15,625``; figures of other populations must not be compared.
+        The architectures, such as ``all 15,625``, and which accuracy if it is not that of the test set; figures of other
+        populations must not be compared.
     source
         Who published them.
     """
@@ -155,20 +156,21 @@ def open_statistics(location: Location, name: str, *, blocks: Iterable[str] | No
         If there is no such profile, or it lacks one of the blocks.
     """
     profile = Profile.open(location, name)
-    held = [block.name for block in profile.blocks() if block.path.startswith("blocks/")]
     data = profile.dataset()
-    for block in held if blocks is None else blocks:
-        found = profile.block(block).load()
-        about = {key: f"{block}_{key}" for key in ("seconds", "message", "status")}
-        data = data.assign(found.rename(about).data_vars).assign_coords(
-            {key: coord for key, coord in found.coords.items() if key not in data.coords}
+    for block in [each.name for each in profile.blocks() if is_block(each)] if blocks is None else blocks:
+        statistics = profile.block(block).load()
+        own_names = {key: f"{block}_{key}" for key in ("seconds", "message", "status")}
+        data = data.assign(statistics.rename(own_names).data_vars).assign_coords(
+            {key: coord for key, coord in statistics.coords.items() if key not in data.coords}
         )
     return data
 
 
 def available(data: xr.Dataset, estimators: Mapping[str, DerivedEstimator]) -> list[DerivedEstimator]:
     """Estimators whose blocks a Dataset has."""
-    return [each for each in estimators.values() if all(status_of(block) in data for block in each.needs)]
+    return [
+        estimator for estimator in estimators.values() if all(status_of(block) in data for block in estimator.needs)
+    ]
 
 
 def registered_by_others() -> dict[str, DerivedEstimator]:
@@ -179,7 +181,7 @@ def registered_by_others() -> dict[str, DerivedEstimator]:
     ValueError
         If one cannot be imported, or is not a `DerivedEstimator`.
     """
-    found = {}
+    estimators = {}
     for entry in entry_points(group=ENTRY_POINTS):
         try:
             loaded = entry.load()
@@ -193,12 +195,5 @@ def registered_by_others() -> dict[str, DerivedEstimator]:
                 f"derived estimator {entry.name!r} ({entry.value}) must be a function decorated with derived(…), got "
                 f"{type(loaded).__name__}"
             )
-        found[entry.name] = loaded
-    return found
-
-
-def find(name: str, estimators: Mapping[str, DerivedEstimator]) -> DerivedEstimator:
-    """The estimator of this name; raises ``ValueError`` with the nearest names if there is none."""
-    if name not in estimators:
-        raise unknown_name("derived estimator", name, sorted(estimators))
-    return estimators[name]
+        estimators[entry.name] = loaded
+    return estimators

@@ -16,7 +16,6 @@ AZ_NAS = "Lee & Ham, AZ-NAS, CVPR 2024"
     published=nas_bench_201(kendall=(0.569, np.nan, np.nan), source="AZ-NAS"),
 )
 def az_expressivity(data: xr.Dataset) -> xr.DataArray:
-    """A layer without any signal has no such entropy, and the score is -inf."""
     entropy = data.spectrum_entropy.astype(np.float64)
     return entropy.sum("layer").where(_all_defined(data, entropy), -np.inf)
 
@@ -95,9 +94,9 @@ def vkdnw_single(data: xr.Dataset) -> xr.DataArray:
     return data.num_parameter_tensors.astype(np.float64) + vkdnw_entropy.function(data) / 3
 
 
-def _all_defined(data: xr.Dataset, values: xr.DataArray) -> xr.DataArray:
-    """Whether every layer whose output was measured has a value: one without any signal has none."""
-    return (values.notnull() | data.cov_trace.isnull()).all("layer")
+def _all_defined(data: xr.Dataset, entropy: xr.DataArray) -> xr.DataArray:
+    """Whether every layer whose output was measured has an entropy: one without any signal has none, and the score is -inf."""
+    return (entropy.notnull() | data.cov_trace.isnull()).all("layer")
 
 
 def _spread(data: xr.Dataset, axis: str) -> xr.DataArray:

@@ -7,9 +7,8 @@ from typing import Any, Protocol
 
 from sweetgrad.flows.cluster.worker import run_shard, run_trainings
 from sweetgrad.profiling import Batch, SearchSpace
-from sweetgrad.profiling.architectures import load_functions
 from sweetgrad.profiling.training import TrainingConfig
-from sweetgrad.store import Profile, ProfileSpec, Shard, Table, Trainings
+from sweetgrad.store import Block, Profile, ProfileSpec, Shard, Table, Trainings
 from sweetgrad.store.training import collect_trainings
 
 
@@ -76,7 +75,7 @@ class Work(Protocol):
 
 @dataclass(frozen=True)
 class ProfileWork:
-    """The work of a run that profiles, loaded and checked."""
+    """The work of a run that profiles, loaded and checked; ``asked`` holds a block for each of its estimators and blocks."""
 
     table: Profile
     rows: Sequence[int]
@@ -85,6 +84,7 @@ class ProfileWork:
     spec: ProfileSpec
     estimators: tuple[str, ...]
     blocks: tuple[str, ...]
+    asked: tuple[Block, ...]
     retry_failed: bool
     command: str = ""
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -104,8 +104,7 @@ class ProfileWork:
 
     def shards_to_do(self) -> list[Shard]:
         """Shards with rows that still have to run."""
-        asked = load_functions(self.estimators, self.blocks, spec=self.spec, batch=self.batch)
-        return self.table.plan(self.rows, [*asked], retry_failed=self.retry_failed)
+        return self.table.plan(self.rows, self.asked, retry_failed=self.retry_failed)
 
     def call(self, shard: Shard) -> tuple[Callable[..., int], tuple[Any, ...]]:
         """As in `Work`."""

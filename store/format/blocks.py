@@ -9,6 +9,7 @@ also where the package that declared it is not installed; `verify` has further c
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from types import MappingProxyType
 from typing import Any
 
@@ -26,6 +27,11 @@ AXES = {"tensor": "weight", "vector": "other"}
 A block with such a dim has two coordinates along it: the names, and the name of the layer of each (``tensor_layer``). An
 architecture without a parameter of that name has NaN (or the count 0) there.
 """
+
+Axis = Mapping[str, str]
+"""Names of parameters along an axis, in forward order, each with the name of its layer."""
+
+_Names = Sequence[tuple[str, str]]
 
 KNOWN_DIMS = ("arch", "layer", "kind", "bin", *AXES, "eigenvalue", "class")
 """Dims whose sizes a profile knows; ``eigenvalue`` has one entry for each image of the batch, and ``class`` for each class."""
@@ -86,6 +92,32 @@ class Block:
         used = {dim for variable in self.variables for dim in variable.dims}
         return tuple(axis for axis in AXES if axis in used)
 
+    def differences(
+        self, other: "Block", *, axes: Mapping[str, Axis], other_axes: Mapping[str, Axis]
+    ) -> dict[str, tuple[str, str]]:
+        """Settings, variables and axes in which two blocks of one path differ, each with what this and the other have.
+
+        Parameters
+        ----------
+        other
+            The other block.
+        axes, other_axes
+            The axes of this block, and of the other.
+        """
+        differing: dict[str, tuple[str, str]] = {}
+        for mine, theirs in ((dict(self.settings), dict(other.settings)), (self.layout, other.layout)):
+            differing |= {
+                name: (str(mine.get(name)), str(theirs.get(name)))
+                for name in sorted({*mine, *theirs})
+                if mine.get(name) != theirs.get(name)
+            }
+        for axis in self.axes:
+            # If the other has no such axis, their variables differ.
+            names, other_names = list(axes[axis].items()), list(other_axes.get(axis, axes[axis]).items())
+            if names != other_names:
+                differing[axis] = _describe_axes(names, other_names)
+        return differing
+
     def measured_with(self, settings: Mapping[str, Any]) -> "Block":
         """The same block with these settings.
 
@@ -118,6 +150,24 @@ class Block:
         """
         types = {v.name: _dtype(v) for v in self.variables}
         return row_digests(arch, [np.asarray(rows[name]).astype(types[name], copy=False) for name in self.digest_order])
+
+
+def _describe_axes(names: _Names, other_names: _Names) -> tuple[str, str]:
+    """How many names each of two different axes has, and the first that differs.
+
+    Examples
+    --------
+    >>> _describe_axes([("0.weight", "stem")], [("0.weight", "stem"), ("1.weight", "head")])
+    ('1 names', '2 names, of which number 2 is 1.weight of the layer head')
+    """
+    pairs = zip_longest(names, other_names)
+    first = next(position for position, (name, other_name) in enumerate(pairs) if name != other_name)
+
+    def describe(of_one: _Names) -> str:
+        named = [f", of which number {first + 1} is {name} of the layer {layer}" for name, layer in of_one[first:][:1]]
+        return "".join([f"{len(of_one)} names", *named])
+
+    return describe(names), describe(other_names)
 
 
 def _dtype(variable: Variable) -> np.dtype[Any]:

@@ -1,6 +1,7 @@
 """The blocks of sums and spectra from which training-free estimators are derived; definitions in docs/blocks.md.
 
-What is stored is what estimators sum, never a logarithm of it, so that one stored value serves every estimator. Values are
+What is stored is what estimators take logarithms, roots and maxima of, so that one stored value serves several of them. Only
+determinants and entropies, for which a whole spectrum would have to be stored, are logarithms or sums of such. Values are
 rounded to 12 significant bits, those of scales, shifts and biases to 9. NaN means that an architecture has no such parameter,
 layer or class, or that a value is undefined.
 """

@@ -25,8 +25,8 @@ from sweetgrad.store import (
     empty_rows,
     import_accuracy,
     profile_block,
-    split_scores,
 )
+from tests._scores import split_scores
 
 HOSTILE = "<img src=http://127.0.0.1/x onerror=alert(1)> $\\frac{$ & 'quoted'"
 """Text as it could come with somebody's store: HTML that would load something, and mathematics that does not parse."""

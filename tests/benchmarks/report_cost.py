@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from sweetgrad.store import Profile, profile_block, split_scores
+from sweetgrad.store import Profile, profile_block
 
 
 def main() -> None:
@@ -53,20 +53,22 @@ def add_estimators(folder: Path, num: int) -> None:
     accuracy = np.clip(table["accuracy"], 0, 100)
     columns = {"arch": table["arch"], "dataset": "synthetic", "split": "test", "epochs": 200, "accuracy": accuracy}
     import_accuracy(store, space=name.split("/")[0], table=pd.DataFrame(columns), source="synthetic")
-    names = [f"estimator{i}" for i in range(num)]
-    Profile.open(store, name).add_blocks(map(profile_block, names))
+    blocks = [profile_block(f"estimator{i}") for i in range(num)]
+    Profile.open(store, name).add_blocks(blocks)
     random = np.random.RandomState(0)
-    each = (len(accuracy), num)
-    columns = {
-        "score": accuracy[:, None] + random.normal(size=each) * np.arange(1, num + 1),
-        "seconds": np.full(each, 0.1, "float32"),
-        "message": np.full(each, "", object),
-        "status": np.ones(each, "uint8"),
-    }
-    coords = {"arch": table["arch"], "arch_index": ("arch", np.arange(len(accuracy))), "estimator": names}
-    scores = xr.Dataset({key: (("arch", "estimator"), value) for key, value in columns.items()}, coords=coords)
-    for shard in Profile.open(store, name).plan(range(len(accuracy)), [*map(profile_block, names)]):
-        Profile.open(store, name).write(shard, split_scores(scores.isel(arch=slice(shard.start, shard.stop))))
+    coords = {"arch": table["arch"], "arch_index": ("arch", np.arange(len(accuracy)))}
+    scores = {}
+    for noise, block in enumerate(blocks, start=1):
+        columns = {
+            "score": accuracy + random.normal(size=len(accuracy)) * noise,
+            "seconds": np.full(len(accuracy), 0.1, "float32"),
+            "message": np.full(len(accuracy), "", object),
+            "status": np.ones(len(accuracy), "uint8"),
+        }
+        scores[block] = xr.Dataset({key: ("arch", value) for key, value in columns.items()}, coords=coords)
+    for shard in Profile.open(store, name).plan(range(len(accuracy)), blocks):
+        rows = {block: data.isel(arch=slice(shard.start, shard.stop)) for block, data in scores.items()}
+        Profile.open(store, name).write(shard, rows)
     Profile.open(store, name).finalise()
 
 

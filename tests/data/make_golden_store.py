@@ -27,7 +27,6 @@ from sweetgrad.store import (
     empty_rows,
     import_accuracy,
     profile_block,
-    split_scores,
 )
 from sweetgrad.store.training import create_training
 
@@ -69,16 +68,13 @@ def make(location: Path) -> None:
     rows["grad_count_network"][:] = rows["grad_count"].sum("layer")
     rows["num_params"][:] = rows["grad_count"].sum("bin")
     Profile.open(location, name).write(shard, {COUNTS: rows})
-    fill = {
-        key: np.full((len(shard.rows), 1), variable.fill)
-        for key, variable in {each.name: each for each in profile_block("snip").variables}.items()
-    }
-    scores = rows[["status"]].drop_vars("status").assign({k: (("arch", "estimator"), v) for k, v in fill.items()})
-    scores["score"][:, 0] = np.arange(len(shard.rows)) / 4
-    scores["seconds"][:, 0] = 0.25
+    snip = profile_block("snip")
+    scores = rows[["status"]].assign({v.name: ("arch", np.full(len(shard.rows), v.fill)) for v in snip.variables})
+    scores["score"][:] = np.arange(len(shard.rows)) / 4
+    scores["seconds"][:] = 0.25
     scores["status"] = scores["status"].astype("uint8")
-    scores["status"][:, 0] = 1
-    Profile.open(location, name).write(shard, split_scores(scores.assign_coords(estimator=["snip"])))
+    scores["status"][:] = 1
+    Profile.open(location, name).write(shard, {snip: scores})
     Profile.open(location, name).finalise()
     table = pd.DataFrame({"arch": ARCHS[:8], "dataset": "cifar10", "split": "test", "epochs": 12})
     table["accuracy"] = 50 + np.arange(8) * 1.5

@@ -56,6 +56,14 @@ def test_load__lists_all_names_where_none_is_near():
         registry.load("estimators", "qqq")
 
 
+def test_require__names_the_first_that_is_missing_and_imports_nothing(monkeypatch):
+    monkeypatch.setattr(EntryPoint, "load", lambda entry: pytest.fail(f"imported {entry.name}"))
+    registry.require("estimators", ["snip", "grasp"])
+    registry.require("blocks", [])
+    with pytest.raises(ValueError, match=r"no block named 'tensor_sum'\. Did you mean 'tensor_sums'"):
+        registry.require("blocks", ["synflow", "tensor_sum", "zzz"])
+
+
 def test_load_space__hands_options_over_and_names_those_there_are():
     space = load_space("darts", options={"channels": 8, "cells": 3})
     assert (space.variant, len(space.layer_names)) == ("c8-n3", 5)

@@ -27,9 +27,9 @@ from sweetgrad.store import (
     declare_block,
     empty_rows,
     profile_block,
-    split_scores,
 )
 from sweetgrad.store.training import create_training
+from tests._scores import split_scores
 
 ARCHS = [f"|op{i}~0|" for i in range(10)]
 LAYERS = ["stem", "cell1", "head"]

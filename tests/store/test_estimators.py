@@ -12,9 +12,9 @@ from sweetgrad.store import (
     open_profile,
     profile_block,
     shards,
-    split_scores,
     verify,
 )
+from tests._scores import split_scores
 
 
 def make_scores(toy, rows, estimators, *, status=1):

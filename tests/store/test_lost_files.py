@@ -33,12 +33,12 @@ from sweetgrad.store import (
     open_profile,
     open_training,
     profile_block,
-    split_scores,
     status,
     verify,
 )
 from sweetgrad.store.access import open_root
 from sweetgrad.store.access._guard import GuardedStore
+from tests._scores import split_scores
 
 NAME, TRAINING = "toy/synthetic/bs2-seed0", "toy/training/digits/seed0"
 ESTIMATORS = ("snip", "moments", "activations")

@@ -27,13 +27,13 @@ from sweetgrad.store import (
     open_training,
     profile_block,
     publish,
-    split_scores,
     verify,
 )
 from sweetgrad.store import upgrade as upgrading
 from sweetgrad.store.access import open_root
 from sweetgrad.store.format.digests import row_digests
 from sweetgrad.store.root import consolidate
+from tests._scores import split_scores
 
 GOLDEN = Path(__file__).resolve().parents[1] / "data" / "format-1.zarr"
 GOLDEN_NAME = "toy/synthetic/bs4-seed42"

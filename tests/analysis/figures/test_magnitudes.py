@@ -22,8 +22,8 @@ from sweetgrad.store import (
     create_profile,
     empty_rows,
     profile_block,
-    split_scores,
 )
+from tests._scores import split_scores
 
 
 def test_gradient_density__integrates_to_all_gradients_with_the_shares_outside(make_profile):

@@ -20,8 +20,8 @@ from sweetgrad.store import (
     import_accuracy,
     open_accuracy,
     open_profile,
-    split_scores,
 )
+from tests._scores import split_scores
 
 NUM_ARCHS = 120
 SPEC = ProfileSpec(

@@ -23,11 +23,11 @@ from sweetgrad.store import (
     open_estimators,
     open_training,
     profile_block,
-    split_scores,
     verify,
 )
 from sweetgrad.store.access import _files, atomic_write
 from sweetgrad.store.training import create_training
+from tests._scores import split_scores
 
 WHOLE = Shard(0, 0, 4, range(4))
 

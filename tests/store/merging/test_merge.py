@@ -25,9 +25,9 @@ from sweetgrad.store import (
     open_moments,
     open_profile,
     profile_block,
-    split_scores,
     verify,
 )
+from tests._scores import split_scores
 
 
 def half(path, toy, rows, *, shard_size=4, spec=None, **options) -> str:
