@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sweetgrad.profiling.batches import Batch
 from sweetgrad.profiling.blocks.noise import noise_like, noise_settings, reinitialised
-from sweetgrad.profiling.estimators._layers import BatchNorm, is_plain_layer
+from sweetgrad.profiling.estimators._layers import BatchNorm, eval_mode, is_plain_layer
 from sweetgrad.profiling.estimators.protocol import EstimatorError, Probe, Statistics, measures, require_real
 from sweetgrad.store import STATISTICS, ProfileSpec
 
@@ -38,13 +38,8 @@ def vkdnw(probe: Probe) -> Statistics:
         raise EstimatorError(f"vkdnw: images (N, C, H, W) are needed, got {tuple(probe.x.shape)}")
     require_real(module, "vkdnw")
     images = noise_like(probe, tuple(probe.x.shape))
-    with reinitialised(module, probe.seed), torch.enable_grad():
-        modes = [(m, m.training) for m in module.modules()]
-        try:
-            logits, jacobian_NKT = _jacobian(module.eval(), images)
-        finally:
-            for submodule, mode in modes:
-                submodule.training = mode
+    with reinitialised(module, probe.seed), torch.enable_grad(), eval_mode(module):
+        logits, jacobian_NKT = _jacobian(module, images)
     p = logits.softmax(1).double()
     middle = torch.einsum("nk,nkt->nt", p, jacobian_NKT)
     fisher = torch.einsum("nk,nks,nkt->st", p, jacobian_NKT, jacobian_NKT) - middle.T @ middle

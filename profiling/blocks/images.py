@@ -60,7 +60,7 @@ class _LayerPatterns(Patterns):
 
     def observe(self, relu: nn.Module, on: Tensor) -> None:
         row = self.layer_of.get(relu, -1)
-        bits = np.packbits(on[:_PATTERN_IMAGES].cpu().numpy(), axis=0)  # (1 or 2, units)
+        bits = np.packbits(on[:_PATTERN_IMAGES].cpu().numpy() > 0, axis=0)  # (1 or 2, units)
         pattern = bits[0].astype(np.uint16) if len(bits) == 1 else bits[0].astype(np.uint16) << 8 | bits[1]
         self.has_pattern[row, pattern] = True
 

@@ -56,6 +56,8 @@ class Probe:
         Images and labels of the second batch; None if there is none.
     seed
         Seed of the profile.
+    is_whole
+        Whether ``network`` skips nothing, so that ``build`` returns the same, because its search space has one version only.
     """
 
     network: Network
@@ -67,6 +69,7 @@ class Probe:
     seen: Any = None
     second: tuple[Tensor, Tensor] | None = None
     seed: int = 42
+    is_whole: bool = False
 
 
 @dataclass(frozen=True)
