@@ -72,7 +72,7 @@ def estimate(
 
     from sweetgrad.flows.cluster import choose_workers
     from sweetgrad.flows.evolution import rebuild_space
-    from sweetgrad.flows.inputs import find_table, require_cells, resolve_device, select_blocks
+    from sweetgrad.flows.inputs import find_table, require_cells, resolve_device, select_blocks, select_estimators
     from sweetgrad.flows.provenance import provenance, report_differences
     from sweetgrad.flows.runs.shard_flow import run_profile
     from sweetgrad.flows.runs.work import ProfileWork
@@ -84,19 +84,18 @@ def estimate(
 
     start = time.monotonic()
     console = console or Console(stderr=True)
-    names = registry.names("estimators") if list(estimators) == ["all"] else list(dict.fromkeys(estimators))
-    chosen = select_blocks(blocks)
-    if not (names or chosen):
+    if not (list(estimators) or list(blocks)):
         raise ValueError(
             f"name the estimators to compute (--estimators): {', '.join(registry.names('estimators'))}; "
             f"or the blocks (--blocks): all, {', '.join(registry.names('blocks'))}"
         )
-    registry.require("estimators", names)
-    registry.require("blocks", chosen)
     source = choose_workers(workers=workers, scheduler=scheduler, cluster=cluster)
+    registry.require("estimators", [name for name in estimators if name != "all"])
+    registry.require("blocks", select_blocks(blocks))
     location = absolute(store)
     stored = Profile.open(location, profile)
     spec, data = stored.spec, stored.dataset(chunks=None)
+    names, chosen = select_estimators(estimators, task=spec.task), select_blocks(blocks, task=spec.task)
     resolve_device(spec.device, remote=source.is_remote)
     table = space_file or find_table(spec.space, data_dir, download=download)
     space = rebuild_space(spec, data["arch"].values.tolist(), table)

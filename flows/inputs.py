@@ -8,6 +8,7 @@ import torch
 from sweetgrad.profiling import SearchSpace, load_space, registry
 from sweetgrad.profiling.architectures import ArchIds
 from sweetgrad.profiling.estimators.histograms import cells_of
+from sweetgrad.profiling.tasks import IMAGE_CLASSIFICATION
 from sweetgrad.store import ACTIVATIONS, COUNTS, STATISTICS, ProfileSpec
 from sweetgrad.store.spaces import Grammar, grammar_of
 
@@ -52,23 +53,38 @@ _NOT_IN_ALL = ("vkdnw", "sweet_bins")
 """Blocks of `STATISTICS` that ``all`` does not include: one costs as much time as all others together, one more space."""
 
 
-def select_blocks(names: Sequence[str]) -> tuple[str, ...]:
+def select_blocks(names: Sequence[str], *, task: str = IMAGE_CLASSIFICATION.name) -> tuple[str, ...]:
     """Blocks to measure beside the counts, each once.
 
     Parameters
     ----------
     names
-        Names of blocks, in which ``all`` stands for those of sweetgrad that are sums and spectra, without `_NOT_IN_ALL`;
-        ``counts`` are measured anyway.
+        Names of blocks, in which ``all`` stands for those of sweetgrad that are sums and spectra and are defined for the task,
+        without `_NOT_IN_ALL`; ``counts`` are measured anyway.
+    task
+        What the networks are to do.
 
     Examples
     --------
     >>> select_blocks(["counts", "moments", "synflow", "synflow"])
     ('moments', 'synflow')
     """
-    everything = [name for name in STATISTICS if name not in _NOT_IN_ALL]
+    own = [name for name in STATISTICS if name not in _NOT_IN_ALL] if "all" in names else []
+    everything = [name for name in own if _is_for(task, "blocks", name)]
     chosen = [each for name in names for each in (everything if name == "all" else [name])]
     return tuple(name for name in dict.fromkeys(chosen) if name != COUNTS.name)
+
+
+def select_estimators(names: Sequence[str], *, task: str) -> list[str]:
+    """Estimators to compute, each once; ``all`` alone stands for all that are registered and are defined for the task."""
+    if list(names) == ["all"]:
+        return [name for name in registry.names("estimators") if _is_for(task, "estimators", name)]
+    return list(dict.fromkeys(names))
+
+
+def _is_for(task: str, group: registry.Group, name: str) -> bool:
+    tasks = getattr(registry.load(group, name), "tasks", None)
+    return tasks is None or task in tasks
 
 
 def require_cells(space: SearchSpace, rows: Sequence[int], spec: ProfileSpec, blocks: Sequence[str]) -> None:

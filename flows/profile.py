@@ -133,7 +133,7 @@ def profile(
     from sweetgrad.flows.runs.work import ProfileWork
     from sweetgrad.flows.selection import select_archs
     from sweetgrad.profiling import load_batch, load_space, make_spec, registry
-    from sweetgrad.profiling.architectures import ArchIds, load_functions, parameter_axes
+    from sweetgrad.profiling.architectures import ArchIds, load_functions, parameter_axes, task_of
     from sweetgrad.store import create_profile
     from sweetgrad.store.access import absolute
     from sweetgrad.store.spaces import arch_order
@@ -142,8 +142,8 @@ def profile(
     console = console or Console(stderr=True)
     source = choose_workers(workers=workers, scheduler=scheduler, cluster=cluster)
     resolved_device = resolve_device(device, remote=source.is_remote)
-    chosen = select_blocks(blocks)
     registry.require("estimators", estimators)
+    chosen = select_blocks(blocks, task=task_of(registry.load("spaces", space)))
     registry.require("blocks", chosen)
     table = space_file or find_table(space, data_dir, download=download)
     search_space = load_space(space, table=table, options=space_options)

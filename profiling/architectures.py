@@ -64,6 +64,11 @@ class ArchIds(Sequence[str]):
         return self.space.arch_id(range(len(self))[index])
 
 
+def task_of(space: object) -> str:
+    """Name of the task of a search space, or of the callable that makes it: classification of images if it names none."""
+    return str(getattr(space, "task", IMAGE_CLASSIFICATION.name))
+
+
 def make_spec(space: SearchSpace, batch: Batch, *, seed: int = 42, device: str = "cpu") -> ProfileSpec:
     """Spec of the profile of a space on a batch.
 
@@ -81,7 +86,7 @@ def make_spec(space: SearchSpace, batch: Batch, *, seed: int = 42, device: str =
     ValueError
         If the networks of the space have another task than the batch.
     """
-    wanted = getattr(space, "task", IMAGE_CLASSIFICATION.name)
+    wanted = task_of(space)
     if wanted != batch.task:
         raise ValueError(
             f"space {space.name} is for {TASKS[wanted].title}, but data set {batch.dataset} is of {TASKS[batch.task].title}: "
@@ -307,7 +312,8 @@ def measure_blocks(
     Rows of `COUNTS` and of each block, with all its variables but the digest, one for each architecture that is done.
     """
     work = [_Row(index, counts=True, blocks=tuple(functions)) for index in indices]
-    return _profile_rows(work, space, batch, spec, functions, on_done=on_done, should_stop=should_stop)
+    axes = parameter_axes(space, functions)
+    return _profile_rows(work, space, batch, spec, functions, axes, on_done=on_done, should_stop=should_stop)
 
 
 def profile_shard(
@@ -355,7 +361,9 @@ def profile_shard(
         _Row(row, status[place] != STATUS["ok"], tuple(b for b in functions if measured[b][place] != STATUS["ok"]))
         for row, place in zip(shard.rows, np.array(shard.rows, dtype=np.int64) - shard.start, strict=True)
     ]
-    rows = _profile_rows(work, space, batch, spec, functions, on_done=on_done, should_stop=should_stop)
+    # As stored: a space builds networks to name the parameters.
+    axes = {axis: names for block in functions if block.axes for axis, names in profile.axes_of(block).items()}
+    rows = _profile_rows(work, space, batch, spec, functions, axes, on_done=on_done, should_stop=should_stop)
     num_done = rows[COUNTS].sizes["arch"]
     # A measured row never changes: where only blocks were missing, the stored counts are kept.
     with_counts = np.flatnonzero([row.counts for row in work[:num_done]])
@@ -372,6 +380,7 @@ def _profile_rows(
     batch: Batch,
     spec: ProfileSpec,
     functions: Functions,
+    axes: Mapping[str, Mapping[str, str]],
     *,
     on_done: Callable[[int], None],
     should_stop: Callable[[], bool],
@@ -382,7 +391,6 @@ def _profile_rows(
         raise ValueError(f"{space.name} has architectures 0 to {len(space) - 1}, got {outside[0]}")
     archs = [space.arch_id(index) for index in indices]
     counts = empty_rows(archs, indices, layers=space.layer_names)
-    axes = parameter_axes(space, functions)
     rows = {block: _empty(block, counts, axes, batch) for block in functions}
     num_done = 0
     with deterministic(spec.threads):
@@ -411,17 +419,16 @@ def _profile_one(
     functions: Functions,
     second: tuple[Tensor, Tensor] | None,
 ) -> tuple[Network | None, dict[Block, Score]]:
-    """Measure one network; returns it, unless it failed or no pass was run, and the results of the functions."""
+    """Measure one network; returns it, unless it failed, and the results of the functions."""
     start = time.perf_counter()
     try:
         measured, scores = measure_with_estimators(
             builder, x, y, functions, seed=builder.spec.seed, count=missing.counts, second=second
         )
-        if measured is not None and measured.counts is not None:
+        if measured.counts is not None:
             fill_row(rows, row, measured.network, measured.counts)
             rows["profile_seconds"].values[row] = measured.seconds
-        network = builder.network() if measured is None and any(block.axes for block in functions) else None
-        return measured.network if measured is not None else network, scores
+        return measured.network, scores
     except Exception as error:  # one network must not stop the others; its error is stored
         message = f"{type(error).__name__}: {error}"
         _logger.info("%s failed: %s", builder.arch, message)
@@ -449,6 +456,7 @@ def _fill(rows: xr.Dataset, block: Block, row: int, score: Score, network: Netwo
     """Write the result of an estimator or a block to row ``row`` of ``rows``, in place; status failed if it does not fit."""
     status, message, values = score.status, score.message, {}
     if status == STATUS["ok"]:
+        assert network is not None
         try:
             values = _fitted(rows, block, score.arrays, network)
         except Exception as error:  # a block of another package may return anything, and the other networks must go on
@@ -459,7 +467,7 @@ def _fill(rows: xr.Dataset, block: Block, row: int, score: Score, network: Netwo
         rows[name].values[row] = value
 
 
-def _fitted(rows: xr.Dataset, block: Block, arrays: Statistics, network: Network | None) -> dict[str, NDArray[Any]]:
+def _fitted(rows: xr.Dataset, block: Block, arrays: Statistics, network: Network) -> dict[str, NDArray[Any]]:
     """Values of a network in the shape of a row, with fill values where the network has no such layer or parameter.
 
     Raises
@@ -476,8 +484,7 @@ def _fitted(rows: xr.Dataset, block: Block, arrays: Statistics, network: Network
         dims, shape = variable.dims[1:], rows[variable.name].shape[1:]
         index = [places.get(dim, np.arange(size)) for dim, size in zip(dims, shape, strict=True)]
         if dims[:1] == ("layer",) and values.ndim:
-            num_layers = len(values) if network is None else len(network.layers)
-            index[0] = index[0][:num_layers]
+            index[0] = index[0][: len(network.layers)]
         expected = tuple(map(len, index))
         if values.shape != expected:
             of = f" for the dims {', '.join(dims)}" if dims else ", a single number"
@@ -490,9 +497,8 @@ def _fitted(rows: xr.Dataset, block: Block, arrays: Statistics, network: Network
     return fitted
 
 
-def _places(rows: xr.Dataset, axis: str, network: Network | None) -> NDArray[np.int64]:
+def _places(rows: xr.Dataset, axis: str, network: Network) -> NDArray[np.int64]:
     """Positions along an axis of the parameters of a network."""
-    assert network is not None
     known = {name: place for place, name in enumerate(rows[axis].values)}
     names = network.named_parameters()[axis]
     missing = [name for name in names if name not in known]

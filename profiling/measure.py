@@ -37,6 +37,11 @@ class Builder:
         torch.manual_seed(self.spec.seed)
         return self._place(self.space.build)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether `network` skips nothing: it is what `whole` returns."""
+        return not hasattr(self.space, "build_literal")
+
     def whole(self) -> Network:
         """The same network with the same weights, dead paths included; torch's generator is not advanced."""
         build = getattr(self.space, "build_literal", self.space.build)
@@ -89,14 +94,14 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Measured:
-    """A network after its forward and backward pass, with the gradients in ``.grad`` of its parameters.
+    """A network, usually after its forward and backward pass, with the gradients in ``.grad`` of its parameters.
 
     Attributes
     ----------
     network
         The network.
     logits
-        Its output, of images shape (N, classes); the graph has been freed.
+        Its output, of images shape (N, classes), whose graph has been freed; None if no pass was run.
     counts
         Counts of its gradients; None if they were not requested.
     seconds
@@ -104,7 +109,7 @@ class Measured:
     """
 
     network: Network
-    logits: Tensor
+    logits: Tensor | None
     counts: Measurement | None
     seconds: float
 

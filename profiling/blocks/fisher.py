@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from sweetgrad.profiling.batches import Batch
 from sweetgrad.profiling.blocks.noise import noise_like, noise_settings, reinitialised
-from sweetgrad.profiling.estimators._layers import BatchNorm, is_plain_layer
-from sweetgrad.profiling.estimators.protocol import EstimatorError, Probe, Statistics, measures, require_real
+from sweetgrad.profiling.estimators._layers import BatchNorm, eval_mode, is_plain_layer
+from sweetgrad.profiling.estimators.protocol import IMAGES, EstimatorError, Probe, Statistics, measures, require_real
 from sweetgrad.store import STATISTICS, ProfileSpec
 
 _MAX_TENSORS = 128
@@ -26,7 +26,7 @@ def _settings(spec: ProfileSpec, batch: Batch) -> dict[str, Any]:
     return {**noise_settings(spec, batch), "mode": "eval"}
 
 
-@measures(STATISTICS["vkdnw"], needs="network", settings=_settings)
+@measures(STATISTICS["vkdnw"], needs="network", settings=_settings, tasks=IMAGES)
 def vkdnw(probe: Probe) -> Statistics:
     """Deciles of the singular values of the Fisher information of the first entry of each of the first 128 parameter tensors.
 
@@ -38,13 +38,8 @@ def vkdnw(probe: Probe) -> Statistics:
         raise EstimatorError(f"vkdnw: images (N, C, H, W) are needed, got {tuple(probe.x.shape)}")
     require_real(module, "vkdnw")
     images = noise_like(probe, tuple(probe.x.shape))
-    with reinitialised(module, probe.seed), torch.enable_grad():
-        modes = [(m, m.training) for m in module.modules()]
-        try:
-            logits, jacobian_NKT = _jacobian(module.eval(), images)
-        finally:
-            for submodule, mode in modes:
-                submodule.training = mode
+    with reinitialised(module, probe.seed), torch.enable_grad(), eval_mode(module):
+        logits, jacobian_NKT = _jacobian(module, images)
     p = logits.softmax(1).double()
     middle = torch.einsum("nk,nkt->nt", p, jacobian_NKT)
     fisher = torch.einsum("nk,nks,nkt->st", p, jacobian_NKT, jacobian_NKT) - middle.T @ middle

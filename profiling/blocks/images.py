@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from sweetgrad.profiling.blocks.layers import output_modules
 from sweetgrad.profiling.estimators._layers import forward_hooks
 from sweetgrad.profiling.estimators.jacobian import Patterns, jacobian_correlation, record_patterns, relu_modules
-from sweetgrad.profiling.estimators.protocol import EstimatorError, Probe, Statistics, measures
+from sweetgrad.profiling.estimators.protocol import IMAGES, EstimatorError, Probe, Statistics, measures
 from sweetgrad.profiling.measure import forward_backward
 from sweetgrad.profiling.spaces.protocol import Network
 from sweetgrad.store import STATISTICS
@@ -27,7 +27,7 @@ _PATTERN_IMAGES = 16
 """Images over which the pattern of a unit is taken, as SWAP does; a pattern is then a number of 16 bits."""
 
 
-@measures(STATISTICS["image_jacobian"], needs="graph")
+@measures(STATISTICS["image_jacobian"], needs="graph", tasks=IMAGES)
 def image_jacobian(probe: Probe) -> Statistics:
     """Spectrum of the correlation between the images' Jacobians (Mellor et al., arXiv 2006.04647v1), and its logarithm by class.
 
@@ -60,7 +60,7 @@ class _LayerPatterns(Patterns):
 
     def observe(self, relu: nn.Module, on: Tensor) -> None:
         row = self.layer_of.get(relu, -1)
-        bits = np.packbits(on[:_PATTERN_IMAGES].cpu().numpy(), axis=0)  # (1 or 2, units)
+        bits = np.packbits(on[:_PATTERN_IMAGES].cpu().numpy() > 0, axis=0)  # (1 or 2, units)
         pattern = bits[0].astype(np.uint16) if len(bits) == 1 else bits[0].astype(np.uint16) << 8 | bits[1]
         self.has_pattern[row, pattern] = True
 
@@ -111,7 +111,7 @@ def _watch(network: Network) -> Iterator[_Watched]:
         yield seen
 
 
-@measures(STATISTICS["relu_patterns"], watch=_watch)
+@measures(STATISTICS["relu_patterns"], watch=_watch, tasks=IMAGES)
 def relu_patterns(probe: Probe) -> Statistics:
     """Spectrum of naswot's kernel (Mellor et al., ICML 2021), and by layer what WRCor and SWAP count of it.
 

@@ -4,7 +4,7 @@ Shape legend: N = images, C = channels, P = positions.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.nn.functional import pixel_unshuffle
 
 from sweetgrad.profiling.batches import Batch
-from sweetgrad.profiling.blocks.layers import output_modules
+from sweetgrad.profiling.blocks.layers import output_modules, whole_network
 from sweetgrad.profiling.estimators._layers import forward_hooks, restored_buffers
-from sweetgrad.profiling.estimators.protocol import EstimatorError, Probe, Statistics, measures, require_real
+from sweetgrad.profiling.estimators.protocol import IMAGES, EstimatorError, Probe, Statistics, measures, require_real
 from sweetgrad.profiling.spaces.protocol import Network
 from sweetgrad.store import STATISTICS, ProfileSpec
 
@@ -47,10 +47,11 @@ def reinitialised(module: nn.Module, seed: int) -> Iterator[None]:
             for layer in module.modules():
                 if isinstance(layer, nn.modules.batchnorm._NormBase):
                     layer.reset_running_stats()
-                for name, parameter in layer.named_parameters(recurse=False):
-                    value = _new_value(layer, name, parameter, generator)
-                    if value is not None:
-                        parameter.data = torch.empty_like(parameter.data).copy_(value)
+                # named_parameters(recurse=False) is slow, and a network has hundreds of modules.
+                for name, held in layer._parameters.items():
+                    value = None if held is None else _new_value(layer, name, held, generator)
+                    if held is not None and value is not None:
+                        held.data = torch.empty_like(held.data).copy_(value)
             yield
     finally:
         for parameter, data, requires_grad in before:
@@ -74,7 +75,7 @@ def noise(shape: tuple[int, ...], seed: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=8)  # one for each size of the outputs of a network
 def _signs(count: int, seed: int) -> Tensor:
     """Random signs, -1 or 1, always the same ones."""
     bits = np.unpackbits(np.frombuffer(np.random.RandomState(seed).bytes(-(-count // 8)), np.uint8))[:count]
@@ -113,7 +114,7 @@ def noise_settings(spec: ProfileSpec, batch: Batch) -> dict[str, Any]:
     return {**_SETTINGS, "batch_size": spec.batch_size, "seed": spec.seed}
 
 
-@measures(STATISTICS["noise_pass"], needs="network", settings=noise_settings)
+@measures(STATISTICS["noise_pass"], needs="network", settings=noise_settings, tasks=IMAGES)
 def noise_pass(probe: Probe) -> Statistics:
     """Spectra of the outputs of stem, cells and reductions, and of the maps of gradients between them.
 
@@ -126,8 +127,8 @@ def noise_pass(probe: Probe) -> Statistics:
     network = probe.network
     features = _features(probe, network)
     if features.spectra.keys() != output_modules(network).keys():
-        network = probe.build()
-        features = _features(probe, network)
+        with whole_network(probe) as network:
+            features = _features(probe, network)
     if not features.spectra:
         raise EstimatorError("noise_pass: the network has no layer of type stem, cell or reduction that it calls")
     names = [variable.name for variable in STATISTICS["noise_pass"].contents]
@@ -189,7 +190,8 @@ def _gradient_map(before: Tensor, output: Tensor, seed: int) -> dict[str, float]
     g_out = _signs(output.numel(), seed).view(output.permute(0, 2, 3, 1).shape).permute(0, 3, 1, 2).to(output)
     (g_in,) = torch.autograd.grad(output, before, g_out, allow_unused=True)
     g_in = torch.zeros_like(before) if g_in is None else g_in
-    is_identity = g_in.shape == g_out.shape and bool((g_in == g_out).all())
+    # torch.equal stops at the first difference, of tensors that are contiguous.
+    is_identity = g_in.shape == g_out.shape and torch.equal(_rows(g_in), _rows(g_out))
     if g_in.shape[2:] != g_out.shape[2:]:
         stride = g_in.shape[2] // g_out.shape[2]
         if (g_out.shape[2] * stride, g_out.shape[3] * stride) != tuple(g_in.shape[2:]):
@@ -209,7 +211,7 @@ def _noise_image_settings(spec: ProfileSpec, batch: Batch) -> dict[str, Any]:
     return {**_SETTINGS, "image_size": _IMAGE_SIZE, "seed": spec.seed}
 
 
-@measures(STATISTICS["noise_image"], needs="network", settings=_noise_image_settings)
+@measures(STATISTICS["noise_image"], needs="network", settings=_noise_image_settings, tasks=IMAGES)
 def noise_image(probe: Probe) -> Statistics:
     """Smallest eigenvalues and singular values of the outputs of all modules for one image.
 
@@ -219,54 +221,85 @@ def noise_image(probe: Probe) -> Statistics:
     """
     if probe.x.ndim != 4:
         raise EstimatorError(f"noise_image: images (N, C, H, W) are needed, got {tuple(probe.x.shape)}")
-    network = probe.build()
-    require_real(network.module, "noise_image")
+    require_real(probe.network.module, "noise_image")
     image = noise_like(probe, (1, probe.x.shape[1], _IMAGE_SIZE, _IMAGE_SIZE))
-    outputs: list[Tensor] = []
-    uses: list[
-        tuple[nn.Module, int]
-    ] = []  # module, position of its output; containers return that of their last module
-
-    def on_output(module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
-        if isinstance(output, Tensor):
-            if not outputs or outputs[-1] is not output or module_is_inplace(module):
-                outputs.append(output)
-                grams.append(_channel_grams(output[0]))
-            uses.append((module, len(outputs) - 1))
-
-    def module_is_inplace(module: nn.Module) -> bool:
-        return bool(getattr(module, "inplace", False))
-
-    grams: list[tuple[Tensor, Tensor]] = []
-    with reinitialised(network.module, probe.seed), forward_hooks(network.module.modules(), on_output):
+    seen = _Outputs()
+    with (
+        whole_network(probe) as network,
+        reinitialised(network.module, probe.seed),
+        forward_hooks(network.module.modules(), seen.add),
+    ):
         network.module(image)
-    smallest = _batched(torch.linalg.eigvalsh, [correlation for correlation, _ in grams])
-    squares = _batched(torch.linalg.eigvalsh, [gram for _, gram in grams])
-    corr_min = np.array([values[0] for values in smallest])
-    ratio = np.array([_ratio(values) for values in squares])
+    values = seen.smallest()
     row_of = {
         module: row for row, layer in enumerate(network.layers) for top in layer.modules for module in top.modules()
     }
     arrays = {}
-    for name, values in (("corr_min_sum", corr_min), ("singular_ratio_sum", ratio)):
+    for name, of_output in zip(("corr_min_sum", "singular_ratio_sum"), values, strict=True):
         by_layer = np.zeros(len(network.layers))
-        for module, place in uses:
+        for module, place in seen.uses:
             if module in row_of:
-                by_layer[row_of[module]] += values[place]
+                by_layer[row_of[module]] += of_output[place]
         arrays[name] = by_layer
-        arrays[f"{name}_network"] = sum(values[place] for _, place in uses)
+        arrays[f"{name}_network"] = sum(of_output[place] for _, place in seen.uses)
     return arrays
 
 
-def _channel_grams(output: Tensor) -> tuple[Tensor, Tensor]:
-    """Correlation matrix of the channels of one output (C, ...), undefined ones 0, and its smaller Gram matrix."""
+@dataclass
+class _Outputs:
+    """Outputs of all modules for one image.
+
+    Attributes
+    ----------
+    uses
+        Each module that was called, and the position of its output in ``matrices``. Containers return the output of their last
+        module, and skips their input.
+    matrices
+        Of each output, products of its channels, as `_channel_products` returns them; None if the output is 0.
+    """
+
+    uses: list[tuple[nn.Module, int]] = field(default_factory=list)
+    matrices: list[tuple[Tensor, Tensor] | None] = field(default_factory=list)
+    _places: dict[tuple[int, int], int] = field(default_factory=dict)
+    _kept: list[Tensor] = field(default_factory=list)
+
+    def add(self, module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
+        """Record one call; a forward hook."""
+        if not isinstance(output, Tensor):
+            return
+        key = id(output), output._version  # modules that work in place increase the version
+        if key not in self._places:
+            self._kept.append(output)  # so that no other tensor gets its identity
+            self._places[key] = len(self.matrices)
+            self.matrices.append(_channel_products(output[0]) if output.any() else None)
+        self.uses.append((module, self._places[key]))
+
+    def smallest(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Of each output the smallest eigenvalue of the correlation, and the smallest over the largest singular value."""
+        corr_min, ratio = np.zeros(len(self.matrices)), np.zeros(len(self.matrices))
+        places = [place for place, matrices in enumerate(self.matrices) if matrices is not None]
+        both = [matrices for matrices in self.matrices if matrices is not None]
+        corr_min[places] = [values[0] for values in _eigenvalues([cov for cov, _ in both], _correlation)]
+        ratio[places] = [_ratio(values) for values in _eigenvalues([gram for _, gram in both])]
+        return corr_min, ratio
+
+
+def _channel_products(output: Tensor) -> tuple[Tensor, Tensor]:
+    """Covariance matrix of the channels of one output (C, ...), times the positions, and its smaller Gram matrix."""
     values = output.reshape(len(output), -1).double()
-    centred = values - values.mean(1, keepdim=True)
+    num_positions = values.shape[1]
+    mean = values.mean(1, keepdim=True)
+    centred = values - mean
     cov = centred @ centred.T
-    scale = cov.diagonal().sqrt()
-    correlation = torch.nan_to_num(cov / scale[:, None] / scale[None, :], nan=0.0, posinf=0.0, neginf=0.0)
-    gram = values @ values.T if len(values) <= values.shape[1] else values.T @ values
-    return correlation, gram
+    # Adding the means costs less than another product of the values, and cancels nothing.
+    gram = cov + num_positions * mean @ mean.T if len(values) <= num_positions else values.T @ values
+    return cov, gram
+
+
+def _correlation(cov: Tensor) -> Tensor:
+    """Correlations of covariances (..., C, C), undefined ones 0."""
+    scale = cov.diagonal(dim1=-2, dim2=-1).sqrt()
+    return torch.nan_to_num(cov / scale[..., :, None] / scale[..., None, :], nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _ratio(squares: NDArray[np.float64]) -> float:
@@ -275,13 +308,15 @@ def _ratio(squares: NDArray[np.float64]) -> float:
     return math.sqrt(low / high) if high > 0 else 0.0
 
 
-def _batched(function: Any, matrices: Sequence[Tensor]) -> list[NDArray[np.float64]]:
-    """Apply a function of stacked matrices to matrices of several sizes, in their order."""
+def _eigenvalues(
+    matrices: Sequence[Tensor], change: Callable[[Tensor], Tensor] = lambda matrix: matrix
+) -> list[NDArray[np.float64]]:
+    """Eigenvalues, ascending, of matrices of several sizes, in their order; ``change`` is applied to all of one size first."""
     by_size: dict[int, list[int]] = {}
     for place, matrix in enumerate(matrices):
         by_size.setdefault(len(matrix), []).append(place)
     found: dict[int, NDArray[np.float64]] = {}
     for places in by_size.values():
-        values = function(torch.stack([matrices[place] for place in places])).cpu().numpy()
+        values = torch.linalg.eigvalsh(change(torch.stack([matrices[place] for place in places]))).cpu().numpy()
         found |= dict(zip(places, values, strict=True))
     return [found[place] for place in range(len(matrices))]

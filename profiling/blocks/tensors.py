@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sweetgrad.profiling.batches import Batch
-from sweetgrad.profiling.estimators._layers import forward_hooks, restored_buffers
-from sweetgrad.profiling.estimators.protocol import EstimatorError, Probe, Statistics, measures, require_real
+from sweetgrad.profiling.blocks.layers import whole_network
+from sweetgrad.profiling.counting import in_memory_order
+from sweetgrad.profiling.estimators._layers import eval_mode, forward_hooks, restored_buffers
+from sweetgrad.profiling.estimators.protocol import IMAGES, EstimatorError, Probe, Statistics, measures, require_real
 from sweetgrad.profiling.estimators.pruning import (
     channel_products,
     conv_or_linear,
@@ -80,12 +82,40 @@ def _watch_layers(network: Network) -> Iterator[_Layers]:
 
 def _positions(probe: Probe) -> list[int]:
     """Output positions of each weight tensor; the whole network runs one image if the network skips some."""
-    network, seen = probe.network, probe.seen
-    if any(id(layer.weight) not in seen.of_weight for layer in conv_or_linear(network.module)):
-        network = probe.build()
-        with torch.no_grad(), _watch_layers(network) as seen:
-            network.module.eval()(probe.x[:1])  # eval mode: BatchNorm may fail on a single image
+    if all(id(layer.weight) in probe.seen.of_weight for layer in conv_or_linear(probe.network.module)):
+        return _along_weights(probe.network, probe.seen)
+    # Eval mode: BatchNorm may fail on a single image.
+    with whole_network(probe) as network, eval_mode(network.module), torch.no_grad(), _watch_layers(network) as seen:
+        network.module(probe.x[:1])
+    return _along_weights(network, seen)
+
+
+def _along_weights(network: Network, seen: _Layers) -> list[int]:
     return [seen.of_weight.get(id(weight), 0) for weight in parameters_along(network, "tensor")]
+
+
+_SUMS = (
+    "tensor_weight_sq_sum",
+    "tensor_weight_grad_sum",
+    "tensor_weight_grad_abs_sum",
+    "tensor_grad_abs_sum",
+    "tensor_grad_sq_sum",
+    "tensor_grad_sum",
+    "tensor_grad_abs_max",
+)
+
+
+def _sums(weight: Tensor, grad: Tensor) -> Tensor:
+    """The sums of `_SUMS` of one tensor, in double precision."""
+    w, g = _pair(weight, grad)
+    absolute = g.abs()
+    return torch.stack([w.dot(w), w.dot(g), (w * g).abs_().sum(), absolute.sum(), g.dot(g), g.sum(), absolute.max()])
+
+
+def _table(rows: Sequence[Tensor], num: int) -> NDArray[np.float64]:
+    """Numbers of each tensor, shape (T, num)."""
+    table: NDArray[np.float64] = torch.stack(list(rows)).cpu().numpy() if rows else np.zeros((0, num))
+    return table
 
 
 @measures(STATISTICS["tensor_sums"], watch=_watch_layers)
@@ -93,16 +123,9 @@ def tensor_sums(probe: Probe) -> Statistics:
     """Sums over weights and gradients of every parameter tensor, in double precision."""
     require_real(probe.network.module, "tensor_sums")
     weights, vectors = (parameters_along(probe.network, axis) for axis in ("tensor", "vector"))
-    w, g = flat(weights), _flat_gradients(weights)
-    sums = {
-        "weight_sq_sum": w * w,
-        "weight_grad_sum": w * g,
-        "weight_grad_abs_sum": np.abs(w * g),
-        "grad_abs_sum": np.abs(g),
-        "grad_sq_sum": g * g,
-        "grad_sum": g,
-    }
-    h = _flat_gradients(vectors)
+    # One tensor after another, which fits in the cache.
+    sums = _table([_sums(weight, grad) for weight, grad in zip(weights, _gradients(weights), strict=True)], len(_SUMS))
+    h = flat(_gradients(vectors))
     fisher: dict[int, float] = {}
     for layer, information in fisher_information(probe.seen.products).items():
         fisher[id(layer.weight)] = fisher.get(id(layer.weight), 0.0) + information
@@ -110,8 +133,7 @@ def tensor_sums(probe: Probe) -> Statistics:
         "tensor_size": _sizes(weights),
         "tensor_positions": np.array(_positions(probe), np.uint32),
         "tensor_channels": np.array([weight.shape[0] for weight in weights], np.uint32),
-        **{f"tensor_{name}": _by_tensor(np.add, terms, weights) for name, terms in sums.items()},
-        "tensor_grad_abs_max": _by_tensor(np.maximum, np.abs(g), weights),
+        **dict(zip(_SUMS, sums.T, strict=True)),
         "tensor_fisher_sum": np.array([fisher.get(id(weight), 0.0) for weight in weights]),
         "vector_size": _sizes(vectors),
         "vector_grad_sum": _by_tensor(np.add, h, vectors),
@@ -134,43 +156,50 @@ def second_batch(probe: Probe) -> Statistics:
     Li et al., "ZiCo", ICLR 2023, with K = 2 batches and gradients set to zero between them.
     """
     require_real(probe.network.module, "second_batch")
-    weights = parameters_along(probe.network, "tensor")
     first, second = gradients_of_two_batches(probe, "second_batch")
-    return {
-        "tensor_snr_sum": _by_tensor(np.add, signal_to_noise(first, second), weights),
-        "tensor_num_varying": _by_tensor(np.add, (first != second).astype(np.int64), weights),
-        "tensor_grad_var_sum": _by_tensor(np.add, (first - second) ** 2 / 4, weights),
-        "tensor_mean_grad_abs_sum": _by_tensor(np.add, np.abs(first + second) / 2, weights),
-    }
+    columns = _table([_agreement(a, b) for a, b in zip(first, second, strict=True)], 4).T
+    names = ("tensor_snr_sum", "tensor_num_varying", "tensor_grad_var_sum", "tensor_mean_grad_abs_sum")
+    return dict(zip(names, columns, strict=True))
 
 
-def gradients_of_two_batches(probe: Probe, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Gradients of all weights for the batch, which are in ``.grad``, and for the second batch alone; shape (P,) each.
+def gradients_of_two_batches(probe: Probe, name: str) -> tuple[list[Tensor], list[Tensor]]:
+    """Gradients of all weights for the batch, which are in ``.grad``, and for the second batch alone.
 
     The network is left with the former. ``name`` is that of the block, for messages.
     """
     if probe.second is None:
         raise EstimatorError(f"{name}: there is no second batch")
     module, weights = probe.network.module, parameters_along(probe.network, "tensor")
-    first = _flat_gradients(weights)
+    first = _gradients(weights)
     before = [(parameter, parameter.grad) for parameter in module.parameters()]
     try:
         with restored_buffers(module):
             forward_backward(module, *probe.second, task=probe.task)
-        second = _flat_gradients(weights)
+        second = _gradients(weights)
     finally:
         for parameter, grad in before:
             parameter.grad = grad
     return first, second
 
 
-def signal_to_noise(first_P: NDArray[np.float64], second_P: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean over standard deviation of the absolute values of two gradients; 0 where they are equal."""
-    mean, std = (np.abs(first_P) + np.abs(second_P)) / 2, np.abs(first_P - second_P) / 2
-    return np.divide(mean, std, out=np.zeros_like(std), where=std > 0)
+def signal_to_noise(first: Tensor, second: Tensor) -> Tensor:
+    """Mean over standard deviation of the absolute values of two gradients, in double precision; 0 where they are equal."""
+    a, b = first.double(), second.double()
+    difference = (a - b).abs_()
+    return torch.where(difference > 0, (a.abs() + b.abs()).div_(difference), 0.0)  # of NaN, 0 as well
 
 
-@measures(STATISTICS["synflow"], needs="network")
+def _agreement(first: Tensor, second: Tensor) -> Tensor:
+    """The four numbers of `second_batch` of one tensor."""
+    a, b = _pair(first, second)
+    difference = a - b
+    num_varying = (a != b).sum().double()
+    return torch.stack(
+        [signal_to_noise(a, b).sum(), num_varying, difference.dot(difference) / 4, (a + b).abs_().sum() / 2]
+    )
+
+
+@measures(STATISTICS["synflow"], needs="network", tasks=IMAGES)
 def synflow(probe: Probe) -> Statistics:
     """SynFlow of every weight tensor (Tanaka et al., NeurIPS 2020), as the estimator `synflow` sums it."""
     module = probe.network.module
@@ -191,9 +220,15 @@ def flat(tensors: Sequence[Tensor]) -> NDArray[np.float64]:
     return joined
 
 
-def _flat_gradients(tensors: Sequence[Tensor]) -> NDArray[np.float64]:
-    """Gradients of all tensors, shape (P,); 0 where there is none."""
-    return flat([tensor.new_zeros(tensor.shape) if tensor.grad is None else tensor.grad for tensor in tensors])
+def _pair(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Entries of two tensors in the same order, if possible that in memory, shape (P,), in double precision."""
+    flatten = in_memory_order if first.stride() == second.stride() else torch.flatten
+    return flatten(first.detach()).double(), flatten(second.detach()).double()
+
+
+def _gradients(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Their gradients; 0 where there is none."""
+    return [torch.zeros_like(tensor) if tensor.grad is None else tensor.grad for tensor in tensors]
 
 
 def _by_tensor(reduce: np.ufunc, terms_P: NDArray[Any], tensors: Sequence[Tensor]) -> NDArray[Any]:

@@ -53,6 +53,18 @@ def restored_buffers(module: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
+def eval_mode(module: nn.Module) -> Iterator[None]:
+    """Run a network in eval mode, and restore the mode of every module."""
+    modes = [(m, m.training) for m in module.modules()]
+    try:
+        module.eval()
+        yield
+    finally:
+        for submodule, mode in modes:
+            submodule.training = mode
+
+
+@contextmanager
 def without_batch_norm(module: nn.Module) -> Iterator[None]:
     """Replace every BatchNorm by the identity."""
     with patched_forward(module, lambda m: identity if isinstance(m, BatchNorm) else None):

@@ -25,10 +25,10 @@ from sweetgrad.profiling.estimators._layers import (
     patched_forward,
     restored_buffers,
 )
-from sweetgrad.profiling.estimators.protocol import Probe, estimator, require_real, weights_of
+from sweetgrad.profiling.estimators.protocol import IMAGES, Probe, estimator, require_real, weights_of
 
 
-@estimator(needs="network")
+@estimator(needs="network", tasks=IMAGES)
 def grasp(probe: Probe) -> float:
     r"""``-sum w * (H g)`` over conv and linear weights, with the Hessian H and the gradient g of the loss of the batch.
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from sweetgrad.profiling.counting import count_gradients, find_bins, in_memory_order
 from sweetgrad.profiling.estimators._layers import forward_hooks
-from sweetgrad.profiling.estimators.protocol import Detailed, EstimatorError, Probe, measures
+from sweetgrad.profiling.estimators.protocol import IMAGES, Detailed, EstimatorError, Probe, measures
 from sweetgrad.profiling.spaces.protocol import Network, kind_of
 from sweetgrad.store import ACTIVATIONS, KINDS, MOMENTS, NUM_BINS
 
@@ -94,7 +94,7 @@ def _watch_cells(network: Network) -> Iterator[_Activations]:
         yield seen
 
 
-@measures(ACTIVATIONS, watch=_watch_cells)
+@measures(ACTIVATIONS, watch=_watch_cells, tasks=IMAGES)
 def activations(probe: Probe) -> Detailed:
     """Absolute values of the output of every cell and reduction for the batch, counted in the bins.
 

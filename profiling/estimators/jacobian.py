@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from sweetgrad.profiling.estimators._layers import forward_hooks
-from sweetgrad.profiling.estimators.protocol import EstimatorError, Probe, estimator
+from sweetgrad.profiling.estimators.protocol import IMAGES, EstimatorError, Probe, estimator
 from sweetgrad.profiling.spaces.protocol import Network
 
 _K = 1e-5
 
 
-@estimator(needs="graph")
+@estimator(needs="graph", tasks=IMAGES)
 def jacob_cov(probe: Probe) -> float:
     r"""Kullback-Leibler divergence of the correlations between the images' Jacobians from no correlation.
 
@@ -92,7 +92,7 @@ class Patterns:
         self.seconds += time.perf_counter() - start
 
     def observe(self, relu: nn.Module, on: Tensor) -> None:
-        """Called with which units are on for which images, shape (N, units), once for the ReLUs that have the same input."""
+        """Called with 1 where a unit is on for an image and 0 elsewhere, (N, units), once for ReLUs that have the same input."""
 
     def counted(self, logits: Tensor) -> list[tuple[nn.Module, Tensor, int]]:
         """Calls, without their nodes, that the backward pass from the logits reaches, or that only ran to be observed."""
@@ -125,7 +125,7 @@ def _record(network: Network) -> AbstractContextManager[Patterns]:
     return record_patterns(network, Patterns())
 
 
-@estimator(watch=_record)
+@estimator(watch=_record, tasks=IMAGES)
 def naswot(probe: Probe) -> float:
     r"""``log abs det K``, where K counts, for each pair of images, the ReLU units that are on for both or off for both.
 
@@ -154,13 +154,17 @@ def naswot(probe: Probe) -> float:
 
 
 def _units_that_are_on(output: Tensor) -> Tensor:
-    """Whether each unit of a ReLU is on for each image, shape (N, units)."""
-    on = output > 0
-    if on.ndim == 4 and on.is_contiguous(memory_format=torch.channels_last):
-        on = on.permute(
-            0, 2, 3, 1
-        )  # in memory order, which saves a transposition; a sum over units does not depend on it
-    return on.reshape(len(on), -1)
+    """1 where a unit of a ReLU is on for an image and 0 elsewhere, shape (N, units), in the type that `_num_both` multiplies."""
+    if output.ndim == 4 and output.is_contiguous(memory_format=torch.channels_last):
+        # In memory order, which saves a transposition; a sum over units does not depend on it.
+        output = output.permute(0, 2, 3, 1)
+    values = output.reshape(len(output), -1)
+    num_units = values.shape[1]
+    has_int8 = output.device.type == "cpu" and "AVX512" in torch.backends.cpu.get_cpu_capability()
+    if has_int8 and num_units >= _MIN_UNITS:
+        return (values > 0).view(torch.int8)  # which these processors multiply four times as fast
+    on = torch.empty_like(values, dtype=torch.float32 if num_units < 2**24 else torch.float64)
+    return torch.gt(values, 0, out=on)
 
 
 def _agreements(on: Tensor) -> tuple[Tensor, int]:
@@ -171,11 +175,13 @@ def _agreements(on: Tensor) -> tuple[Tensor, int]:
 
 
 def _num_both(on: Tensor) -> Tensor:
-    if on.device.type == "cpu" and "AVX512" in torch.backends.cpu.get_cpu_capability() and on.shape[1] >= _MIN_UNITS:
-        # int8, which these processors multiply four times as fast.
-        return torch._int_mm(on.view(torch.int8), on.view(torch.int8).T)
-    exact = on.to(torch.float32 if on.shape[1] < 2**24 else torch.float64)
-    return exact @ exact.T
+    """Number of units that are on for both of each pair of images, exactly, shape (N, N)."""
+    if on.dtype == torch.int8:
+        return torch._int_mm(on, on.T)
+    if on.device.type == "cpu":
+        values = on.numpy()
+        return torch.from_numpy(values @ values.T)  # NumPy sees that it is symmetric, and does half of the work
+    return on @ on.T
 
 
 def _reached(logits: Tensor) -> set[Any]:

@@ -4,7 +4,7 @@ Shape legend: N = images, P = weights of one layer (or some of its output channe
 """
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Literal, TypeAlias
 
@@ -20,7 +20,7 @@ from sweetgrad.profiling.estimators._layers import (
     patched_forward,
     restored_buffers,
 )
-from sweetgrad.profiling.estimators.protocol import EstimatorError, Probe, estimator, require_real, weights_of
+from sweetgrad.profiling.estimators.protocol import IMAGES, EstimatorError, Probe, estimator, require_real, weights_of
 
 Entries: TypeAlias = tuple[slice | int, ...]
 """Index of some entries of a weight: ``weight[entries].reshape(-1)`` has shape (P,)."""
@@ -30,6 +30,9 @@ Receive: TypeAlias = Callable[[nn.Parameter, Entries, Tensor], None]
 
 _MAX_VALUES = 1 << 24
 """Gradients in memory at a time: 64 MiB in single precision."""
+
+_MAX_VALUES_BY_IMAGE = 1 << 27
+"""The same where each image has a pass of its own: 512 MiB, since a second group of weights doubles the passes."""
 
 
 class UnsupportedLayerError(Exception):
@@ -145,7 +148,7 @@ def _conv_weight_gradients(
     grad: Tensor, x: Tensor, weight: Tensor, conv: Any, *, in_order: bool
 ) -> Iterator[tuple[Entries, Tensor]]:
     """Per-sample gradients by output channel, in order; or, unless ``in_order``, by kernel position."""
-    if conv.groups == 1 and set(conv.stride) == {1} and weight.ndim == 4 and not in_order:
+    if conv.groups == 1 and weight.ndim == 4 and not in_order:
         yield from _by_kernel_position(grad, x, weight, conv)
         return
     num_images, num_channels = len(x), len(weight)
@@ -164,19 +167,30 @@ def _by_kernel_position(grad: Tensor, x: Tensor, weight: Tensor, conv: Any) -> I
     """Each kernel position sees a shifted image: one matrix product per image, without copying the shifted images.
 
     Rows of the padded image are contiguous in memory, so a shift by rows and columns is one offset, if the gradient is padded to
-    rows of the same length.
+    rows of the same length. With a stride, that is so in each image of every stride-th row and column.
     """
-    (pad_y, pad_x), (step_y, step_x) = conv.padding, conv.dilation
     (num, _, height, width), (size_y, size_x) = grad.shape, weight.shape[2:]
-    row = x.shape[3] + 2 * pad_x
-    is_point = size_y == size_x == 1 and not (pad_y or pad_x)
-    padded = x.movedim(1, -1) if is_point else F.pad(x.movedim(1, -1), (0, 0, pad_x, pad_x, pad_y, pad_y + 1))
-    images = padded.reshape(num, -1, x.shape[1])
-    grads = F.pad(grad.movedim(1, -1), (0, 0, 0, row - width)).reshape(num, height * row, -1)
+    (pad_y, pad_x), (step_y, step_x), (stride_y, stride_x) = conv.padding, conv.dilation, conv.stride
+    row = width + (size_x - 1) * step_x // stride_x
+    # One row more: the last offset goes beyond the end.
+    num_rows = height + (size_y - 1) * step_y // stride_y + (size_x > 1)
+    below, right = num_rows * stride_y - x.shape[2] - pad_y, row * stride_x - x.shape[3] - pad_x
+    padded = _padded(x.movedim(1, -1), (0, 0, pad_x, right, pad_y, below))
+    grads = _padded(grad.movedim(1, -1), (0, 0, 0, row - width)).reshape(num, height * row, -1)
+    images: dict[tuple[int, int], Tensor] = {}
     for y, z in itertools.product(range(size_y), range(size_x)):
-        shift = y * step_y * row + z * step_x
-        for some, products in _products(grads, images[:, shift : shift + height * row]):
+        (down, first_y), (along, first_x) = divmod(y * step_y, stride_y), divmod(z * step_x, stride_x)
+        if (first_y, first_x) not in images:
+            every = padded[:, first_y::stride_y, first_x::stride_x]
+            images[first_y, first_x] = every.reshape(num, num_rows * row, -1)
+        shift = down * row + along
+        for some, products in _products(grads, images[first_y, first_x][:, shift : shift + height * row]):
             yield (some, slice(None), y, z), products
+
+
+def _padded(values: Tensor, padding: tuple[int, ...]) -> Tensor:
+    """`torch.nn.functional.pad`, which copies even if there is nothing to add."""
+    return F.pad(values, padding) if any(padding) else values
 
 
 class _Linear(torch.autograd.Function):
@@ -251,7 +265,7 @@ class _InstanceNorm(torch.autograd.Function):
         return before, None, None, None
 
 
-@estimator(needs="network")
+@estimator(needs="network", tasks=IMAGES)
 def gradsign(probe: Probe) -> float:
     r"""Sum over conv and linear weights k of ``abs(sum_n sign(g_nk))``.
 
@@ -268,6 +282,30 @@ def gradsign(probe: Probe) -> float:
     def receive(weight: nn.Parameter, entries: Entries, grads_NP: Tensor) -> None:
         total.add_(grads_NP.sign().sum(0).abs().sum(dtype=torch.float64))
 
+    each_image_alone(probe, "gradsign", receive, total.zero_)
+    return float(total)
+
+
+def each_image_alone(probe: Probe, name: str, receive: Receive, start_again: Callable[[], object]) -> None:
+    """Call ``receive`` with the gradients of the loss of each image as a batch of one in train mode, for every weight.
+
+    Parameters
+    ----------
+    probe
+        The network and its batch.
+    name
+        Name of the estimator or block, for messages.
+    receive
+        As in `per_sample_gradients`.
+    start_again
+        Called if a weight turns out to need a pass for each image, after which everything is received once more.
+
+    Raises
+    ------
+    EstimatorError
+        If a norm has too few values.
+    """
+    module = probe.network.module
     try:
         per_sample_gradients(
             module,
@@ -276,20 +314,32 @@ def gradsign(probe: Probe) -> float:
             batch_norm="instance",
         )
     except UnsupportedLayerError:
-        return _image_by_image(probe)
+        start_again()
+        _image_by_image(probe, receive)
     except EstimatorError as error:
-        raise EstimatorError(f"gradsign: {error}") from None
-    return float(total)
+        raise EstimatorError(f"{name}: {error}") from None
 
 
-def _image_by_image(probe: Probe) -> float:
+def _image_by_image(probe: Probe, receive: Receive) -> None:
+    """A pass for each image and each group of weights whose gradients for all images fit in memory."""
     module = probe.network.module
-    weights = [weight for weight in weights_of(module) if weight.requires_grad]
-    signs = [torch.zeros_like(weight) for weight in weights]
-    for n in range(len(probe.x)):
+    group: list[nn.Parameter] = []
+    for weight in (weight for weight in weights_of(module) if weight.requires_grad):
+        if group and len(probe.x) * sum(p.numel() for p in [*group, weight]) > _MAX_VALUES_BY_IMAGE:
+            _receive_group(probe, group, receive)
+            group = []
+        group.append(weight)
+    _receive_group(probe, group, receive)
+
+
+def _receive_group(probe: Probe, weights: Sequence[nn.Parameter], receive: Receive) -> None:
+    module, num_images = probe.network.module, len(probe.x)
+    grads = [weight.new_zeros(num_images, weight.numel()) for weight in weights]
+    for n in range(num_images):
         with restored_buffers(module):
             loss = F.cross_entropy(module(probe.x[n : n + 1]), probe.y[n : n + 1])
-        for sign, grad in zip(signs, torch.autograd.grad(loss, weights, allow_unused=True), strict=True):
+        for rows, grad in zip(grads, torch.autograd.grad(loss, weights, allow_unused=True), strict=True):
             if grad is not None:
-                sign += grad.sign()
-    return float(sum(sign.abs().sum(dtype=torch.float64) for sign in signs))
+                rows[n] = grad.reshape(-1)
+    for weight, rows in zip(weights, grads, strict=True):
+        receive(weight, (), rows)

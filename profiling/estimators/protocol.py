@@ -59,6 +59,8 @@ class Probe:
         Seed of the profile.
     task
         What the network is to do, with its loss.
+    is_whole
+        Whether ``network`` skips nothing, so that ``build`` returns the same, because its search space has one version only.
     """
 
     network: Network
@@ -71,6 +73,7 @@ class Probe:
     second: tuple[Tensor, Tensor] | None = None
     seed: int = 42
     task: Task = IMAGE_CLASSIFICATION
+    is_whole: bool = False
 
 
 @dataclass(frozen=True)

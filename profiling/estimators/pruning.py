@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from sweetgrad.profiling.estimators._layers import forward_hooks, without_batch_norm
-from sweetgrad.profiling.estimators.protocol import EstimatorError, Probe, estimator, require_real, weights_of
+from sweetgrad.profiling.estimators.protocol import IMAGES, EstimatorError, Probe, estimator, require_real, weights_of
 from sweetgrad.profiling.spaces.protocol import Network, kind_of
 
 
@@ -52,7 +52,7 @@ def channel_products(network: Network) -> Iterator[dict[int, tuple[nn.Module, Te
         yield products
 
 
-@estimator(watch=channel_products)
+@estimator(watch=channel_products, tasks=IMAGES)
 def fisher(probe: Probe) -> float:
     r"""Sum over the output channels c of conv and linear layers of their Fisher information, times the weights of the channel.
 
@@ -87,7 +87,7 @@ def conv_or_linear(module: nn.Module) -> Iterator[nn.Module]:
     return (m for m in module.modules() if isinstance(m, nn.modules.conv._ConvNd | nn.Linear))
 
 
-@estimator(needs="network")
+@estimator(needs="network", tasks=IMAGES)
 def synflow(probe: Probe) -> float:
     r"""Logarithm of SynFlow: ``sum abs(w * dR/dw)`` over conv and linear weights, R the sum of the outputs for an image of ones.
 

@@ -41,7 +41,7 @@ def measure_with_estimators(
     seed: int,
     count: bool = True,
     second: tuple[Tensor, Tensor] | None = None,
-) -> tuple[Measured | None, dict[K, Score]]:
+) -> tuple[Measured, dict[K, Score]]:
     """Measure one network and run estimators on it: the counts and all estimators that can share a pass use the same one.
 
     Parameters
@@ -62,7 +62,7 @@ def measure_with_estimators(
     Returns
     -------
     measured
-        As returned by `measure`, without the seconds of estimators; None if no pass was run.
+        As returned by `measure`, without the seconds of estimators; if no pass was run, without logits and counts.
     scores
         A `Score` for every estimator. If it raises or its score is not finite, its status is failed and the message says why.
 
@@ -72,11 +72,12 @@ def measure_with_estimators(
         Any exception of the network in the shared pass, but none of an estimator.
     """
     guests = {name: _Guest(estimator, builder, x, y, seed, second) for name, estimator in estimators.items()}
-    measured, network, logits = None, None, None
     if count or any(guest.need != "network" for guest in guests.values()):
         measured = _measure(builder, x, y, [guest for guest in guests.values() if guest.takes_part], count=count)
-        network, logits = measured.network, measured.logits
-    _score_the_rest([guest for guest in guests.values() if guest.score is None], network or builder.network(), logits)
+    else:
+        start = time.perf_counter()
+        measured = Measured(builder.network(), None, None, seconds=time.perf_counter() - start)
+    _score_the_rest([guest for guest in guests.values() if guest.score is None], measured.network, measured.logits)
     return measured, {name: guest.done() for name, guest in guests.items()}
 
 
@@ -187,9 +188,18 @@ class _Guest:
             x, y = x if x.requires_grad else x.clone(), y.clone()
             second = None if second is None else (second[0].clone(), second[1].clone())
         build_thin = partial(thin_network, self.builder)
-        task = TASKS[self.builder.spec.task]
         probe = Probe(
-            network, x, y, self.builder.whole, build_thin, logits, self.seen, second=second, seed=self.seed, task=task
+            network,
+            x,
+            y,
+            self.builder.whole,
+            build_thin,
+            logits,
+            self.seen,
+            second=second,
+            seed=self.seed,
+            task=TASKS[self.builder.spec.task],
+            is_whole=self.builder.is_whole,
         )
         torch.manual_seed(self.seed)
         start = time.perf_counter()

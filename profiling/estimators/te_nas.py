@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from sweetgrad.profiling.estimators._layers import forward_hooks, without_batch_norm
 from sweetgrad.profiling.estimators.jacobian import relu_modules
 from sweetgrad.profiling.estimators.per_sample import UnsupportedLayerError, per_sample_gradients
-from sweetgrad.profiling.estimators.protocol import EstimatorError, Probe, estimator, require_real, weights_of
+from sweetgrad.profiling.estimators.protocol import IMAGES, EstimatorError, Probe, estimator, require_real, weights_of
 
 _MAX_VALUES = 1 << 27
 """Gradients of all images in memory at a time: 512 MiB in single precision."""
@@ -19,7 +19,7 @@ _COLUMNS = 1 << 16
 _SIZE, _BATCH, _NUM_BATCHES = 3, 1000, 3
 
 
-@estimator(needs="graph")
+@estimator(needs="graph", tasks=IMAGES)
 def te_nas_condition(probe: Probe) -> float:
     """Largest over smallest eigenvalue of the neural tangent kernel: the Gram matrix of the gradients of the images.
 
@@ -35,7 +35,7 @@ def te_nas_condition(probe: Probe) -> float:
     return _condition(_gram_by_backward(probe.logits, weights), "te_nas_condition")
 
 
-@estimator(needs="network")
+@estimator(needs="network", tasks=IMAGES)
 def te_nas_condition_nobn(probe: Probe) -> float:
     """`te_nas_condition` without BatchNorm, as in the paper's table: the gradient of an image then depends on no other image."""
     _require_images(probe, "te_nas_condition_nobn")
@@ -56,7 +56,7 @@ def te_nas_condition_nobn(probe: Probe) -> float:
     return _condition(gram, "te_nas_condition_nobn")
 
 
-@estimator(needs="network")
+@estimator(needs="network", tasks=IMAGES)
 def te_nas_regions(probe: Probe) -> float:
     """Number of linear regions of a thin network, as different ReLU patterns, over 3 x 1000 crops of 3x3 pixels.
 
@@ -66,7 +66,7 @@ def te_nas_regions(probe: Probe) -> float:
     return _count_regions(probe, "te_nas_regions", batch_norm=True)
 
 
-@estimator(needs="network")
+@estimator(needs="network", tasks=IMAGES)
 def te_nas_regions_nobn(probe: Probe) -> float:
     """`te_nas_regions` without BatchNorm, as in the paper's table."""
     return _count_regions(probe, "te_nas_regions_nobn", batch_norm=False)

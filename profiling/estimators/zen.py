@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from sweetgrad.profiling.estimators._layers import BatchNorm, forward_hooks, without_batch_norm
-from sweetgrad.profiling.estimators.protocol import EstimatorError, Probe, estimator, require_real
+from sweetgrad.profiling.estimators.protocol import IMAGES, EstimatorError, Probe, estimator, require_real
 
 _BATCH, _REPEATS, _STEP = 16, 32, 0.01
 
 
-@estimator(needs="network")
+@estimator(needs="network", tasks=IMAGES)
 def zen_score(probe: Probe) -> float:
     r"""Change of the feature maps for a small change of the input, with random weights; the mean over 32 draws.
 
@@ -34,7 +34,7 @@ def zen_score(probe: Probe) -> float:
     return sum(scores) / len(scores)
 
 
-@estimator(needs="network")
+@estimator(needs="network", tasks=IMAGES)
 def zen_score_nobn(probe: Probe) -> float:
     """`zen_score` without BatchNorm and with one draw, as in the paper's table, but in double precision, as f is not normalised.
 

@@ -142,10 +142,11 @@ class LiveCell(Cell):
     """A `Cell` that only computes the edges that can affect gradients.
 
     With ``run_every_relu`` it also calls the ReLUs of skipped convolutions, on the input that they have in the literal cell, for
-    estimators that observe ReLUs (`naswot`); they do not affect the output.
+    estimators that observe ReLUs (`naswot`); they do not affect the output. Without ``skips_dead`` it is the literal cell.
     """
 
     run_every_relu = False
+    skips_dead = True
 
     def __init__(self, operations: tuple[str, ...], channels: int) -> None:
         super().__init__(operations, channels)
@@ -154,6 +155,8 @@ class LiveCell(Cell):
 
     def forward(self, x: Tensor) -> Tensor:
         """As `Cell.forward`; a node that is exactly 0 and depends on no parameter is None."""
+        if not self.skips_dead:
+            return super().forward(x)
         nodes: list[Tensor | None] = [x]
         for node in range(1, NUM_NODES):
             terms = [self._edge(edge, nodes, like=x) for edge, (_, target) in enumerate(EDGES) if target == node]
@@ -249,10 +252,17 @@ def _sum_present(terms: list[Tensor | None]) -> Tensor | None:
 
 
 class DisconnectedNetwork(NasBench201Network):
-    """A network whose cells return exactly 0: the features are zeros, and only the bias of the classifier has a gradient."""
+    """A network whose cells return exactly 0: the features are zeros, and only the bias of the classifier has a gradient.
+
+    Without ``skips_dead`` it is the literal network.
+    """
+
+    skips_dead = True
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits of zero features."""
+        if not self.skips_dead:
+            return super().forward(x)
         logits: Tensor = self.classifier(x.new_zeros(len(x), self.classifier.in_features))
         return logits
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata, spearmanr
 from torch import Tensor
 
-from sweetgrad.profiling import Images, Network, draw_batch, load_images
+from sweetgrad.profiling import Examples, Network, draw_batch, load_examples
 from sweetgrad.profiling.blocks.noise import reinitialised
 from sweetgrad.profiling.estimators.jacobian import Patterns, record_patterns
 from sweetgrad.profiling.spaces.nas_bench_201 import NasBench201
@@ -46,11 +46,11 @@ def noise(size: int, seed: int) -> Tensor:
     return torch.randn((64, 3, size, size), generator=torch.Generator().manual_seed(seed))
 
 
-def real(images: Images, seed: int, *, augment: bool = False) -> Tensor:
+def real(images: Examples, seed: int, *, augment: bool = False) -> Tensor:
     return torch.from_numpy(draw_batch(images, batch_size=64, seed=seed, augment=augment).x)
 
 
-def scores_of(space: NasBench201, index: int, images: Images) -> dict[str, float]:
+def scores_of(space: NasBench201, index: int, images: Examples) -> dict[str, float]:
     """Score of an architecture under each condition."""
     own = OWN_SEEDS + index
     conditions = {
@@ -96,7 +96,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     table = shipped_table("nas-bench-201")
-    space, images = NasBench201(table, skip_dead=False), load_images("cifar10", data_dir=arguments.data_dir)
+    space, images = NasBench201(table, skip_dead=False), load_examples("cifar10", data_dir=arguments.data_dir)
     rows = range(arguments.archs)
     scores = pd.DataFrame([scores_of(space, index, images) for index in rows])
     accuracies = (
@@ -116,11 +116,11 @@ def main() -> None:
             texts.append(f"{rho[0]:.3f} ({difference[0]:+.3f}, {low:+.3f} to {high:+.3f})")
         print(f"{name}: {'  '.join(texts)}")
     drawn_by_suite_zero = np.array([not is_cut_off(arch) for arch in accuracies.index])
-    rho = [
+    there = [
         spearmanr(scores[name].rank()[drawn_by_suite_zero], accuracies[dataset].to_numpy()[drawn_by_suite_zero])[0]
         for dataset in VALIDATION
     ]
-    print(f"that, with validation accuracies, {drawn_by_suite_zero.sum()} architectures: {np.round(rho, 3)}")
+    print(f"that, with validation accuracies, {drawn_by_suite_zero.sum()} architectures: {np.round(there, 3)}")
 
 
 if __name__ == "__main__":
