@@ -246,7 +246,7 @@ def count_layers(network: Network, loss: float) -> Measurement:
     )
 
 
-def measure_network(network: Network, x: Tensor, y: Tensor) -> Measurement:
+def measure_network(network: Network, x: Tensor, y: Tensor, *, task: Task = IMAGE_CLASSIFICATION) -> Measurement:
     """Run one forward and backward pass of a network that is already built, and count the gradients of every layer.
 
     The gradients are left in ``.grad`` of the parameters. A parameter without a gradient counts as 0.
@@ -256,14 +256,16 @@ def measure_network(network: Network, x: Tensor, y: Tensor) -> Measurement:
     network
         Network on the device of ``x``.
     x, y
-        Examples, shape (N, C, H, W), and labels, shape (N,).
+        Images, shape (N, C, H, W), and labels, shape (N,); or inputs and targets of another task.
+    task
+        What the network is to do.
 
     Raises
     ------
     ValueError
         As in `forward_backward`.
     """
-    _, loss = forward_backward(network.module, x, y)
+    _, loss = forward_backward(network.module, x, y, task=task)
     return count_layers(network, loss)
 
 

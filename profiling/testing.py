@@ -1,7 +1,7 @@
 """Conformance tests of search spaces: `check_space` checks in one call that a space follows the rules of `SearchSpace`."""
 
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sweetgrad.profiling.architectures import deterministic
+from sweetgrad.profiling.architectures import deterministic, task_of
 from sweetgrad.profiling.measure import Builder, Measurement, fill_row, measure_network
 from sweetgrad.profiling.registry import load_space
 from sweetgrad.profiling.spaces import Network, SearchSpace
+from sweetgrad.profiling.tasks import BLANK, IMAGE_CLASSIFICATION, LANGUAGE_MODELLING, SPEECH_RECOGNITION, TASKS
 from sweetgrad.store import ProfileSpec, empty_rows
 from sweetgrad.store.format.blocks import AXES
 
@@ -47,13 +48,13 @@ def check_space(
     archs
         Architectures to build, as indices or strings. None: the first, the last, and three others.
     in_channels, num_classes
-        Channels of the images; number of classes.
+        Channels of the images, or bands of speech; number of classes, or of tokens.
     image_size
-        Height and width of the images; the space's ``input_size`` by default. Smaller ones are faster.
+        Height and width of images, or length of sequences; the space's ``input_size`` by default. Smaller ones are faster.
     batch_size
-        Images in the batch.
+        Examples in the batch.
     seed
-        Seed of the networks and of the images, which are random.
+        Seed of the networks and of the examples, which are random.
 
     Raises
     ------
@@ -87,14 +88,23 @@ def check_space(
             batch_size=batch_size,
             seed=seed,
             num_classes=num_classes,
-            input_shape=(in_channels, size, size),
+            input_shape=_INPUT_SHAPES[task_of(checked)](in_channels, size),
             batch_sha256="",
             arch_sha256="",
+            task=task_of(checked),
         ),
     )
     with torch.random.fork_rng([]), deterministic(threads=1):
         for check in _CHECKS:
             check(case)
+
+
+_INPUT_SHAPES: Mapping[str, Callable[[int, int], tuple[int, ...]]] = {
+    IMAGE_CLASSIFICATION.name: lambda channels, size: (channels, size, size),
+    LANGUAGE_MODELLING.name: lambda channels, size: (size,),
+    SPEECH_RECOGNITION.name: lambda channels, size: (channels, size),
+}
+"""Shape of one example of each task, from the number of channels and the size."""
 
 
 @dataclass(frozen=True)
@@ -119,18 +129,23 @@ class Case:
         return self.batch()
 
     def batch(self, *, in_channels: int | None = None) -> tuple[Tensor, Tensor]:
-        """Random images and labels, the same at every call."""
+        """Random inputs and targets of the task, the same at every call."""
         generator = torch.Generator().manual_seed(self.spec.seed)
-        channels, height, width = self.spec.input_shape
-        shape = (self.spec.batch_size, in_channels or channels, height, width)
-        x = torch.randn(shape, generator=generator).to(memory_format=torch.channels_last)
-        return x, torch.randint(self.spec.num_classes, (self.spec.batch_size,), generator=generator)
+        num, classes = self.spec.batch_size, self.spec.num_classes
+        shape = (num, in_channels or self.spec.input_shape[0], *self.spec.input_shape[1:])
+        if self.spec.task == LANGUAGE_MODELLING.name:
+            x, y = (torch.randint(classes, shape, generator=generator) for _ in range(2))
+            return x, y
+        x = torch.randn(shape, generator=generator)
+        if self.spec.task == SPEECH_RECOGNITION.name:
+            return x, torch.randint(BLANK + 1, classes, (num, 1), generator=generator)
+        return x.to(memory_format=torch.channels_last), torch.randint(classes, (num,), generator=generator)
 
     def forward(self, network: Network, arch: str, *, in_channels: int | None = None) -> Tensor:
         """Logits in train mode."""
         x, _ = self.batch(in_channels=in_channels)
         advice = "choose image_size and batch_size so that images are large enough for every reduction"
-        with self.explained(arch, f"the network, on images of shape {tuple(x.shape)},", advice), torch.no_grad():
+        with self.explained(arch, f"the network, on inputs of shape {tuple(x.shape)},", advice), torch.no_grad():
             logits: Tensor = network.module(x)
             return logits
 
@@ -138,7 +153,7 @@ class Case:
         """Measure a network on the shared batch, from the seed; the batch must not change."""
         torch.manual_seed(self.spec.seed)
         with self.explained(arch, "the backward pass", "the network must have a loss that depends on its parameters"):
-            measured = measure_network(network, *self.shared_batch)
+            measured = measure_network(network, *self.shared_batch, task=TASKS[self.spec.task])
         if list(map(_digest, self.shared_batch)) != list(map(_digest, self.batch())):
             raise self.fail(
                 arch,
@@ -265,9 +280,13 @@ def _check_shapes(case: Case) -> None:
             shape = (in_channels, *case.spec.input_shape[1:])
             network = case.build(arch, input_shape=shape, num_classes=num_classes)
             logits = case.forward(network, arch, in_channels=in_channels)
-            expected = (case.spec.batch_size, num_classes)
-            if not isinstance(logits, Tensor) or tuple(logits.shape) != expected:
-                got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            # Of speech, the number of steps is the network's own; a sequence has a step for each token.
+            steps = {LANGUAGE_MODELLING.name: (in_channels,), SPEECH_RECOGNITION.name: ("steps",)}.get(
+                case.spec.task, ()
+            )
+            expected = (case.spec.batch_size, *steps, num_classes)
+            got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            if len(got) != len(expected) or any(a != b for a, b in zip(got, expected, strict=True) if b != "steps"):
                 raise case.fail(
                     arch,
                     f"for {in_channels} channels and {num_classes} classes the network returned {got}",

@@ -1,6 +1,7 @@
 """NAS-Bench-NLP (Klyuchnikov et al., IEEE Access 2022): recurrent cells in a language model of three layers."""
 
 import math
+import re
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -151,7 +152,7 @@ class NasBenchNlp:
             for node in read_recipe(arch).nodes:
                 if node.operation == "linear":
                     found[node.name] = max(found.get(node.name, 0), len(node.inputs))
-        return found
+        return {name: found[name] for name in sorted(found, key=_by_number)}
 
 
 def num_params(arch_id: str, *, num_classes: int = 10_000, embedding: int = EMBEDDING, hidden: int = HIDDEN) -> int:
@@ -239,6 +240,11 @@ def _reaching(nodes: dict[str, dict[str, Any]], outputs: list[str]) -> set[str]:
     return kept
 
 
+def _by_number(name: str) -> tuple[tuple[bool, int, str], ...]:
+    """Key by which nodes are sorted: their numbers as numbers, so that every recipe has its nodes in one order."""
+    return tuple((part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in re.split(r"(\d+)", name))
+
+
 class _Linear(nn.Module):
     """Sum of a linear map of each input, and one bias."""
 
@@ -264,8 +270,7 @@ class RecurrentLayer(nn.Module):
         self.linear = nn.ModuleDict(
             {
                 node.name: _Linear([input_size if source == "x" else size for source in node.inputs], size)
-                for node in recipe.nodes
-                if node.operation == "linear"
+                for node in sorted(self._linear_nodes(), key=lambda node: _by_number(node.name))
             }
         )
 

@@ -116,11 +116,11 @@ def main() -> None:
             texts.append(f"{rho[0]:.3f} ({difference[0]:+.3f}, {low:+.3f} to {high:+.3f})")
         print(f"{name}: {'  '.join(texts)}")
     drawn_by_suite_zero = np.array([not is_cut_off(arch) for arch in accuracies.index])
-    there = [
+    of_drawn = [
         spearmanr(scores[name].rank()[drawn_by_suite_zero], accuracies[dataset].to_numpy()[drawn_by_suite_zero])[0]
         for dataset in VALIDATION
     ]
-    print(f"that, with validation accuracies, {drawn_by_suite_zero.sum()} architectures: {np.round(there, 3)}")
+    print(f"that, with validation accuracies, {drawn_by_suite_zero.sum()} architectures: {np.round(of_drawn, 3)}")
 
 
 if __name__ == "__main__":
