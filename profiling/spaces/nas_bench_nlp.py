@@ -1,8 +1,10 @@
 """NAS-Bench-NLP (Klyuchnikov et al., IEEE Access 2022): recurrent cells in a language model of three layers."""
 
+import itertools
 import math
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -34,7 +36,7 @@ class NasBenchNlp:
     """Recipes of recurrent cells: those of a table, in its order, or random ones as the benchmark's generator draws them.
 
     An architecture string is the recipe itself as JSON (`sweetgrad.store.spaces.recipes`), so `build` also accepts recipes that
-    are in no list. Recipe *i* of the random ones depends on *i* alone.
+    are in no list. The random ones are an endless list of different recipes, which is the same everywhere.
 
     Parameters
     ----------
@@ -72,7 +74,7 @@ class NasBenchNlp:
         self,
         table: Path | str | None = None,
         *,
-        num_archs: int = 10_000,
+        num_archs: int = 1000,
         embedding: int = EMBEDDING,
         hidden: int = HIDDEN,
         layers: int = LAYERS,
@@ -82,9 +84,8 @@ class NasBenchNlp:
         if wrong:
             raise ValueError(f"{wrong[0]} must be a whole number from 1 on, got {sizes[wrong[0]]!r}")
         self._sizes = (embedding, hidden, layers)
-        self._archs = None if table is None else read_recipes(Path(table))
-        self._num_archs = num_archs if self._archs is None else len(self._archs)
-        self.open_ended = self._archs is None
+        self.open_ended = table is None
+        self._archs = different_recipes(num_archs) if table is None else read_recipes(Path(table))
         self.layer_names = ("embedding", *(f"layer{k}" for k in range(layers)), "decoder")
         defaults = {"embedding": EMBEDDING, "hidden": HIDDEN, "layers": LAYERS}
         self.options = {name: sizes[name] for name, default in defaults.items() if sizes[name] != default}
@@ -92,7 +93,7 @@ class NasBenchNlp:
 
     def __len__(self) -> int:
         """Number of recipes."""
-        return self._num_archs
+        return len(self._archs)
 
     def arch_id(self, index: int) -> str:
         """Canonical string of a recipe.
@@ -103,7 +104,7 @@ class NasBenchNlp:
             If there is no such recipe.
         """
         check_index(index, len(self))
-        return self._archs[index] if self._archs is not None else str(random_recipe(np.random.RandomState([index, 0])))
+        return self._archs[index]
 
     @staticmethod
     def canonical_arch(arch_id: str) -> str:
@@ -137,7 +138,7 @@ class NasBenchNlp:
 
     def parameter_axes(self) -> dict[str, dict[str, str]]:
         """Names of the parameters of all networks: a weight for each input of each linear node, and a bias."""
-        nodes = {f"node_{place}": 3 for place in range(_NUM_NODES)} if self._archs is None else self._linear_nodes()
+        nodes = {f"node_{place}": 3 for place in range(_NUM_NODES)} if self.open_ended else self._linear_nodes()
         tensor, vector = {"embedding": "embedding"}, {}
         for layer in self.layer_names[1:-1]:
             for node, num_inputs in nodes.items():
@@ -148,7 +149,7 @@ class NasBenchNlp:
     def _linear_nodes(self) -> dict[str, int]:
         """Names of the linear nodes of all recipes of the list, and the most inputs that each has."""
         found: dict[str, int] = {}
-        for arch in self._archs or ():
+        for arch in self._archs:
             for node in read_recipe(arch).nodes:
                 if node.operation == "linear":
                     found[node.name] = max(found.get(node.name, 0), len(node.inputs))
@@ -170,6 +171,17 @@ def num_params(arch_id: str, *, num_classes: int = 10_000, embedding: int = EMBE
             if node.operation == "linear":
                 total += sum((size if source == "x" else output) * output for source in node.inputs) + output
     return total
+
+
+@lru_cache(maxsize=2)
+def different_recipes(num: int) -> tuple[str, ...]:
+    """The first ``num`` different recipes of random ones: the number of a draw is its seed."""
+    found: dict[str, None] = {}
+    for seed in itertools.count():
+        if len(found) == num:
+            return tuple(found)
+        found[str(random_recipe(np.random.RandomState([seed, 0])))] = None
+    raise AssertionError
 
 
 def random_recipe(random: np.random.RandomState) -> Recipe:
