@@ -1,5 +1,6 @@
 """Fixtures that every folder of tests shares."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,10 @@ import pytest
 CHECKOUT = next(folder for folder in Path(__file__).resolve().parents if (folder / "pyproject.toml").is_file())
 DEAR = ("tests/soak/", "tests/flows/", "tests/remote/")
 """Folders whose tests start processes."""
+
+# pytest-xdist runs a process a core. Threads of torch that wait for a core that another process has burn it: a training took nine
+# times the CPU time. Set before torch is imported, and inherited by every process that a test starts.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

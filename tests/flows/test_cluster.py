@@ -80,6 +80,7 @@ def batch_system(tmp_path, monkeypatch):
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)  # a job gets it from its script alone
     yield folder
     for job in jobs(folder, "started"):
         if psutil.pid_exists(job):
