@@ -17,6 +17,7 @@ from sweetgrad.store.spaces.genotypes import (
 )
 from sweetgrad.store.spaces.graphs import find_graph, graph_hash, read_parts
 from sweetgrad.store.spaces.recipes import read_recipe
+from sweetgrad.store.spaces.speech_cells import read_vector, vector_class, vector_string
 
 Grammar = Callable[[str], str]
 """Returns the canonical string of an architecture; raises ``ValueError`` if the string is not an architecture of the space."""
@@ -87,13 +88,18 @@ def _nds(arch_id: str) -> str:
 _GRAMMARS: dict[str, Grammar] = {
     "nas-bench-101": _nas_bench_101,
     "nas-bench-201": _nas_bench_201,
+    "nas-bench-asr": lambda arch_id: vector_string(read_vector(arch_id)),
     "nas-bench-nlp": lambda arch_id: str(read_recipe(arch_id)),
     **dict.fromkeys(("nas-bench-301", "darts", "darts-imagenet"), _darts),
     **dict.fromkeys(("nds-amoeba", "nds-darts", "nds-enas", "nds-nasnet", "nds-pnas"), _nds),
 }
 
 
-_CLASSES: dict[str, Grammar] = {"nas-bench-101": graph_hash, "nas-bench-201": cell_class}
+_CLASSES: dict[str, Grammar] = {
+    "nas-bench-101": graph_hash,
+    "nas-bench-201": cell_class,
+    "nas-bench-asr": vector_class,
+}
 
 
 def class_of(space: str) -> Grammar | None:
