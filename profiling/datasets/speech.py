@@ -63,15 +63,16 @@ _SECONDS = 4.0
 """Longer utterances are left out, so that a batch is not mostly padding."""
 
 _SENTENCES = (
-    "the quick brown fox jumps over the lazy dog",
-    "she had your dark suit in greasy wash water all year",
-    "do not ask me to carry an oily rag like that",
-    "a good morrow to you my boy",
-    "how far is it to the nearest station",
-    "they used an aggressive policeman to flag thoughtless motorists",
-    "the children thought the music was rather strange",
-    "please measure the joy of a vision in blue",
+    "she had your suit",
+    "a good morrow to you",
+    "how far is it",
+    "ask me to carry it",
+    "they flag motorists",
+    "the music was strange",
+    "measure the joy",
+    "a vision in blue",
 )
+"""Short, so that a batch of 64 is not too much for a laptop."""
 
 
 def load_timit(data_dir: Path | None = None, *, seed: int = 42, download: bool = False) -> Examples:
