@@ -48,10 +48,10 @@ def reinitialised(module: nn.Module, seed: int) -> Iterator[None]:
                 if isinstance(layer, nn.modules.batchnorm._NormBase):
                     layer.reset_running_stats()
                 # named_parameters(recurse=False) is slow, and a network has hundreds of modules.
-                for name, parameter in layer._parameters.items():
-                    value = None if parameter is None else _new_value(layer, name, parameter, generator)
-                    if parameter is not None and value is not None:
-                        parameter.data = torch.empty_like(parameter.data).copy_(value)
+                for name, own in layer._parameters.items():
+                    value = None if own is None else _new_value(layer, name, own, generator)
+                    if own is not None and value is not None:
+                        own.data = torch.empty_like(own.data).copy_(value)
             yield
     finally:
         for parameter, data, requires_grad in before:
