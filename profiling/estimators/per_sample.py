@@ -340,6 +340,8 @@ def _receive_group(probe: Probe, weights: Sequence[nn.Parameter], receive: Recei
             loss = F.cross_entropy(module(probe.x[n : n + 1]), probe.y[n : n + 1])
         for rows, grad in zip(grads, torch.autograd.grad(loss, weights, allow_unused=True), strict=True):
             if grad is not None:
-                rows[n] = (grad if grad.layout is torch.strided else grad.to_dense()).reshape(-1)  # that of an embedding
+                rows[n] = (grad if grad.layout is torch.strided else grad.to_dense()).reshape(
+                    -1
+                )  # that of an embedding
     for weight, rows in zip(weights, grads, strict=True):
         receive(weight, (), rows)
