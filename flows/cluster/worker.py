@@ -138,7 +138,7 @@ def _prepare() -> None:
     if problem := threads_problem(distributed.get_worker().state.nthreads):
         raise ValueError(f"this worker cannot run shards: {problem}")
     configure_worker_logging(on_console=True)
-    _keep_freed_memory()
+    keep_freed_memory()
 
 
 def threads_problem(num_threads: int) -> str:
@@ -151,7 +151,7 @@ def threads_problem(num_threads: int) -> str:
     )
 
 
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """Let glibc keep freed memory for the next tensors.
 
     Dask starts its workers with ``MALLOC_TRIM_THRESHOLD_`` at 64 KiB: every freed tensor goes back to the kernel and comes in

@@ -287,13 +287,10 @@ class _Outputs:
 def _channel_products(output: Tensor) -> tuple[Tensor, Tensor]:
     """Covariance matrix of the channels of one output (C, ...), times the positions, and its smaller Gram matrix."""
     values = output.reshape(len(output), -1).double()
-    num_positions = values.shape[1]
-    mean = values.mean(1, keepdim=True)
-    centred = values - mean
-    cov = centred @ centred.T
-    # Adding the means costs less than another product of the values, and cancels nothing.
-    gram = cov + num_positions * mean @ mean.T if len(values) <= num_positions else values.T @ values
-    return cov, gram
+    centred = values - values.mean(1, keepdim=True)
+    # Not from covariances and means: of linearly dependent channels the ratio is what rounding leaves of these products.
+    gram = values @ values.T if len(values) <= values.shape[1] else values.T @ values
+    return centred @ centred.T, gram
 
 
 def _correlation(cov: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ from sweetgrad.profiling.estimators.protocol import IMAGES, EstimatorError, Prob
 from sweetgrad.store import NUM_BINS, STATISTICS
 
 
-@measures(STATISTICS["per_image"], needs="network", tasks=IMAGES)
+@measures(STATISTICS["per_image"], needs="network")
 def per_image(probe: Probe) -> Statistics:
     """Sums over the gradients of the images, each a batch of one in train mode, and the spectrum of their Gram matrix.
 

@@ -25,10 +25,10 @@ from sweetgrad.profiling.estimators._layers import (
     patched_forward,
     restored_buffers,
 )
-from sweetgrad.profiling.estimators.protocol import IMAGES, Probe, estimator, require_real, weights_of
+from sweetgrad.profiling.estimators.protocol import Probe, estimator, require_real, weights_of
 
 
-@estimator(needs="network", tasks=IMAGES)
+@estimator(needs="network")
 def grasp(probe: Probe) -> float:
     r"""``-sum w * (H g)`` over conv and linear weights, with the Hessian H and the gradient g of the loss of the batch.
 
@@ -48,7 +48,7 @@ def _by_autograd(probe: Probe) -> float:
     """``w . (H g)`` by a second backward pass, through ``<g, g.detach()>``: for any network."""
     module = probe.network.module
     weights = [weight for weight in weights_of(module) if weight.requires_grad]
-    loss = F.cross_entropy(module(probe.x), probe.y)
+    loss = probe.task.loss(module(probe.x), probe.x, probe.y)
     grads = torch.autograd.grad(loss, weights, create_graph=True, allow_unused=True)
     pairs = zip(weights, grads, strict=True)
     used = [(weight, grad) for weight, grad in pairs if grad is not None and grad.requires_grad]
@@ -77,7 +77,7 @@ def _by_own_layers(probe: Probe) -> float | None:
 
     try:
         with patched_forward(module, replacement):
-            loss = F.cross_entropy(module(probe.x), probe.y)
+            loss = probe.task.loss(module(probe.x), probe.x, probe.y)
         outside = torch.autograd.grad(loss, [pass_.anchor, *weights], create_graph=True, allow_unused=True)[1:]
         if any(grad is not None for grad in outside):
             return None

@@ -20,7 +20,8 @@ from sweetgrad.profiling.estimators._layers import (
     patched_forward,
     restored_buffers,
 )
-from sweetgrad.profiling.estimators.protocol import IMAGES, EstimatorError, Probe, estimator, require_real, weights_of
+from sweetgrad.profiling.estimators.protocol import EstimatorError, Probe, estimator, require_real, weights_of
+from sweetgrad.profiling.tasks import IMAGE_CLASSIFICATION
 
 Entries: TypeAlias = tuple[slice | int, ...]
 """Index of some entries of a weight: ``weight[entries].reshape(-1)`` has shape (P,)."""
@@ -265,13 +266,13 @@ class _InstanceNorm(torch.autograd.Function):
         return before, None, None, None
 
 
-@estimator(needs="network", tasks=IMAGES)
+@estimator(needs="network")
 def gradsign(probe: Probe) -> float:
     r"""Sum over conv and linear weights k of ``abs(sum_n sign(g_nk))``.
 
     Zhang & Jia, "GradSign: Model Performance Inference with Theoretical Insights", ICLR 2022. :math:`g_{nk}` is the gradient of
     the loss of image n as a batch of one in train mode, so BatchNorm uses its own statistics. A network with weights in other
-    layers than convolutions and linear layers is run image by image.
+    layers than convolutions and linear layers is run image by image, as are sequences and utterances.
     """
     module = probe.network.module
     require_real(module, "gradsign")
@@ -288,6 +289,8 @@ def gradsign(probe: Probe) -> float:
 
 def each_image_alone(probe: Probe, name: str, receive: Receive, start_again: Callable[[], object]) -> None:
     """Call ``receive`` with the gradients of the loss of each image as a batch of one in train mode, for every weight.
+
+    Examples of other tasks take a pass each.
 
     Parameters
     ----------
@@ -306,6 +309,9 @@ def each_image_alone(probe: Probe, name: str, receive: Receive, start_again: Cal
         If a norm has too few values.
     """
     module = probe.network.module
+    if probe.task is not IMAGE_CLASSIFICATION:
+        _image_by_image(probe, receive)
+        return
     try:
         per_sample_gradients(
             module,
@@ -337,9 +343,12 @@ def _receive_group(probe: Probe, weights: Sequence[nn.Parameter], receive: Recei
     grads = [weight.new_zeros(num_images, weight.numel()) for weight in weights]
     for n in range(num_images):
         with restored_buffers(module):
-            loss = F.cross_entropy(module(probe.x[n : n + 1]), probe.y[n : n + 1])
+            x, y = probe.x[n : n + 1], probe.y[n : n + 1]
+            loss = probe.task.loss(module(x), x, y)
         for rows, grad in zip(grads, torch.autograd.grad(loss, weights, allow_unused=True), strict=True):
             if grad is not None:
-                rows[n] = grad.reshape(-1)
+                rows[n] = (grad if grad.layout is torch.strided else grad.to_dense()).reshape(
+                    -1
+                )  # that of an embedding
     for weight, rows in zip(weights, grads, strict=True):
         receive(weight, (), rows)

@@ -6,6 +6,8 @@ Prints one JSON line. One thread, alternating in one process, on the same archit
   pass of the same network (channels-last, dead paths skipped). ``counts`` is the pass and counting.
 * ``core`` and ``all``: the counts and several blocks together, from one shared pass.
 
+glibc keeps freed memory, as in the workers of a run: otherwise several blocks together pay for the pages of every tensor anew.
+
 Memory is how far the peak of a process rises above what it held with the network and the batch loaded.
 
     python tests/benchmarks/block_cost.py [--archs 10] [--batch-size 64] [--rounds 3]
@@ -23,6 +25,7 @@ import numpy as np
 import torch
 from estimator_cost import LARGEST, Built, forward_backward, peak_of
 
+from sweetgrad.flows.cluster.worker import keep_freed_memory
 from sweetgrad.flows.inputs import select_blocks
 from sweetgrad.profiling import Batch, draw_batch, load_examples, load_space, make_spec
 from sweetgrad.profiling.architectures import load_functions
@@ -96,6 +99,7 @@ def main() -> None:
     if options.peak:
         print(peak_of(loops_of(LARGEST, batch)[options.peak]))
         return
+    keep_freed_memory()
     indices = sorted(np.random.RandomState(0).permutation(len(NasBench201()))[: options.archs].tolist())
     total = measure(indices, batch, rounds=options.rounds)
     together = {name: total[name] / total["pass"] for name in ("counts", "core", "all")}

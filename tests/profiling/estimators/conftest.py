@@ -38,6 +38,8 @@ def one_layer(module: nn.Module) -> tuple[Layer, ...]:
 class CopyBuilder:
     """Builds copies of a module, as a `Builder` builds the networks of an architecture; there is no thin one."""
 
+    is_whole = False  # the network that a test looks at is not the one that `whole` builds
+
     def __init__(self, module: nn.Module, layers: Callable[[nn.Module], tuple[Layer, ...]] = one_layer) -> None:
         self._module, self._layers = copy.deepcopy(module), layers
 

@@ -151,6 +151,16 @@ def test_gradsign__is_the_formula_image_by_image(run_one, conv_net):
     assert run_one(gradsign, module, x, y).value == expected
 
 
+def test_gradsign__goes_image_by_image_for_as_many_weights_as_fit_in_memory(run_one, monkeypatch):
+    torch.manual_seed(0)
+    module = nn.Sequential(Own(), Own(), nn.Linear(3, 3)).double()
+    x, y = torch.randn(4, 3).double(), torch.tensor([0, 1, 2, 0])
+    expected = sum(float(rows.sign().sum(0).abs().sum()) for rows in image_by_image(module, x, y))
+    for max_values in (1 << 27, 2 * 4 * 9, 1):
+        monkeypatch.setattr(per_sample_module, "_MAX_VALUES_BY_IMAGE", max_values)
+        assert run_one(gradsign, module, x, y).value == expected
+
+
 def test_gradsign__of_one_image_is_the_number_of_its_gradients_that_are_not_zero(run_one, conv_net):
     module, x, y = conv_net(batch=1)
     expected = sum(int((rows != 0).sum()) for rows in image_by_image(module, x, y))
