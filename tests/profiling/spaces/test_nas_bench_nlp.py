@@ -120,6 +120,36 @@ def test_profile__counts_every_parameter_in_layers_and_blocks() -> None:
         profile_architectures(space, [0], batch, spec, blocks=["noise_pass"])
 
 
+def test_estimators__of_sequences_are_those_of_a_plain_loop() -> None:
+    space: Any = load_space("nas-bench-nlp", options=SMALL)
+    batch = load_batch("text", batch_size=3)
+    spec = make_spec(space, batch)
+    names = ("gradsign", "grasp", "grad_norm", "params")
+    rows = profile_architectures(space, [1], batch, spec, estimators=names, blocks=["per_image"])
+    score = dict(zip(names, rows["score"].values[0].tolist(), strict=True))
+    torch.manual_seed(spec.seed)
+    module = space.build(space.arch_id(1), in_channels=70, num_classes=batch.num_classes).module
+    weights = [p for p in module.parameters() if p.ndim >= 2]
+
+    def gradients(n: slice, *, create_graph: bool = False) -> list[torch.Tensor]:
+        x, y = torch.from_numpy(batch.x[n]), torch.from_numpy(batch.y[n])
+        loss = torch.nn.functional.cross_entropy(module(x).reshape(-1, batch.num_classes), y.reshape(-1))
+        return list(torch.autograd.grad(loss, weights, create_graph=create_graph))
+
+    single = [gradients(slice(n, n + 1)) for n in range(3)]
+    signs = sum(float(sum(g.sign() for g in grads).abs().sum()) for grads in zip(*single, strict=True))
+    assert score["gradsign"] == pytest.approx(signs)
+    squares = sum(float(g.square().sum()) for grads in single for g in grads)
+    assert float(rows["tensor_image_grad_sq_sum"][0].sum()) == pytest.approx(squares, rel=1e-3)
+    grads = gradients(slice(3), create_graph=True)
+    product = torch.autograd.grad(torch.stack([(g * g.detach()).sum() for g in grads]).sum(), weights)
+    assert score["grasp"] == pytest.approx(
+        -sum(float((w.detach() * h).sum()) for w, h in zip(weights, product, strict=True)), rel=1e-3
+    )
+    with pytest.raises(ValueError, match="synflow is defined for image classification"):
+        profile_architectures(space, [1], batch, spec, estimators=["synflow"])
+
+
 def test_random_recipes__are_an_endless_list_of_different_ones() -> None:
     one, other = NasBenchNlp(num_archs=30), NasBenchNlp(num_archs=60)
     recipes = [one.arch_id(index) for index in range(30)]
