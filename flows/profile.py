@@ -70,9 +70,10 @@ def profile(
     store
         Folder or URL of the store; created if it does not exist.
     space
-        Search space: nas-bench-201, nas-bench-101, darts, nds-pnas, ... or one of your own.
+        Search space: nas-bench-201, nas-bench-101, darts, nas-bench-nlp, nas-bench-asr, nds-pnas, ... or one of your own.
     dataset
-        Data set: digits, synthetic, cifar10, cifar100, imagenet16-120, imagenet, or one of your own.
+        Data set: digits, synthetic, cifar10, cifar100, imagenet16-120, imagenet, text, ptb, wikitext2, speech, timit, or one of
+        your own.
     data_dir
         Folder with the files of the data set.
     space_file
@@ -84,7 +85,7 @@ def profile(
         Architectures: all, START:STOP, sample:N (uniform, always the same ones), unique (one of each class of cells that are the
         same in other words), an index, or one architecture string.
     batch_size
-        Images in the one batch that all architectures see.
+        Images, sequences or utterances in the one batch that all architectures see.
     seed
         Seed of the batch and of the initialisation.
     augment

@@ -3,8 +3,6 @@
 import re
 from collections.abc import Sequence
 
-from sweetgrad.store.spaces import class_of, find_arch
-
 _SAMPLE_SEED = 42
 
 
@@ -56,6 +54,8 @@ def select_archs(selection: str, archs: Sequence[str], *, space: str) -> Sequenc
         return range(int(selection), int(selection) + 1)
     if selection == "unique":
         return _first_of_each_class(archs, space)
+    from sweetgrad.store.spaces import find_arch
+
     try:
         return range(place := find_arch(space, archs, selection), place + 1)
     except ValueError as error:
@@ -65,6 +65,8 @@ def select_archs(selection: str, archs: Sequence[str], *, space: str) -> Sequenc
 
 
 def _first_of_each_class(archs: Sequence[str], space: str) -> list[int]:
+    from sweetgrad.store.spaces import class_of
+
     name_of = class_of(space)
     if name_of is None:
         raise ValueError(

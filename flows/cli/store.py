@@ -123,7 +123,7 @@ def accuracy_import(
         str,
         typer.Option(
             help="Format: auto, tidy, nas-bench-101, nas-bench-201, nas-bench-301, nas-bench-301-results, "
-            "nas-bench-101-tfrecord, nas-bench-201-archive, nats-bench-folder, nds, onnx."
+            "nas-bench-101-tfrecord, nas-bench-101-whole, nas-bench-201-archive, nas-bench-nlp, nats-bench-folder, nds, onnx."
         ),
     ] = "auto",
     space_file: Annotated[
