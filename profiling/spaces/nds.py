@@ -1,4 +1,4 @@
-"""NDS (Radosavovic et al., ICCV 2019): the trained networks of five cell-based spaces, as listed in the authors' JSON files.
+"""NDS (Radosavovic et al., ICCV 2019): networks of five cell-based spaces, as listed in the authors' JSON files, or drawn.
 
 An entry defines a network by genotype, width and depth, so the networks of a space differ in their number of layers.
 """
@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
+import numpy as np
 from torch import nn
 
 from sweetgrad.profiling.spaces._cell_names import name_parameters
@@ -25,8 +26,14 @@ Invalid = Literal["refuse", "skip"]
 _FOLDER = "nds_data"
 
 
+WIDTHS = (16, 24, 32)
+"""Channels of the first cell of drawn networks."""
+DEPTHS = (4, 8, 12, 16, 20)
+"""Number of cells of drawn networks."""
+
+
 class Nds:
-    """The networks of one file, in its order; a network that is listed twice is profiled once.
+    """The networks of one file, in its order, or uniform draws; a network that is listed twice is profiled once.
 
     An architecture string has genotype, width and depth, ``Genotype(...);width=16;depth=8``, so `build` also accepts networks
     that are not in the file.
@@ -36,14 +43,18 @@ class Nds:
     table
         JSON (also ``.gz``): a list of entries, or a dictionary with two lists, ``top`` and ``mid``, which are concatenated. Only
         ``net`` (``genotype``, ``width``, ``depth``) and the optional ``params`` of an entry are read; ``aux``, an auxiliary head
-        during training, is ignored. Networks are those for ImageNet if the name of the file ends in ``_in``.
+        during training, is ignored. Networks are those for ImageNet if the name of the file ends in ``_in``. None: an endless
+        list of uniform draws from the space as its authors describe it, of which ``num_archs`` are used; network *i* depends
+        on *i* alone.
     invalid
         What to do with an entry for which no network can be built: ``refuse`` it (raise), or ``skip`` it with a warning.
+    num_archs
+        Number of draws.
 
     Raises
     ------
     ValueError
-        Without a table, or if it cannot be read; the message names file, entry and edge.
+        If an option is invalid, or the table cannot be read; the message names file, entry and edge.
     """
 
     name = ""
@@ -52,23 +63,33 @@ class Nds:
     input_size = 32
     file: ClassVar[str] = ""
     tables: tuple[str, ...] = ()
+    operations: ClassVar[tuple[str, ...]] = ()
+    num_nodes: ClassVar[int] = 5
+    joins_all: ClassVar[bool] = False
+    """Whether a drawn cell joins all its nodes, or those that no other one takes."""
 
-    def __init__(self, table: Path | str | None = None, *, invalid: Invalid = "refuse") -> None:
+    def __init__(
+        self, table: Path | str | None = None, *, invalid: Invalid = "refuse", num_archs: int = 10_000
+    ) -> None:
         if invalid not in get_args(Invalid):
             raise ValueError(f"invalid must be one of {', '.join(get_args(Invalid))}, got {invalid!r}")
-        if table is None:
-            raise ValueError(
-                f"{self.name} has no built-in list of networks: it needs the file {self.file} of NDS ({URL}). Specify it with "
-                f"--space-file FILE ({self.tables[0]} under --data-dir is found automatically, and downloaded with --download)"
-            )
-        path = Path(table)
-        self.form: Form = "imagenet" if path.name.split(".")[0].endswith("_in") else "cifar"
+        if type(num_archs) is not int or num_archs < 1:
+            raise ValueError(f"num_archs must be a whole number from 1 on, got {num_archs!r}")
+        self.form: Form = "cifar"
         self.invalid = invalid
         self.published_params: dict[str, int] = {}
+        self.open_ended = table is None
         self._operations: set[str] = set()
         self._num_nodes = 0
         self._sizes: set[tuple[int, int]] = set()
-        self._archs = self._read(path)
+        if table is None:
+            self._operations, self._num_nodes = set(self.operations), self.num_nodes
+            self._sizes = {(width, depth) for width in WIDTHS for depth in DEPTHS}
+            self._archs = tuple(self._draw(np.random.RandomState([index, 0])) for index in range(num_archs))
+        else:
+            path = Path(table)
+            self.form = "imagenet" if path.name.split(".")[0].endswith("_in") else "cifar"
+            self._archs = self._read(path)
         self._depth = max(depth for _, depth in self._sizes)
         self.input_size = 32 if self.form == "cifar" else 224
         self.layer_names = ("stem", *(f"layer{index}" for index in range(1, self._depth + 2)))
@@ -89,10 +110,10 @@ class Nds:
     @property
     def order(self) -> str:
         """Description of the order of the rows."""
-        return "file"
+        return "uniform draws" if self.open_ended else "file"
 
     def __len__(self) -> int:
-        """Number of different networks in the file."""
+        """Number of different networks in the file, or of draws."""
         return len(self._archs)
 
     def arch_id(self, index: int) -> str:
@@ -160,6 +181,23 @@ class Nds:
             names=("stem", *(f"layer{index}" for index in range(1, depth + 2))),
         )
 
+    def _draw(self, random: np.random.RandomState) -> str:
+        """Draw a network: operation and input of each edge, width and depth, each uniform."""
+        cells = [self._draw_cell(random) for _ in range(2)]
+        (normal, normal_concat), (reduce, reduce_concat) = cells
+        width, depth = WIDTHS[random.randint(len(WIDTHS))], DEPTHS[random.randint(len(DEPTHS))]
+        return f"{Genotype(normal, normal_concat, reduce, reduce_concat)};width={width};depth={depth}"
+
+    def _draw_cell(self, random: np.random.RandomState) -> tuple[tuple[tuple[str, int], ...], tuple[int, ...]]:
+        nodes = range(2, 2 + self.num_nodes)
+        edges = tuple(
+            (self.operations[random.randint(len(self.operations))], int(random.randint(node)))
+            for node in nodes
+            for _ in range(NUM_INPUTS)
+        )
+        taken = {source for _, source in edges}
+        return edges, tuple(node for node in nodes if self.joins_all or node not in taken)
+
     def _read(self, path: Path) -> tuple[str, ...]:
         entries = load_entries(path)
         archs: dict[str, int] = {}
@@ -198,41 +236,56 @@ class Nds:
         return tuple(archs)
 
 
+_SEPARABLE = ("sep_conv_3x3", "sep_conv_5x5", "sep_conv_7x7")
+_POOLS = ("avg_pool_3x3", "max_pool_3x3")
+
+
 class NdsDarts(Nds):
-    """NDS, DARTS: 5,000 networks."""
+    """NDS, DARTS: 5,000 networks; 8 operations, 4 nodes."""
 
     name = "nds-darts"
+    operations = ("none", "skip_connect", *_SEPARABLE[:2], "dil_conv_3x3", "dil_conv_5x5", *_POOLS)
+    num_nodes = 4
+    joins_all = True
     file = "DARTS.json"
     tables = (f"{_FOLDER}/DARTS.json", "DARTS.json")
 
 
 class NdsEnas(Nds):
-    """NDS, ENAS: 4,999 networks."""
+    """NDS, ENAS: 4,999 networks; 5 operations, 5 nodes."""
 
     name = "nds-enas"
+    operations = ("skip_connect", *_SEPARABLE[:2], *_POOLS)
     file = "ENAS.json"
     tables = (f"{_FOLDER}/ENAS.json", "ENAS.json")
 
 
 class NdsPnas(Nds):
-    """NDS, PNAS: 4,999 networks."""
+    """NDS, PNAS: 4,999 networks; 8 operations, 5 nodes."""
 
     name = "nds-pnas"
+    operations = ("skip_connect", *_SEPARABLE, "conv_7x1_1x7", "dil_conv_3x3", *_POOLS)
+    joins_all = True
     file = "PNAS.json"
     tables = (f"{_FOLDER}/PNAS.json", "PNAS.json")
 
 
 class NdsNasnet(Nds):
-    """NDS, NASNet: 4,846 networks."""
+    """NDS, NASNet: 4,846 networks; 13 operations, 5 nodes."""
 
     name = "nds-nasnet"
+    operations = (
+        *("skip_connect", *_SEPARABLE, "conv_1x1", "conv_3x3", "conv_3x1_1x3", "conv_7x1_1x7", "dil_conv_3x3"),
+        *(*_POOLS, "max_pool_5x5", "max_pool_7x7"),
+    )
     file = "NASNet.json"
     tables = (f"{_FOLDER}/NASNet.json", "NASNet.json")
 
 
 class NdsAmoeba(Nds):
-    """NDS, AmoebaNet: 4,983 networks."""
+    """NDS, AmoebaNet: 4,983 networks; 8 operations, 5 nodes."""
 
     name = "nds-amoeba"
+    operations = ("skip_connect", *_SEPARABLE, "conv_7x1_1x7", "dil_sep_conv_3x3", *_POOLS)
     file = "Amoeba.json"
     tables = (f"{_FOLDER}/Amoeba.json", "Amoeba.json")

@@ -67,7 +67,8 @@ def test_check_space__passes_every_registered_space(name: str) -> None:
         space = load_space(name)
     except ValueError as error:
         pytest.skip(f"needs a file: {error}")
-    assert violation(space, archs=[0, len(space) // 3], image_size=SIZE) == ""
+    shallow = [index for index in range(50) if space.arch_id(index).endswith("width=16;depth=4")]
+    assert violation(space, archs=shallow[:2] or [0, len(space) // 3], image_size=SIZE) == ""
 
 
 def test_check_space__passes_nas_bench_101(tmp_path: Path) -> None:

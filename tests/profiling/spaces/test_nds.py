@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 import torch
 
-from sweetgrad.profiling import Batch, load_batch, make_spec, profile_architectures
+from sweetgrad.profiling import Batch, load_batch, load_space, make_spec, profile_architectures
 from sweetgrad.profiling.spaces import nds
 from sweetgrad.profiling.spaces._cell_network import OPERATIONS
 from sweetgrad.profiling.spaces.nds import Nds, NdsAmoeba, NdsDarts, NdsEnas, NdsNasnet, NdsPnas
 from sweetgrad.profiling.spaces.protocol import SearchSpace
 from sweetgrad.store import LAYER_TYPES, parse_genotype, read_accuracy_file
+from sweetgrad.store.spaces.grammar import read_nds
 
 SPACES = (NdsAmoeba, NdsDarts, NdsEnas, NdsNasnet, NdsPnas)
 
@@ -93,8 +94,8 @@ def test_nds__every_space_is_one(space: type[Nds], tmp_path: Path) -> None:
     made = space(write(tmp_path / space.file, [entry()]))
     assert isinstance(made, SearchSpace)
     assert made.name == f"nds-{space.file.removesuffix('.json').lower()}"
-    with pytest.raises(ValueError, match=rf"{space.file}.*--space-file.*nds_data/{space.file}.*--download"):
-        space()
+    assert not made.open_ended
+    assert space(num_archs=2).open_ended
 
 
 @pytest.mark.parametrize("name", sorted(OPERATIONS))
@@ -292,3 +293,27 @@ def test_build_thin__is_narrow_and_shallow_whatever_the_network(tmp_path: Path) 
         sum(p.numel() for p in thin.parameters())
         == space.costs(space.arch_id(0).replace("width=64;depth=20", "width=4;depth=3")).params
     )
+
+
+NUM_OPERATIONS = {"nds-darts": 8, "nds-enas": 5, "nds-pnas": 8, "nds-nasnet": 13, "nds-amoeba": 8}
+
+
+@pytest.mark.parametrize("name", NUM_OPERATIONS)
+def test_draws__without_a_file_are_of_the_space_as_it_is_described(name: str) -> None:
+    """Radosavovic et al. 2019, Table 2: operations, nodes, and what a cell joins."""
+    space: Any = load_space(name, options={"num_archs": 400})
+    archs = [space.arch_id(index) for index in range(400)]
+    assert len(set(archs)) == 400
+    assert archs[:100] == [load_space(name, options={"num_archs": 100}).arch_id(index) for index in range(100)]
+    read = [read_nds(arch) for arch in archs]
+    cells = [(getattr(g, cell), getattr(g, f"{cell}_concat")) for g, _, _ in read for cell in ("normal", "reduce")]
+    assert len({op for edges, _ in cells for op, _ in edges}) == NUM_OPERATIONS[name]
+    num_nodes = 4 if name == "nds-darts" else 5
+    for edges, joined in cells:
+        assert len(edges) == 2 * num_nodes
+        loose = set(range(2, 2 + num_nodes)) - {source for _, source in edges}
+        assert set(joined) == (set(range(2, 2 + num_nodes)) if name in ("nds-darts", "nds-pnas") else loose)
+    assert {width for _, width, _ in read} == {16, 24, 32}
+    assert {depth for _, _, depth in read} == {4, 8, 12, 16, 20}
+    with pytest.raises(ValueError, match="num_archs must be a whole number"):
+        load_space(name, options={"num_archs": 0})
