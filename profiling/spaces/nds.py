@@ -61,7 +61,6 @@ class Nds:
     variant = ""
     init = "pytorch-default"
     input_size = 32
-    file: ClassVar[str] = ""
     tables: tuple[str, ...] = ()
     operations: ClassVar[tuple[str, ...]] = ()
     num_nodes: ClassVar[int] = 5
@@ -247,7 +246,6 @@ class NdsDarts(Nds):
     operations = ("none", "skip_connect", *_SEPARABLE[:2], "dil_conv_3x3", "dil_conv_5x5", *_POOLS)
     num_nodes = 4
     joins_all = True
-    file = "DARTS.json"
     tables = (f"{_FOLDER}/DARTS.json", "DARTS.json")
 
 
@@ -256,7 +254,6 @@ class NdsEnas(Nds):
 
     name = "nds-enas"
     operations = ("skip_connect", *_SEPARABLE[:2], *_POOLS)
-    file = "ENAS.json"
     tables = (f"{_FOLDER}/ENAS.json", "ENAS.json")
 
 
@@ -266,7 +263,6 @@ class NdsPnas(Nds):
     name = "nds-pnas"
     operations = ("skip_connect", *_SEPARABLE, "conv_7x1_1x7", "dil_conv_3x3", *_POOLS)
     joins_all = True
-    file = "PNAS.json"
     tables = (f"{_FOLDER}/PNAS.json", "PNAS.json")
 
 
@@ -278,7 +274,6 @@ class NdsNasnet(Nds):
         *("skip_connect", *_SEPARABLE, "conv_1x1", "conv_3x3", "conv_3x1_1x3", "conv_7x1_1x7", "dil_conv_3x3"),
         *(*_POOLS, "max_pool_5x5", "max_pool_7x7"),
     )
-    file = "NASNet.json"
     tables = (f"{_FOLDER}/NASNet.json", "NASNet.json")
 
 
@@ -287,5 +282,4 @@ class NdsAmoeba(Nds):
 
     name = "nds-amoeba"
     operations = ("skip_connect", *_SEPARABLE, "conv_7x1_1x7", "dil_sep_conv_3x3", *_POOLS)
-    file = "Amoeba.json"
     tables = (f"{_FOLDER}/Amoeba.json", "Amoeba.json")

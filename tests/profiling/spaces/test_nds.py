@@ -91,9 +91,9 @@ def test_nds__an_entry_without_a_label_or_the_rest_is_a_network_all_the_same(tmp
 
 @pytest.mark.parametrize("space", SPACES)
 def test_nds__every_space_is_one(space: type[Nds], tmp_path: Path) -> None:
-    made = space(write(tmp_path / space.file, [entry()]))
+    made = space(write(tmp_path / space.tables[1], [entry()]))
     assert isinstance(made, SearchSpace)
-    assert made.name == f"nds-{space.file.removesuffix('.json').lower()}"
+    assert made.name == f"nds-{space.tables[1].removesuffix('.json').lower()}"
     assert not made.open_ended
     assert space(num_archs=2).open_ended
 
@@ -264,7 +264,7 @@ def zipped(**files: Any) -> bytes:
 
 
 def test_fetch_table__unpacks_the_archive_and_finds_the_file(publisher: type[_Archive], tmp_path: Path) -> None:
-    publisher.content = zipped(**{f"nds_data/{space.file}": json.dumps([entry()]) for space in SPACES})
+    publisher.content = zipped(**{f"nds_data/{space.tables[1]}": json.dumps([entry()]) for space in SPACES})
     path = NdsAmoeba.fetch_table(tmp_path)
     assert path == tmp_path / "nds_data" / "Amoeba.json"
     assert len(NdsAmoeba(path)) == 1
