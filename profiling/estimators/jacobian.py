@@ -176,12 +176,7 @@ def _agreements(on: Tensor) -> tuple[Tensor, int]:
 
 def _num_both(on: Tensor) -> Tensor:
     """Number of units that are on for both of each pair of images, exactly, shape (N, N)."""
-    if on.dtype == torch.int8:
-        return torch._int_mm(on, on.T)
-    if on.device.type == "cpu":
-        values = on.numpy()
-        return torch.from_numpy(values @ values.T)  # NumPy sees that it is symmetric, and does half of the work
-    return on @ on.T
+    return torch._int_mm(on, on.T) if on.dtype == torch.int8 else on @ on.T
 
 
 def _reached(logits: Tensor) -> set[Any]:

@@ -149,7 +149,7 @@ def _conv_weight_gradients(
     grad: Tensor, x: Tensor, weight: Tensor, conv: Any, *, in_order: bool
 ) -> Iterator[tuple[Entries, Tensor]]:
     """Per-sample gradients by output channel, in order; or, unless ``in_order``, by kernel position."""
-    if conv.groups == 1 and weight.ndim == 4 and not in_order:
+    if conv.groups == 1 and set(conv.stride) == {1} and weight.ndim == 4 and not in_order:
         yield from _by_kernel_position(grad, x, weight, conv)
         return
     num_images, num_channels = len(x), len(weight)
@@ -168,30 +168,21 @@ def _by_kernel_position(grad: Tensor, x: Tensor, weight: Tensor, conv: Any) -> I
     """Each kernel position sees a shifted image: one matrix product per image, without copying the shifted images.
 
     Rows of the padded image are contiguous in memory, so a shift by rows and columns is one offset, if the gradient is padded to
-    rows of the same length. With a stride, that is so in each image of every stride-th row and column.
+    rows of the same length.
     """
+    (pad_y, pad_x), (step_y, step_x) = conv.padding, conv.dilation
     (num, _, height, width), (size_y, size_x) = grad.shape, weight.shape[2:]
-    (pad_y, pad_x), (step_y, step_x), (stride_y, stride_x) = conv.padding, conv.dilation, conv.stride
-    row = width + (size_x - 1) * step_x // stride_x
-    # One row more: the last offset goes beyond the end.
-    num_rows = height + (size_y - 1) * step_y // stride_y + (size_x > 1)
-    below, right = num_rows * stride_y - x.shape[2] - pad_y, row * stride_x - x.shape[3] - pad_x
-    padded = _padded(x.movedim(1, -1), (0, 0, pad_x, right, pad_y, below))
-    grads = _padded(grad.movedim(1, -1), (0, 0, 0, row - width)).reshape(num, height * row, -1)
-    images: dict[tuple[int, int], Tensor] = {}
+    row = x.shape[3] + 2 * pad_x
+    is_point = size_y == size_x == 1 and not (pad_y or pad_x)
+    padded = x.movedim(1, -1) if is_point else F.pad(x.movedim(1, -1), (0, 0, pad_x, pad_x, pad_y, pad_y + 1))
+    images = padded.reshape(num, -1, x.shape[1])
+    # F.pad copies even if there is nothing to add.
+    in_rows = grad.movedim(1, -1)
+    grads = (F.pad(in_rows, (0, 0, 0, row - width)) if row > width else in_rows).reshape(num, height * row, -1)
     for y, z in itertools.product(range(size_y), range(size_x)):
-        (down, first_y), (along, first_x) = divmod(y * step_y, stride_y), divmod(z * step_x, stride_x)
-        if (first_y, first_x) not in images:
-            every = padded[:, first_y::stride_y, first_x::stride_x]
-            images[first_y, first_x] = every.reshape(num, num_rows * row, -1)
-        shift = down * row + along
-        for some, products in _products(grads, images[first_y, first_x][:, shift : shift + height * row]):
+        shift = y * step_y * row + z * step_x
+        for some, products in _products(grads, images[:, shift : shift + height * row]):
             yield (some, slice(None), y, z), products
-
-
-def _padded(values: Tensor, padding: tuple[int, ...]) -> Tensor:
-    """`torch.nn.functional.pad`, which copies even if there is nothing to add."""
-    return F.pad(values, padding) if any(padding) else values
 
 
 class _Linear(torch.autograd.Function):
