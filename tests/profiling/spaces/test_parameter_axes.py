@@ -139,7 +139,7 @@ def test_parameter_axes__of_nas_bench_201_name_what_random_cells_have() -> None:
 @pytest.mark.parametrize("space", [NdsAmoeba, NdsDarts, NdsEnas, NdsNasnet, NdsPnas])
 def test_parameter_axes__of_nds_name_what_the_networks_of_a_file_have(space: type[Nds], tmp_path: Path) -> None:
     # Narrow and wide ones, whose modules differ; depths of which the larger has cells where the smaller has its head.
-    path = nds_file(tmp_path / space.file, widths=(4, 10, 32), depths=(3, 5), each=2, nodes=(3, 4, 5))
+    path = nds_file(tmp_path / space.tables[1], widths=(4, 10, 32), depths=(3, 5), each=2, nodes=(3, 4, 5))
     made = space(path)
     check_names(made, listed(made))
 
