@@ -20,7 +20,7 @@ from torch.nn.parameter import is_lazy
 from sweetgrad.profiling.batches import Batch
 from sweetgrad.profiling.counting import count_gradients, in_memory_order
 from sweetgrad.profiling.spaces.protocol import Network, SearchSpace, kind_of
-from sweetgrad.profiling.tasks import IMAGE_CLASSIFICATION, Task
+from sweetgrad.profiling.tasks import IMAGE_CLASSIFICATION, TASKS, Task
 from sweetgrad.store import KINDS, LAYER_TYPES, STATUS, ProfileSpec
 
 
@@ -31,6 +31,11 @@ class Builder:
     space: SearchSpace
     arch: str
     spec: ProfileSpec
+
+    @property
+    def task(self) -> Task:
+        """What its networks are to do."""
+        return TASKS[self.spec.task]
 
     def network(self) -> Network:
         """The network to profile; torch's generator continues from its initialisation."""

@@ -43,9 +43,9 @@ def load(group: Group, name: str) -> Callable[..., Any]:
 
     Examples
     --------
-    >>> load("datasets", "digit")
+    >>> load("datasets", "cifra10")
     Traceback (most recent call last):
-    ValueError: no data set named 'digit'. Did you mean 'digits'? Registered: cifar10, cifar100, digits, ...
+    ValueError: no data set named 'cifra10'. Did you mean 'cifar10' or 'cifar100'? Registered: cifar10, cifar100, digits, ...
     """
     for entry in entry_points(group=f"sweetgrad.{group}"):
         if entry.name == name:

@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from sweetgrad.profiling.estimators.protocol import Detailed, Estimator, EstimatorError, Need, Probe, Statistics, Watch
 from sweetgrad.profiling.measure import Builder, Measured, measure
 from sweetgrad.profiling.spaces.protocol import Network
-from sweetgrad.profiling.tasks import TASKS
 from sweetgrad.store import STATUS
 
 
@@ -87,19 +86,18 @@ def _measure(builder: Builder, x: Tensor, y: Tensor, guests: Sequence["_Guest"],
     If that raises, the network is measured alone. If that succeeds, each guest gets a network and a pass of its own, to find out
     which of them failed.
     """
-    task = TASKS[builder.spec.task]
     try:
-        measured = measure(builder.network, x, y, task=task, guests=guests, count=count)
+        measured = measure(builder.network, x, y, task=builder.task, guests=guests, count=count)
         return replace(measured, seconds=measured.seconds - sum(guest.seconds for guest in guests))
     except Exception:
         if not guests:
             raise
-    alone = measure(builder.network, x, y, task=task, count=count)
+    alone = measure(builder.network, x, y, task=builder.task, count=count)
     for guest in guests:
         guest.seen = guest.score = None
         start = time.perf_counter()
         try:
-            measure(builder.network, x, y, task=task, guests=[guest], count=False)
+            measure(builder.network, x, y, task=builder.task, guests=[guest], count=False)
         except Exception as error:
             guest.score = _failure(error, start)
     return alone
@@ -198,7 +196,7 @@ class _Guest:
             self.seen,
             second=second,
             seed=self.seed,
-            task=TASKS[self.builder.spec.task],
+            task=self.builder.task,
             is_whole=self.builder.is_whole,
         )
         torch.manual_seed(self.seed)

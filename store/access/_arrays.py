@@ -43,7 +43,7 @@ def read_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
         *(zipfile.BadZipFile, zlib.error),
     ) as error:
         raise ValueError(
-            f"{path} must be an intact .npz file with the arrays {', '.join(names)}, without objects: {error}"
+            f"{path} must be an intact .npz file with the arrays {' and '.join(names)}, without objects: {error}"
         ) from error
 
 

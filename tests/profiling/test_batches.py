@@ -39,7 +39,7 @@ def test_draw_batch__depends_on_the_seed_alone():
 
 @pytest.mark.parametrize("batch_size", [0, -1, 21])
 def test_draw_batch__names_the_sizes_that_it_can_draw(batch_size):
-    with pytest.raises(ValueError, match=rf"in 1\.\.20 \(the images of numbered\), got {batch_size}"):
+    with pytest.raises(ValueError, match=rf"in 1\.\.20 \(the size of numbered\), got {batch_size}"):
         draw_batch(_images(), batch_size=batch_size, seed=0)
 
 

@@ -12,6 +12,7 @@ from sweetgrad.profiling.estimators import Estimator, EstimatorError, Probe
 from sweetgrad.profiling.estimators.running import Score, measure_with_estimators
 from sweetgrad.profiling.measure import Builder
 from sweetgrad.profiling.spaces.protocol import Layer, Network
+from sweetgrad.profiling.tasks import IMAGE_CLASSIFICATION
 
 
 class ConvNet(nn.Module):
@@ -39,6 +40,7 @@ class CopyBuilder:
     """Builds copies of a module, as a `Builder` builds the networks of an architecture; there is no thin one."""
 
     is_whole = False  # the network that a test looks at is not the one that `whole` builds
+    task = IMAGE_CLASSIFICATION
 
     def __init__(self, module: nn.Module, layers: Callable[[nn.Module], tuple[Layer, ...]] = one_layer) -> None:
         self._module, self._layers = copy.deepcopy(module), layers
