@@ -326,7 +326,7 @@ MUTANTS: dict[str, tuple[Callable[[], Any], str]] = {
         "'1-1': build raised IndexError: list index out of",
     ),
     "no Network": (lambda: rebuilt(lambda parts, arch_id: nn.Sequential(*parts)), "build returned Sequential.*Network"),
-    "channels": (lambda: mutant(build=ignores_in_channels), r"on images of shape \(2, 4, 8, 8\), raised RuntimeError"),
+    "channels": (lambda: mutant(build=ignores_in_channels), r"on inputs of shape \(2, 4, 8, 8\), raised RuntimeError"),
     "classes": (
         lambda: mutant(build=ignores_num_classes),
         r"11 classes the network returned \(2, 10\).*use in_channels",
