@@ -16,7 +16,7 @@ from sweetgrad.analysis.intervals import Interval
 from sweetgrad.analysis.search import Draws, regularised_evolution
 from sweetgrad.flows.runs.progress import Counter
 from sweetgrad.profiling import Batch, Network, SearchSpace, load_space, make_spec, profile_shard, registry
-from sweetgrad.profiling.architectures import ArchIds
+from sweetgrad.profiling.architectures import ArchIds, task_of
 from sweetgrad.store import (
     COUNTS,
     STATUS,
@@ -59,6 +59,7 @@ class SearchedSpace:
         self.layer_names, self.input_size = space.layer_names, space.input_size
         self.options: Mapping[str, Any] = getattr(space, "options", {})
         self.version: int = getattr(space, "version", 1)
+        self.task = task_of(space)
         # Other forms of a network, which estimators ask for where there are any.
         for form in ("build_literal", "build_thin"):
             if hasattr(space, form):

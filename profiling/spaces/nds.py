@@ -62,6 +62,7 @@ class Nds:
     init = "pytorch-default"
     input_size = 32
     tables: tuple[str, ...] = ()
+    open_ended = True
     operations: ClassVar[tuple[str, ...]] = ()
     num_nodes: ClassVar[int] = 5
     joins_all: ClassVar[bool] = False

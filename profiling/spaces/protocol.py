@@ -156,7 +156,8 @@ class SearchSpace(Protocol):
 
     A space may also have ``options``, its parameters by name, which the spec of a profile records; ``version``, an integer (1
     by default) that is increased whenever a change of the code changes the numbers of an architecture, so that profiles of
-    different versions are never mixed; ``open_ended = True``, if it is an endless list of which the first ``num_archs`` (one of
+    different versions are never mixed; ``task``, the name of what its networks are to do (`sweetgrad.profiling.tasks`), if that
+    is not the classification of images; ``open_ended = True``, if it is an endless list of which the first ``num_archs`` (one of
     its options) are used, so that a profile of it can grow; ``tables``, relative paths of its table under ``--data-dir``;
     ``parameter_axes()``, the names of all parameters that its networks may have (`unite_names`), for blocks of statistics of
     parameter tensors; and
