@@ -8,6 +8,7 @@ import torch
 from sweetgrad.profiling import SearchSpace, load_space, registry
 from sweetgrad.profiling.architectures import ArchIds
 from sweetgrad.profiling.estimators.histograms import cells_of
+from sweetgrad.profiling.estimators.protocol import is_defined_for
 from sweetgrad.profiling.tasks import IMAGE_CLASSIFICATION
 from sweetgrad.store import ACTIVATIONS, COUNTS, STATISTICS, ProfileSpec
 from sweetgrad.store.spaces import Grammar, grammar_of
@@ -83,8 +84,7 @@ def select_estimators(names: Sequence[str], *, task: str) -> list[str]:
 
 
 def _is_for(task: str, group: registry.Group, name: str) -> bool:
-    tasks = getattr(registry.load(group, name), "tasks", None)
-    return tasks is None or task in tasks
+    return is_defined_for(registry.load(group, name), task)
 
 
 def require_cells(space: SearchSpace, rows: Sequence[int], spec: ProfileSpec, blocks: Sequence[str]) -> None:

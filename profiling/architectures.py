@@ -18,7 +18,7 @@ from torch import Tensor
 from sweetgrad.profiling import registry
 from sweetgrad.profiling.batches import Batch
 from sweetgrad.profiling.estimators import Estimator
-from sweetgrad.profiling.estimators.protocol import Measurer, Statistics
+from sweetgrad.profiling.estimators.protocol import Measurer, Statistics, is_defined_for
 from sweetgrad.profiling.estimators.running import Score, measure_with_estimators
 from sweetgrad.profiling.measure import Builder, fill_row, to_device
 from sweetgrad.profiling.spaces.protocol import Network, SearchSpace
@@ -158,10 +158,10 @@ def load_functions(
             )
         functions[block.measured_with(measurer.settings(spec, batch))] = measurer
     for block, function in functions.items():
-        tasks = getattr(function, "tasks", None)
-        if tasks is not None and spec.task not in tasks:
+        if not is_defined_for(function, spec.task):
+            titles = [task.title for name, task in TASKS.items() if is_defined_for(function, name)]
             raise ValueError(
-                f"{block.name} is defined for {' and '.join(TASKS[task].title for task in tasks)}, and the networks of "
+                f"{block.name} is defined for {' and '.join(titles)}, and the networks of "
                 f"{spec.space} are for {TASKS[spec.task].title}: leave it out"
             )
     return functions

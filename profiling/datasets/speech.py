@@ -15,7 +15,7 @@ from scipy.signal import ShortTimeFFT, resample_poly
 from scipy.signal.windows import hann
 
 from sweetgrad.profiling.batches import Examples
-from sweetgrad.profiling.tasks import BLANK, PADDING, SPEECH_RECOGNITION
+from sweetgrad.profiling.tasks import PADDING, SPEECH_RECOGNITION
 
 RATE = 16_000
 """Samples a second."""
@@ -265,7 +265,6 @@ def _examples(
     for row, (each, (_, labels)) in enumerate(zip(features, utterances, strict=True)):
         x[row, :, : each.shape[1]] = (each - mean) / np.maximum(std, _FLOOR)
         y[row, : len(labels)] = labels
-    assert BLANK == 0
     return Examples(name, x, y, num_classes, source=source, task=SPEECH_RECOGNITION.name)
 
 

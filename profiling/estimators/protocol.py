@@ -160,6 +160,12 @@ def estimator(
     return mark
 
 
+def is_defined_for(function: object, task: str) -> bool:
+    """Whether an estimator, or a function that measures a block, is defined for the task of this name (see `estimator`)."""
+    tasks = getattr(function, "tasks", None)
+    return tasks is None or task in tasks
+
+
 def no_settings(spec: ProfileSpec, batch: Batch) -> Mapping[str, Any]:
     """Settings of a block that is measured as the counts are."""
     return {}

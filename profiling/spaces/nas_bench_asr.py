@@ -115,11 +115,6 @@ class NasBenchAsr:
         check_index(index, len(self))
         return self._archs[index]
 
-    @staticmethod
-    def canonical_arch(arch_id: str) -> str:
-        """Canonical string of a vector; raises as `read_vector` does."""
-        return vector_string(read_vector(arch_id))
-
     def build(self, arch_id: str, *, in_channels: int, num_classes: int) -> Network:
         """Build the acoustic model of a vector.
 

@@ -107,11 +107,6 @@ class NasBenchNlp:
         check_index(index, len(self))
         return self._archs[index]
 
-    @staticmethod
-    def canonical_arch(arch_id: str) -> str:
-        """Canonical string of a recipe; raises as `read_recipe` does."""
-        return str(read_recipe(arch_id))
-
     def build(self, arch_id: str, *, in_channels: int, num_classes: int) -> Network:
         """Build the language model of any recipe.
 

@@ -89,12 +89,9 @@ def read_accuracies(path: Path) -> pd.DataFrame:
     parts = []
     for name, split, epochs in columns:
         values = arrays[name]
-        most = len(archs) if name != _TEST else None
-        if (
-            values.ndim != 1
-            or values.dtype.kind != "f"
-            or (len(values) != len(archs) if most is None else len(values) > most)
-        ):
+        # Single runs are of the first rows alone.
+        least = len(archs) if name == _TEST else 0
+        if values.ndim != 1 or values.dtype.kind != "f" or not least <= len(values) <= len(archs):
             raise ValueError(
                 f"{path}: {name} must have a fraction for each graph, got {values.dtype} of shape {values.shape}"
             )

@@ -9,7 +9,6 @@ A list of entries, of which these parts are read::
 An entry may also be the recipe itself.
 """
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sweetgrad.store.benchmarks.opening import DAMAGED, open_table
+from sweetgrad.store.benchmarks.opening import DAMAGED, open_table, read_json
 from sweetgrad.store.spaces.recipes import read_recipe
 
 _HEAD_BYTES = 1 << 16
@@ -86,16 +85,10 @@ def read_losses(path: Path) -> pd.DataFrame:
 
 
 def _read(path: Path) -> list[Any]:
-    expected = "a JSON list of recipes"
-    try:
-        with open_table(path) as file:
-            entries = json.load(file)
-    except FileNotFoundError:
-        raise ValueError(f"no such file: {path}; expected {expected}") from None
-    except (OSError, ValueError, RecursionError, *DAMAGED) as error:
-        raise ValueError(f"{path} cannot be read as {expected} ({error})") from error
+    expected = "expected a JSON list of recipes"
+    entries = read_json(path, expected)
     if not isinstance(entries, list) or not entries:
-        raise ValueError(f"{path}: expected {expected}, got {type(entries).__name__}")
+        raise ValueError(f"{path}: {expected}, got {type(entries).__name__}")
     return entries
 
 

@@ -8,7 +8,6 @@ Entries have no names. `nds_id` makes one from what determines the network: geno
 used only in training, and is not included.)
 """
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Mapping
@@ -17,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 
-from sweetgrad.store.benchmarks.opening import DAMAGED, Progress, open_table
+from sweetgrad.store.benchmarks.opening import DAMAGED, Progress, open_table, read_json
 from sweetgrad.store.benchmarks.tidy import COLUMNS, mean_of_known
 from sweetgrad.store.spaces.genotypes import parse_genotype
 
@@ -84,13 +83,7 @@ def load_entries(path: Path) -> list[Any]:
     expected = (
         f"expected a list of entries, or a dictionary of the lists {' and '.join(_LISTS)}, as in the files of NDS"
     )
-    try:
-        with open_table(path) as file:
-            content = json.load(file)
-    except FileNotFoundError:
-        raise ValueError(f"no such file: {path}; {expected}") from None
-    except (ValueError, RecursionError, OSError, *DAMAGED) as error:
-        raise ValueError(f"{path} cannot be read as JSON ({error}): download the file again; {expected}") from error
+    content = read_json(path, expected)
     described = _described(content)
     if isinstance(content, dict) and all(isinstance(content.get(name), list) for name in _LISTS):
         content = [entry for name in _LISTS for entry in content[name]]

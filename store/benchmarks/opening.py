@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import io
+import json
 import lzma
 import tarfile
 import zipfile
@@ -39,6 +40,23 @@ def open_table(path: Path) -> BinaryIO:
         raise ValueError(f"{path}: expected text, or text in .gz, .bz2 or .xz, got {path.suffix}: unpack it first")
     raw = cast(BinaryIO, _OPENERS.get(path.suffix, open)(path, "rb"))
     return cast(BinaryIO, io.BufferedReader(_Bounded(raw, path), 1 << 16))
+
+
+def read_json(path: Path, expected: str) -> Any:
+    """The content of a JSON file, decompressed by its suffix.
+
+    Raises
+    ------
+    ValueError
+        If there is no such file, or it is not JSON; ``expected`` ends the message.
+    """
+    try:
+        with open_table(path) as file:
+            return json.load(file)
+    except FileNotFoundError:
+        raise ValueError(f"no such file: {path}; {expected}") from None
+    except (ValueError, RecursionError, OSError, *DAMAGED) as error:
+        raise ValueError(f"{path} cannot be read as JSON ({error}): download the file again; {expected}") from error
 
 
 def check_parquet(metadata: Any, *, path: Path) -> None:

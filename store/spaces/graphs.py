@@ -6,7 +6,7 @@ from a lower to a higher number, so the upper triangle of the adjacency matrix, 
 
 import re
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from hashlib import md5
 from itertools import combinations
 
@@ -125,19 +125,23 @@ def graph_hash(arch_id: str) -> str:
     False
     """
     ops, edges = read_parts(arch_id)
-    labels = [_INPUT, *(_LABELS[op] for op in ops), _OUTPUT]
-    vertices = range(len(labels))
-    sources = [[source for source, target in edges if target == vertex] for vertex in vertices]
-    targets = [[target for source, target in edges if source == vertex] for vertex in vertices]
-    hashes = [_md5(str((len(targets[v]), len(sources[v]), labels[v]))) for v in vertices]
+    return hash_of([_INPUT, *(_LABELS[op] for op in ops), _OUTPUT], edges)
+
+
+def hash_of(labels: Sequence[int], edges: Collection[tuple[int, int]]) -> str:
+    """Hash of a graph as NAS-Bench-101 computes it, from the label of each vertex and the edges; lone vertices are left out."""
+    vertices = sorted({vertex for edge in edges for vertex in edge})
+    sources = {v: [source for source, target in edges if target == v] for v in vertices}
+    targets = {v: [target for source, target in edges if source == v] for v in vertices}
+    hashes = {v: _md5(str((len(targets[v]), len(sources[v]), labels[v]))) for v in vertices}
     for _ in vertices:
-        hashes = [
-            _md5(
-                "|".join(["".join(sorted(hashes[w] for w in near)) for near in (sources[v], targets[v])] + [hashes[v]])
+        hashes = {
+            v: _md5(
+                "|".join([*("".join(sorted(hashes[w] for w in near)) for near in (sources[v], targets[v])), hashes[v]])
             )
             for v in vertices
-        ]
-    return _md5(str(sorted(hashes)))
+        }
+    return _md5(str(sorted(hashes.values())))
 
 
 def find_graph(archs: Sequence[str], arch: str) -> int:

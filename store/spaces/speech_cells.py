@@ -6,7 +6,8 @@ also adds the input of the cell, or the output of an earlier node, in this order
 
 import itertools
 import json
-from hashlib import md5
+
+from sweetgrad.store.spaces.graphs import hash_of, live_edges
 
 SPEECH_OPERATIONS = ("linear", "conv5", "conv5d2", "conv7", "conv7d2", "zero")
 """Operations in the order of the benchmark."""
@@ -94,26 +95,4 @@ def vector_class(text: str) -> str:
     for number, (_, skips) in enumerate(nodes):
         pairs |= {(source, number + 2) for source, skip in enumerate(skips) if skip}
     pairs = {(source, target) for source, target in pairs if _ZERO not in (labels[source], labels[target])}
-    reached, leading = {0}, {output}
-    for source, target in sorted(pairs):
-        if source in reached:
-            reached.add(target)
-    for source, target in sorted(pairs, reverse=True):
-        if target in leading:
-            leading.add(source)
-    live = sorted(reached & leading)
-    before = {v: [s for s, t in pairs if t == v and s in live] for v in live}
-    after = {v: [t for s, t in pairs if s == v and t in live] for v in live}
-    hashes = {v: _md5(str((len(after[v]), len(before[v]), labels[v]))) for v in live}
-    for _ in live:
-        hashes = {
-            v: _md5(
-                "|".join("".join(sorted(hashes[w] for w in near)) for near in (before[v], after[v])) + "|" + hashes[v]
-            )
-            for v in live
-        }
-    return _md5(str(sorted(hashes.values())))
-
-
-def _md5(text: str) -> str:
-    return md5(text.encode(), usedforsecurity=False).hexdigest()
+    return hash_of(labels, live_edges(sorted(pairs), output))
