@@ -12,7 +12,7 @@ from rich.console import Console
 from sweetgrad.flows.inputs import check_label, find_table, resolve_device
 from sweetgrad.flows.interrupt import draining
 from sweetgrad.profiling import load_space
-from sweetgrad.profiling.architectures import deterministic
+from sweetgrad.profiling.devices import deterministic
 from sweetgrad.profiling.training import (
     EVAL_SPLITS,
     Recipe,

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import xarray as xr
@@ -11,15 +11,11 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from sweetgrad.profiling.architectures import deterministic
+from sweetgrad.profiling.devices import MEMORY_FORMATS, MemoryFormat, deterministic
 from sweetgrad.profiling.measure import count_layers, fill_row, forward_backward
 from sweetgrad.profiling.spaces.protocol import Layer, Network, copy_input, kind_of
 from sweetgrad.profiling.tasks import IMAGE_CLASSIFICATION, Task
 from sweetgrad.store import KINDS, bin_bounds, empty_rows
-
-MemoryFormat = Literal["contiguous", "channels_last"]
-
-_FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 
 
 def profile_network(
@@ -90,9 +86,9 @@ def profile_network(
     >>> profile.grad_count.sum("bin").values.tolist()
     [[[12, 3], [6, 2]]]
     """
-    if memory_format not in (None, *_FORMATS) or threads < 1:
+    if memory_format not in (None, *MEMORY_FORMATS) or threads < 1:
         raise ValueError(
-            f"memory_format must be None or one of {', '.join(_FORMATS)}, and threads 1 or more; "
+            f"memory_format must be None or one of {', '.join(MEMORY_FORMATS)}, and threads 1 or more; "
             f"got {memory_format!r} and {threads}"
         )
     if seed is not None:
@@ -101,8 +97,8 @@ def profile_network(
     images, labels = _to_tensors(module, x, y, is_classification=loss is None)
     task = IMAGE_CLASSIFICATION if loss is None else _task_of(loss)
     if memory_format is not None and images.ndim == 4:
-        module.to(memory_format=_FORMATS[memory_format])  # type: ignore[call-overload]  # torch's stubs lack memory_format
-        images = images.contiguous(memory_format=_FORMATS[memory_format])
+        module.to(memory_format=MEMORY_FORMATS[memory_format])  # type: ignore[call-overload]  # torch's stubs lack memory_format
+        images = images.contiguous(memory_format=MEMORY_FORMATS[memory_format])
     copy_input(module)
     named = None if layers is None else Network(module, _named_layers(module, layers))
     with deterministic(threads):

@@ -3,20 +3,19 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, overload
 
 import numpy as np
-import torch
 import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
 from sweetgrad.profiling import registry
 from sweetgrad.profiling.batches import Batch
+from sweetgrad.profiling.devices import deterministic, memory_format_on
 from sweetgrad.profiling.estimators import Estimator
 from sweetgrad.profiling.estimators.protocol import Measurer, Statistics, is_defined_for
 from sweetgrad.profiling.estimators.running import Score, measure_with_estimators
@@ -104,7 +103,7 @@ def make_spec(space: SearchSpace, batch: Batch, *, seed: int = 42, device: str =
         input_shape=batch.x.shape[1:],
         task=batch.task,
         loss=TASKS[batch.task].loss_name,
-        memory_format="channels_last" if batch.x.ndim == 4 else "contiguous",
+        memory_format=memory_format_on(device) if batch.x.ndim == 4 else "contiguous",
         batch_size=len(batch.x),
         seed=seed,
         augment=batch.augment,
@@ -394,8 +393,8 @@ def _profile_rows(
     rows = {block: _empty(block, counts, axes, batch) for block in functions}
     num_done = 0
     with deterministic(spec.threads):
-        x, y = to_device(batch, spec.device)
-        second = None if batch.second is None else to_device(batch.second, spec.device)
+        x, y = to_device(batch, spec.device, spec.memory_format)
+        second = None if batch.second is None else to_device(batch.second, spec.device, spec.memory_format)
         for row, missing in enumerate(work):
             if should_stop():
                 break
@@ -507,15 +506,3 @@ def _places(rows: xr.Dataset, axis: str, network: Network) -> NDArray[np.int64]:
             f"the network has the parameter {missing[0]!r}, which parameter_axes() of its space does not name"
         )
     return np.array([known[name] for name in names], dtype=np.int64)
-
-
-@contextmanager
-def deterministic(threads: int) -> Iterator[None]:
-    """Fix the settings that change last bits, and restore them: number of threads; cuDNN's choice of algorithm, and TF32."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
-            yield
-    finally:
-        torch.set_num_threads(before)

@@ -49,7 +49,48 @@ def count_gradients(magnitude_P: Tensor, segments_S: NDArray[np.int64]) -> NDArr
         raise ValueError(f"the segments have {segments_S.sum()} gradients in total, got {magnitude_P.numel()}")
     if magnitude_P.device.type == "cpu":
         return _count_by_table(magnitude_P.numpy(), segments_S)
-    return _count_by_bucketize(magnitude_P, segments_S)
+    return _in_one_fetch(magnitude_P, segments_S, magnitude_P.new_zeros(()))[0]
+
+
+def count_and_sum(
+    magnitude_P: Tensor, segments_S: NDArray[np.int64], loss: Tensor
+) -> tuple[NDArray[np.int64], NDArray[np.float64], float]:
+    """Counts, and sums of the magnitudes and of their squares, of every segment; a GPU is waited for once.
+
+    Parameters
+    ----------
+    magnitude_P, segments_S
+        As in `count_gradients`.
+    loss
+        A number on the same device, which is fetched with the rest.
+
+    Returns
+    -------
+    Counts, shape (S, B), int64; sums, shape (S, 2), float64; the loss.
+    """
+    if magnitude_P.device.type == "cpu":
+        sums = [_sums(part) for part in torch.split(magnitude_P, segments_S.tolist())]
+        return count_gradients(magnitude_P, segments_S), np.array(sums).reshape(-1, 2), loss.item()
+    return _in_one_fetch(magnitude_P, segments_S, loss)
+
+
+def _in_one_fetch(
+    magnitude_P: Tensor, segments_S: NDArray[np.int64], loss: Tensor
+) -> tuple[NDArray[np.int64], NDArray[np.float64], float]:
+    lengths = torch.from_numpy(segments_S).to(magnitude_P.device)
+    double = magnitude_P.double()
+    columns = [
+        _count_by_bucketize(magnitude_P, lengths).double(),  # exact: fewer than 2**53
+        *(torch.segment_reduce(x, "sum", lengths=lengths, unsafe=True)[:, None] for x in (double, double.square())),
+    ]
+    packed = torch.cat([torch.cat(columns, dim=1).flatten(), loss.detach().double().reshape(1)]).cpu().numpy()
+    found = packed[:-1].reshape(len(segments_S), NUM_BINS + 2)
+    return found[:, :NUM_BINS].astype(np.int64), found[:, NUM_BINS:], float(packed[-1])
+
+
+def _sums(magnitude: Tensor) -> tuple[float, float]:
+    double = magnitude.double()
+    return double.sum().item(), double.square_().sum().item()
 
 
 def _count_by_table(magnitude_P: NDArray[np.float32], segments_S: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -77,16 +118,22 @@ def in_memory_order(values: Tensor) -> Tensor:
     return values.reshape(-1)
 
 
-def _count_by_bucketize(magnitude_P: Tensor, segments_S: NDArray[np.int64]) -> NDArray[np.int64]:
-    device = magnitude_P.device
-    thresholds = torch.from_numpy(_thresholds()).to(device)
+def _count_by_bucketize(magnitude_P: Tensor, lengths_S: Tensor) -> Tensor:
+    """Counts, shape (S, B), int64, on the device of the magnitudes, which is not waited for."""
     # right=True: a value equal to a threshold belongs to the bin above it, the paper's [t1, t2).
-    bins = torch.bucketize(magnitude_P, thresholds, right=True)
+    bins = torch.bucketize(magnitude_P, _thresholds_on(magnitude_P.device), right=True)
     # No comparison with NaN is true, and bucketize does not document where it puts NaN.
     bins = torch.where(magnitude_P.isnan(), NUM_BINS - 1, bins)
-    segment = torch.repeat_interleave(torch.from_numpy(segments_S).to(device))
-    counts = torch.bincount(segment * NUM_BINS + bins, minlength=len(segments_S) * NUM_BINS)
-    return counts.reshape(len(segments_S), NUM_BINS).cpu().numpy()
+    # output_size, and no bincount: both would have to wait for the GPU, to learn how large their results are.
+    segment = torch.repeat_interleave(lengths_S, output_size=magnitude_P.numel())
+    counts = bins.new_zeros(len(lengths_S) * NUM_BINS)
+    counts.scatter_add_(0, segment * NUM_BINS + bins, bins.new_ones(1).expand_as(bins))
+    return counts.reshape(len(lengths_S), NUM_BINS)
+
+
+@cache
+def _thresholds_on(device: torch.device) -> Tensor:
+    return torch.from_numpy(_thresholds()).to(device)
 
 
 def _thresholds() -> NDArray[np.float32]:

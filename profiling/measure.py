@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from sweetgrad.profiling.batches import Batch
-from sweetgrad.profiling.counting import count_gradients, in_memory_order
+from sweetgrad.profiling.counting import count_and_sum, in_memory_order
+from sweetgrad.profiling.devices import formatted, place
 from sweetgrad.profiling.spaces.protocol import Network, SearchSpace, kind_of
 from sweetgrad.profiling.tasks import IMAGE_CLASSIFICATION, TASKS, Task
 from sweetgrad.store import KINDS, LAYER_TYPES, STATUS, ProfileSpec
@@ -26,7 +27,7 @@ from sweetgrad.store import KINDS, LAYER_TYPES, STATUS, ProfileSpec
 
 @dataclass(frozen=True)
 class Builder:
-    """Builds the networks of one architecture from the seed of the spec, on its device; all but thin ones in channels-last."""
+    """Builds the networks of one architecture from the seed of the spec, on its device and in its memory format."""
 
     space: SearchSpace
     arch: str
@@ -66,7 +67,7 @@ class Builder:
 
     def _place(self, build: Callable[..., Network]) -> Network:
         network = build(self.arch, **self._shape)
-        network.module.train().to(self.spec.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack memory_format
+        place(network.module.train(), self.spec.device, self.spec.memory_format)
         return network
 
     @property
@@ -184,7 +185,7 @@ def forward_backward(
     *,
     task: Task = IMAGE_CLASSIFICATION,
     on_graph: Callable[[Tensor, Tensor], None] | None = None,
-) -> tuple[Tensor, float]:
+) -> tuple[Tensor, Tensor]:
     """Run one forward and backward pass in train mode; gradients of the loss are left in the parameters' ``.grad``.
 
     A sparse gradient (of an embedding) is converted to a dense one; missing entries are exactly 0.
@@ -202,7 +203,7 @@ def forward_backward(
 
     Returns
     -------
-    The output of the network, and the loss.
+    The output of the network, and the loss, a number still on the device: to read it is to wait for a GPU.
 
     Raises
     ------
@@ -227,11 +228,11 @@ def forward_backward(
     for parameter in parameters:
         if parameter.grad is not None and parameter.grad.layout is not torch.strided:
             parameter.grad = parameter.grad.to_dense()
-    return output, loss.item()
+    return output, loss.detach()
 
 
-def count_layers(network: Network, loss: float) -> Measurement:
-    """Count the gradients in ``.grad`` of the parameters of every layer, after a backward pass with this loss (in nat)."""
+def count_layers(network: Network, loss: Tensor) -> Measurement:
+    """Count the gradients in ``.grad`` of the parameters of every layer, after a backward pass of this loss (in nat)."""
     shape = (len(network.layers), len(KINDS))
     segments = [
         [parameter for parameter in parameters if kind_of(parameter) == kind]
@@ -239,15 +240,15 @@ def count_layers(network: Network, loss: float) -> Measurement:
         for kind in KINDS
     ]
     lengths = np.array([sum(p.numel() for p in segment) for segment in segments], dtype=np.int64)
-    device = next(network.module.parameters()).device
-    magnitude = _magnitudes([p for segment in segments for p in segment], size=int(lengths.sum()), device=device)
-    sums = _rounded(np.array([_sums(part) for part in torch.split(magnitude, lengths.tolist())]))
+    magnitude = _magnitudes([p for segment in segments for p in segment])
+    counts, sums, value = count_and_sum(magnitude, lengths, loss)
+    sums = _rounded(sums)
     return Measurement(
-        grad_count=count_gradients(magnitude, lengths).reshape(*shape, -1),
+        grad_count=counts.reshape(*shape, -1),
         grad_abs_sum=sums[:, 0].reshape(shape),
         grad_sq_sum=sums[:, 1].reshape(shape),
         num_params=lengths.reshape(shape),
-        loss=loss,
+        loss=value,
     )
 
 
@@ -294,11 +295,10 @@ def fill_row(rows: xr.Dataset, row: int, network: Network, measured: Measurement
     rows["status"].values[row] = STATUS["ok"]
 
 
-def to_device(batch: Batch, device: str) -> tuple[Tensor, Tensor]:
-    """Inputs, of which images are in channels-last memory format, and targets, on a device."""
-    x = torch.from_numpy(batch.x)
-    x = x.to(device, memory_format=torch.channels_last) if x.ndim == 4 else x.to(device)
-    return x, torch.from_numpy(batch.y).to(device)
+def to_device(batch: Batch, device: str, memory_format: str | None = None) -> tuple[Tensor, Tensor]:
+    """Inputs, of which images are in a memory format (by default that of the device), and targets, on a device."""
+    x = torch.from_numpy(batch.x).to(device)
+    return formatted(x, memory_format), torch.from_numpy(batch.y).to(device)
 
 
 def _on_graph(network: Network, guests: Sequence[Guest]) -> Callable[[Tensor, Tensor], None] | None:
@@ -331,25 +331,20 @@ def _check_gradients(parameters: Sequence[Tensor]) -> None:
         )
 
 
-def _magnitudes(parameters: Iterable[Tensor], *, size: int, device: torch.device) -> Tensor:
+def _magnitudes(parameters: Iterable[Tensor]) -> Tensor:
     """Absolute gradients of all parameters in one float32 vector, shape (P,); zeros where there is no gradient.
 
     For a complex gradient, its modulus.
     """
-    magnitude = torch.zeros(size, device=device)
-    start = 0
-    for parameter in parameters:
-        end = start + parameter.numel()
-        if parameter.grad is not None:
-            grad = in_memory_order(parameter.grad)
-            torch.abs((grad.abs() if grad.is_complex() else grad).float(), out=magnitude[start:end])
-        start = end
-    return magnitude
+    parts = [
+        torch.zeros(p.numel(), device=p.device) if p.grad is None else _real(in_memory_order(p.grad)).float()
+        for p in parameters
+    ]
+    return torch.cat(parts).abs_()
 
 
-def _sums(magnitude: Tensor) -> tuple[float, float]:
-    double = magnitude.double()
-    return double.sum().item(), double.square_().sum().item()
+def _real(grad: Tensor) -> Tensor:
+    return grad.abs() if grad.is_complex() else grad
 
 
 def _rounded(sums: NDArray[np.float64]) -> NDArray[np.float64]:

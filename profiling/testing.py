@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sweetgrad.profiling.architectures import deterministic, task_of
+from sweetgrad.profiling.architectures import task_of
+from sweetgrad.profiling.devices import deterministic, formatted
 from sweetgrad.profiling.measure import Builder, Measurement, fill_row, measure_network
 from sweetgrad.profiling.registry import load_space
 from sweetgrad.profiling.spaces import Network, SearchSpace
@@ -139,7 +140,7 @@ class Case:
         x = torch.randn(shape, generator=generator)
         if self.spec.task == SPEECH_RECOGNITION.name:
             return x, torch.randint(BLANK + 1, classes, (num, 1), generator=generator)
-        return x.to(memory_format=torch.channels_last), torch.randint(classes, (num,), generator=generator)
+        return formatted(x), torch.randint(classes, (num,), generator=generator)
 
     def forward(self, network: Network, arch: str, *, in_channels: int | None = None) -> Tensor:
         """Logits in train mode."""

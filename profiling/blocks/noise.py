@@ -18,6 +18,7 @@ from torch.nn.functional import pixel_unshuffle
 
 from sweetgrad.profiling.batches import Batch
 from sweetgrad.profiling.blocks.layers import output_modules, whole_network
+from sweetgrad.profiling.devices import formatted
 from sweetgrad.profiling.estimators._layers import forward_hooks, restored_buffers
 from sweetgrad.profiling.estimators.protocol import IMAGES, EstimatorError, Probe, Statistics, measures, require_real
 from sweetgrad.profiling.spaces.protocol import Network
@@ -84,7 +85,7 @@ def _signs(count: int, seed: int) -> Tensor:
 
 def noise_like(probe: Probe, shape: tuple[int, ...]) -> Tensor:
     """`noise` of the seed of the profile, in the precision and on the device of its images."""
-    return noise(shape, probe.seed).to(probe.x).contiguous(memory_format=torch.channels_last)
+    return formatted(noise(shape, probe.seed).to(probe.x))
 
 
 @dataclass

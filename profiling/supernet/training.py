@@ -23,6 +23,7 @@ from sweetgrad.profiling.checkpoint import (
     restore_arrays,
     write_checkpoint,
 )
+from sweetgrad.profiling.devices import formatted, place
 from sweetgrad.profiling.spaces.nas_bench_201_network import CELLS_PER_STAGE, CHANNELS, OPERATIONS
 from sweetgrad.profiling.supernet.network import Supernet
 from sweetgrad.store.spaces.cells import EDGES
@@ -142,7 +143,8 @@ class SupernetTraining:
             num_classes=images.num_classes,
             widths=settings.widths,
             depth=settings.depth,
-        ).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack memory_format
+        )
+        place(self.supernet, device)
         self._optimizer = torch.optim.SGD(
             self.supernet.parameters(),
             lr=settings.learning_rate,
@@ -251,7 +253,7 @@ class SupernetTraining:
 
     def to_tensors(self, x: NDArray[np.float32], positions: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         """Images, and the labels of the images at these positions, on the device."""
-        images = torch.from_numpy(x).to(self.device, memory_format=torch.channels_last)
+        images = formatted(torch.from_numpy(x).to(self.device))
         return images, torch.from_numpy(self.images.y[positions]).to(self.device)
 
     def _draw_epoch(self, epoch: int) -> None:

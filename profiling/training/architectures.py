@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sweetgrad.profiling.architectures import deterministic
 from sweetgrad.profiling.batches import Examples, stratified_split
+from sweetgrad.profiling.devices import deterministic, place
 from sweetgrad.profiling.registry import load_examples
 from sweetgrad.profiling.spaces.protocol import Network, SearchSpace
 from sweetgrad.profiling.training.recipe import Recipe
@@ -191,7 +191,7 @@ def make_trainer(config: TrainingConfig, arch: str) -> tuple[Trainer, Mapping[st
     torch.manual_seed(config.seed)
     network = _build(config, images, arch)
     module = _with_auxiliary(config, images, network) if recipe.auxiliary_weight else network.module
-    module.to(config.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack memory_format
+    place(module, config.device)
     trainer = Trainer(module, *data["train"], recipe, config.seed)
     if recipe.crop or recipe.flip or recipe.cutout:
         padding = images.crop_padding if recipe.crop else 0

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sweetgrad.profiling.checkpoint import arrays_of, empty_arrays_of, read_checkpoint, restore_arrays, write_checkpoint
+from sweetgrad.profiling.devices import formatted
 from sweetgrad.profiling.training.recipe import Recipe
 from sweetgrad.profiling.training.regularisation import LazyImages
 from sweetgrad.store.access import PARTIAL
@@ -133,7 +134,7 @@ class Trainer:
         if self.augment is not None:
             x = self.augment(x, self.random)
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self._loss(self.module(x.contiguous(memory_format=torch.channels_last)), y)
+        loss = self._loss(self.module(formatted(x)), y)
         loss.backward()
         if self.recipe.gradient_clip:
             nn.utils.clip_grad_norm_(self.module.parameters(), self.recipe.gradient_clip)
@@ -179,7 +180,7 @@ def evaluate(module: nn.Module, x: Tensor | LazyImages, y: Tensor) -> float:
     with torch.inference_mode():
         for start in range(0, len(y), batch_size):
             batch = slice(start, start + batch_size)
-            logits = module(x[batch].contiguous(memory_format=torch.channels_last))
+            logits = module(formatted(x[batch]))
             num_correct += int((logits.argmax(1) == y[batch]).sum())
     return 100 * num_correct / len(y)
 

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from sweetgrad.profiling.counting import _count_by_bucketize, _count_by_table, count_gradients
+from sweetgrad.profiling.counting import _count_by_table, _in_one_fetch, count_and_sum, count_gradients
 from sweetgrad.store.format.bins import EDGES, NUM_BINS
 
 F32_EDGES = np.array([np.float32(float(edge)) for edge in EDGES])
@@ -39,11 +39,11 @@ def one_segment(values):
 
 
 def count_both(values, segments=None):
-    """Counts by the table, after the check that bucketize agrees."""
+    """Counts by the table, after the check that what runs on a GPU agrees."""
     magnitude = torch.from_numpy(np.ascontiguousarray(values)).abs()
     segments = one_segment(values) if segments is None else segments
     by_table = count_gradients(magnitude, segments)
-    np.testing.assert_array_equal(_count_by_bucketize(magnitude, segments), by_table)
+    np.testing.assert_array_equal(_in_one_fetch(magnitude, segments, torch.tensor(0.0))[0], by_table)
     return by_table
 
 
@@ -170,3 +170,15 @@ def test_count_gradients__refuses_what_it_would_count_wrongly(magnitude):
 def test_count_gradients__refuses_segments_of_another_length():
     with pytest.raises(ValueError, match="the segments have 3 gradients in total, got 2"):
         count_gradients(torch.zeros(2), np.array([1, 2]))
+
+
+def test_count_and_sum__has_the_same_result_in_one_fetch_as_on_the_cpu():
+    magnitude = torch.from_numpy(np.random.default_rng(0).standard_normal(10_000).astype(np.float32)).abs()
+    segments, loss = np.array([4_000, 0, 5_999, 1]), torch.tensor(2.25)
+    counts, sums, value = count_and_sum(magnitude, segments, loss)
+    expected = [[part.double().sum(), part.double().square().sum()] for part in magnitude.split(segments.tolist())]
+    np.testing.assert_array_equal(sums, np.array(expected))
+    fetched = _in_one_fetch(magnitude, segments, loss)
+    np.testing.assert_array_equal(fetched[0], counts)
+    np.testing.assert_allclose(fetched[1], sums, rtol=1e-12)
+    assert fetched[2] == value == 2.25

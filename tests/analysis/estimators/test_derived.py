@@ -12,7 +12,8 @@ from torch.nn import functional
 from sweetgrad.analysis import Interval, sweet_gradsign, sweet_zico
 from sweetgrad.analysis.estimators import available, derived, derived_estimators, open_statistics
 from sweetgrad.profiling import make_spec, profile_shard, random_batch
-from sweetgrad.profiling.architectures import deterministic, load_functions
+from sweetgrad.profiling.architectures import load_functions
+from sweetgrad.profiling.devices import deterministic
 from sweetgrad.profiling.measure import Builder, to_device
 from sweetgrad.profiling.spaces.nas_bench_201 import NasBench201
 from sweetgrad.store import STATISTICS, Profile, create_profile, open_block, open_estimators, open_profile

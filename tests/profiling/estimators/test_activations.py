@@ -12,7 +12,8 @@ import zarr
 from torch import nn
 
 from sweetgrad.profiling import load_batch, load_space, make_spec, profile_architectures
-from sweetgrad.profiling.architectures import deterministic, load_functions, profile_shard
+from sweetgrad.profiling.architectures import load_functions, profile_shard
+from sweetgrad.profiling.devices import deterministic
 from sweetgrad.profiling.estimators import activations, estimator
 from sweetgrad.profiling.estimators.histograms import cells_of
 from sweetgrad.profiling.estimators.running import measure_with_estimators

@@ -7,7 +7,8 @@ import torch.nn.functional as F  # noqa: N812
 
 from sweetgrad.analysis import Interval, sweet_grad_abs, sweet_grad_norm, sweet_grad_sq, sweet_snip
 from sweetgrad.profiling import load_batch, load_space, make_spec, profile_architectures
-from sweetgrad.profiling.architectures import deterministic, profile_shard
+from sweetgrad.profiling.architectures import profile_shard
+from sweetgrad.profiling.devices import deterministic
 from sweetgrad.profiling.measure import Builder, to_device
 from sweetgrad.store import (
     KINDS,

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from sweetgrad.profiling import load_examples, load_space
-from sweetgrad.profiling.architectures import deterministic
+from sweetgrad.profiling.devices import deterministic
 from sweetgrad.profiling.spaces._cell_network import FactorizedReduction, operation
 from sweetgrad.profiling.training import (
     RECIPES,
