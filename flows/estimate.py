@@ -23,6 +23,7 @@ def estimate(
     data_dir: str | Path | None = None,
     space_file: str | Path | None = None,
     workers: int | None = None,
+    processes_per_gpu: int | None = None,
     scheduler: str | None = None,
     cluster: str | Path | Mapping[str, Any] | None = None,
     retry_failed: bool = False,
@@ -45,7 +46,7 @@ def estimate(
         As in `profile`.
     archs
         Which of the measured architectures: all, START:STOP, sample:N, unique, an index, or an architecture string.
-    data_dir, space_file, workers, scheduler, cluster
+    data_dir, space_file, workers, processes_per_gpu, scheduler, cluster
         As in `profile`.
     retry_failed
         Recompute estimators that failed for an architecture before.
@@ -89,7 +90,7 @@ def estimate(
             f"name the estimators to compute (--estimators): {', '.join(registry.names('estimators'))}; "
             f"or the blocks (--blocks): all, {', '.join(registry.names('blocks'))}"
         )
-    source = choose_workers(workers=workers, scheduler=scheduler, cluster=cluster)
+    source = choose_workers(workers=workers, scheduler=scheduler, cluster=cluster, processes_per_gpu=processes_per_gpu)
     registry.require("estimators", [name for name in estimators if name != "all"])
     registry.require("blocks", select_blocks(blocks))
     location = absolute(store)

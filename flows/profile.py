@@ -53,6 +53,7 @@ def profile(
     shard_size: int | None = None,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     workers: int | None = None,
+    processes_per_gpu: int | None = None,
     scheduler: str | None = None,
     cluster: str | Path | Mapping[str, Any] | None = None,
     estimators: Sequence[str] = (),
@@ -91,11 +92,13 @@ def profile(
     augment
         Apply a random crop and flip to the batch (seeded).
     shard_size
-        Architectures per shard of a new profile (default: 625).
+        Architectures per shard of a new profile (default: 625; 125 on GPUs).
     device
         Device: auto (CUDA if available), cpu or cuda.
     workers
-        Number of worker processes (default: one per core or GPU, or the number in the cluster file).
+        Number of worker processes (default: one per core, as many per GPU as help, or the number in the cluster file).
+    processes_per_gpu
+        Worker processes on each GPU of this machine (default: as many as its cores and its memory allow, 8 at most).
     scheduler
         Address of a running Dask scheduler, tcp://HOST:PORT.
     cluster
@@ -141,7 +144,7 @@ def profile(
 
     start = time.monotonic()
     console = console or Console(stderr=True)
-    source = choose_workers(workers=workers, scheduler=scheduler, cluster=cluster)
+    source = choose_workers(workers=workers, scheduler=scheduler, cluster=cluster, processes_per_gpu=processes_per_gpu)
     resolved_device = resolve_device(device, remote=source.is_remote)
     registry.require("estimators", estimators)
     chosen = select_blocks(blocks, task=task_of(registry.load("spaces", space)))

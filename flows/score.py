@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from sweetgrad.analysis import IntervalGrid
     from sweetgrad.analysis.intervals import Intervals
     from sweetgrad.profiling import Batch
-    from sweetgrad.profiling.any_network import MemoryFormat
+    from sweetgrad.profiling.devices import MemoryFormat
 
 
 def score_network(

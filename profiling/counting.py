@@ -77,7 +77,7 @@ def count_and_sum(
 def _in_one_fetch(
     magnitude_P: Tensor, segments_S: NDArray[np.int64], loss: Tensor
 ) -> tuple[NDArray[np.int64], NDArray[np.float64], float]:
-    lengths = torch.from_numpy(segments_S).to(magnitude_P.device)
+    lengths = torch.from_numpy(segments_S).to(magnitude_P.device, non_blocking=True)
     double = magnitude_P.double()
     columns = [
         _count_by_bucketize(magnitude_P, lengths).double(),  # exact: fewer than 2**53

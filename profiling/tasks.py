@@ -12,6 +12,7 @@ import numpy as np
 import torch.nn.functional as F  # noqa: N812 - the name everyone knows it by
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 Loss = Callable[[Any, Tensor, Tensor], Tensor]
 """From the output of a network, its input x and the targets y to the mean loss, a scalar."""
@@ -62,7 +63,7 @@ def check_images(x: NDArray[Any], y: NDArray[Any], num_classes: int) -> None:
 
 def classification_loss(logits: Any, x: Tensor, y: Tensor) -> Tensor:
     """Mean cross-entropy of logits (N, C), or (N, C, ...) with labels (N, ...)."""
-    label_range = (int(y.min()), int(y.max())) if y.numel() else (0, 0)
+    label_range = _label_range(y)
     if not isinstance(logits, Tensor):
         raise ValueError(
             f"the network must return one tensor of logits (N, classes), got {type(logits).__name__}: wrap it in a module that "
@@ -81,6 +82,19 @@ def classification_loss(logits: Any, x: Tensor, y: Tensor) -> Tensor:
             f"labels, use {logits.shape[1]} classes"
         )
     return F.cross_entropy(logits, y)
+
+
+_ranges = WeakTensorKeyDictionary()
+
+
+def _label_range(y: Tensor) -> tuple[int, int]:
+    """Smallest and largest label. Remembered for a tensor until it is changed, since to ask a GPU is to wait for it."""
+    known: tuple[int | None, tuple[int, int]] = _ranges.get(y, (None, (0, 0)))
+    version, found = known
+    if version != y._version and y.numel():
+        found = int(y.min()), int(y.max())
+        _ranges[y] = (y._version, found)
+    return found
 
 
 def check_tokens(x: NDArray[Any], y: NDArray[Any], num_classes: int) -> None:

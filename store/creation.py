@@ -16,7 +16,8 @@ from sweetgrad.store.groups import Store, block_groups, create_group, has_rows
 from sweetgrad.store.profile import Profile
 from sweetgrad.store.root import editing, now
 
-DEFAULT_SHARD_SIZE = 625
+DEFAULT_SHARD_SIZE = {"cpu": 625, "cuda": 125}
+"""Smaller on GPUs: several processes share each of them, and the last shards would leave some of these without work."""
 """Number of architectures in a shard: the unit of work, of writing, and of loss in a crash."""
 
 
@@ -88,7 +89,14 @@ def _create_profile(
         )
     else:
         attributes = {"spec": spec.to_attrs(), "created": now(), "runs": [], "complete": False}
-        create_group(store.root, name, arch, layers, shard_size or DEFAULT_SHARD_SIZE, attributes)
+        create_group(
+            store.root,
+            name,
+            arch,
+            layers,
+            shard_size or DEFAULT_SHARD_SIZE.get(spec.device, DEFAULT_SHARD_SIZE["cpu"]),
+            attributes,
+        )
 
 
 def _continue_profile(

@@ -18,6 +18,7 @@ from rich.console import Console
 
 from sweetgrad.flows.cluster.check import check_cluster
 from sweetgrad.flows.cluster.config import ClusterConfig, WorkerSource
+from sweetgrad.flows.cluster.gpus import SHARE_VARIABLE
 from sweetgrad.flows.cluster.waiting import FIRST_WORKER_S, NoWorkerError, configured_wait, duration
 from sweetgrad.flows.interrupt import signals_blocked
 from sweetgrad.flows.logs import LEVEL_VARIABLE
@@ -84,7 +85,7 @@ def open_client(
             report_differences(check_cluster(client, store=store, device=device), console=console)
             yield client
     else:
-        workers = local_workers(device, source.num_workers, num_shards=num_shards)
+        workers = local_workers(device, source.num_workers, num_shards=num_shards, per_gpu=source.per_gpu or 1)
         with _script_not_imported(), _no_child_left(), _local(workers) as client:
             yield client
 
@@ -174,8 +175,10 @@ def _is_no_failed_cancel(record: logging.LogRecord) -> bool:
     return "sync.<locals>.cancel" not in record.getMessage()
 
 
-def local_workers(device: str, num_workers: int | None, *, num_shards: int) -> dict[int, dict[str, Any]]:
-    """Specification of the workers on this machine, as `distributed.SpecCluster` takes it.
+def local_workers(
+    device: str, num_workers: int | None, *, num_shards: int, per_gpu: int = 1
+) -> dict[int, dict[str, Any]]:
+    """Specification of the workers on this machine, as `distributed.SpecCluster` takes it: one a core or ``per_gpu`` a GPU.
 
     Examples
     --------
@@ -183,10 +186,12 @@ def local_workers(device: str, num_workers: int | None, *, num_shards: int) -> d
     >>> [worker["options"]["env"]["OMP_NUM_THREADS"] for worker in workers.values()]
     ['1', '1']
     """
-    slots = [{"CUDA_VISIBLE_DEVICES": gpu} for gpu in _visible_gpus()] if device == "cuda" else [{}] * _num_cores()
-    count = min(num_workers or len(slots), num_shards)
-    resources = {"GPU": 1} if device == "cuda" else {}
-    return {i: _worker(slots[i % len(slots)], resources) for i in range(count)}
+    if device != "cuda":
+        return {i: _worker({}, {}) for i in range(min(num_workers or num_cores(), num_shards))}
+    gpus = visible_gpus()
+    count = min(num_workers or per_gpu * len(gpus), num_shards)
+    share = {SHARE_VARIABLE: str(-(-count // len(gpus)))}
+    return {i: _worker({"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)], **share}, {"GPU": 1}) for i in range(count)}
 
 
 def _worker(environment: Mapping[str, str], resources: Mapping[str, float]) -> dict[str, Any]:
@@ -203,12 +208,13 @@ def _worker(environment: Mapping[str, str], resources: Mapping[str, float]) -> d
     return {"cls": Nanny, "options": options}
 
 
-def _num_cores() -> int:
+def num_cores() -> int:
     """Cores that this process may use, which a container or a batch system may have made fewer than there are."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _visible_gpus() -> list[str]:
+def visible_gpus() -> list[str]:
+    """The GPUs that this process may use, as ``CUDA_VISIBLE_DEVICES`` names them: numbers, or UUIDs of GPUs or MIG slices."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return [gpu.strip() for gpu in visible.split(",") if gpu.strip()]

@@ -58,16 +58,19 @@ class WorkerSource:
     Attributes
     ----------
     num_workers
-        Number of workers to start; None: one per core or GPU, or as ``cluster`` says.
+        Number of workers to start; None: one per core, ``per_gpu`` for each GPU, or as ``cluster`` says.
     scheduler
         Address of a running Dask scheduler (``tcp://host:port``).
     cluster
         Table that describes a cluster.
+    per_gpu
+        Processes on each GPU of this machine; None: as many as its cores and memory allow.
     """
 
     num_workers: int | None = None
     scheduler: str | None = None
     cluster: ClusterConfig | None = None
+    per_gpu: int | None = None
 
     @property
     def is_remote(self) -> bool:
@@ -76,14 +79,19 @@ class WorkerSource:
 
 
 def choose_workers(
-    *, workers: int | None, scheduler: str | None, cluster: str | Path | Mapping[str, Any] | None
+    *,
+    workers: int | None,
+    scheduler: str | None,
+    cluster: str | Path | Mapping[str, Any] | None,
+    processes_per_gpu: int | None = None,
 ) -> WorkerSource:
     """Check the options of a run that say where it runs, and read the file of ``cluster``.
 
     Raises
     ------
     ValueError
-        If fewer than one worker is requested, or both a running scheduler and a cluster are given; and as `read_cluster_config`.
+        If fewer than one worker or process is requested, both a running scheduler and a cluster are given, or processes for each
+        GPU with workers or other machines, which say themselves how many there are; and as `read_cluster_config`.
     FileNotFoundError, ModuleNotFoundError
         As `read_cluster_config`.
     """
@@ -94,8 +102,17 @@ def choose_workers(
             f"give either a scheduler or a cluster, not both: got {scheduler}, which runs already, "
             f"and {cluster}, which starts one"
         )
+    if processes_per_gpu is not None:
+        given = {"workers": workers, "scheduler": scheduler, "cluster": cluster}
+        others = [name for name, value in given.items() if value is not None]
+        if others:
+            raise ValueError(
+                f"give either processes_per_gpu or {others[0]}, which says itself how many processes there are"
+            )
+        if processes_per_gpu < 1:
+            raise ValueError(f"processes_per_gpu must be at least 1, got {processes_per_gpu}")
     config = None if cluster is None else read_cluster_config(cluster, num_workers=workers)
-    return WorkerSource(workers, scheduler, config)
+    return WorkerSource(workers, scheduler, config, processes_per_gpu)
 
 
 def read_cluster_config(source: str | Path | Mapping[str, Any], *, num_workers: int | None = None) -> ClusterConfig:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 import distributed
 
+from sweetgrad.flows.cluster.gpus import limit_share
 from sweetgrad.flows.logs import configure_worker_logging
 from sweetgrad.profiling import Batch, SearchSpace, profile_shard
 from sweetgrad.profiling.architectures import load_functions
@@ -30,6 +31,7 @@ def dask_setup(worker: distributed.Worker) -> None:
     """
     atexit.register(os._exit, 0)  # by then Dask has closed it, and its rows are written
     configure_worker_logging(on_console=False)
+    limit_share()
 
 
 def run_shard(

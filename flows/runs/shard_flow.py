@@ -18,6 +18,8 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from rich.console import Console
 
 from sweetgrad.flows.cluster import WorkerSource, open_client
+from sweetgrad.flows.cluster.client import num_cores, visible_gpus
+from sweetgrad.flows.cluster.gpus import choose_processes
 from sweetgrad.flows.interrupt import draining, interruptible
 from sweetgrad.flows.runs.artifacts import Ending, shown_in_prefect, summary_markdown
 from sweetgrad.flows.runs.dispatcher import MAX_SHARDS_IN_FLIGHT, Dispatcher, OtherRuns
@@ -179,6 +181,11 @@ def run_profile(
     )
     is_watched = PREFECT_API_URL.value() is not None  # nobody looks at a server that is started for this run
     device = work.spec.device
+    if device == "cuda" and source == WorkerSource():
+        gpus = visible_gpus()
+        with console.status("trying a few networks, to see how many processes share a GPU"):
+            number = choose_processes(work.try_out, num_gpus=len(gpus), num_cores=num_cores())
+        source = WorkerSource(per_gpu=number)
     with open_session(
         source, store=work.table.location, device=device, num_shards=len(shards), console=console
     ) as client:

@@ -5,11 +5,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import numpy as np
+
 from sweetgrad.flows.cluster.worker import run_shard, run_trainings
-from sweetgrad.profiling import Batch, SearchSpace
+from sweetgrad.profiling import Batch, SearchSpace, profile_architectures
 from sweetgrad.profiling.training import TrainingConfig
 from sweetgrad.store import Block, Profile, ProfileSpec, Shard, Table, Trainings
 from sweetgrad.store.training import collect_trainings
+
+_NUM_TRIED = 6
 
 
 class Work(Protocol):
@@ -110,6 +114,13 @@ class ProfileWork:
         """As in `Work`."""
         settings = (self.space, self.batch, self.spec, self.estimators, self.blocks, self.retry_failed)
         return run_shard, (self.table, shard, *settings)
+
+    def try_out(self) -> None:
+        """Measure a few of the architectures in this process, and store nothing."""
+        tried = {self.rows[place] for place in np.linspace(0, len(self.rows) - 1, _NUM_TRIED).astype(int)}
+        profile_architectures(
+            self.space, sorted(tried), self.batch, self.spec, estimators=self.estimators, blocks=self.blocks
+        )
 
     def finish(self) -> None:
         """Finalise the profile."""

@@ -99,7 +99,7 @@ def phases(builder: Builder, x: torch.Tensor, y: torch.Tensor) -> dict[str, floa
     )
 
 
-def traced(builders: list[Builder], x: torch.Tensor, y: torch.Tensor) -> dict[str, float]:
+def traced(builders: list[Builder], x: torch.Tensor, y: torch.Tensor) -> dict[str, Any]:
     """Kernels, copies, synchronisations and milliseconds of kernels, an architecture."""
     is_gpu = x.is_cuda
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if is_gpu else [])]
@@ -111,7 +111,7 @@ def traced(builders: list[Builder], x: torch.Tensor, y: torch.Tensor) -> dict[st
     busy: Counter[str] = Counter()
     for event in trace.events() or ():
         names[event.name] += 1
-        if event.device_type == torch.autograd.DeviceType.CUDA:
+        if event.device_type.name == "CUDA":
             busy[event.name] += event.self_device_time_total
     per = 1 / len(builders)
     calls = {
@@ -128,7 +128,7 @@ def gflop(builder: Builder, x: torch.Tensor, y: torch.Tensor) -> float:
     network = builder.network()
     with FlopCounterMode(display=False) as counter:
         forward_backward(network.module, x, y, task=builder.task)
-    return counter.get_total_flops() / 1e9
+    return float(counter.get_total_flops()) / 1e9
 
 
 def ceilings(device: str) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Architectures a second on one GPU, with one and more processes on it, and how busy the GPU is.
+"""Architectures a second on one GPU, with one and more processes on it, how busy the GPU is, and that all measure the same.
 
 Prints one JSON line. Each run is the whole of ``sweetgrad.flows.profile`` into a new store. Its rate is given twice: over the
 wall time of the run, and (``steady``) over the time that the networks themselves took, without the start of workers and Prefect.
@@ -34,7 +34,11 @@ def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--archs", default="sample:1000", help="as in sweetgrad profile")
-    parser.add_argument("--processes", default="1,2,4", help="numbers of processes on the GPU, with commas between")
+    parser.add_argument(
+        "--processes",
+        default="1,2,4,8,12",
+        help="numbers of processes on the GPU, with commas between; 0: as sweetgrad chooses",
+    )
     parser.add_argument("--dataset", default="synthetic")
     parser.add_argument("--data-dir")
     parser.add_argument("--batch-size", type=int, default=64)
@@ -74,18 +78,19 @@ def run(processes: int, options: argparse.Namespace, gpu: str) -> dict[str, Any]
             batch_size=options.batch_size,
             shard_size=options.shard_size,
             device=options.device,
-            workers=processes,
+            workers=processes or None,
             console=Console(file=io.StringIO()),
         )
         rows = open_profile(store, summary.name, chunks=None)
         seconds = float(rows["profile_seconds"].sum())  # rows that were not run hold NaN
     return {
-        "processes": processes,
+        "processes": processes or "chosen",
         "archs": summary.num_done,
+        "content_digest": rows.attrs["content_digest"][:12],
         "failed": summary.num_failed,
         "seconds": round(summary.seconds, 1),
         "archs_per_second": round(summary.num_done / summary.seconds, 2),
-        "archs_per_second_steady": round(processes * summary.num_done / seconds, 2),
+        "archs_per_second_steady": round(processes * summary.num_done / seconds, 2) if processes else None,
         **watch,
     }
 
