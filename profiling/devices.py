@@ -52,7 +52,7 @@ def place(module: nn.Module, device: str | torch.device, memory_format: str | No
 def _copy_at_once(module: nn.Module, device: str | torch.device, memory_format: torch.memory_format) -> None:
     """Move all dense float32 tensors of a module through one page-locked buffer; others are left where they are."""
     tensors = [t for t in (*module.parameters(), *module.buffers()) if _is_plain(t)]
-    sources = [t.detach().contiguous(memory_format=memory_format) if t.ndim == 4 else t.detach() for t in tensors]
+    sources = [t.detach().to(memory_format=memory_format) if t.ndim == 4 else t.detach() for t in tensors]
     starts = np.cumsum([0, *(-(-t.numel() // _ALIGNMENT) * _ALIGNMENT for t in sources)]).tolist()
     host = torch.empty(starts[-1], pin_memory=torch.device(device).type == "cuda")
     torch._foreach_copy_([_part(host, t, start) for t, start in zip(sources, starts[:-1], strict=True)], sources)

@@ -171,8 +171,7 @@ class _Guest:
         self.seconds += _seconds_of(self.seen)
 
     def on_graph(self, network: Network, x: Tensor, logits: Tensor) -> None:
-        if x.is_cuda:  # pending work of the forward pass is not the estimator's time
-            torch.cuda.synchronize(x.device)
+        _finish(x)
         start = time.perf_counter()
         self.call(network, x, logits)
         if x.requires_grad and not self.is_built_in:
@@ -200,10 +199,12 @@ class _Guest:
             is_whole=self.builder.is_whole,
         )
         torch.manual_seed(self.seed)
+        _finish(x)
         start = time.perf_counter()
         try:
             result = self.estimator(probe)
             value, arrays = _parts(result)
+            _finish(x)
         except Exception as error:  # a failed estimator must not affect anything else
             self.score = _failure(error, start)
             return
@@ -217,6 +218,12 @@ class _Guest:
         """Return the score, after the estimator was called."""
         assert self.score is not None
         return self.score
+
+
+def _finish(x: Tensor) -> None:
+    """Wait for a GPU, so that work that is still pending there counts as the time of what asked for it."""
+    if x.is_cuda:
+        torch.cuda.synchronize(x.device)
 
 
 def _parts(result: float | Detailed | Statistics) -> tuple[float, Statistics]:

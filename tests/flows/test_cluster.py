@@ -17,10 +17,21 @@ from distributed import Client, LocalCluster
 from rich.console import Console
 
 from sweetgrad.flows import profile
-from sweetgrad.flows.cluster import WorkerSource
+from sweetgrad.flows.cluster import WorkerSource, choose_workers
 from sweetgrad.flows.cluster.client import local_workers, open_client
 from sweetgrad.flows.cluster.config import read_cluster_config
+from sweetgrad.flows.cluster.gpus import (
+    CONTEXT_BYTES,
+    SHARE_VARIABLE,
+    choose_processes,
+    limit_share,
+    processes_that_fit,
+)
 from sweetgrad.flows.cluster.worker import run_shard
+from sweetgrad.flows.runs.work import ProfileWork
+from sweetgrad.profiling import load_batch, load_space, make_spec
+from sweetgrad.profiling.architectures import ArchIds
+from sweetgrad.store import create_profile
 
 
 def environments(workers):
@@ -40,8 +51,96 @@ def test_local_workers__shares_gpus_when_more_are_asked_for(monkeypatch):
     assert [environment["CUDA_VISIBLE_DEVICES"] for environment in environments(workers)] == ["0", "1", "0", "1"]
 
 
+def test_local_workers__several_processes_for_each_gpu_that_know_how_many_they_are(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-1f3a, GPU-77c0")
+    workers = local_workers("cuda", None, num_shards=25, per_gpu=3)
+    found = environments(workers)
+    assert [environment["CUDA_VISIBLE_DEVICES"] for environment in found] == ["MIG-1f3a", "GPU-77c0"] * 3
+    assert {environment[SHARE_VARIABLE] for environment in found} == {"3"}
+    # A process more than there are shards would have nothing to do, and take its part of the card from the others.
+    found = environments(local_workers("cuda", None, num_shards=3, per_gpu=3))
+    assert [environment[SHARE_VARIABLE] for environment in found] == ["2", "2", "2"]
+
+
+@pytest.mark.parametrize(
+    ("cores", "gpus", "free_gib", "needed_gib", "expected"),
+    [
+        (16, 1, 80, 0.5, 8),
+        (6, 1, 80, 0.5, 6),
+        (8, 4, 80, 0.5, 2),
+        (2, 4, 80, 0.5, 1),
+        (16, 1, 16, 2, 3),
+        (16, 1, 4, 6, 1),
+    ],
+)
+def test_processes_that_fit__follows_cores_and_memory(cores, gpus, free_gib, needed_gib, expected):
+    free, needed = int(free_gib * 2**30), int(needed_gib * 2**30)
+    found = processes_that_fit(num_gpus=gpus, num_cores=cores, free_bytes=free, needed_bytes=needed)
+    assert found == expected
+
+
+class FakeCuda:
+    """What torch.cuda says of a card of 80 GiB, of which networks take 9 GiB."""
+
+    def __init__(self, monkeypatch):
+        self.fraction = None
+        for name in ("reset_peak_memory_stats", "empty_cache"):
+            monkeypatch.setattr(f"torch.cuda.{name}", lambda: None)
+        monkeypatch.setattr("torch.cuda.max_memory_reserved", lambda: 9 * 2**30)
+        monkeypatch.setattr("torch.cuda.mem_get_info", lambda: (78 * 2**30, 80 * 2**30))
+        monkeypatch.setattr("torch.cuda.set_per_process_memory_fraction", self.limit)
+
+    def limit(self, fraction):
+        self.fraction = fraction
+
+
+def test_choose_processes__tries_networks_first(monkeypatch):
+    FakeCuda(monkeypatch)
+    tried = []
+    assert choose_processes(lambda: tried.append(1), num_gpus=1, num_cores=16) == 4
+    assert tried == [1]
+
+
+@pytest.mark.parametrize("number", [None, 1, 4])
+def test_limit_share__leaves_room_for_the_other_processes_of_the_card(monkeypatch, number):
+    cuda = FakeCuda(monkeypatch)
+    monkeypatch.delenv(SHARE_VARIABLE, raising=False)
+    if number is not None:
+        monkeypatch.setenv(SHARE_VARIABLE, str(number))
+    limit_share()
+    if number == 4:
+        assert 4 * (cuda.fraction * 80 * 2**30 + CONTEXT_BYTES) == pytest.approx(80 * 2**30)
+    else:
+        assert cuda.fraction is None
+
+
+def test_try_out__measures_and_stores_nothing(tmp_path, monkeypatch):
+    space, batch = load_space("nas-bench-201"), load_batch("digits", batch_size=2)
+    spec = make_spec(space, batch)
+    stored = create_profile(tmp_path / "s.zarr", spec, arch=ArchIds(space), layers=space.layer_names)
+    seen = []
+    monkeypatch.setattr(
+        "sweetgrad.flows.runs.work.profile_architectures", lambda space, indices, *args, **how: seen.extend(indices)
+    )
+    ProfileWork(stored, range(100, 200), space, batch, spec, (), (), (), retry_failed=False).try_out()
+    assert (seen[0], seen[-1], len(seen)) == (100, 199, 6)
+    assert stored.count_rows()["ok"] == 0
+
+
+@pytest.mark.parametrize("other", [{"workers": 2}, {"scheduler": "tcp://a:1"}])
+def test_choose_workers__refuses_two_numbers_of_processes(other):
+    given = {"workers": None, "scheduler": None, "cluster": None} | other
+    with pytest.raises(ValueError, match=f"either processes_per_gpu or {next(iter(other))}"):
+        choose_workers(**given, processes_per_gpu=3)
+
+
+def test_choose_workers__refuses_no_process_for_a_gpu():
+    with pytest.raises(ValueError, match="processes_per_gpu must be at least 1, got 0"):
+        choose_workers(workers=None, scheduler=None, cluster=None, processes_per_gpu=0)
+
+
 def test_local_workers__one_single_threaded_process_a_core(monkeypatch):
-    monkeypatch.setattr("sweetgrad.flows.cluster.client._num_cores", lambda: 6)
+    monkeypatch.setattr("sweetgrad.flows.cluster.client.num_cores", lambda: 6)
     workers = local_workers("cpu", None, num_shards=25)
     assert len(workers) == 6
     assert all(worker["options"]["nthreads"] == 1 for worker in workers.values())
@@ -50,7 +149,7 @@ def test_local_workers__one_single_threaded_process_a_core(monkeypatch):
 
 
 def test_local_workers__no_more_than_there_are_shards(monkeypatch):
-    monkeypatch.setattr("sweetgrad.flows.cluster.client._num_cores", lambda: 6)
+    monkeypatch.setattr("sweetgrad.flows.cluster.client.num_cores", lambda: 6)
     assert len(local_workers("cpu", None, num_shards=2)) == 2
     assert len(local_workers("cpu", 5, num_shards=1)) == 1
 

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sweetgrad.profiling import Batch, Examples, draw_batch, load_space, make_spec, profile_network
-from sweetgrad.profiling.tasks import TASKS, ctc_loss, frames_of, next_token_loss
+from sweetgrad.profiling.tasks import TASKS, classification_loss, ctc_loss, frames_of, next_token_loss
 
 
 def test_next_token_loss__is_the_mean_over_all_tokens() -> None:
@@ -147,3 +148,11 @@ def test_tasks__refuse_an_output_of_another_task() -> None:
         TASKS["language-modelling"].loss(torch.zeros(2, 5), y, y)
     with pytest.raises(ValueError, match=r"must return logits \(N, steps, classes\) for 2 utterances, got tuple"):
         TASKS["speech-recognition"].loss((), torch.ones(2, 1, 3), y)
+
+
+def test_classification_loss__looks_at_labels_again_once_they_changed() -> None:
+    logits, labels = torch.zeros(3, 4), torch.tensor([0, 1, 3])
+    classification_loss(logits, torch.zeros(3), labels)
+    labels[0] = 4
+    with pytest.raises(ValueError, match=re.escape("got 1..4")):
+        classification_loss(logits, torch.zeros(3), labels)

@@ -10,7 +10,17 @@ import pytest
 from sweetgrad.store.errors import how_to_install
 
 ROOT = Path(__file__).resolve().parents[2]
-EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+EXTRAS = PYPROJECT["project"]["optional-dependencies"]
+
+
+def test_packages__are_all_in_the_wheel():
+    folders = {
+        ".".join(("sweetgrad", *path.parent.relative_to(ROOT).parts))
+        for room in ("store", "profiling", "analysis", "flows")
+        for path in (ROOT / room).rglob("__init__.py")
+    }
+    assert set(PYPROJECT["tool"]["setuptools"]["packages"]) == folders
 
 
 @pytest.mark.parametrize("extra", ["profile", "plot", "images", "parquet", "cloud", "cluster", "surrogate"])
