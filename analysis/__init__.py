@@ -28,9 +28,11 @@ from sweetgrad.analysis.estimators import (
 from sweetgrad.analysis.intervals import Interval, IntervalGrid, sliding_windows
 from sweetgrad.analysis.layers import layer_profile
 from sweetgrad.analysis.proportion import proportion
+from sweetgrad.analysis.ranking import rank_architectures
 from sweetgrad.analysis.scores import score
 from sweetgrad.analysis.selection import SelectionQuality, ndcg, precision_at, regret_at
 from sweetgrad.analysis.sweetness import sweetness
+from sweetgrad.analysis.verdict import verdict
 
 __all__ = [
     "BestInterval",
@@ -61,6 +63,7 @@ __all__ = [
     "params_weights",
     "precision_at",
     "proportion",
+    "rank_architectures",
     "rank_correlation",
     "regret_at",
     "score",
@@ -74,4 +77,5 @@ __all__ = [
     "sweetness",
     "te_nas",
     "te_nas_nobn",
+    "verdict",
 ]

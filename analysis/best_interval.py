@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from sweetgrad.analysis.counts import Kind, interval_coords
 from sweetgrad.analysis.intervals import Interval, IntervalGrid, Intervals, Threshold, as_intervals
-from sweetgrad.analysis.proportion import DEPTH_LAYERS
-from sweetgrad.analysis.sweetness import sweetness_by_arch
+from sweetgrad.analysis.proportion import DEPTH_LAYERS, Weightless
+from sweetgrad.analysis.sweetness import sweetness_by_arch, weightless_share
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class BestInterval:
         The same for the interval with the second largest sweetness.
     num_archs
         Number of architectures that were used.
+    weightless, weightless_share
+        What layers without weights counted as, and their share of the layers that were compared, in [0, 1].
     table
         Dataset over ``interval``: ``sweetness`` and ``win_rate`` of every interval.
     """
@@ -39,6 +41,8 @@ class BestInterval:
     runner_up_sweetness: float
     runner_up_win_rate: float
     num_archs: int
+    weightless: Weightless
+    weightless_share: float
     table: xr.Dataset = field(repr=False, compare=False)
 
     @property
@@ -65,6 +69,7 @@ def best_interval(
     num_archs: int = 100,
     kind: Kind = "weight",
     layer_types: Collection[str] = DEPTH_LAYERS,
+    weightless: Weightless = "zero",
     bootstrap: int = 1000,
     seed: int = 0,
 ) -> BestInterval:
@@ -79,7 +84,7 @@ def best_interval(
         images of NAS-Bench-201, and no differently elsewhere (docs/findings.md).
     num_archs
         Number of architectures to use: the first that were measured, or all if there are fewer.
-    kind, layer_types
+    kind, layer_types, weightless
         As in `proportion`.
     bootstrap, seed
         Number of resamples of the architectures for ``win_rate``, and the seed of their draw.
@@ -102,7 +107,8 @@ def best_interval(
     pieces = as_intervals(grid)
     if len(pieces) < 2:
         raise ValueError(f"choosing needs at least 2 intervals, got {len(pieces)}: pass an IntervalGrid")
-    by_arch = sweetness_by_arch(profile, pieces, num_archs=num_archs, kind=kind, layer_types=layer_types).values
+    layers: dict[str, Any] = {"num_archs": num_archs, "kind": kind, "layer_types": layer_types}
+    by_arch = sweetness_by_arch(profile, pieces, weightless=weightless, **layers).values
     if len(by_arch) < 2:
         raise ValueError(
             f"{len(by_arch)} of the first {num_archs} architectures have 2 layers to compare: need at least 2"
@@ -123,6 +129,8 @@ def best_interval(
         runner_up_sweetness=float(mean[second]),
         runner_up_win_rate=float(win_rate[second]),
         num_archs=len(by_arch),
+        weightless=weightless,
+        weightless_share=weightless_share(profile, **layers),
         table=table,
     )
 

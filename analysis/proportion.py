@@ -1,7 +1,7 @@
 """The proportion of the parameters of each layer whose gradient lies in an interval (Eq. 2)."""
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import xarray as xr
@@ -15,12 +15,17 @@ DEPTH_LAYERS = ("cell", "reduction")
 """Layer types over which the released method follows the proportion through the depth of the network."""
 
 
+Weightless: TypeAlias = Literal["zero", "skip"]
+"""What a layer without parameters of the kind counts as: proportion 0, as in the released method, or nothing at all."""
+
+
 def proportion(
     profile: xr.Dataset,
     grid: Intervals,
     *,
     kind: Kind = "weight",
     layer_types: Collection[str] = DEPTH_LAYERS,
+    weightless: Weightless = "zero",
 ) -> xr.DataArray:
     r"""Share of each layer's parameters whose gradient lies in each interval (Eq. 2).
 
@@ -36,21 +41,25 @@ def proportion(
         As in `interval_counts`.
     layer_types
         Types of the layers to keep, from ``stem``, ``cell``, ``reduction``, ``head``.
+    weightless
+        ``zero``: a layer without parameters of this kind has proportion 0, as in the released method. ``skip``: it is left out,
+        so that the layers before and after it follow each other.
 
     Returns
     -------
     Dims ``(arch, layer, interval)``, dimensionless in [0, 1]. ``layer`` holds the layers of these types in depth order; where
     they stand at different places in different architectures, each row is closed up and ends in NaN, and ``layer`` has no
-    names. A layer without parameters of this kind has proportion 0; the divisor counts gradients that are not finite, too.
+    names. The divisor counts gradients that are not finite, too.
     Rows whose ``status`` is not 1 are NaN. Lazy when ``grad_count`` is lazy; ``layer_type`` and ``status``, which decide the
     shape, are read at once.
 
     Raises
     ------
     ValueError
-        If no architecture was measured, if a layer type is unknown, or if no layer is of these types.
+        If no architecture was measured, if a layer type or ``weightless`` is unknown, or if no layer is of these types.
     """
-    return proportion_of(profile, *chosen_layers(profile, layer_types), grid, kind=kind)
+    chosen, measured = chosen_layers(profile, layer_types, kind=kind, weightless=weightless)
+    return proportion_of(profile, chosen, measured, grid, kind=kind)
 
 
 def proportion_of(
@@ -73,8 +82,16 @@ def proportion_of(
     return closed_up.isel(layer=slice(int(chosen_rows.sum(axis=1).max())))
 
 
-def chosen_layers(profile: xr.Dataset, layer_types: Collection[str]) -> tuple[xr.DataArray, xr.DataArray]:
-    """Whether each layer is one of these types in a measured row, dims (arch, layer), and which rows are; both in memory."""
+def chosen_layers(
+    profile: xr.Dataset,
+    layer_types: Collection[str],
+    *,
+    kind: Kind = "weight",
+    weightless: Weightless = "zero",
+) -> tuple[xr.DataArray, xr.DataArray]:
+    """Whether each layer takes part in a measured row, dims (arch, layer), and which rows are measured; both in memory."""
+    if weightless not in get_args(Weightless):
+        raise ValueError(f"weightless must be one of {', '.join(get_args(Weightless))}, got {weightless!r}")
     # Without the other coordinates, which may be lazy.
     status, layer_type = (profile[name].reset_coords(drop=True).compute() for name in ("status", "layer_type"))
     measured = status == STATUS["ok"]
@@ -85,7 +102,12 @@ def chosen_layers(profile: xr.Dataset, layer_types: Collection[str]) -> tuple[xr
         )
     if not chosen.any():
         raise ValueError(f"no layer is of type {' or '.join(layer_types)} in any measured architecture")
-    return chosen, measured
+    return (chosen & has_parameters(profile, kind) if weightless == "skip" else chosen), measured
+
+
+def has_parameters(profile: xr.Dataset, kind: Kind) -> xr.DataArray:
+    """Whether each layer has parameters of a kind, dims (arch, layer), in memory."""
+    return (total_counts(profile, kind=kind).reset_coords(drop=True) > 0).transpose("arch", "layer").compute()
 
 
 def _shares(profile: xr.Dataset, grid: Intervals, *, kind: Kind) -> xr.DataArray:

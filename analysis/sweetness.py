@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sweetgrad.analysis.counts import Kind, as_slice, block_rows, interval_coords, measured_rows
 from sweetgrad.analysis.intervals import Intervals, as_intervals
-from sweetgrad.analysis.proportion import DEPTH_LAYERS, chosen_layers, proportion_of
+from sweetgrad.analysis.proportion import DEPTH_LAYERS, Weightless, chosen_layers, has_parameters, proportion_of
 
 
 def sweetness(proportion: xr.DataArray) -> xr.DataArray:
@@ -57,12 +57,13 @@ def sweetness_by_arch(
     num_archs: int | None = None,
     kind: Kind = "weight",
     layer_types: Collection[str] = DEPTH_LAYERS,
+    weightless: Weightless = "zero",
 ) -> xr.DataArray:
     """Sweetness of every architecture by itself: the inner mean of Eq. 3.
 
     Parameters
     ----------
-    profile, kind, layer_types
+    profile, kind, layer_types, weightless
         As in `best_interval`.
     grid
         Intervals.
@@ -80,7 +81,7 @@ def sweetness_by_arch(
     """
     pieces = as_intervals(grid)
     first = _first_measured(profile, profile.sizes["arch"] if num_archs is None else num_archs)
-    chosen, measured = chosen_layers(first, layer_types)
+    chosen, measured = chosen_layers(first, layer_types, kind=kind, weightless=weightless)
     if chosen.sum("layer").max() < 2:
         raise ValueError(
             f"sweetness compares successive layers: no architecture has 2 of type {' or '.join(layer_types)}"
@@ -96,6 +97,19 @@ def sweetness_by_arch(
     deep = ~np.isnan(by_arch).any(axis=1)
     coords = {"arch": first["arch"].values[deep], **interval_coords(pieces)}
     return xr.DataArray(by_arch[deep], coords, ("arch", "interval"), name="sweetness", attrs={"units": "1"})
+
+
+def weightless_share(
+    profile: xr.Dataset,
+    *,
+    num_archs: int | None = None,
+    kind: Kind = "weight",
+    layer_types: Collection[str] = DEPTH_LAYERS,
+) -> float:
+    """Share of the compared layers that have no parameters of the kind, in [0, 1]; arguments as in `best_interval`."""
+    first = _first_measured(profile, profile.sizes["arch"] if num_archs is None else num_archs)
+    chosen, _ = chosen_layers(first, layer_types)
+    return 1 - float((chosen & has_parameters(first, kind)).sum() / chosen.sum())
 
 
 def _in_blocks(counts: xr.DataArray, of_rows: Callable[[slice], NDArray[np.float64]]) -> NDArray[np.float64]:

@@ -21,6 +21,7 @@ from sweetgrad.analysis.estimators import LossSummary, loss_summary
 from sweetgrad.analysis.figures import FIGURES, ProfileAnalysis, figure, open_analysis
 from sweetgrad.analysis.figures.style import DENSITY, INK, OTHER, RUNNER_UP, save
 from sweetgrad.analysis.intervals import IntervalGrid
+from sweetgrad.analysis.verdict import BASELINES, verdict
 from sweetgrad.store import CorruptShardError, Location, NotAStoreError, ProfileInfo, StoreError, StoreInfo, info
 from sweetgrad.store.pages import render as render_template
 
@@ -98,6 +99,8 @@ class ProfileReport:
         A row for every estimator: name, Spearman correlation, its low and high end, published one, seconds, architectures.
     pictures
         By name.
+    verdict
+        What speaks against the best interval (`sweetgrad.analysis.verdict`).
     damage
         What cannot be read, where something cannot; the other fields are empty then.
     """
@@ -110,6 +113,7 @@ class ProfileReport:
     intervals: tuple[dict[str, Any], ...] = ()
     estimators: tuple[dict[str, Any], ...] = ()
     pictures: dict[str, Picture] = field(default_factory=dict)
+    verdict: tuple[str, ...] = ()
     damage: str = ""
 
     @property
@@ -215,15 +219,19 @@ def _profile_report(profile: ProfileInfo, analysis: ProfileAnalysis, tell: Calla
         pictures[kind] = picture(kind, analysis)
     best = _or_none(lambda: analysis.best)
     compared = _or_none(lambda: analysis.comparison) if analysis.accuracy_name else None
+    correlation = _or_none(lambda: rank_correlation(analysis.score, analysis.accuracy, bootstrap=analysis.bootstrap))
+    estimators = () if compared is None else _estimator_rows(compared)
+    baselines = {row["estimator"]: row["spearman"] for row in estimators if row["estimator"] in BASELINES}
     return ProfileReport(
         info=profile,
         accuracy_name=analysis.accuracy_name,
         best=best,
         loss=_or_none(lambda: loss_summary(analysis.profile)),
-        correlation=_or_none(lambda: rank_correlation(analysis.score, analysis.accuracy, bootstrap=analysis.bootstrap)),
+        correlation=correlation,
         intervals=_interval_rows(best, analysis) if best else (),
-        estimators=() if compared is None else _estimator_rows(compared),
+        estimators=estimators,
         pictures=pictures,
+        verdict=tuple(verdict(best, correlation=correlation and correlation.correlation, baselines=baselines)),
     )
 
 

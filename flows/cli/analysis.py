@@ -10,11 +10,20 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sweetgrad.flows.cli.arguments import locate, open_selected, parse_interval, report_if_estimated
+from sweetgrad.flows.cli.arguments import (
+    locate,
+    open_selected,
+    own_selector,
+    parse_interval,
+    print_json,
+    records_of,
+    report_if_estimated,
+)
 from sweetgrad.flows.cli.options import (
     MOST,
     MOST_RUNS,
     AccuracyOption,
+    JsonOption,
     MaxOption,
     MinOption,
     ProfileArgument,
@@ -22,6 +31,7 @@ from sweetgrad.flows.cli.options import (
     SplitOption,
     StorageOption,
     StoreArgument,
+    WeightlessOption,
     picture,
 )
 from sweetgrad.flows.cli.terminal import Terminal, plain_table
@@ -43,6 +53,7 @@ def intervals(
     min_: MinOption = "1e-10",
     split: SplitOption = 2,
     sliding: SlidingOption = None,
+    weightless: WeightlessOption = "zero",
     archs: Annotated[
         str | None,
         typer.Option(
@@ -54,18 +65,19 @@ def intervals(
         int, typer.Option(max=MOST_RUNS, help="Bootstrap resamples of the architectures for the win rate.")
     ] = 1000,
     plot: Annotated[Path | None, picture("Plot the sweetness of every interval: .png, .svg, .pdf.")] = None,
+    json_: JsonOption = False,
     storage_option: StorageOption = None,
 ) -> None:
     """Sweetness of every interval, and the best interval with its win rate (Algorithm 1)."""
-    from sweetgrad.analysis import IntervalGrid, best_interval, sliding_windows
+    from sweetgrad.analysis import IntervalGrid, best_interval, sliding_windows, verdict
     from sweetgrad.analysis.figures import plot_sweetness
 
     name, data = open_selected(locate(store, storage_option), profile, archs=archs)
     num_archs = 100 if archs is None else data.sizes["arch"]
     grid = IntervalGrid(max_, min_, split) if sliding is None else sliding_windows(sliding)
-    best = best_interval(data, grid, num_archs=num_archs, bootstrap=bootstrap)
+    best = best_interval(data, grid, num_archs=num_archs, weightless=weightless, bootstrap=bootstrap)
     described = f"split {split}" if sliding is None else f"sliding windows of ratio {sliding}"
-    console = Terminal()
+    console = Terminal(quiet=json_)
     console.print(Text.assemble((name, "bold"), f", {best.num_archs} architectures, {described}"))
     console.print(_sweetness_table(best))
     report_if_estimated(grid, console)
@@ -79,9 +91,13 @@ def intervals(
     console.print(
         f"Runner-up {best.runner_up}: sweetness {best.runner_up_sweetness:.3f}, win rate {best.runner_up_win_rate:.0%}."
     )
+    for sentence in verdict(best):
+        console.print(sentence)
     if plot is not None:
         plot_sweetness(best, path=plot)
         console.print(f"Figure in {plot}")
+    if json_:
+        print_json({"profile": name, **vars(best), "verdict": verdict(best), "table": records_of(best.table)})
 
 
 def correlate(
@@ -95,6 +111,7 @@ def correlate(
     min_: MinOption = "1e-10",
     split: SplitOption = 2,
     sliding: SlidingOption = None,
+    weightless: WeightlessOption = "zero",
     method: Annotated[str, typer.Option(help="Rank correlation: spearman or kendall (tau-b).")] = "spearman",
     estimators: Annotated[
         bool, typer.Option("--estimators", help="Also compare all estimators in the store, as in Table 1 of the paper.")
@@ -119,10 +136,12 @@ def correlate(
         Path | None, picture("Plot the correlation for all pairs of thresholds (Fig. 2).", "--heatmap")
     ] = None,
     plot: Annotated[Path | None, picture("Plot all estimators with their confidence intervals (Fig. 1).")] = None,
+    json_: JsonOption = False,
     storage_option: StorageOption = None,
 ) -> None:
     """Rank correlation of Sweetimator, and of its baselines, with trained accuracy."""
     from sweetgrad.analysis import (
+        BestInterval,
         IntervalGrid,
         best_interval,
         compare_estimators,
@@ -135,10 +154,12 @@ def correlate(
         rank_correlation,
         score,
         sliding_windows,
+        verdict,
     )
     from sweetgrad.analysis.comparison import open_estimator_scores, published_figures
     from sweetgrad.analysis.counts import is_estimated
     from sweetgrad.analysis.figures import plot_comparison, plot_heatmap
+    from sweetgrad.analysis.verdict import BASELINES
     from sweetgrad.store import Profile, open_accuracy
 
     location = locate(store, storage_option)
@@ -146,11 +167,12 @@ def correlate(
     space = data.attrs["spec"]["space"]
     kind = cast("Method", method)  # `rank_correlation` checks it, with a message
     accuracy = accuracy or _own_accuracy(location, name)
+    answer: dict[str, Any] = {"profile": name, "accuracy": accuracy, "method": kind}
     labels = open_accuracy(location, space, accuracy)
     grid = IntervalGrid(max_, min_, split)
-    console = Terminal()
+    console = Terminal(quiet=json_)
     choices = grid if sliding is None else sliding_windows(sliding)
-    chosen = parse_interval(interval) if interval is not None else best_interval(data, choices)
+    chosen = parse_interval(interval) if interval is not None else best_interval(data, choices, weightless=weightless)
     named = _named_intervals(chosen)
     for estimated in filter(is_estimated, named.values()):
         console.print(
@@ -167,21 +189,38 @@ def correlate(
     for label, result in results.items():
         table.add_row(label, f"{result.correlation:.3f}", f"{result.low:.3f} to {result.high:.3f}")
     console.print(table)
+    best = chosen if isinstance(chosen, BestInterval) else None
+    found = {label: result.correlation for label, result in results.items()}
+    sentences = verdict(
+        best,
+        correlation=found[next(iter(named))],
+        baselines={name: found[name] for name in found if name in BASELINES},
+    )
+    for sentence in sentences:
+        console.print(sentence)
+    answer |= {"scores": results, "verdict": sentences}
     if estimators or plot is not None or top is not None:
         published = published_figures(space, accuracy.partition("/")[0])
         everything = open_estimator_scores(location, name, data, chosen)
         compared = compare_estimators(everything, labels, published=published, bootstrap=bootstrap)
         _show_estimators(compared, Profile.open(location, name).trained_estimators(), console)
+        answer["estimators"] = records_of(compared)
         if top is not None:
-            console.print(_selection_table(compare_selections(everything, labels, top, bootstrap=bootstrap)))
+            selected = compare_selections(everything, labels, top, bootstrap=bootstrap)
+            answer["top"] = records_of(selected)
+            console.print(_selection_table(selected))
         if plot is not None:
             plot_comparison(compared, path=plot)
             console.print(f"Figure in {plot}")
     if all_intervals:
-        console.print(_correlation_table(correlation_by_interval(data, labels, grid, method=kind), method))
+        by_interval = correlation_by_interval(data, labels, grid, method=kind)
+        answer["intervals"] = records_of(by_interval.rename("correlation").to_dataset())
+        console.print(_correlation_table(by_interval, method))
     if heatmap_ is not None:
         plot_heatmap(heatmap(data, labels, grid, method=kind), path=heatmap_)
         console.print(f"Figure in {heatmap_}")
+    if json_:
+        print_json(answer)
 
 
 def _named_intervals(chosen: "Interval | BestInterval") -> "dict[str, Interval]":
@@ -210,13 +249,13 @@ def _show_estimators(compared: "xr.Dataset", trainings: Mapping[str, Mapping[str
 
 def _own_accuracy(location: "Location", name: str) -> str:
     """The accuracy that a profile is compared with by default."""
-    from sweetgrad.analysis.labels import own_accuracy, selectors_of
+    from sweetgrad.analysis.labels import selectors_of
     from sweetgrad.store import info, open_accuracies
 
     store = info(location)
     profile = store.profile(name)
     space, dataset = profile.spec.space, profile.spec.dataset
-    accuracy = own_accuracy(location, store, profile)
+    accuracy = own_selector(location, name)
     if accuracy is None:
         open_accuracies(location, space)  # raises, and explains how to import some, if there are none at all
         available = ", ".join(selectors_of(store, space))

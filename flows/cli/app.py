@@ -17,6 +17,7 @@ from sweetgrad.flows.cli.arguments import written_as
 from sweetgrad.flows.cli.pages import figure, findings, report, reproduce
 from sweetgrad.flows.cli.profile import estimate, profile, serve
 from sweetgrad.flows.cli.score import score
+from sweetgrad.flows.cli.scores import scores
 from sweetgrad.flows.cli.search import evolve, search
 from sweetgrad.flows.cli.store import accuracy_export, accuracy_import, info, merge, publish, status, verify
 from sweetgrad.flows.cli.terminal import Terminal, accept_any_encoding
@@ -44,6 +45,7 @@ app.command(rich_help_panel="Profile")(status)
 app.command(rich_help_panel="Profile")(serve)
 app.command(rich_help_panel="Analyse")(intervals)
 app.command(rich_help_panel="Analyse")(correlate)
+app.command(rich_help_panel="Analyse")(scores)
 app.command(rich_help_panel="Analyse")(search)
 app.command(rich_help_panel="Analyse")(reproduce)
 app.command(rich_help_panel="Analyse")(findings)

@@ -1,9 +1,11 @@
 """What commands make of their arguments: stores, profiles, options, intervals, paths; and of a page that they print or write."""
 
+import dataclasses
 import json
+import math
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from errno import EACCES, ENOENT
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +13,10 @@ from typing import TYPE_CHECKING, Any
 import typer
 from rich.console import Console
 
+from sweetgrad.store.redaction import redacted
+
 if TYPE_CHECKING:
+    import pandas as pd
     import xarray as xr
 
     from sweetgrad.analysis import Interval
@@ -181,6 +186,58 @@ def correlate_command(store: "Location", name: str) -> str:
     if own_accuracy(store, contents, profile) is None:
         return command_line("accuracy", "import", store, "--space", profile.spec.space, "--from", "FILE")
     return command_line("correlate", store, name, "--estimators")
+
+
+def own_selector(store: "Location", name: str) -> str | None:
+    """The accuracy that a profile is compared with by default; None if the store has none of its data set."""
+    from sweetgrad.analysis.labels import own_accuracy
+    from sweetgrad.store import info
+
+    contents = info(store, name)
+    return own_accuracy(store, contents, contents.profile(name))
+
+
+def records_of(table: "xr.Dataset") -> list[dict[Any, Any]]:
+    """Rows of a dataset, one for each of its points, with the values of coordinates and variables."""
+    return [dict(record) for record in table.to_dataframe().reset_index().to_dict("records")]
+
+
+def as_json_text(value: Any) -> str:
+    """JSON of plain values, datasets and dataclasses; what is not a finite number is null, and other objects are their text."""
+    return json.dumps(_plain(value), indent=2, ensure_ascii=False)
+
+
+def print_json(value: Any) -> None:
+    """Print the result of a command for another program."""
+    typer.echo(redacted(as_json_text(value)))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value) if field.repr}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, Sequence | Set) and not isinstance(value, bytes):
+        return [_plain(each) for each in value]
+    if hasattr(value, "tolist"):  # a number or an array of NumPy
+        return _plain(value.tolist())
+    return str(value)
+
+
+def write_parquet(table: "pd.DataFrame", path: Path) -> None:
+    """Write a table; raises ``ModuleNotFoundError`` that says what to install if pyarrow is missing."""
+    from sweetgrad.store.errors import how_to_install
+
+    try:
+        table.to_parquet(path, index=False)
+    except ImportError as error:
+        raise ModuleNotFoundError(
+            f"writing {path} needs pyarrow: {how_to_install('parquet')}, or write it as .csv"
+        ) from error
 
 
 def show_page(page: str, out: Path | None, *, what: str) -> None:

@@ -52,6 +52,11 @@ AccuracyOption = Annotated[
         show_default=False,
     ),
 ]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for another program.")]
+WeightlessOption = Annotated[
+    Literal["zero", "skip"],
+    typer.Option(help="What layers without weights count as: proportion 0, as in the released method, or nothing."),
+]
 PageOption = Annotated[
     Path | None,
     typer.Option(

@@ -18,11 +18,14 @@ from sweetgrad.flows.cli.arguments import (
     new_folder,
     open_selected,
     parse_interval,
+    print_json,
+    records_of,
     report_if_estimated,
 )
 from sweetgrad.flows.cli.options import (
     MOST,
     MOST_RUNS,
+    JsonOption,
     ProfileArgument,
     SplitOption,
     StorageOption,
@@ -84,6 +87,7 @@ def search(
             help="Zarr folder to save every training of every run to.", show_default=False, callback=new_folder
         ),
     ] = None,
+    json_: JsonOption = False,
     storage_option: StorageOption = None,
 ) -> None:
     """Search a benchmark with and without an estimator, from the store alone, beside the paper's figures."""
@@ -120,7 +124,7 @@ def search(
         among_scored=among_scored,
     )
     published = _published(spec["space"], spec["dataset"])
-    console = Terminal()
+    console = Terminal(quiet=json_)
     console.print(Text.assemble((name, "bold"), f", {len(inputs.benchmark):,} architectures, {runs} runs, seed {seed}"))
     if "sweetimator" in names:
         report_if_estimated(given or grid, console)
@@ -148,13 +152,19 @@ def search(
         console.print(
             f"{most:,} draws cover much of these {len(inputs.benchmark):,}: such rows are too optimistic for the whole space."
         )
-    _show(search_table(selected, inputs.benchmark, published=published), console, seconds="s to score")
+    selection = search_table(selected, inputs.benchmark, published=published)
+    answer: dict[str, Any] = {"profile": name, "selection": records_of(selection)}
+    _show(selection, console, seconds="s to score")
     if searched is None:
+        if json_:
+            print_json(answer)
         return
     console.print(
         f"Search for {budget:g} s, in which trainings return {accuracy}; +cost: the time of scores is paid for as well."
     )
-    _show(search_table(searched, inputs.benchmark, published=published), console, seconds="s spent")
+    found = search_table(searched, inputs.benchmark, published=published)
+    answer["search"] = records_of(found)
+    _show(found, console, seconds="s spent")
     if plot is not None:
         plot_trajectories(trajectories(searched, inputs.benchmark, dataset=dataset), path=plot)
         console.print(f"Figure in {plot}")
@@ -162,6 +172,8 @@ def search(
         archs = np.array(inputs.benchmark.arch, dtype=object)
         searched.assign_coords(arch=archs).assign_attrs(profile=name).to_zarr(save, mode="w-", consolidated=False)
         console.print(f"All trainings in {save}")
+    if json_:
+        print_json(answer)
 
 
 def _numbers(text: str) -> list[int]:

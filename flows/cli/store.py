@@ -10,8 +10,8 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from sweetgrad.flows.cli.arguments import chosen_names, expanded, locate, written_as
-from sweetgrad.flows.cli.options import MOST, StorageOption, StoreArgument
+from sweetgrad.flows.cli.arguments import chosen_names, expanded, locate, print_json, written_as
+from sweetgrad.flows.cli.options import MOST, JsonOption, StorageOption, StoreArgument
 from sweetgrad.flows.cli.terminal import Terminal, plain_table, progress
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sweetgrad.store.benchmarks import Format
 
 
-def status(store: StoreArgument, storage_option: StorageOption = None) -> None:
+def status(store: StoreArgument, json_: JsonOption = False, storage_option: StorageOption = None) -> None:
     """Show what is done and what is left, profile by profile."""
     from sweetgrad.store import status as read_status
     from sweetgrad.store.access import command_line
@@ -28,6 +28,9 @@ def status(store: StoreArgument, storage_option: StorageOption = None) -> None:
     console = Terminal()
     location = locate(store, storage_option)
     profiles = read_status(location)
+    if json_:
+        print_json(profiles)
+        return
     if not profiles:
         console.print(f"{store} contains no profile yet. `{command_line('profile', location)}` creates one.")
         return
@@ -43,12 +46,15 @@ def status(store: StoreArgument, storage_option: StorageOption = None) -> None:
             console.print(f"{profile.name}: {failure.count} failed with: {failure.message} (e.g. {failure.example})")
 
 
-def info(store: StoreArgument, storage_option: StorageOption = None) -> None:
+def info(store: StoreArgument, json_: JsonOption = False, storage_option: StorageOption = None) -> None:
     """Show what a store contains, how it was measured, and its digests."""
     from sweetgrad.store import info as read_info
 
     console = Terminal()
     contents = read_info(locate(store, storage_option))
+    if json_:
+        print_json(contents)
+        return
     size = "" if contents.num_bytes is None else f", {contents.num_bytes / 1e6:,.1f} MB"
     console.print(Text.assemble((contents.location, "bold"), f": format {contents.attributes['schema_version']}{size}"))
     for profile in contents.profiles:
@@ -82,18 +88,21 @@ def verify(
     repair: Annotated[
         bool, typer.Option("--repair", help="Reset rows that fail, so that the next profile run measures them again.")
     ] = False,
+    json_: JsonOption = False,
     storage_option: StorageOption = None,
 ) -> None:
     """Check everything that a store or a release guarantees: layout, checksums, digests, sums. Exit status 1 on a problem."""
     from sweetgrad.store import verify as check_store
 
-    console = Terminal(soft_wrap=True)
+    console = Terminal(soft_wrap=True, quiet=json_)
     location = locate(store, storage_option)
     with progress() as bar:
         task = bar.add_task("verifying", total=None)
         problems = check_store(
             location, repair=repair, progress=lambda done, total: bar.update(task, completed=done, total=total)
         )
+    if json_:
+        print_json([{**vars(problem), "message": str(problem)} for problem in problems])
     for problem in problems:
         console.print(str(problem))
     if not problems:

@@ -1,5 +1,6 @@
 """``sweetgrad search`` as a person types it, on a store of all of NAS-Bench-201 with made-up gradients."""
 
+import json
 import sys
 
 import numpy as np
@@ -158,3 +159,6 @@ def test_search__of_a_part_is_refused_but_selection_is_not(tmp_path, monkeypatch
     assert "rea" not in rows(out)
     assert "300 architectures" in out
     assert "60 draws cover much of these 300" in out
+    few = ("--runs", 2, "--among-scored", "--samples", "3", "--json")
+    answer = json.loads(run("search", part, *few, monkeypatch=monkeypatch))
+    assert {"random/1", "sweetimator/3"} <= {row["algorithm"] for row in answer["selection"]}
