@@ -104,6 +104,15 @@ class Store:
         near = difflib.get_close_matches(name, names, n=3, cutoff=0.3) or names
         raise NotAStoreError(f"{self.location} has no profile {name!r}; it holds {', '.join(near) or 'none yet'}.")
 
+    def only_profile(self) -> str:
+        """Name of the one profile of the store; raises `NotAStoreError` with their names if there is another number."""
+        names = self.profiles()
+        if len(names) != 1:
+            raise NotAStoreError(
+                f"{self.location} holds {len(names)} profiles, name one of them: {', '.join(names) or 'there is none yet'}"
+            )
+        return names[0]
+
     def find_group(self, name: str) -> Any:
         """The node at the path of a profile, None if there is none; raises `NotAStoreError` if its metadata cannot be read."""
         try:

@@ -273,9 +273,14 @@ def open_store(location: Location, *, storage_options: dict[str, Any] | None = N
     return tree.map_over_datasets(_with_bounds)
 
 
+def _open(location: Location, name: str | None, storage_options: dict[str, Any] | None) -> Profile:
+    store = Store.open(location, storage_options=storage_options)
+    return Profile(store, store.only_profile() if name is None else name)
+
+
 def open_profile(
     location: Location,
-    name: str,
+    name: str | None = None,
     *,
     chunks: Mapping[str, int] | str | None = "shard",
     storage_options: dict[str, Any] | None = None,
@@ -287,7 +292,7 @@ def open_profile(
     location
         As in `open_store`.
     name
-        Path of the profile in the store, e.g. ``nas-bench-201/cifar10/bs64-seed42``.
+        Path of the profile in the store, e.g. ``nas-bench-201/cifar10/bs64-seed42``; may be omitted if there is only one.
     chunks
         ``"shard"``: dask arrays with one shard per chunk. None: xarray's own lazy arrays, which are loaded on first use without
         dask. Or sizes by dimension.
@@ -301,14 +306,17 @@ def open_profile(
     Raises
     ------
     NotAStoreError
-        If there is no such store, or no such profile in it; the message has the nearest names.
+        If there is no such store, or no such profile in it; the message has the nearest names. If ``name`` is omitted and there
+        is not exactly one.
     UnreachableStoreError
         As for `open_store`.
     """
-    return Profile.open(location, name, storage_options=storage_options).dataset(chunks)
+    return _open(location, name, storage_options).dataset(chunks)
 
 
-def open_estimators(location: Location, name: str, *, storage_options: dict[str, Any] | None = None) -> xr.Dataset:
+def open_estimators(
+    location: Location, name: str | None = None, *, storage_options: dict[str, Any] | None = None
+) -> xr.Dataset:
     """Scores of all estimators of a profile, in memory.
 
     Parameters
@@ -327,10 +335,12 @@ def open_estimators(location: Location, name: str, *, storage_options: dict[str,
     CorruptShardError
         If a file of an estimator is missing or cannot be decoded.
     """
-    return Profile.open(location, name, storage_options=storage_options).scores()
+    return _open(location, name, storage_options).scores()
 
 
-def open_moments(location: Location, name: str, *, storage_options: dict[str, Any] | None = None) -> xr.Dataset:
+def open_moments(
+    location: Location, name: str | None = None, *, storage_options: dict[str, Any] | None = None
+) -> xr.Dataset:
     """Sums of gradients in every bin, lazily (xarray's own lazy arrays).
 
     Parameters
@@ -348,12 +358,12 @@ def open_moments(location: Location, name: str, *, storage_options: dict[str, An
     NotAStoreError
         If there is no such profile, or it was measured without moments.
     """
-    return Profile.open(location, name, storage_options=storage_options).block(MOMENTS.name)[
-        [variable.name for variable in MOMENTS.contents]
-    ]
+    return _open(location, name, storage_options).block(MOMENTS.name)[[variable.name for variable in MOMENTS.contents]]
 
 
-def open_activations(location: Location, name: str, *, storage_options: dict[str, Any] | None = None) -> xr.Dataset:
+def open_activations(
+    location: Location, name: str | None = None, *, storage_options: dict[str, Any] | None = None
+) -> xr.Dataset:
     """Histograms of the outputs of the cells of every network, lazily (xarray's own lazy arrays).
 
     Parameters
@@ -372,11 +382,7 @@ def open_activations(location: Location, name: str, *, storage_options: dict[str
     NotAStoreError
         If there is no such profile, or it was measured without activations.
     """
-    return (
-        Profile.open(location, name, storage_options=storage_options)
-        .block(ACTIVATIONS.name)
-        .drop_vars(["seconds", "message"])
-    )
+    return _open(location, name, storage_options).block(ACTIVATIONS.name).drop_vars(["seconds", "message"])
 
 
 def open_block(
@@ -402,12 +408,14 @@ def open_block(
     NotAStoreError
         If there is no such profile, or it was measured without the block.
     """
-    return Profile.open(location, name, storage_options=storage_options).block(block)
+    return _open(location, name, storage_options).block(block)
 
 
-def list_estimators(location: Location, name: str, *, storage_options: dict[str, Any] | None = None) -> list[str]:
+def list_estimators(
+    location: Location, name: str | None = None, *, storage_options: dict[str, Any] | None = None
+) -> list[str]:
     """Names of the estimators of a profile, sorted; arguments as in `open_profile`."""
-    return Profile.open(location, name, storage_options=storage_options).estimators()
+    return _open(location, name, storage_options).estimators()
 
 
 def _with_bounds(profile: xr.Dataset) -> xr.Dataset:

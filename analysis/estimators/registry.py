@@ -9,7 +9,7 @@ from types import MappingProxyType
 import numpy as np
 import xarray as xr
 
-from sweetgrad.store import STATUS, Location, Profile
+from sweetgrad.store import STATUS, Location, Profile, Store
 from sweetgrad.store.format.blocks import is_block
 
 ENTRY_POINTS = "sweetgrad.derived_estimators"
@@ -134,7 +134,7 @@ def derived(
     return make
 
 
-def open_statistics(location: Location, name: str, *, blocks: Iterable[str] | None = None) -> xr.Dataset:
+def open_statistics(location: Location, name: str | None = None, *, blocks: Iterable[str] | None = None) -> xr.Dataset:
     """A profile and its blocks in one Dataset, for derived estimators.
 
     Parameters
@@ -155,7 +155,8 @@ def open_statistics(location: Location, name: str, *, blocks: Iterable[str] | No
     NotAStoreError
         If there is no such profile, or it lacks one of the blocks.
     """
-    profile = Profile.open(location, name)
+    store = Store.open(location)
+    profile = Profile(store, store.only_profile() if name is None else name)
     data = profile.dataset()
     for block in [each.name for each in profile.blocks() if is_block(each)] if blocks is None else blocks:
         statistics = profile.block(block).load()

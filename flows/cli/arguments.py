@@ -165,14 +165,9 @@ def open_selected(store: "Location", profile: str | None, *, archs: str | None =
 
 def only_profile(store: "Location") -> str:
     """Name of the one profile of a store."""
-    from sweetgrad.store import NotAStoreError, list_profiles
+    from sweetgrad.store import Store
 
-    names = list_profiles(store)
-    if len(names) != 1:
-        raise NotAStoreError(
-            f"{store} holds {len(names)} profiles, name one of them: {', '.join(names) or 'there is none yet'}"
-        )
-    return names[0]
+    return Store.open(store).only_profile()
 
 
 def correlate_command(store: "Location", name: str) -> str:

@@ -87,6 +87,8 @@ def scores(
     storage_option: StorageOption = None,
 ) -> None:
     """Rank architectures by their score, the best first: which one to pick, and whether to believe it."""
+    import numpy as np
+
     from sweetgrad.analysis import (
         BestInterval,
         IntervalGrid,
@@ -99,6 +101,7 @@ def scores(
     from sweetgrad.analysis.verdict import verdict_on
     from sweetgrad.flows.selection import select_archs
     from sweetgrad.store import open_accuracy
+    from sweetgrad.store.spaces import class_of
 
     location = locate(store, storage_option)
     shown = chosen_names(estimators, option="--estimators") or []
@@ -121,6 +124,8 @@ def scores(
         show=["params", *shown],
         accuracies=accuracies,
     )
+    if (json_ or out is not None) and (name_of := class_of(space)) is not None:
+        ranked["class"] = ("arch", np.array([name_of(arch) for arch in ranked["arch"].values.tolist()], dtype=object))
     ranked["index"] = data["arch_index"].reset_coords(drop=True).sel(arch=ranked["arch"])
     best = chosen if isinstance(chosen, BestInterval) else None
     sentences = verdict_on(everything, next(iter(accuracies.values()), None), best)

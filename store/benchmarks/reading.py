@@ -19,6 +19,7 @@ from sweetgrad.store.benchmarks import (
     nds,
 )
 from sweetgrad.store.benchmarks.opening import DAMAGED, Progress, check_parquet, is_archive, open_table
+from sweetgrad.store.benchmarks.shipped import shipped_table
 from sweetgrad.store.benchmarks.surrogates import read_surrogate
 from sweetgrad.store.benchmarks.tidy import require_columns, require_unique, tidy, unescaped
 from sweetgrad.store.errors import how_to_install
@@ -114,13 +115,13 @@ def read_accuracy_file(
     Parameters
     ----------
     path
-        A table, ``.parquet`` or text with commas, compressed or not: *tidy*, with the columns arch (or index, the position in the
-        search space), dataset, split, epochs, accuracy in %, and optionally seconds of training; or a wide one of NAS-Bench-201,
-        NAS-Bench-101 or DARTS cells, detected from its columns. Or a benchmark's own file, detected from its content:
-        NAS-Bench-201's ``.pth``, NATS-Bench's (tss) ``.pickle.pbz2`` or folder, NAS-Bench-101's ``.tfrecord`` or all its
-        graphs in an ``.npz`` file (`nas_bench_101_whole`), NDS's JSON, NAS-Bench-NLP's recipes with their
-        losses, a result or a folder of results of NAS-Bench-301; or an ONNX surrogate of it. Several runs of one network are
-        averaged.
+        ``nas-bench-201`` or ``digits-201``, tables that come with the package; or a file. A table, ``.parquet`` or text with
+        commas, compressed or not: *tidy*, with the columns arch (or index, the position in the search space), dataset, split,
+        epochs, accuracy in %, and optionally seconds of training; or a wide one of NAS-Bench-201, NAS-Bench-101 or DARTS
+        cells, detected from its columns. Or a benchmark's own file, detected from its content: NAS-Bench-201's ``.pth``,
+        NATS-Bench's (tss) ``.pickle.pbz2`` or folder, NAS-Bench-101's ``.tfrecord`` or all its graphs in an ``.npz`` file
+        (`nas_bench_101_whole`), NDS's JSON, NAS-Bench-NLP's recipes with their losses, a result or a folder of results of
+        NAS-Bench-301; or an ONNX surrogate of it. Several runs of one network are averaged.
     space
         Search space that the file is for.
     format
@@ -145,7 +146,7 @@ def read_accuracy_file(
     ImportError
         If a parquet file is read without pyarrow, or an ONNX model without onnxruntime.
     """
-    path = Path(path)
+    path = shipped_table(path)
     if format not in get_args(Format):
         raise ValueError(f"format must be one of {', '.join(get_args(Format))}, got {format!r}")
     found = detect_format(path) if format == "auto" else format

@@ -58,6 +58,15 @@ def test_create_profile__has_a_row_for_every_architecture(tmp_path, toy):
     assert profile["bin_lower"].values[2] == 1e-10
 
 
+def test_open_profile__takes_the_only_one_and_asks_for_a_name_where_there_are_two(tmp_path, toy):
+    path = tmp_path / "s.zarr"
+    first = create(path, toy)
+    assert open_profile(path).equals(open_profile(path, first))
+    second = create(path, toy, seed=7)
+    with pytest.raises(NotAStoreError, match=f"holds 2 profiles, name one of them: {first}, {second}"):
+        open_profile(path)
+
+
 def test_create_profile__again_changes_nothing_but_the_runs(tmp_path, toy):
     path = tmp_path / "s.zarr"
     name = toy.store(path)

@@ -99,3 +99,9 @@ def test_shipped_table__gives_way_to_a_file_of_its_name(tmp_path: Path, monkeypa
     monkeypatch.chdir(tmp_path)
     Path(NAME).touch()
     assert shipped_table(NAME) == Path(NAME)
+
+
+def test_read_accuracy_file__knows_shipped_tables_by_name() -> None:
+    table = read_accuracy_file("digits-201", space="nas-bench-201")
+    pd.testing.assert_frame_equal(table, read_accuracy_file(shipped_table("digits-201"), space="nas-bench-201"))
+    assert set(table["dataset"]) >= {"digits"}
