@@ -22,6 +22,7 @@ from pydantic import Field
 from sweetgrad.flows.parameters import Parameter, parameters_of
 from sweetgrad.flows.profile import profile
 from sweetgrad.flows.server import require_server
+from sweetgrad.profiling.own_code import is_reference
 
 OPEN_TO_WEB_PAGES = (
     "Warning: the Prefect server has no password, and answers web pages of any site: any page in a browser can start runs here. "
@@ -57,7 +58,7 @@ def _with_parameters_of(function: Callable[..., Any]) -> Callable[[Callable[...,
 
 def _field(name: str, parameter: Parameter) -> inspect.Parameter:
     annotation, default = parameter.annotation, parameter.default
-    if name == "store":
+    if name == "store" or isinstance(annotation, str):
         annotation = str
     elif Path in get_args(annotation):
         annotation = str | None
@@ -90,6 +91,11 @@ def profile_deployment(**parameters: Any) -> Any:
     """
     # Prefect has set up logging before this module was loaded, so that Dask would log every step of its workers.
     logging.getLogger("distributed").setLevel(logging.ERROR)
+    for given in (parameters["space"], parameters["dataset"], *parameters["estimators"], *parameters["blocks"]):
+        if is_reference(given):  # whoever reaches the server could run any file of this machine
+            raise ValueError(f"a deployment runs registered code only, no file: got {given!r}")
+    if parameters["archs"].startswith("@"):
+        raise ValueError("a deployment reads no file of architectures: name them, or a range")
     scheduler, cluster = os.environ.get(SCHEDULER_VARIABLE), os.environ.get(CLUSTER_VARIABLE)
     summary = profile(**parameters, scheduler=scheduler, cluster=cluster)
     if summary.num_left:

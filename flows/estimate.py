@@ -17,6 +17,8 @@ def estimate(
     store: "Location",
     profile: str,
     *,
+    space: str | None = None,
+    dataset: str | None = None,
     estimators: Sequence[str] = (),
     blocks: Sequence[str] = (),
     archs: str = "all",
@@ -40,6 +42,10 @@ def estimate(
         Folder or URL of the store.
     profile
         Name of a profile in the store.
+    space
+        FILE.py:NAME of its search space, if that is not a registered one.
+    dataset
+        FILE.py:NAME of its data set, if that is not a registered one.
     estimators
         Estimators to compute, or all of them: all.
     blocks
@@ -80,6 +86,7 @@ def estimate(
     from sweetgrad.flows.selection import select_archs
     from sweetgrad.profiling import load_batch, make_spec, registry
     from sweetgrad.profiling.architectures import load_functions, parameter_axes
+    from sweetgrad.profiling.own_code import absolute as absolute_reference
     from sweetgrad.store import STATUS, Profile
     from sweetgrad.store.access import absolute
 
@@ -90,6 +97,7 @@ def estimate(
             f"name the estimators to compute (--estimators): {', '.join(registry.names('estimators'))}; "
             f"or the blocks (--blocks): all, {', '.join(registry.names('blocks'))}"
         )
+    estimators, blocks = ([absolute_reference(name) for name in given] for given in (estimators, blocks))
     source = choose_workers(workers=workers, scheduler=scheduler, cluster=cluster, processes_per_gpu=processes_per_gpu)
     registry.require("estimators", [name for name in estimators if name != "all"])
     registry.require("blocks", select_blocks(blocks))
@@ -98,10 +106,11 @@ def estimate(
     spec, data = stored.spec, stored.dataset(chunks=None)
     names, chosen = select_estimators(estimators, task=spec.task), select_blocks(blocks, task=spec.task)
     resolve_device(spec.device, remote=source.is_remote)
-    table = space_file or find_table(spec.space, data_dir, download=download)
-    space = rebuild_space(spec, data["arch"].values.tolist(), table)
+    of_space, of_data = absolute_reference(space or spec.space), absolute_reference(dataset or spec.dataset)
+    table = space_file or find_table(of_space, data_dir, download=download)
+    search_space = rebuild_space(spec, data["arch"].values.tolist(), table, space=of_space)
     batch = load_batch(
-        spec.dataset,
+        of_data,
         batch_size=spec.batch_size,
         seed=spec.seed,
         augment=spec.augment,
@@ -109,21 +118,24 @@ def estimate(
         download=download,
         second=bool(chosen),
     )
-    rebuilt = make_spec(space, batch, seed=spec.seed, device=spec.device)
+    rebuilt = make_spec(search_space, batch, seed=spec.seed, device=spec.device)
     rebuilt.require_equal(spec, where=f"profile {profile} in {location}")
     measured = data["status"].values == STATUS["ok"]
     rows = [row for row in select_archs(archs, data["arch"].values.tolist(), space=spec.space) if measured[row]]
     if not rows:
         raise ValueError(f"none of the requested architectures ({archs}) is measured in {profile}: profile them first")
-    require_cells(space, rows, spec, chosen)
+    require_cells(search_space, rows, spec, chosen)
     functions = load_functions(names, chosen, spec=spec, batch=batch)
-    stored.add_blocks(functions, axes=parameter_axes(space, functions))
-    work = ProfileWork(stored, tuple(rows), space, batch, spec, tuple(names), chosen, tuple(functions), retry_failed)
+    stored.add_blocks(functions, axes=parameter_axes(search_space, functions))
+    work = ProfileWork(
+        stored, tuple(rows), search_space, batch, spec, tuple(names), chosen, tuple(functions), retry_failed
+    )
     shards = work.shards_to_do()
     num_done = num_left = 0
     if shards:
         order = f"file {Path(table).name}" if table else "the space's own"
-        facts = provenance(device=spec.device, data_source=batch.source, arch_order=order)
+        used = (of_space, of_data, *names, *chosen)
+        facts = provenance(device=spec.device, data_source=batch.source, arch_order=order, used=used)
         report_differences(stored.record_run({**facts, "estimators": names, "blocks": list(chosen)}), console=console)
         num_done, num_left = run_profile(work, shards, source=source, console=console)
     status = np.stack([stored.status(block)[rows] for block in functions], axis=1)

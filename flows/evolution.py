@@ -78,13 +78,19 @@ class SearchedSpace:
         return self.space.build(arch_id, in_channels=in_channels, num_classes=num_classes)
 
 
-def rebuild_space(spec: ProfileSpec, archs: list[str], table: str | Path | None) -> SearchSpace:
-    """The space of a profile with these architectures: its own list as far as the profile has grown, or those of a search."""
+def rebuild_space(
+    spec: ProfileSpec, archs: list[str], table: str | Path | None, *, space: str | None = None
+) -> SearchSpace:
+    """The space of a profile with these architectures: its own list as far as the profile has grown, or those of a search.
+
+    ``space`` is its registered name or ``FILE.py:NAME``; by default the name in the spec.
+    """
+    name = space or spec.space
     options = dict(spec.space_options)
-    if table is None and getattr(registry.load("spaces", spec.space), "open_ended", False):
+    if table is None and getattr(registry.load("spaces", name), "open_ended", False):
         options["num_archs"] = len(archs)
-    space = load_space(spec.space, table=table, options=options)
-    return SearchedSpace(space, archs) if spec.variant == searched_variant(space.variant) else space
+    rebuilt = load_space(name, table=table, options=options)
+    return SearchedSpace(rebuilt, archs) if spec.variant == searched_variant(rebuilt.variant) else rebuilt
 
 
 class Evaluations:

@@ -9,6 +9,7 @@ from sweetgrad.profiling import SearchSpace, load_space, registry
 from sweetgrad.profiling.architectures import ArchIds
 from sweetgrad.profiling.estimators.histograms import cells_of
 from sweetgrad.profiling.estimators.protocol import is_defined_for
+from sweetgrad.profiling.own_code import is_reference
 from sweetgrad.profiling.tasks import IMAGE_CLASSIFICATION
 from sweetgrad.store import ACTIVATIONS, COUNTS, STATISTICS, ProfileSpec
 from sweetgrad.store.spaces import Grammar, grammar_of
@@ -16,7 +17,7 @@ from sweetgrad.store.spaces import Grammar, grammar_of
 
 def find_table(space: str, data_dir: str | Path | None, *, download: bool = False) -> Path | None:
     """The table of a search space under ``data_dir``, downloaded if it is missing and the space can; None if there is none."""
-    if data_dir is None:
+    if data_dir is None or is_reference(space):
         return None
     make = registry.load("spaces", space)
     places = [Path(data_dir) / place for place in getattr(make, "tables", (f"benchmarks/{space}.csv.gz",))]

@@ -4,6 +4,7 @@ import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import docstring_parser
@@ -73,8 +74,8 @@ def command_of(function: Callable[..., Any], arguments: Mapping[str, Any]) -> st
         words.append(f"--{name.replace('_', '-')}")
         if isinstance(value, Sequence) and not isinstance(value, str):
             words.append(",".join(value))
-        elif value is not True:
-            words.append(str(value))
+        elif value is not True:  # an object has no place on a command line
+            words.append(str(value) if isinstance(value, str | int | float | Path) else "…")
     return command_line(*words)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from rich.console import Console
 
 if TYPE_CHECKING:
+    from sweetgrad.profiling import Batch, Examples, SearchSpace
     from sweetgrad.store import Location
 
 
@@ -41,8 +42,8 @@ class ProfileSummary:
 def profile(
     store: "Location",
     *,
-    space: str = "nas-bench-201",
-    dataset: str = "digits",
+    space: "str | SearchSpace" = "nas-bench-201",
+    dataset: "str | Examples | Batch" = "digits",
     data_dir: str | Path | None = None,
     space_file: str | Path | None = None,
     space_options: Mapping[str, Any] | None = None,
@@ -71,10 +72,11 @@ def profile(
     store
         Folder or URL of the store; created if it does not exist.
     space
-        Search space: nas-bench-201, nas-bench-101, darts, nas-bench-nlp, nas-bench-asr, nds-pnas, ... or one of your own.
+        Search space: nas-bench-201, nas-bench-101, darts, nas-bench-nlp, nas-bench-asr, nds-pnas, ... or one of your own, by its
+        registered name or as FILE.py:NAME.
     dataset
         Data set: digits, synthetic, cifar10, cifar100, imagenet16-120, imagenet, text, ptb, wikitext2, speech, timit, or one of
-        your own.
+        your own, by its registered name or as FILE.py:NAME.
     data_dir
         Folder with the files of the data set.
     space_file
@@ -84,7 +86,7 @@ def profile(
         Parameters of the search space, e.g. channels=16 for darts.
     archs
         Architectures: all, START:STOP, sample:N (uniform, always the same ones), unique (one of each class of cells that are the
-        same in other words), an index, or one architecture string.
+        same in other words), an index, one architecture string, or @FILE with a string or an index on each line.
     batch_size
         Images, sequences or utterances in the one batch that all architectures see.
     seed
@@ -104,7 +106,7 @@ def profile(
     cluster
         TOML file with a [cluster] table that describes a Dask cluster: SLURM, PBS, or a class of your own.
     estimators
-        Estimators to store as well, e.g. grad_norm,snip.
+        Estimators to store as well, e.g. grad_norm,snip or mine.py:NAME.
     blocks
         Blocks of statistics to store beside the counts, from which estimators are derived: all, or e.g. tensor_sums,noise_pass;
         also moments (sums of gradients per bin) and activations (their histograms).
@@ -136,31 +138,37 @@ def profile(
     from sweetgrad.flows.runs.shard_flow import run_profile
     from sweetgrad.flows.runs.work import ProfileWork
     from sweetgrad.flows.selection import select_archs
-    from sweetgrad.profiling import load_batch, load_space, make_spec, registry
+    from sweetgrad.profiling import Batch, draw_batch, load_examples, load_space, make_spec, registry
     from sweetgrad.profiling.architectures import ArchIds, load_functions, parameter_axes, task_of
+    from sweetgrad.profiling.own_code import absolute as absolute_reference
     from sweetgrad.store import create_profile
     from sweetgrad.store.access import absolute
     from sweetgrad.store.spaces import arch_order
 
     start = time.monotonic()
     console = console or Console(stderr=True)
+    space = absolute_reference(space) if isinstance(space, str) else space
+    dataset = absolute_reference(dataset) if isinstance(dataset, str) else dataset
+    estimators, blocks = ([absolute_reference(name) for name in given] for given in (estimators, blocks))
+    used = [name for name in (space, dataset, *estimators, *blocks) if isinstance(name, str)]
     source = choose_workers(workers=workers, scheduler=scheduler, cluster=cluster, processes_per_gpu=processes_per_gpu)
     resolved_device = resolve_device(device, remote=source.is_remote)
     registry.require("estimators", estimators)
-    chosen = select_blocks(blocks, task=task_of(registry.load("spaces", space)))
+    chosen = select_blocks(blocks, task=task_of(registry.load("spaces", space) if isinstance(space, str) else space))
     registry.require("blocks", chosen)
-    table = space_file or find_table(space, data_dir, download=download)
-    search_space = load_space(space, table=table, options=space_options)
-    rows = select_archs(archs, ArchIds(search_space), space=space)
-    batch = load_batch(
-        dataset,
-        batch_size=batch_size,
-        seed=seed,
-        augment=augment,
-        data_dir=data_dir,
-        download=download,
-        second=bool(chosen),
-    )
+    table = space_file
+    if isinstance(space, str):
+        table = space_file or find_table(space, data_dir, download=download)
+        search_space = load_space(space, table=table, options=space_options)
+    else:
+        search_space = space
+    rows = select_archs(archs, ArchIds(search_space), space=search_space.name)
+    if isinstance(dataset, str):
+        dataset = load_examples(dataset, data_dir=data_dir, seed=seed, download=download)
+    if isinstance(dataset, Batch):
+        batch = dataset
+    else:
+        batch = draw_batch(dataset, batch_size=batch_size, seed=seed, augment=augment, second=bool(chosen))
     spec = make_spec(search_space, batch, seed=seed, device=resolved_device)
     require_cells(search_space, rows, spec, chosen)
     functions = load_functions(estimators, chosen, spec=spec, batch=batch)
@@ -182,9 +190,10 @@ def profile(
     num_done = num_left = 0
     if shards:
         order = arch_order(search_space, table)
-        facts = provenance(device=resolved_device, data_source=batch.source, arch_order=order)
+        facts = provenance(device=resolved_device, data_source=batch.source, arch_order=order, used=used)
         report_differences(stored.record_run(facts), console=console)
-        console.print(f"Space {space}, order of architectures: {order}. Data: {batch.source or dataset}.", markup=False)
+        data = batch.source or batch.dataset
+        console.print(f"Space {search_space.name}, order of architectures: {order}. Data: {data}.", markup=False)
         num_done, num_left = run_profile(work, shards, source=source, console=console)
     else:
         stored.finalise()  # the run that wrote the last row may have been killed before it did

@@ -2,7 +2,7 @@
 
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,11 @@ import numpy as np
 import torch
 from rich.console import Console
 
+from sweetgrad.profiling.own_code import digests_of
+from sweetgrad.store.format.spec import CODE
 
-def provenance(*, device: str, data_source: str, arch_order: str) -> dict[str, Any]:
+
+def provenance(*, device: str, data_source: str, arch_order: str, used: Iterable[str] = ()) -> dict[str, Any]:
     """JSON-ready facts: versions, commit, device, data.
 
     Parameters
@@ -23,6 +26,8 @@ def provenance(*, device: str, data_source: str, arch_order: str) -> dict[str, A
         Which files the images come from (`Examples.source`).
     arch_order
         Where the order of the architectures comes from.
+    used
+        Names of the space, the data set and so on; a file of the user's (``FILE.py:NAME``) is recorded with its digest.
     """
     return {
         "sweetgrad": version("sweetgrad"),
@@ -35,6 +40,7 @@ def provenance(*, device: str, data_source: str, arch_order: str) -> dict[str, A
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "data_source": data_source,
         "arch_order": arch_order,
+        **{f"{CODE}{file}": f"SHA-256 {digest}" for file, digest in digests_of(used).items()},
     }
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 _SAMPLE_SEED = 42
 
@@ -14,7 +15,8 @@ def select_archs(selection: str, archs: Sequence[str], *, space: str) -> Sequenc
     selection
         ``all``; ``START:STOP`` (STOP excluded; either may be left out); ``sample:N``, a uniform sample without
         replacement, always the same, of which a smaller one is a part; ``unique``, the first of every class of cells that are the
-        same in other words (`class_of`); one index; or one architecture, by its string or, in NAS-Bench-101, its hash.
+        same in other words (`class_of`); one index; one architecture, by its string or, in NAS-Bench-101, its hash; or ``@FILE``,
+        a text file with one of these two on each line.
     archs
         Architecture strings of the space.
     space
@@ -32,6 +34,8 @@ def select_archs(selection: str, archs: Sequence[str], *, space: str) -> Sequenc
     (range(0, 3), [1, 5, 8])
     """
     num_archs = len(archs)
+    if selection.startswith("@"):
+        return _listed(Path(selection[1:]).expanduser(), archs, space)
     if selection == "all":
         return range(num_archs)
     if match := re.fullmatch(r"sample:(\d{1,18})", selection):
@@ -48,20 +52,46 @@ def select_archs(selection: str, archs: Sequence[str], *, space: str) -> Sequenc
         if not 0 <= start < stop <= num_archs:
             raise ValueError(f"a range of architectures must lie in 0:{num_archs} and not be empty, got {selection}")
         return range(start, stop)
-    if re.fullmatch(r"\d{1,18}", selection):
-        if int(selection) >= num_archs:
-            raise ValueError(f"architectures are numbered 0 to {num_archs - 1}, got {selection}")
-        return range(int(selection), int(selection) + 1)
     if selection == "unique":
         return _first_of_each_class(archs, space)
+    try:
+        return range(place := _one(selection, archs, space), place + 1)
+    except ValueError as error:
+        if selection.isdecimal():
+            raise
+        raise ValueError(
+            f"expected all, START:STOP, sample:N, unique, @FILE, an index or an architecture of {space}, got {selection!r}: "
+            f"{error}"
+        ) from None
+
+
+def _listed(file: Path, archs: Sequence[str], space: str) -> Sequence[int]:
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise ValueError(f"cannot read the architectures of {file}: {error.strerror}") from error
+    wanted = [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
+    place = {arch: index for index, arch in enumerate(archs)} if len(wanted) > 1 else {}
+    rows = set()
+    for number, name in wanted:
+        try:
+            rows.add(place[name] if name in place else _one(name, archs, space))
+        except ValueError as error:
+            raise ValueError(f"{file}, line {number}: {error}") from None
+    if not rows:
+        raise ValueError(f"{file} names no architecture: it needs an index or an architecture string on each line")
+    return sorted(rows)
+
+
+def _one(name: str, archs: Sequence[str], space: str) -> int:
+    """Index of the architecture that an index, a string or a hash names."""
+    if re.fullmatch(r"\d{1,18}", name):
+        if int(name) >= len(archs):
+            raise ValueError(f"architectures are numbered 0 to {len(archs) - 1}, got {name}")
+        return int(name)
     from sweetgrad.store.spaces import find_arch
 
-    try:
-        return range(place := find_arch(space, archs, selection), place + 1)
-    except ValueError as error:
-        raise ValueError(
-            f"expected all, START:STOP, sample:N, unique, an index or an architecture of {space}, got {selection!r}: {error}"
-        ) from None
+    return find_arch(space, archs, name)
 
 
 def _first_of_each_class(archs: Sequence[str], space: str) -> list[int]:

@@ -20,6 +20,7 @@ from sweetgrad.profiling.estimators import Estimator
 from sweetgrad.profiling.estimators.protocol import Measurer, Statistics, is_defined_for
 from sweetgrad.profiling.estimators.running import Score, measure_with_estimators
 from sweetgrad.profiling.measure import Builder, fill_row, to_device
+from sweetgrad.profiling.own_code import is_reference, own_name
 from sweetgrad.profiling.spaces.protocol import Network, SearchSpace
 from sweetgrad.profiling.tasks import IMAGE_CLASSIFICATION, TASKS
 from sweetgrad.store import (
@@ -142,11 +143,14 @@ def load_functions(
         If one is not registered, has the name of one of sweetgrad's own, cannot be measured with this batch, or is not defined
         for the task of the networks.
     """
-    functions: dict[Block, Estimator] = {profile_block(name): registry.load("estimators", name) for name in estimators}
+    functions: dict[Block, Estimator] = {
+        profile_block(own_name(name)): registry.load("estimators", name) for name in estimators
+    }
     for given in blocks:
         measurer: Any = registry.load("blocks", given) if isinstance(given, str) else given
         block = getattr(measurer, "block", None)
-        name = given if isinstance(given, str) else getattr(block, "name", None)
+        is_own = not isinstance(given, str) or is_reference(given)
+        name = getattr(block, "name", None) if is_own else given
         if not isinstance(block, Block) or block.name != name:
             raise ValueError(
                 f"block {name or given!r} is measured by {measurer!r}, which must be decorated with measures(block) of that name"

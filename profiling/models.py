@@ -44,7 +44,7 @@ def load_model(name: str) -> Callable[[], nn.Module]:
             f"a network must be given as FILE.py:FUNCTION, such as model.py:build, or PACKAGE.MODULE:FUNCTION, such as "
             f"torchvision.models:resnet18; got {name!r}"
         )
-    module = _run_file(Path(location).expanduser()) if location.endswith(".py") else _import(location)
+    module = run_file(Path(location).expanduser()) if location.endswith(".py") else _import(location)
     target = getattr(module, attribute, None)
     if target is None:
         raise ValueError(f"{location} has no {attribute!r}.{_nearest(attribute, module)}")
@@ -67,7 +67,8 @@ def _build(name: str, target: nn.Module | Callable[[], object]) -> nn.Module:
     return module
 
 
-def _run_file(path: Path) -> ModuleType:
+def run_file(path: Path) -> ModuleType:
+    """Run a file as a module of its own; ``ValueError`` if there is none, or it raises."""
     if not path.is_file():
         near = sorted(file.name for file in path.parent.glob("*.py"))[:10] if path.parent.is_dir() else []
         raise ValueError(f"no such file: {path}" + (f"; its folder has {', '.join(near)}" if near else ""))

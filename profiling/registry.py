@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sweetgrad.profiling.batches import Batch, Examples, draw_batch
+from sweetgrad.profiling.own_code import call_with_known, is_reference, load_own, own_name, remade_by
 from sweetgrad.profiling.spaces.protocol import SearchSpace
 from sweetgrad.store.spaces import unknown_name
+
+_OF_A_SPACE = ("name", "variant", "init", "layer_names", "input_size", "__len__", "arch_id", "build")
 
 Group = Literal["spaces", "datasets", "estimators", "blocks"]
 
@@ -26,15 +29,17 @@ def names(group: Group) -> list[str]:
 
 
 def require(group: Group, wanted: Iterable[str]) -> None:
-    """Raise ``ValueError``, as `load` does, for a name that is not registered; nothing is imported."""
+    """Raise ``ValueError``, as `load` does, for a name that is not registered; only what a file names is imported."""
     registered = names(group)
     for name in wanted:
-        if name not in registered:
+        if is_reference(name):
+            load(group, name)
+        elif name not in registered:
             raise unknown_name(_KINDS[group], name, registered)
 
 
 def load(group: Group, name: str) -> Callable[..., Any]:
-    """Import the object that is registered under ``name``.
+    """Import the object that is registered under ``name``, or that a file has: ``FILE.py:NAME`` (`load_own`).
 
     Raises
     ------
@@ -47,6 +52,12 @@ def load(group: Group, name: str) -> Callable[..., Any]:
     Traceback (most recent call last):
     ValueError: no data set named 'cifra10'. Did you mean 'cifar10' or 'cifar100'? Registered: cifar10, cifar100, digits, ...
     """
+    if is_reference(name):
+        # Spaces and data sets say their names themselves; a score is stored by this one.
+        if group in ("estimators", "blocks") and own_name(name) in names(group):
+            raise ValueError(f"{own_name(name)!r} is a registered {_KINDS[group]}: rename that of {name}")
+        own: Callable[..., Any] = load_own(name)
+        return own
     for entry in entry_points(group=f"sweetgrad.{group}"):
         if entry.name == name:
             try:
@@ -61,12 +72,12 @@ def load(group: Group, name: str) -> Callable[..., Any]:
 
 
 def load_space(name: str, *, table: str | Path | None = None, options: Mapping[str, Any] | None = None) -> SearchSpace:
-    """Make a registered search space.
+    """Make a registered search space, or one of a file.
 
     Parameters
     ----------
     name
-        Name in the entry-point group ``sweetgrad.spaces``.
+        Name in the entry-point group ``sweetgrad.spaces``; or ``FILE.py:NAME``, a class, a function or a space itself.
     table
         File that lists or orders the architectures, for the spaces that take one.
     options
@@ -90,19 +101,29 @@ def load_space(name: str, *, table: str | Path | None = None, options: Mapping[s
         unknown = [key for key in options if key not in known]
         if unknown:
             raise ValueError(f"space {name!r} has no option {unknown[0]!r}; its options: {', '.join(known) or 'none'}")
-    space = make(table, **(options or {}))
+    if is_reference(name):
+        space = call_with_known(make, table, **(options or {})) if callable(make) else make
+    else:
+        space = make(table, **(options or {}))
     if not isinstance(space, SearchSpace):
-        raise ValueError(f"space {name!r} does not implement the protocol sweetgrad.profiling.spaces.SearchSpace")
+        lacking = [each for each in _OF_A_SPACE if not hasattr(space, each)]
+        raise ValueError(
+            f"space {name!r} does not implement the protocol sweetgrad.profiling.spaces.SearchSpace: "
+            f"it lacks {', '.join(lacking) or 'a method'}"
+        )
+    if is_reference(name):
+        remade_by(space, load_space, name, table=table, options=options)
     return space
 
 
 def load_examples(name: str, *, data_dir: Path | str | None = None, seed: int = 42, download: bool = False) -> Examples:
-    """Load a registered data set.
+    """Load a registered data set, or one of a file.
 
     Parameters
     ----------
     name
-        Name in the entry-point group ``sweetgrad.datasets``, such as ``cifar10``.
+        Name in the entry-point group ``sweetgrad.datasets``, such as ``cifar10``; or ``FILE.py:NAME``, a function or the
+        `Examples` themselves.
     data_dir
         Folder with the files of the data set, or its parent folder.
     seed
@@ -123,8 +144,16 @@ def load_examples(name: str, *, data_dir: Path | str | None = None, seed: int = 
     (1797, 3, 8, 8)
     """
     folder = None if data_dir is None else Path(data_dir).expanduser()
-    images: Examples = load("datasets", name)(folder, seed=seed, download=download)
-    return images
+    make: Any = load("datasets", name)
+    if not is_reference(name):
+        images: Examples = make(folder, seed=seed, download=download)
+        return images
+    own = call_with_known(make, folder, seed=seed, download=download) if callable(make) else make
+    if not isinstance(own, Examples):
+        raise ValueError(
+            f"data set {name!r} must be sweetgrad.profiling.Examples or a function that returns them, got {own!r:.80}"
+        )
+    return own
 
 
 def load_batch(

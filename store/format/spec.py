@@ -109,6 +109,8 @@ def _advice(differing: Mapping[str, object]) -> str:
 
 MATTERS = ("sweetgrad", "torch", "device_name", "cpu_capability")
 """Facts about a run that may change the last bit of a gradient, by their names in the attribute ``runs`` of a profile."""
+CODE = "code "
+"""How the name of a fact begins that is the digest of a user's own file, before the name of that file."""
 
 
 def values_of(runs: Iterable[Mapping[str, Any]], key: str) -> set[str]:
@@ -117,7 +119,7 @@ def values_of(runs: Iterable[Mapping[str, Any]], key: str) -> set[str]:
 
 
 def facts_that_differ(before: Iterable[Mapping[str, Any]], facts: Mapping[str, Any]) -> tuple[str, ...]:
-    """Facts of `MATTERS` that differ from an earlier run, each as a sentence.
+    """Facts of `MATTERS`, and files of code, that differ from an earlier run, each as a sentence.
 
     Examples
     --------
@@ -125,7 +127,8 @@ def facts_that_differ(before: Iterable[Mapping[str, Any]], facts: Mapping[str, A
     ('torch is 2.7 in this run, but was 2.6 in an earlier one',)
     """
     runs = list(before)
-    others = {key: values_of(runs, key) - {str(facts[key])} for key in MATTERS if key in facts}
+    keys = [*(key for key in MATTERS if key in facts), *(key for key in facts if key.startswith(CODE))]
+    others = {key: values_of(runs, key) - {str(facts[key])} for key in keys}
     return tuple(
         f"{key} is {facts[key]} in this run, but was {' or '.join(sorted(values))} in an earlier one"
         for key, values in others.items()
