@@ -33,7 +33,7 @@ SMALL = [
     "--archs",
     "0:2000",
     "--shard-size",
-    "25",
+    "5",
     "--workers",
     "1",
 ]

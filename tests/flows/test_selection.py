@@ -41,7 +41,8 @@ def test_select_archs__a_smaller_sample_is_part_of_a_larger_one(num_archs, data)
         ("10", "numbered 0 to 9, got 10"),
         (
             "first",
-            "expected all, START:STOP, sample:N, unique, @FILE, an index or an architecture of mine, got 'first'.*not among the 10",
+            "expected all, START:STOP, sample:N, unique, @FILE, an index or an architecture of mine, "
+            "got 'first'.*not among the 10",
         ),
         ("-3", "expected all"),
         ("unique", "mine has no classes of architectures"),

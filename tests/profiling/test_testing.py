@@ -421,7 +421,7 @@ def test_check_space__fails_on_a_space_that_breaks_one_rule(which: str) -> None:
 
 
 def test_check_space__refuses_a_space_registered_under_another_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sweetgrad.profiling.testing.load_space", lambda name: Plain())
+    monkeypatch.setattr("sweetgrad.profiling.testing.spaces.load_space", lambda name: Plain())
     check_space("plain")
     with pytest.raises(
         SpaceCheckError, match=r"registered as 'plane'\. What to do: use the same name for the entry point"
