@@ -1,4 +1,4 @@
-"""The short version of the soak: two of its faults, once each, with few and small networks."""
+"""The short version of the soak: three of its faults, once each, with few and small networks."""
 
 import json
 import os
@@ -43,10 +43,10 @@ def soak(*arguments: object, environment: dict[str, str] | None = None) -> subpr
     )
 
 
-def test_soak__a_killed_worker_and_flipped_bits_leave_the_store_identical(
+def test_soak__a_killed_worker_two_runs_at_once_and_flipped_bits_leave_the_store_identical(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
-    faults = ["kill-worker", "flip-bits"]
+    faults = ["kill-worker", "two-runs", "flip-bits"]
     page = tmp_path / "page.md"
     page.write_text(
         "before\n<!-- soak tally: written by tests/soak/soak.py --report -->\nold\n<!-- end of soak tally -->\nafter\n"
@@ -55,7 +55,7 @@ def test_soak__a_killed_worker_and_flipped_bits_leave_the_store_identical(
         "--faults",
         ",".join(faults),
         "--rounds",
-        2,
+        3,
         "--seed",
         2,
         "--folder",
