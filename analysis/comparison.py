@@ -238,13 +238,13 @@ def compare_selections(
         As in `ndcg`; and if no estimator has ``k`` scores.
     """
     measures = {"ndcg": ndcg, "precision": precision_at, "regret": regret_at}
-    smaller_is_better = _smaller_is_better()
+    negated = smaller_is_better()
     rows: dict[str, dict[str, float]] = {}
     for name in map(str, scores["estimator"].values):
         values = scores["score"].sel(estimator=name, drop=True).compute()
         if int(values.notnull().sum()) < k:
             continue
-        signed = -values if name in smaller_is_better else values
+        signed = -values if name in negated else values
         found = {key: measure(signed, accuracy, k, bootstrap=bootstrap, seed=seed) for key, measure in measures.items()}
         rows[name] = {
             f"{key}{part}": value
@@ -258,7 +258,8 @@ def compare_selections(
     return table.isel(estimator=np.argsort(-table["ndcg"].values, kind="stable"))
 
 
-def _smaller_is_better() -> set[str]:
+def smaller_is_better() -> set[str]:
+    """Names of the estimators of which less is better."""
     derived = {name for name, each in derived_estimators().items() if each.sign < 0}
     return derived | {"te_nas_condition", "te_nas_condition_nobn"}
 
