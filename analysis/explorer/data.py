@@ -101,7 +101,9 @@ def collect(
     by_name = {profile.status.name: profile for profile in store.profiles}
     unknown = [name for name in profiles or () if name not in by_name]
     if unknown or not by_name:
-        raise NotAStoreError(f"{location} has no profile {', '.join(unknown)}; it has {', '.join(by_name) or 'none yet'}")
+        raise NotAStoreError(
+            f"{location} has no profile {', '.join(unknown)}; it has {', '.join(by_name) or 'none yet'}"
+        )
     chosen = [profile for profile in by_name.values() if profile.status.num_ok] if profiles is None else None
     chosen = [by_name[name] for name in profiles or ()] if chosen is None else chosen
     empty = [profile.status.name for profile in chosen if not profile.status.num_ok] if chosen else list(by_name)

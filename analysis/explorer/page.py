@@ -15,10 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sweetgrad.analysis.counts import cut_at
-from sweetgrad.analysis.explorer.data import Progress, ProfilePage, collect
+from sweetgrad.analysis.explorer.data import ProfilePage, Progress, collect
 from sweetgrad.analysis.intervals import IntervalGrid, format_threshold
 from sweetgrad.store import EDGES, Location, StoreInfo
 from sweetgrad.store.pages import render as render_template
+
+SCRIPTS = ("statistics", "drawing", "opening", "answers", "heatmap", "showing", "explorer")
+"""Scripts of the page, each of which may use those before it; they share one scope."""
 
 SPLITS = range(1, 11)
 """Splits whose grids the page offers; all of them are exact."""
@@ -87,19 +90,19 @@ def render(store: StoreInfo, pages: Sequence[ProfilePage]) -> str:
         style=shared + (folder / "explorer.css").read_text(encoding="utf-8"),
         content=_json(content),
         data=data,
-        scripts={name: (folder / f"{name}.js").read_text(encoding="utf-8") for name in ("statistics", "drawing", "explorer")},
+        scripts={name: (folder / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS},
         made=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         sweetgrad=version("sweetgrad"),
     )
 
 
 def byte_planes(array: NDArray[Any]) -> bytes:
-    """The first bytes of all numbers, then the second ones, and so on, little-endian: small numbers compress better so.
+    r"""The first bytes of all numbers, then the second ones, and so on, little-endian: small numbers compress better so.
 
     Examples
     --------
     >>> byte_planes(np.array([1, 258], dtype=np.uint32))
-    b'\\x01\\x02\\x00\\x01\\x00\\x00\\x00\\x00'
+    b'\x01\x02\x00\x01\x00\x00\x00\x00'
     """
     flat = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).reshape(-1)
     return flat.view(np.uint8).reshape(-1, array.dtype.itemsize).T.tobytes()

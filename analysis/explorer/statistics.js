@@ -18,7 +18,7 @@ const NUM_BINS = 345;
  * @returns {Ranks}
  */
 function denseRanks(values) {
-  const sorted = Float64Array.from(values).sort();
+  const sorted = values.slice().sort();
   const unique = new Float64Array(values.length), counts = new Int32Array(values.length);
   let num = 0;
   for (let i = 0; i < sorted.length; i++) {
@@ -50,7 +50,9 @@ function centredRanks({ codes, counts }) {
     before += counts[code];
     rank[code] = before - (counts[code] - 1) / 2 - (codes.length + 1) / 2;
   }
-  return Float64Array.from(codes, (code) => rank[code]);
+  const centred = new Float64Array(codes.length);
+  for (let i = 0; i < codes.length; i++) centred[i] = rank[codes[i]];
+  return centred;
 }
 
 /**
