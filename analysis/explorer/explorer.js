@@ -265,13 +265,13 @@ function remember() {
   drawn.remembering = setTimeout(() => {
     const said = { ...state, members: state.members.join(" "), ranks: state.ranks ? "1" : "", arch: state.arch === null ? "" : profile.archs[state.arch] };
     const parts = Object.entries(said).filter(([, value]) => value !== "" && value !== null).map(([key, value]) => [key, String(value)]);
-    drawn.hash = `#${new URLSearchParams(parts)}`;
-    history.replaceState(null, "", drawn.hash);
+    history.replaceState(null, "", `#${new URLSearchParams(parts)}`); // which is no hashchange
   }, 200);
 }
 
 /** Read the state from the link; what makes no sense is left out. */
 async function recall() {
+  clearTimeout(drawn.remembering);
   const said = new URLSearchParams(location.hash.slice(1)), number = Number(said.get("p") ?? 0);
   state.p = Number.isInteger(number) && CONTENT.profiles[number] ? number : 0;
   await useProfile(state.p);
@@ -395,7 +395,7 @@ function listen() {
   on("clear-region", "click", () => setRegion(null));
   listenToScatter();
   listenToHeatmap();
-  addEventListener("hashchange", () => { if (location.hash !== drawn.hash) recall(); });
+  addEventListener("hashchange", recall);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
     COLOURS.clear();
     update();

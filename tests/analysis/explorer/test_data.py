@@ -48,7 +48,9 @@ def test_collect__of_many_rows_takes_a_sample_and_keeps_those_that_choose(explor
     assert collect(store, most_rows=50)[1][0].archs == page.archs
 
 
-def test_collect__takes_the_table_of_the_package_where_the_store_has_none(write_profile, make_profile, tmp_path, explored):
+def test_collect__takes_the_table_of_the_package_where_the_store_has_none(
+    write_profile, make_profile, tmp_path, explored
+):
     from sweetgrad.store import Profile
 
     spec = Profile.open(*explored).spec
