@@ -153,7 +153,7 @@ def _profile_page(
         "numPlaces": len(layers["layer_rows"]) if layers else 0,
         "numLayers": int(layers["layer_params"].shape[1]) if layers else 0,
     }
-    arrays = {
+    arrays: dict[str, NDArray[Any]] = {
         "counts": np.asarray(shown["grad_count_network"].isel(kind=KINDS.index("weight")).values, dtype=np.uint32),
         "index": np.asarray(shown["arch_index"].values, dtype=np.int32),
         "accuracies": _stacked(accuracies, len(rows)),

@@ -65,7 +65,7 @@ function shown(value, digits = 3) {
 function compact(value) {
   const size = Math.abs(value);
   if (!Number.isFinite(value)) return shown(value);
-  if (Number.isInteger(value) && size < 1e9) return shown(value, 0);
+  if ((Number.isInteger(value) || size >= 1000) && size < 1e9) return shown(value, 0);
   if (size >= 1e6 || size < 1e-3) return value.toExponential(2).replaceAll("-", "−").replace("e+", "e");
   return shown(value, size >= 100 ? 1 : size >= 1 ? 2 : 4);
 }

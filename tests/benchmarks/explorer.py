@@ -1,7 +1,7 @@
 """The explorer of the published data set: size of the page, time until it can be used, time of a step; prints one JSON line.
 
-``python tests/benchmarks/explorer.py [--store PATH] [--steps 100]``; it needs Chromium. Goals: at most 14 MB, 2 s, and 50 ms a step
-(median).
+``python tests/benchmarks/explorer.py [--store PATH] [--steps 100]``; it needs Chromium. Goals: at most 14 MB, 2 s, and 50 ms
+a step (median).
 """
 
 import argparse
