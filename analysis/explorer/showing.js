@@ -114,8 +114,11 @@ function showScatter() {
     marked: drawn.top, chosen: shownRow(), region: regionBox,
   });
   drawn.scatterSpearman = rho;
-  element("scatter-text").textContent = `${shown(both.length, 0)} architectures, Spearman ${shown(rho)}. Orange: the first ${drawn.top.length} of the table.`;
+  element("scatter-text").textContent = `${shown(both.length, 0)} architectures, Spearman ${shown(rho)}. Orange: the top ${drawn.top.length}.`;
 }
+
+/** The table shows at most so many lines: more would slow a drag down. */
+const MOST_LINES = 50;
 
 function showTop() {
   const top = ordered(state.k), accuracy = profile.accuracies.get(state.acc);
@@ -126,10 +129,11 @@ function showTop() {
   const less = signOf(state.x) < 0 ? " Less is better." : "";
   const { regret: missed } = state.x === "score" ? now : state.x === "combination" ? (now.combination ?? now) : qualityOf(columnOf(state.x), signOf(state.x));
   element("top-text").textContent = (labels && !region ? `Best accuracy of all: ${shown(labels.best, 2)} %; regret@${state.k}: ${shown(missed, 2)} points.` : "") + less;
+  if (top.length > MOST_LINES) element("top-text").append(` The first ${MOST_LINES} are shown; the CSV file has all.`);
   element("clear-region").hidden = !region;
   const head = ["#", "architecture", "index", state.x === "score" ? "score" : nameOf(state.x), ...(labels ? ["accuracy, %", "regret"] : [])];
   element("top-head").replaceChildren(html("tr", {}, ...head.map((each) => html("th", { scope: "col" }, each))));
-  element("top-body").replaceChildren(...top.map((row, i) => {
+  element("top-body").replaceChildren(...top.slice(0, MOST_LINES).map((row, i) => {
     const button = html("button", { type: "button", "data-row": String(row) }, shortened(profile.archs[row], 100));
     const cells = [String(i + 1), button, String(profile.index[row]), compact(columnOf(state.x)[row])];
     if (labels) cells.push(shown(accuracy?.[row] ?? NaN, 2), shown(labels.best - (accuracy?.[row] ?? NaN), 2));
