@@ -269,12 +269,14 @@ function remember() {
   }, 200);
 }
 
-/** Read the state from the link; what makes no sense is left out. */
-async function recall() {
+/**
+ * Read the state from the link; what makes no sense is left out.
+ * @param {string} hash
+ */
+async function recall(hash) {
   clearTimeout(drawn.remembering);
-  const said = new URLSearchParams(location.hash.slice(1)), number = Number(said.get("p") ?? 0);
-  state.p = Number.isInteger(number) && CONTENT.profiles[number] ? number : 0;
-  await useProfile(state.p);
+  const said = new URLSearchParams(hash.slice(1)), number = Number(said.get("p") ?? 0);
+  if (!(await useProfile(Number.isInteger(number) && CONTENT.profiles[number] ? number : 0))) return;
   const [acc, split, k] = [said.get("acc"), Number(said.get("split")), Number(said.get("k"))];
   if (acc && profile.accuracies.has(acc)) state.acc = acc;
   if (CONTENT.grids[split]) state.split = split;
@@ -292,13 +294,22 @@ async function recall() {
 /** @param {string | null} name */
 const isAxis = (name) => name !== null && (["score", "accuracy", "combination"].includes(name) || profile.estimators.has(name) || profile.accuracies.has(name));
 
-/** @param {number} number */
+let opening = 0;
+
+/**
+ * Open a profile, with the state that it begins with.
+ * @param {number} number
+ * @returns {Promise<boolean>} whether it is still the one that is asked for
+ */
 async function useProfile(number) {
-  profile = await openProfile(number);
+  const mine = ++opening, opened = profile && state.p === number ? profile : await openProfile(number);
+  if (mine !== opening) return false;
+  profile = opened;
   const { facts } = profile;
   Object.assign(state, { p: number, acc: facts.accuracy, x: "score", y: facts.accuracy ? "accuracy" : facts.estimators[0]?.name ?? "score", members: [], arch: null });
   state.k = Math.min(state.k, facts.numRows);
   region = regionBox = hovered = null;
+  return true;
 }
 
 /** Everything anew: controls, labels, grid, pictures. */
@@ -354,7 +365,11 @@ function listen() {
   /** @type {(id: string, event: string, act: (event: any) => void) => void} */
   const on = (id, event, act) => element(id).addEventListener(event, act);
   on("controls", "submit", (event) => event.preventDefault());
-  on("profile", "change", async (event) => { await useProfile(Number(event.target.value)); state.t1 = ""; refresh(); });
+  on("profile", "change", async (event) => {
+    if (!(await useProfile(Number(event.target.value)))) return;
+    state.t1 = "";
+    refresh();
+  });
   on("accuracy", "change", (event) => { state.acc = event.target.value || null; refresh(); });
   on("split", "change", (event) => { state.split = Number(event.target.value); refresh(); });
   on("k", "change", (event) => {
@@ -395,7 +410,7 @@ function listen() {
   on("clear-region", "click", () => setRegion(null));
   listenToScatter();
   listenToHeatmap();
-  addEventListener("hashchange", recall);
+  addEventListener("hashchange", ({ newURL }) => recall(new URL(newURL).hash));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
     COLOURS.clear();
     update();
@@ -434,7 +449,7 @@ const sweetgrad = {
 
 sweetgrad.ready = (async () => {
   try {
-    await recall();
+    await recall(location.hash);
     listen();
     element("status").textContent = "";
     element("main").removeAttribute("aria-busy");

@@ -57,7 +57,14 @@ async function numbersOf(id, type) {
   const bytes = await unpacked(id);
   const Type = { uint32: Uint32Array, int32: Int32Array, float64: Float64Array }[type];
   if (!Type) throw new Error(`unknown type ${type}`);
-  const size = Type.BYTES_PER_ELEMENT, num = bytes.length / size, whole = new Uint8Array(bytes.length);
+  const size = Type.BYTES_PER_ELEMENT, num = bytes.length / size;
+  if (size === 4) {
+    // Word by word: many times as fast as byte by byte.
+    const words = new Type(num), [b, c, d] = [num, 2 * num, 3 * num];
+    for (let i = 0; i < num; i++) words[i] = bytes[i] | (bytes[b + i] << 8) | (bytes[c + i] << 16) | (bytes[d + i] << 24);
+    return words;
+  }
+  const whole = new Uint8Array(bytes.length);
   for (let plane = 0; plane < size; plane++) {
     for (let i = 0, from = plane * num; i < num; i++) whole[i * size + plane] = bytes[from + i];
   }
