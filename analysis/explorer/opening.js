@@ -36,39 +36,67 @@ const TOP_STOP = STOPS.length - 1;
  */
 
 /**
+ * @param {string} text base64
+ * @returns {Uint8Array<ArrayBuffer>}
+ */
+function bytesOf(text) {
+  const direct = /** @type {any} */ (Uint8Array).fromBase64; // of browsers since 2025
+  if (direct) return direct.call(Uint8Array, text);
+  const binary = atob(text), bytes = new Uint8Array(binary.length);
+  for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i);
+  return bytes;
+}
+
+/**
  * Bytes of a compressed part of the page.
  * @param {string} id
  * @returns {Promise<Uint8Array>}
  */
 async function unpacked(id) {
-  const holder = element(id), binary = atob(holder.textContent), bytes = new Uint8Array(binary.length);
-  for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i);
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return new Uint8Array(await new Response(stream).arrayBuffer());
+  const { readable, writable } = new DecompressionStream("gzip"), writer = writable.getWriter(), reader = readable.getReader();
+  // Not through a Blob and a Response, which take twice as long. An error in the data is raised by the reader.
+  writer.write(bytesOf(element(id).textContent)).catch(() => {});
+  writer.close().catch(() => {});
+  const chunks = [];
+  let length = 0;
+  for (let part = await reader.read(); !part.done; part = await reader.read()) {
+    chunks.push(part.value);
+    length += part.value.length;
+  }
+  const whole = new Uint8Array(length);
+  length = 0;
+  for (const chunk of chunks) {
+    whole.set(chunk, length);
+    length += chunk.length;
+  }
+  return whole;
 }
 
 /**
- * Numbers of a part: all first bytes, then all second ones, little-endian.
+ * Numbers of a part: all first bytes, then all second ones, little-endian; last bytes that are all zero are left out.
  * @param {string} id
- * @param {string} type
+ * @param {{type: string, shape: number[]}} layout
  * @returns {Promise<any>}
  */
-async function numbersOf(id, type) {
+async function numbersOf(id, { type, shape }) {
   const bytes = await unpacked(id);
   const Type = { uint32: Uint32Array, int32: Int32Array, float64: Float64Array }[type];
   if (!Type) throw new Error(`unknown type ${type}`);
-  const size = Type.BYTES_PER_ELEMENT, num = bytes.length / size;
-  if (size === 4) {
+  const num = shape.reduce((a, b) => a * b, 1), numPlanes = num ? bytes.length / num : 0;
+  if (Type.BYTES_PER_ELEMENT === 4) {
     // Word by word: many times as fast as byte by byte.
-    const words = new Type(num), [b, c, d] = [num, 2 * num, 3 * num];
-    for (let i = 0; i < num; i++) words[i] = bytes[i] | (bytes[b + i] << 8) | (bytes[c + i] << 16) | (bytes[d + i] << 24);
+    const words = new Type(num);
+    for (let plane = 0; plane < numPlanes; plane++) {
+      const from = plane * num, shift = 8 * plane;
+      for (let i = 0; i < num; i++) words[i] |= bytes[from + i] << shift;
+    }
     return words;
   }
-  const whole = new Uint8Array(bytes.length);
-  for (let plane = 0; plane < size; plane++) {
-    for (let i = 0, from = plane * num; i < num; i++) whole[i * size + plane] = bytes[from + i];
+  const values = new Type(num), whole = new Uint8Array(values.buffer);
+  for (let plane = 0; plane < numPlanes; plane++) {
+    for (let i = 0, from = plane * num; i < num; i++) whole[i * Type.BYTES_PER_ELEMENT + plane] = bytes[from + i];
   }
-  return new Type(whole.buffer);
+  return values;
 }
 
 /**
@@ -79,7 +107,7 @@ async function openProfile(number) {
   const facts = CONTENT.profiles[number];
   const parts = Object.fromEntries(
     await Promise.all(
-      Object.entries(facts.arrays).map(async ([name, { type }]) => [name, await numbersOf(`data-${number}-${name}`, type)]),
+      Object.entries(facts.arrays).map(async ([name, layout]) => [name, await numbersOf(`data-${number}-${name}`, layout)]),
     ),
   );
   const archs = JSON.parse(new TextDecoder().decode(await unpacked(`data-${number}-archs`)));

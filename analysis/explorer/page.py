@@ -99,13 +99,17 @@ def render(store: StoreInfo, pages: Sequence[ProfilePage]) -> str:
 def byte_planes(array: NDArray[Any]) -> bytes:
     r"""The first bytes of all numbers, then the second ones, and so on, little-endian: small numbers compress better so.
 
+    Last bytes that are zero in all numbers are left out.
+
     Examples
     --------
     >>> byte_planes(np.array([1, 258], dtype=np.uint32))
-    b'\x01\x02\x00\x01\x00\x00\x00\x00'
+    b'\x01\x02\x00\x01'
     """
     flat = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).reshape(-1)
-    return flat.view(np.uint8).reshape(-1, array.dtype.itemsize).T.tobytes()
+    planes = flat.view(np.uint8).reshape(-1, array.dtype.itemsize).T
+    used = np.flatnonzero(planes.any(axis=1))
+    return planes[: used[-1] + 1 if used.size else 1].tobytes()
 
 
 def _packed(content: bytes) -> str:

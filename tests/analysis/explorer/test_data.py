@@ -4,13 +4,15 @@ import base64
 import gzip
 import json
 import re
+from dataclasses import replace
+from hashlib import sha256
 
 import numpy as np
 import pytest
 
 from sweetgrad.analysis import best_interval
 from sweetgrad.analysis.explorer import collect, explore, render
-from sweetgrad.store import NotAStoreError, open_accuracy, open_profile
+from sweetgrad.store import NotAStoreError, Profile, open_accuracy, open_profile
 
 pytest.importorskip("jinja2")
 
@@ -51,13 +53,8 @@ def test_collect__of_many_rows_takes_a_sample_and_keeps_those_that_choose(explor
 def test_collect__takes_the_table_of_the_package_where_the_store_has_none(
     write_profile, make_profile, tmp_path, explored
 ):
-    from sweetgrad.store import Profile
-
     spec = Profile.open(*explored).spec
     rows = make_profile(3).assign_coords(arch=list(collect(explored[0])[1][0].archs[:3]))
-    from dataclasses import replace
-    from hashlib import sha256
-
     digest = sha256("".join(f"{name}\n" for name in rows.arch.values).encode()).hexdigest()
     write_profile(tmp_path / "s.zarr", replace(spec, dataset="cifar10", arch_sha256=digest), rows)
     (page,) = collect(tmp_path / "s.zarr")[1]
@@ -92,7 +89,8 @@ def test_render__packs_arrays_by_planes_of_bytes(explored, page):
     assert packed
     planes = np.frombuffer(gzip.decompress(base64.b64decode(packed[1])), np.uint8)
     counts = content.arrays["counts"]
-    np.testing.assert_array_equal(planes.reshape(4, -1).T.copy().view("<u4").reshape(counts.shape), counts)
+    assert counts.max() < 256  # so one plane is enough
+    np.testing.assert_array_equal(planes.reshape(counts.shape), counts)
     grids = json.loads(re.search(r'(?s)id="content">(.*?)</script>', text)[1])["grids"]
     assert {split: len(bins) for split, bins in grids.items()} == {str(s): 2 + 11 * (s - s // 10) for s in range(1, 11)}
     assert best_interval(open_profile(*explored)).num_archs == 100

@@ -19,6 +19,7 @@ from sweetgrad.analysis import (
     score,
 )
 from sweetgrad.analysis.comparison import open_estimator_scores
+from sweetgrad.analysis.explorer import collect, explore, render
 from sweetgrad.analysis.figures import proportion_by_depth
 from sweetgrad.analysis.sweetness import sweetness_by_arch
 from sweetgrad.store import EDGES, open_accuracy, open_profile
@@ -274,12 +275,32 @@ def test_page__fits_its_window_and_loads_nothing(browser, page, width, dark):
 
 
 def test_page__of_hostile_text_shows_it_as_text(browser, store, hostile, tmp_path):
-    from sweetgrad.analysis.explorer import explore
-
     seen = browser.look(explore(store, tmp_path / "h.html"), width=1280)
     ask(browser, "sweetgrad.ready")
     assert [each for each in seen.requests if not each.startswith(("file:", "blob:", "data:"))] == []
     assert hostile in browser.evaluate("document.querySelector('h1').textContent")
     assert ask(browser, "document.querySelectorAll('img').length") == 0
-    ask(browser, "sweetgrad.set({k: 3})")
     assert ask(browser, "sweetgrad.numbers().numArchs") == 9
+    names = ask(browser, "Array.from(document.querySelectorAll('#profile option'), (o) => o.textContent)")
+    assert names == sorted(names)
+    assert len(names) == 3
+    before = ask(browser, "sweetgrad.numbers().scores")
+    code = "(() => { const p = document.getElementById('profile'); p.value = '2'; p.dispatchEvent(new Event('change')); })()"
+    ask(browser, code)
+    wait_for(browser, f"document.getElementById('about').textContent.includes({names[2]!r})")
+    assert ask(browser, "sweetgrad.numbers().scores") != before
+
+
+def test_page__of_a_sample_says_so_and_still_chooses_with_the_first_100(browser, explored, tmp_path):
+    store, name = explored
+    path = tmp_path / "sample.html"
+    path.write_text(render(*collect(store, most_rows=50)), encoding="utf-8")
+    browser.look(path, width=1280)
+    ask(browser, "sweetgrad.ready")
+    text = browser.evaluate("document.getElementById('notes').textContent")
+    assert "uniform sample of 50 of the 130 architectures" in text
+    found = ask(browser, "sweetgrad.numbers()")
+    assert len(found["scores"]) == 50
+    best = best_interval(open_profile(store, name), bootstrap=1)
+    assert found["chosen"] == str(best.interval)
+    assert found["sweetness"] == pytest.approx(best.sweetness, **CLOSE)
