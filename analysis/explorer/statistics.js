@@ -78,30 +78,46 @@ function pearson(x, y) {
 function kendall(x, y) {
   const n = x.codes.length, numY = y.counts.length;
   if (x.counts.length < 2 || numY < 2) return NaN;
-  const pairs = new Float64Array(n);
-  for (let i = 0; i < n; i++) pairs[i] = x.codes[i] * numY + y.codes[i];
-  pairs.sort();
+  // In the order of x, and of y where x is equal.
+  const order = sortedBy(x, sortedBy(y, rowNumbers(n)));
   // A Fenwick tree over the ranks of y counts, group by group of equal x, those before with a greater y.
   const tree = new Int32Array(numY + 1);
   let discordant = 0, tiedBoth = 0, start = 0;
-  while (start < n) {
-    const group = Math.floor(pairs[start] / numY);
-    let end = start, run = 0;
-    for (; end < n && pairs[end] < (group + 1) * numY; end++) {
-      run = end > start && pairs[end] === pairs[end - 1] ? run + 1 : 0;
+  for (const size of x.counts) {
+    const end = start + size;
+    for (let j = start, run = 0; j < end; j++) {
+      const code = y.codes[order[j]];
+      run = j > start && code === y.codes[order[j - 1]] ? run + 1 : 0;
       tiedBoth += run;
       let upTo = 0;
-      for (let i = pairs[end] - group * numY + 1; i > 0; i -= i & -i) upTo += tree[i];
+      for (let i = code + 1; i > 0; i -= i & -i) upTo += tree[i];
       discordant += start - upTo;
     }
-    for (let j = start; j < end; j++) {
-      for (let i = pairs[j] - group * numY + 1; i <= numY; i += i & -i) tree[i]++;
-    }
+    for (let j = start; j < end; j++) for (let i = y.codes[order[j]] + 1; i <= numY; i += i & -i) tree[i]++;
     start = end;
   }
   const total = (n * (n - 1)) / 2, tiedX = numTied(x), tiedY = numTied(y);
   const difference = total - tiedX - tiedY + tiedBoth - 2 * discordant;
   return Math.max(-1, Math.min(1, difference / Math.sqrt(total - tiedX) / Math.sqrt(total - tiedY)));
+}
+
+/** @param {number} num */
+function rowNumbers(num) {
+  const rows = new Int32Array(num);
+  for (let row = 0; row < num; row++) rows[row] = row;
+  return rows;
+}
+
+/**
+ * Rows in the order of their ranks; those with equal ranks stay in their order.
+ * @param {Ranks} ranks
+ * @param {Int32Array} rows
+ */
+function sortedBy({ codes, counts }, rows) {
+  const next = new Int32Array(counts.length), sorted = new Int32Array(rows.length);
+  for (let code = 1; code < counts.length; code++) next[code] = next[code - 1] + counts[code - 1];
+  for (const row of rows) sorted[next[codes[row]]++] = row;
+  return sorted;
 }
 
 /** @param {Ranks} ranks */

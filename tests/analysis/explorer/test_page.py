@@ -263,6 +263,24 @@ def test_link__keeps_the_state(tab, page):
     assert ask(tab, "sweetgrad.numbers()") == before
 
 
+def test_thresholds__are_dragged_by_a_finger_on_a_phone(browser, page):
+    browser.look(page, width=390)
+    ask(browser, "sweetgrad.ready")
+    browser.call("Emulation.setTouchEmulationEnabled", enabled=True)
+    ask(browser, "sweetgrad.setInterval('1e-4', '5e-4')")
+    left, top, width, height = place_of(browser, "document.querySelector('#handle-lower .grip')")
+    x, y = left + width / 2 - 2, top + height / 2
+    browser.call("Input.dispatchTouchEvent", type="touchStart", touchPoints=[{"x": x, "y": y}])
+    for step in range(1, 6):
+        browser.call("Input.dispatchTouchEvent", type="touchMove", touchPoints=[{"x": x - 10 * step, "y": y}])
+    browser.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+    wait_for(browser, "sweetgrad.numbers().lower !== '1e-4'")
+    browser.call("Emulation.setTouchEmulationEnabled", enabled=False)
+    found = ask(browser, "sweetgrad.numbers()")
+    assert Interval("0", found["lower"]).upper < Interval("0", "1e-4").upper
+    assert found["upper"] == "5e-4"
+
+
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])
 def test_page__fits_its_window_and_loads_nothing(browser, page, width, dark):
     seen = browser.look(page, width=width, dark=dark)
