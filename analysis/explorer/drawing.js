@@ -205,6 +205,36 @@ function drawHistogram(target, counts, logs, height) {
 }
 
 /**
+ * The histograms of layers, one line each: the darker, the larger a share of the layer per decade.
+ * @param {HTMLCanvasElement} canvas
+ * @param {Uint32Array} below sums of the bins before each bin, (layer, bin)
+ * @param {number} depth number of layers
+ * @param {number[]} places of the bins
+ * @param {number[]} logs of the edges
+ * @param {number[]} inside first and last place of the interval
+ */
+function drawLayers(canvas, below, depth, places, logs, inside) {
+  const tall = `${depth * 9 + 2}px`;
+  if (canvas.style.height !== tall) SIZES.delete(canvas);
+  canvas.style.height = tall;
+  const { on, height } = context(canvas);
+  on.fillStyle = colour("ink");
+  for (let layer = 0; layer < depth; layer++) {
+    const sums = below.subarray(layer * NUM_BINS, (layer + 1) * NUM_BINS);
+    const values = densities(Array.from(sums, (sum, bin) => (bin + 1 < NUM_BINS ? sums[bin + 1] - sum : 0)), logs);
+    const top = Math.max(...values) || 1;
+    values.forEach((value, bin) => {
+      if (!value) return;
+      on.globalAlpha = value / top;
+      on.fillRect(places[bin], layer * 9 + 1, places[bin + 1] - places[bin] + 0.3, 8);
+    });
+  }
+  on.globalAlpha = 1;
+  on.strokeStyle = colour("accent");
+  for (const at of inside) line(on, at, 0, at, height);
+}
+
+/**
  * @typedef {object} Scatter
  * @property {Float64Array} x
  * @property {Float64Array} y

@@ -7,7 +7,6 @@ import json
 from collections.abc import Sequence
 from fractions import Fraction
 from importlib.metadata import version
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +65,7 @@ def explore(
 def render(store: StoreInfo, pages: Sequence[ProfilePage]) -> str:
     """The page as text; what a store says stands in it as JSON or escaped, and its policy forbids to load anything."""
     folder = Path(__file__).parent
-    shared = files("sweetgrad.analysis.report").joinpath("page.css").read_text(encoding="utf-8")
+    shared = (folder.parent / "report" / "page.css").read_text(encoding="utf-8")
     content = {
         "profiles": [
             {**page.facts, "arrays": {name: _layout(array) for name, array in page.arrays.items()}} for page in pages

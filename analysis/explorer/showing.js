@@ -158,7 +158,7 @@ const shownRow = () => hovered ?? state.arch ?? drawn.top[0] ?? null;
 
 function showArch() {
   const row = shownRow(), head = element("arch-text"), picture = element("arch-histogram");
-  element("cell").hidden = picture.hidden = element("arch-facts").hidden = row === null;
+  element("cell").hidden = picture.hidden = element("arch-facts").hidden = element("layers").hidden = row === null;
   if (row === null) {
     head.textContent = "None has a value on the x axis.";
     return;
@@ -180,16 +180,19 @@ function showArch() {
 }
 
 /**
- * The proportion by depth of one architecture, where the page has its layers.
+ * The proportion by depth of one architecture, where the page has its layers; their histograms are drawn.
  * @param {number} row
  * @returns {string[][]}
  */
 function layerFacts(row) {
   const place = profile.layers?.rows.indexOf(row) ?? -1;
+  element("layers").hidden = place < 0;
   if (!profile.layers || place < 0) return [];
   const { below, params, depth, numLayers } = profile.layers, from = place * numLayers, to = from + numLayers;
   const one = { below: below.subarray(from * NUM_BINS, to * NUM_BINS), params: params.subarray(from, to), numLayers };
   const shares = proportions(one, 1, now.lower.cut, now.upper.cut).subarray(0, depth[place]);
+  const { places } = drawn.arch.histogram;
+  drawLayers(element("arch-layers"), one.below, depth[place], places, LOGS, [xOf(now.lower, places), xOf(now.upper, places)]);
   const words = Array.from(shares, (share) => `${Math.round(100 * share)}`).join(" ");
   return [["proportion by layer, %", words], ["sweetness", shown(sweetness(shares, depth.subarray(place, place + 1), depth[place]))]];
 }

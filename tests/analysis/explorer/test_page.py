@@ -211,6 +211,7 @@ def test_scatter__names_the_architecture_under_the_pointer(tab, explored):
     assert arch in tab.evaluate("document.getElementById('arch-text').textContent")
     assert "in to 1" in tab.evaluate("document.querySelector('#cell svg').getAttribute('aria-label')")
     assert "proportion by layer" in tab.evaluate("document.getElementById('arch-facts').textContent")
+    assert tab.evaluate("document.getElementById('arch-layers').getBoundingClientRect().height") > 20
     mouse(tab, "mousePressed", left + x + 1, top + y + 1, buttons=1, clickCount=1)
     mouse(tab, "mouseReleased", left + x + 1, top + y + 1, clickCount=1)
     assert ask(tab, "sweetgrad.numbers().arch") == row
