@@ -7,7 +7,7 @@
  * @param {string} upper
  * @returns {boolean} whether they were taken
  */
-function setInterval_(lower, upper) {
+function setThresholds(lower, upper) {
   const [a, b] = [threshold(lower), threshold(upper)];
   if (!a || !b || !isBelow(a, b)) return false;
   [state.t1, state.t2] = [a.text, b.text];
@@ -78,13 +78,13 @@ function startDrag(id, handle, start) {
   handle.focus();
   handle.setPointerCapture(start.pointerId);
   let waiting = 0, x = start.clientX;
-  const offset = x - target().left - xOf(now[id], drawn.histogram.places);
+  const offset = x - histogramBox().left - xOf(now[id], drawn.histogram.places);
   /** @param {PointerEvent} event */
   const move = (event) => {
     x = event.clientX;
     waiting ||= requestAnimationFrame(() => {
       waiting = 0;
-      moveTo(id, nearestStop(x - target().left - offset));
+      moveTo(id, nearestStop(x - histogramBox().left - offset));
     });
   };
   const end = () => handle.removeEventListener("pointermove", move);
@@ -93,7 +93,7 @@ function startDrag(id, handle, start) {
   handle.addEventListener("pointercancel", end, { once: true });
 }
 
-const target = () => element("histogram").getBoundingClientRect();
+const histogramBox = () => element("histogram").getBoundingClientRect();
 
 /** @param {number} x */
 function nearestStop(x) {
@@ -194,7 +194,7 @@ function listenToHeatmap() {
   };
   canvas.addEventListener("click", (/** @type {MouseEvent} */ event) => {
     const at = pair(event);
-    if (at) setInterval_(STOPS[grid.bins[at[0]]].text, STOPS[grid.bins[at[1] + 1]].text);
+    if (at) setThresholds(STOPS[grid.bins[at[0]]].text, STOPS[grid.bins[at[1] + 1]].text);
   });
   canvas.addEventListener("pointermove", (/** @type {PointerEvent} */ event) => {
     const at = pair(event), value = at ? drawn.heat.values[at[0] * drawn.heat.num + at[1]] : NaN;
@@ -332,7 +332,7 @@ function refresh() {
   element("profile-label").hidden = CONTENT.profiles.length < 2;
   options("accuracy", facts.accuracies.length ? facts.accuracies.map((/** @type {string} */ name) => [name, name]) : [["", "none"]], state.acc ?? "");
   options("split", Object.keys(CONTENT.grids).map((split) => [split, split]), String(state.split));
-  const estimators = facts.estimators.map((/** @type {any} */ each) => [each.name, nameless(each)]);
+  const estimators = facts.estimators.map((/** @type {any} */ each) => [each.name, optionText(each)]);
   const axes = [["score", "score of the interval"], ["accuracy", "chosen accuracy"], ["combination", "combination"], ...estimators, ...facts.accuracies.map((/** @type {string} */ name) => [name, `accuracy ${name}`])];
   for (const axis of ["x", "y"]) options(axis, axes, state[axis]);
   element("ranks").checked = state.ranks;
@@ -344,13 +344,19 @@ function refresh() {
     return html("label", { class: "check" }, box, text);
   }));
   for (const id of ["sweetness-figure", "depth-figure"]) element(id).hidden = !profile.layers;
+  element("heatmap-figure").hidden = !labels;
   layHistogram();
-  startHeatmap();
+  try {
+    startHeatmap();
+  } catch (error) {
+    // A browser that allows a page from the disk no worker: all the rest works.
+    drawn.noWorker = String(error);
+  }
   update();
 }
 
 /** @param {{name: string, sign: number, interval: string}} estimator */
-const nameless = ({ name, sign, interval }) => `${name}${interval ? ` in ${interval}` : ""}${sign < 0 ? " (less is better)" : ""}`;
+const optionText = ({ name, sign, interval }) => `${name}${interval ? ` in ${interval}` : ""}${sign < 0 ? " (less is better)" : ""}`;
 
 /**
  * @param {string} id
@@ -385,16 +391,16 @@ function listen() {
   });
   for (const id of ["lower", "upper"]) {
     on(id, "change", () => {
-      const field = element(id), taken = id === "lower" ? setInterval_(field.value, state.t2) : setInterval_(state.t1, field.value);
+      const field = element(id), taken = id === "lower" ? setThresholds(field.value, state.t2) : setThresholds(state.t1, field.value);
       if (taken) field.value = now[id].text;
       else field.setAttribute("aria-invalid", "true");
     });
     on(id, "blur", () => { if (!element(id).hasAttribute("aria-invalid")) element(id).value = now[id].text; });
   }
-  on("use-chosen", "click", () => { const [a, b] = grid.intervals[grid.chosen]; setInterval_(a.text, b.text); });
+  on("use-chosen", "click", () => { const [a, b] = grid.intervals[grid.chosen]; setThresholds(a.text, b.text); });
   on("sweetness", "click", (event) => {
     const interval = grid.intervals[event.target.dataset?.interval];
-    if (interval) setInterval_(interval[0].text, interval[1].text);
+    if (interval) setThresholds(interval[0].text, interval[1].text);
   });
   on("search", "input", showFound);
   on("search", "keydown", (event) => { if (event.key === "Enter") { event.preventDefault(); element("found").querySelector("button")?.click(); } });
@@ -428,7 +434,7 @@ function listen() {
 
 /** For tests, and for people who know how to ask a page. */
 const sweetgrad = {
-  setInterval: setInterval_,
+  setInterval: setThresholds,
   /** @param {Record<string, any>} changes of the state, such as {acc, split, k, x, y, members, ranks} */
   set(changes) { Object.assign(state, changes); refresh(); },
   numbers: () => ({

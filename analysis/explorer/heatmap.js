@@ -30,6 +30,7 @@ onmessage = async ({ data }) => {
 function startHeatmap() {
   const num = grid.bins.length - 1;
   drawn.heat = { values: new Float64Array(num * num).fill(NaN), rows: 0, num };
+  job++;
   if (!worker) {
     const source = `${element("script-statistics").textContent}\n${WORKER}`;
     worker = new Worker(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
@@ -40,7 +41,6 @@ function startHeatmap() {
       showHeatmap();
     };
   }
-  job++;
   if (drawn.sent !== profile) {
     worker.postMessage({ below: profile.below, numRows: profile.facts.numRows });
     drawn.sent = profile;
@@ -56,7 +56,7 @@ function showHeatmap() {
   const [row, column] = [grid.bins.indexOf(now.lower.cut.bin), grid.bins.indexOf(now.upper.cut.bin) - 1];
   if (!now.estimated && row >= 0 && column >= row) marks.push({ row, column, colour: "ink" });
   drawn.heatPlaces = drawHeatmap(element("heatmap"), values, names, marks);
-  const progress = rows < num ? ` Computing: ${Math.round((100 * rows) / num)} %.` : "";
+  const progress = drawn.noWorker ? ` It cannot be computed here: ${drawn.noWorker}.` : rows < num ? ` Computing: ${Math.round((100 * rows) / num)} %.` : "";
   const peak = best >= 0 && rows === num ? ` Largest: ${shown(values[best])} in ${intervalText(stop(grid.bins[Math.floor(best / num)]), stop(grid.bins[(best % num) + 1]))} (blue); it is chosen with the accuracies.` : "";
   element("heatmap-text").textContent = labels ? `Split ${state.split}, accuracy ${state.acc}.${progress}${peak}` : "There is no accuracy to compare with.";
 }
