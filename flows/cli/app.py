@@ -14,7 +14,7 @@ from rich.text import Text
 
 from sweetgrad.flows.cli.analysis import correlate, intervals
 from sweetgrad.flows.cli.arguments import written_as
-from sweetgrad.flows.cli.pages import figure, findings, report, reproduce
+from sweetgrad.flows.cli.pages import explore, figure, findings, report, reproduce
 from sweetgrad.flows.cli.profile import estimate, profile, serve
 from sweetgrad.flows.cli.score import score
 from sweetgrad.flows.cli.scores import scores
@@ -51,6 +51,7 @@ app.command(rich_help_panel="Analyse")(reproduce)
 app.command(rich_help_panel="Analyse")(findings)
 app.command(rich_help_panel="Analyse")(figure)
 app.command(rich_help_panel="Analyse")(report)
+app.command(rich_help_panel="Analyse")(explore)
 app.command(rich_help_panel="Maintain")(info)
 app.command(rich_help_panel="Maintain")(verify)
 app.command(rich_help_panel="Share")(publish)

@@ -1,4 +1,4 @@
-"""``sweetgrad figure``, ``report``, ``reproduce`` and ``findings``: what is read as a page or a picture."""
+"""``sweetgrad figure``, ``report``, ``explore``, ``reproduce`` and ``findings``: what is read as a page or a picture."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -128,6 +128,35 @@ def report(
         )
     size = path.stat().st_size / 1e6
     Terminal().print(f"Report in {path} ({size:.1f} MB)", soft_wrap=True)
+
+
+def explore(
+    store: StoreArgument,
+    profiles: Annotated[
+        list[str] | None,
+        typer.Argument(help="Profiles to explore (default: all).", metavar="[PROFILE]...", show_default=False),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The HTML file.", callback=written_as(".html", ".htm"))] = Path(
+        "explorer.html"
+    ),
+    accuracy: AccuracyOption = None,
+    storage_option: StorageOption = None,
+) -> None:
+    """Write one self-contained HTML page to look around in a store: thresholds to drag, scatter, heat map, top k."""
+    from sweetgrad.analysis.explorer import explore as write_explorer
+
+    location = locate(store, storage_option)
+    with progress() as bar:
+        task = bar.add_task("reading", total=None)
+        path = write_explorer(
+            location,
+            out,
+            profiles=profiles or None,
+            accuracy=accuracy,
+            progress=lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
+        )
+    size = path.stat().st_size / 1e6
+    Terminal().print(f"Explorer in {path} ({size:.1f} MB): open it in a browser", soft_wrap=True)
 
 
 def _require_accuracy(location: "Location", accuracy: str, profiles: Sequence[str]) -> None:

@@ -247,15 +247,21 @@ def publish(
             show_default=False,
         ),
     ] = None,
+    no_explorer: Annotated[
+        bool, typer.Option("--no-explorer", help="Do not write index.html, the page of `sweetgrad explore`.")
+    ] = False,
     storage_option: StorageOption = None,
 ) -> None:
-    """Write a release: the store as folder and as zip, checksums, data card, metadata for catalogues, changelog."""
+    """Write a release: the store as folder and as zip, checksums, data card, explorer, metadata for catalogues, changelog."""
     from sweetgrad.store import publish as publish_store
+    from sweetgrad.store import status as read_status
 
     chosen = chosen_names(profiles, option="--profiles")
+    location = locate(store, storage_option)
+    measured = [each.name for each in read_status(location) if each.num_ok and (chosen is None or each.name in chosen)]
     with _progress() as report:
         release = publish_store(
-            locate(store, storage_option),
+            location,
             dest,
             profiles=chosen,
             name=name,
@@ -266,9 +272,20 @@ def publish(
             allow_incomplete=allow_incomplete,
             zip_only=zip_only,
             lean=lean,
+            pages={"index.html": _explorer} if measured and not no_explorer else {},
             progress=report,
         )
     _show(release, dest, named=bool(creator))
+
+
+def _explorer(store: Path) -> str:
+    """The page of the explorer of a store that is being published."""
+    from dataclasses import replace
+
+    from sweetgrad.analysis.explorer import collect, render
+
+    found, pages = collect(store)
+    return render(replace(found, location=store.name), pages)
 
 
 def merge(

@@ -6,9 +6,10 @@ import json
 import re
 import shutil
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,7 @@ def publish(
     allow_incomplete: bool = False,
     zip_only: bool = False,
     lean: int | None = None,
+    pages: Mapping[str, Callable[[Path], str]] = MappingProxyType({}),
     storage_options: dict[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Release:
@@ -102,6 +104,9 @@ def publish(
         Number of measured rows of each profile, the first ones, that keep their counts by layer (`grad_count`), from which an
         interval is chosen; 100 are enough for Algorithm 1. Whole shards are kept until they have that many. Counts of the whole
         network, blocks, scores and accuracies stay for all rows, as do their digests. None: all rows keep them.
+    pages
+        Further files of the release by name, such as ``index.html``: functions that return their text, given the published
+        store, which is not in its place yet.
     progress
         Called with the name of the current step, the number of items done, and their total.
 
@@ -154,6 +159,8 @@ def publish(
             found = info(store)
             sums = {key: sha256_of(store / key) for key in files_below(store)}
             digests = content_digests(sums, lambda path: (store / path).read_bytes())
+            for file, page in pages.items():
+                (work / file).write_text(page(store), encoding="utf-8")
             if zip_only:
                 shutil.rmtree(store)
             release = Release(

@@ -82,7 +82,7 @@ def make_profile_fixture() -> Callable[..., xr.Dataset]:
     return make_profile
 
 
-@pytest.fixture(name="complete")
+@pytest.fixture(name="complete", scope="session")
 def complete_fixture() -> Callable[[xr.Dataset], xr.Dataset]:
     return complete
 

@@ -78,6 +78,7 @@ def test_help__names_every_command(run):
         "correlate",
         "reproduce",
         "findings",
+        "explore",
         "search",
     ):
         assert command in out
@@ -96,6 +97,7 @@ def test_help__names_every_command(run):
         "correlate",
         "reproduce",
         "findings",
+        "explore",
         "search",
     ],
 )

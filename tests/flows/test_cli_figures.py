@@ -1,4 +1,4 @@
-"""``sweetgrad figure`` and ``sweetgrad report`` as a person types them, on the golden store."""
+"""``sweetgrad figure``, ``report`` and ``explore`` as a person types them, on the golden store."""
 
 import sys
 from pathlib import Path
@@ -43,6 +43,14 @@ def test_report__is_one_file(tmp_path):
     assert "out of memory" in text
 
 
+def test_explore__is_one_file(tmp_path):
+    out = run("explore", GOLDEN, "toy/synthetic/bs4-seed42", "--out", tmp_path / "e.html")
+    assert "e.html" in out
+    text = (tmp_path / "e.html").read_text(encoding="utf-8")
+    assert text.startswith("<!doctype html>")
+    assert "toy/synthetic/bs4-seed42" in text
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -54,6 +62,10 @@ def test_report__is_one_file(tmp_path):
         (["report", str(GOLDEN), "--profiles", "x"], "no profile x"),
         (["report", str(GOLDEN), "--accuracy", "cifar10/tset"], "no accuracies 'cifar10/tset' of toy; available"),
         (["report", "nowhere.zarr"], "no store at nowhere.zarr"),
+        (["explore", str(GOLDEN), "x"], "no profile x"),
+        (["explore", str(GOLDEN), "--accuracy", "cifar10/tset"], "no accuracies 'cifar10/tset'; available"),
+        (["explore", str(GOLDEN), "--out", "x.pdf"], "expected a file name that ends in .html"),
+        (["explore", "nowhere.zarr"], "no store at nowhere.zarr"),
     ],
 )
 def test_main__an_error_is_one_message_and_status_1(arguments, message, monkeypatch, capsys):

@@ -34,6 +34,8 @@ def test_publish__shows_files_changes_and_what_to_do_next(run, tmp_path):
     size = f"{(dest / 'golden.zarr.zip').stat().st_size / 1e6:.2f}"
     assert re.search(rf"golden\.zarr\.zip +{re.escape(size)} MB", out)
     assert f"`{NAME}`: new" in out
+    assert "<code>golden.zarr</code>" in (dest / "index.html").read_text(encoding="utf-8")
+    assert "`index.html`" in (dest / "README.md").read_text()
     assert f"cd {dest} && sha256sum --check --quiet SHA256SUMS" in out
     assert f"python {dest / 'load.py'}" in out
     assert "--creator 'Family, Given'" in out
@@ -47,6 +49,13 @@ def test_publish__shows_files_changes_and_what_to_do_next(run, tmp_path):
     code, out = run("verify", dest)
     assert code == 1
     assert "load.py differs" in out
+
+
+def test_publish__without_the_explorer_writes_no_page(run, tmp_path):
+    code, _ = run("publish", GOLDEN, tmp_path / "release", "--name", "golden", "--allow-incomplete", "--no-explorer")
+    assert code == 0
+    assert not (tmp_path / "release" / "index.html").exists()
+    assert "index.html" not in (tmp_path / "release" / "README.md").read_text()
 
 
 def test_merge__says_what_came_from_where(run, tmp_path):
