@@ -247,9 +247,11 @@ def test_profile__local_workers_that_die_are_replaced(local, tmp_path, prefect_a
         family = psutil.Process().children(recursive=True)
         return next(child.pid for child in family if "spawn_main" in " ".join(child.cmdline()))
 
-    killer, console = killed_when(has_rows, a_worker), quiet()
-    summary = profile(store, workers=2, console=console, **SETTINGS)
+    killer = killed_when(has_rows, a_worker)
+    said = io.StringIO()
+    summary = profile(store, workers=2, console=Console(file=said, width=200), **SETTINGS)
     killer.join(timeout=0)
     assert not killer.is_alive()
-    assert summary.num_left == 0, console.file.getvalue()  # done may be fewer: the dead worker may have written rows that it never reported
+    # Done may be fewer: the dead worker may have written rows that it never reported.
+    assert summary.num_left == 0, said.getvalue()
     assert digest(store) == local
