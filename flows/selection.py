@@ -57,7 +57,7 @@ def select_archs(selection: str, archs: Sequence[str], *, space: str) -> Sequenc
     try:
         return range(place := _one(selection, archs, space), place + 1)
     except ValueError as error:
-        if selection.isdecimal():
+        if re.fullmatch(r"\d{1,18}", selection):
             raise
         raise ValueError(
             f"expected all, START:STOP, sample:N, unique, @FILE, an index or an architecture of {space}, got {selection!r}: "
