@@ -39,7 +39,7 @@ PAGES = [
     *HOW_TOS,
     *(ROOT / name for name in ("README.md", "docs/tutorial.md", "docs/spaces.md", "docs/store-format.md")),
 ]
-NUM_ARCHS = 3
+NUM_ARCHS = 5
 MOST_NETWORKS = 20
 
 NETWORK = "is at an address that is not ours"
