@@ -100,7 +100,7 @@ class ProfileReport:
     pictures
         By name.
     verdict
-        What speaks against the best interval (`sweetgrad.analysis.verdict`).
+        What speaks against the best interval (`verdict`).
     damage
         What cannot be read, where something cannot; the other fields are empty then.
     """

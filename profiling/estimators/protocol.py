@@ -78,7 +78,7 @@ class Probe:
 
 @dataclass(frozen=True)
 class Detailed:
-    """A score, and the arrays of its block (`MOMENTS`, `ACTIVATIONS`) beside it, without their dimension ``arch``."""
+    """A score, and the arrays of its block (``MOMENTS``, ``ACTIVATIONS``) beside it, without their dimension ``arch``."""
 
     score: float
     arrays: Mapping[str, NDArray[Any]]

@@ -326,7 +326,7 @@ _DECLARED = {block.name: block for block in (COUNTS, MOMENTS, ACTIVATIONS)}
 
 
 def profile_block(name: str) -> Block:
-    """The block of an estimator with one score, or one of `COUNTS`, `MOMENTS` and `ACTIVATIONS`, by its name."""
+    """The block of an estimator with one score, or one of ``COUNTS``, ``MOMENTS`` and ``ACTIVATIONS``, by its name."""
     return _DECLARED.get(name) or _score_block(name, f"Score of the estimator {name}.", "as the estimator needs")
 
 
