@@ -13,6 +13,14 @@ from sweetgrad.store.access import Location
 from sweetgrad.store.redaction import redacted
 
 
+def html_path(out: str | Path, *, what: str) -> Path:
+    """The file of a page; raises ``ValueError`` if it has the suffix of another format. ``what`` it is, such as ``a report``."""
+    path = Path(out).expanduser()
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise ValueError(f"{what} is an HTML file: expected the suffix .html, got {str(out)!r}")
+    return path
+
+
 def render(template: Path, *, filters: Mapping[str, Callable[..., Any]] = MappingProxyType({}), **values: Any) -> str:
     """Fill a template, in which `markdown_table` is available as ``table``.
 

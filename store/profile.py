@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import xarray as xr
@@ -45,6 +45,14 @@ class Profile(Table):
     --------
     ``Profile.open("nb201.zarr", "nas-bench-201/cifar10/bs64-seed42")`` opens one; `sweetgrad.store.create_profile` creates one.
     """
+
+    @classmethod
+    def open(
+        cls, location: Location, name: str | None = None, *, storage_options: Mapping[str, Any] | None = None
+    ) -> Self:
+        """Open a profile of a store, by default the only one; raises `NotAStoreError` if there is none, or no only one."""
+        store = Store.open(location, storage_options=storage_options)
+        return cls(store, store.only_profile() if name is None else name)
 
     @staticmethod
     def _find(store: Store, name: str) -> zarr.Group:
@@ -273,11 +281,6 @@ def open_store(location: Location, *, storage_options: dict[str, Any] | None = N
     return tree.map_over_datasets(_with_bounds)
 
 
-def _open(location: Location, name: str | None, storage_options: dict[str, Any] | None) -> Profile:
-    store = Store.open(location, storage_options=storage_options)
-    return Profile(store, store.only_profile() if name is None else name)
-
-
 def open_profile(
     location: Location,
     name: str | None = None,
@@ -311,7 +314,7 @@ def open_profile(
     UnreachableStoreError
         As for `open_store`.
     """
-    return _open(location, name, storage_options).dataset(chunks)
+    return Profile.open(location, name, storage_options=storage_options).dataset(chunks)
 
 
 def open_estimators(
@@ -335,7 +338,7 @@ def open_estimators(
     CorruptShardError
         If a file of an estimator is missing or cannot be decoded.
     """
-    return _open(location, name, storage_options).scores()
+    return Profile.open(location, name, storage_options=storage_options).scores()
 
 
 def open_moments(
@@ -358,7 +361,9 @@ def open_moments(
     NotAStoreError
         If there is no such profile, or it was measured without moments.
     """
-    return _open(location, name, storage_options).block(MOMENTS.name)[[variable.name for variable in MOMENTS.contents]]
+    return Profile.open(location, name, storage_options=storage_options).block(MOMENTS.name)[
+        [variable.name for variable in MOMENTS.contents]
+    ]
 
 
 def open_activations(
@@ -382,7 +387,11 @@ def open_activations(
     NotAStoreError
         If there is no such profile, or it was measured without activations.
     """
-    return _open(location, name, storage_options).block(ACTIVATIONS.name).drop_vars(["seconds", "message"])
+    return (
+        Profile.open(location, name, storage_options=storage_options)
+        .block(ACTIVATIONS.name)
+        .drop_vars(["seconds", "message"])
+    )
 
 
 def open_block(
@@ -408,14 +417,14 @@ def open_block(
     NotAStoreError
         If there is no such profile, or it was measured without the block.
     """
-    return _open(location, name, storage_options).block(block)
+    return Profile.open(location, name, storage_options=storage_options).block(block)
 
 
 def list_estimators(
     location: Location, name: str | None = None, *, storage_options: dict[str, Any] | None = None
 ) -> list[str]:
     """Names of the estimators of a profile, sorted; arguments as in `open_profile`."""
-    return _open(location, name, storage_options).estimators()
+    return Profile.open(location, name, storage_options=storage_options).estimators()
 
 
 def _with_bounds(profile: xr.Dataset) -> xr.Dataset:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 import numpy as np
 import xarray as xr
 
-from sweetgrad.store import STATUS, Location, Profile, Store
+from sweetgrad.store import STATUS, Location, Profile
 from sweetgrad.store.format.blocks import is_block
 
 ENTRY_POINTS = "sweetgrad.derived_estimators"
@@ -155,8 +155,7 @@ def open_statistics(location: Location, name: str | None = None, *, blocks: Iter
     NotAStoreError
         If there is no such profile, or it lacks one of the blocks.
     """
-    store = Store.open(location)
-    profile = Profile(store, store.only_profile() if name is None else name)
+    profile = Profile.open(location, name)
     data = profile.dataset()
     for block in [each.name for each in profile.blocks() if is_block(each)] if blocks is None else blocks:
         statistics = profile.block(block).load()

@@ -26,7 +26,7 @@ from sweetgrad.store import (
     open_profile,
 )
 from sweetgrad.store.benchmarks.reading import read_accuracy_file
-from sweetgrad.store.benchmarks.shipped import SHIPPED, shipped_table
+from sweetgrad.store.benchmarks.shipped import SHIPPED
 
 MOST_ROWS = 20_000
 """A page shows at most so many architectures; of more it shows a uniform sample."""
@@ -104,11 +104,11 @@ def collect(
         raise NotAStoreError(
             f"{location} has no profile {', '.join(unknown)}; it has {', '.join(by_name) or 'none yet'}"
         )
-    chosen = [profile for profile in by_name.values() if profile.status.num_ok] if profiles is None else None
-    chosen = [by_name[name] for name in profiles or ()] if chosen is None else chosen
-    empty = [profile.status.name for profile in chosen if not profile.status.num_ok] if chosen else list(by_name)
-    if empty:
-        raise ValueError(f"no architecture of {', '.join(empty)} was measured: profile some of them first")
+    named = list(by_name.values()) if profiles is None else [by_name[name] for name in profiles]
+    chosen = [profile for profile in named if profile.status.num_ok]
+    empty = [profile.status.name for profile in named if not profile.status.num_ok]
+    if not chosen or (empty and profiles is not None):
+        raise ValueError(f"no architecture of {', '.join(empty or by_name)} was measured: profile some of them first")
     pages = []
     for number, profile in enumerate(chosen):
         if progress is not None:
@@ -134,6 +134,7 @@ def _profile_page(
     accuracies, source = _accuracies(location, profile.spec.space, archs)
     scores = open_estimator_scores(location, name, shown, best or Interval.live(), rows=as_slice(rows))
     estimators = _estimators(scores)
+    negated = smaller_is_better()
     facts = {
         "name": name,
         "space": profile.spec.space,
@@ -146,7 +147,7 @@ def _profile_page(
         "accuracy": _first_accuracy(location, store, profile, list(accuracies), accuracy),
         "accuracySource": source,
         "estimators": [
-            {"name": each, "sign": -1 if each in smaller_is_better() else 1, "interval": _interval_of(each, best)}
+            {"name": each, "sign": -1 if each in negated else 1, "interval": _interval_of(each, best)}
             for each in estimators
         ],
         "numChoosers": min(NUM_CHOOSERS, len(measured)) if layers else 0,
@@ -215,7 +216,7 @@ def _accuracies(
     except NotAStoreError:
         if space not in SHIPPED:
             return {}, None
-        tidy = read_accuracy_file(shipped_table(space), space=space)
+        tidy = read_accuracy_file(space, space=space)
         keys = ["arch", "dataset", "split", "epochs"]
         table, source = xr.DataArray.from_series(tidy.set_index(keys)["accuracy"]), space
     here = table.reindex(arch=np.array(archs, dtype=object)).stack(of=("dataset", "split", "epochs"))

@@ -17,6 +17,7 @@ from sweetgrad.analysis.counts import cut_at
 from sweetgrad.analysis.explorer.data import ProfilePage, Progress, collect
 from sweetgrad.analysis.intervals import IntervalGrid, format_threshold
 from sweetgrad.store import EDGES, Location, StoreInfo
+from sweetgrad.store.pages import html_path
 from sweetgrad.store.pages import render as render_template
 
 SCRIPTS = ("statistics", "drawing", "opening", "answers", "heatmap", "showing", "explorer")
@@ -54,9 +55,7 @@ def explore(
     ValueError
         As in `collect`, or if ``out`` has the suffix of another format.
     """
-    path = Path(out).expanduser()
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise ValueError(f"an explorer is an HTML file: expected the suffix .html, got {str(out)!r}")
+    path = html_path(out, what="an explorer")
     store, pages = collect(location, profiles=profiles, accuracy=accuracy, progress=progress)
     path.write_text(render(store, pages), encoding="utf-8")
     return path

@@ -23,6 +23,7 @@ from sweetgrad.analysis.figures.style import DENSITY, INK, OTHER, RUNNER_UP, sav
 from sweetgrad.analysis.intervals import IntervalGrid
 from sweetgrad.analysis.verdict import BASELINES, verdict
 from sweetgrad.store import CorruptShardError, Location, NotAStoreError, ProfileInfo, StoreError, StoreInfo, info
+from sweetgrad.store.pages import html_path
 from sweetgrad.store.pages import render as render_template
 
 # As matplotlib writes them: in small letters.
@@ -311,9 +312,7 @@ def report(
     ImportError
         If matplotlib is missing.
     """
-    path = Path(out).expanduser()
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise ValueError(f"a report is an HTML file: expected the suffix .html, got {str(out)!r}")
+    path = html_path(out, what="a report")
     content = collect(location, profiles=profiles, accuracy=accuracy, grid=grid, bootstrap=bootstrap, progress=progress)
     path.write_text(render(content), encoding="utf-8")
     return path

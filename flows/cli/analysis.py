@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sweetgrad.flows.cli.arguments import (
+    choices_of,
     locate,
     open_selected,
     own_selector,
@@ -69,12 +70,12 @@ def intervals(
     storage_option: StorageOption = None,
 ) -> None:
     """Sweetness of every interval, and the best interval with its win rate (Algorithm 1)."""
-    from sweetgrad.analysis import IntervalGrid, best_interval, sliding_windows, verdict
+    from sweetgrad.analysis import best_interval, verdict
     from sweetgrad.analysis.figures import plot_sweetness
 
     name, data = open_selected(locate(store, storage_option), profile, archs=archs)
     num_archs = 100 if archs is None else data.sizes["arch"]
-    grid = IntervalGrid(max_, min_, split) if sliding is None else sliding_windows(sliding)
+    grid = choices_of(max_, min_, split, sliding)
     best = best_interval(data, grid, num_archs=num_archs, weightless=weightless, bootstrap=bootstrap)
     described = f"split {split}" if sliding is None else f"sliding windows of ratio {sliding}"
     console = Terminal(quiet=json_)
@@ -91,13 +92,14 @@ def intervals(
     console.print(
         f"Runner-up {best.runner_up}: sweetness {best.runner_up_sweetness:.3f}, win rate {best.runner_up_win_rate:.0%}."
     )
-    for sentence in verdict(best):
+    sentences = verdict(best)
+    for sentence in sentences:
         console.print(sentence)
     if plot is not None:
         plot_sweetness(best, path=plot)
         console.print(f"Figure in {plot}")
     if json_:
-        print_json({"profile": name, **vars(best), "verdict": verdict(best), "table": records_of(best.table)})
+        print_json({"profile": name, **vars(best), "verdict": sentences, "table": records_of(best.table)})
 
 
 def correlate(
@@ -153,7 +155,6 @@ def correlate(
         params_weights,
         rank_correlation,
         score,
-        sliding_windows,
         verdict,
     )
     from sweetgrad.analysis.comparison import open_estimator_scores, published_figures
@@ -171,7 +172,7 @@ def correlate(
     labels = open_accuracy(location, space, accuracy)
     grid = IntervalGrid(max_, min_, split)
     console = Terminal(quiet=json_)
-    choices = grid if sliding is None else sliding_windows(sliding)
+    choices = choices_of(max_, min_, split, sliding)
     chosen = parse_interval(interval) if interval is not None else best_interval(data, choices, weightless=weightless)
     named = _named_intervals(chosen)
     for estimated in filter(is_estimated, named.values()):
@@ -252,11 +253,11 @@ def _own_accuracy(location: "Location", name: str) -> str:
     from sweetgrad.analysis.labels import selectors_of
     from sweetgrad.store import info, open_accuracies
 
-    store = info(location)
-    profile = store.profile(name)
-    space, dataset = profile.spec.space, profile.spec.dataset
     accuracy = own_selector(location, name)
     if accuracy is None:
+        store = info(location)
+        spec = store.profile(name).spec
+        space, dataset = spec.space, spec.dataset
         open_accuracies(location, space)  # raises, and explains how to import some, if there are none at all
         available = ", ".join(selectors_of(store, space))
         raise ValueError(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-    from sweetgrad.analysis import Interval
+    from sweetgrad.analysis import Interval, IntervalGrid
     from sweetgrad.analysis.intervals import Intervals
     from sweetgrad.store import Location
 
@@ -170,16 +170,19 @@ def only_profile(store: "Location") -> str:
     return Store.open(store).only_profile()
 
 
+def choices_of(max_: str, min_: str, split: int, sliding: int | None) -> "IntervalGrid | list[Interval]":
+    """The intervals that the options of a grid, or ``--sliding`` in its place, leave to choose from."""
+    from sweetgrad.analysis import IntervalGrid, sliding_windows
+
+    return IntervalGrid(max_, min_, split) if sliding is None else sliding_windows(sliding)
+
+
 def correlate_command(store: "Location", name: str) -> str:
     """The command that compares the estimators of a profile with accuracy, or the command that is needed before it."""
-    from sweetgrad.analysis.labels import own_accuracy
-    from sweetgrad.store import info
     from sweetgrad.store.access import command_line
 
-    contents = info(store, name)
-    profile = contents.profile(name)
-    if own_accuracy(store, contents, profile) is None:
-        return command_line("accuracy", "import", store, "--space", profile.spec.space, "--from", "FILE")
+    if own_selector(store, name) is None:
+        return command_line("accuracy", "import", store, "--space", name.partition("/")[0], "--from", "FILE")
     return command_line("correlate", store, name, "--estimators")
 
 

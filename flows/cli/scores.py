@@ -11,6 +11,7 @@ from rich.text import Text
 
 from sweetgrad.flows.cli.arguments import (
     as_json_text,
+    choices_of,
     chosen_names,
     locate,
     open_selected,
@@ -91,11 +92,9 @@ def scores(
 
     from sweetgrad.analysis import (
         BestInterval,
-        IntervalGrid,
         best_interval,
         derived_estimators,
         rank_architectures,
-        sliding_windows,
     )
     from sweetgrad.analysis.comparison import open_estimator_scores
     from sweetgrad.analysis.verdict import verdict_on
@@ -111,7 +110,7 @@ def scores(
     space = whole.attrs["spec"]["space"]
     rows = select_archs(archs, whole["arch"].values.tolist(), space=space)
     data = whole if archs == "all" else whole.isel(arch=rows)
-    grid = IntervalGrid(max_, min_, split) if sliding is None else sliding_windows(sliding)
+    grid = choices_of(max_, min_, split, sliding)
     chosen = parse_interval(interval) if interval is not None else best_interval(whole, grid, weightless=weightless)
     is_derived = bool(set(shown) & set(derived_estimators()))
     everything = open_estimator_scores(location, name, data, chosen, rows=rows, blocks=is_derived)
