@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sweetgrad.analysis.counts import Kind, interval_coords
 from sweetgrad.analysis.intervals import Interval, IntervalGrid, Intervals, Threshold, as_intervals
 from sweetgrad.analysis.proportion import DEPTH_LAYERS, Weightless
-from sweetgrad.analysis.sweetness import sweetness_by_arch, weightless_share
+from sweetgrad.analysis.sweetness import first_measured, sweetness_by_arch, weightless_share
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,9 @@ def best_interval(
     pieces = as_intervals(grid)
     if len(pieces) < 2:
         raise ValueError(f"choosing needs at least 2 intervals, got {len(pieces)}: pass an IntervalGrid")
-    layers: dict[str, Any] = {"num_archs": num_archs, "kind": kind, "layer_types": layer_types}
-    by_arch = sweetness_by_arch(profile, pieces, weightless=weightless, **layers).values
+    compared = first_measured(profile, num_archs)
+    layers: dict[str, Any] = {"kind": kind, "layer_types": layer_types}
+    by_arch = sweetness_by_arch(compared, pieces, weightless=weightless, **layers).values
     if len(by_arch) < 2:
         raise ValueError(
             f"{len(by_arch)} of the first {num_archs} architectures have 2 layers to compare: need at least 2"
@@ -130,7 +131,7 @@ def best_interval(
         runner_up_win_rate=float(win_rate[second]),
         num_archs=len(by_arch),
         weightless=weightless,
-        weightless_share=weightless_share(profile, **layers),
+        weightless_share=weightless_share(compared, **layers),
         table=table,
     )
 

@@ -80,7 +80,7 @@ def sweetness_by_arch(
         If fewer than 2 architectures were measured or asked for, or none has 2 layers of these types.
     """
     pieces = as_intervals(grid)
-    first = _first_measured(profile, profile.sizes["arch"] if num_archs is None else num_archs)
+    first = first_measured(profile, profile.sizes["arch"] if num_archs is None else num_archs)
     chosen, measured = chosen_layers(first, layer_types, kind=kind, weightless=weightless)
     if chosen.sum("layer").max() < 2:
         raise ValueError(
@@ -100,16 +100,11 @@ def sweetness_by_arch(
 
 
 def weightless_share(
-    profile: xr.Dataset,
-    *,
-    num_archs: int | None = None,
-    kind: Kind = "weight",
-    layer_types: Collection[str] = DEPTH_LAYERS,
+    profile: xr.Dataset, *, kind: Kind = "weight", layer_types: Collection[str] = DEPTH_LAYERS
 ) -> float:
-    """Share of the compared layers that have no parameters of the kind, in [0, 1]; arguments as in `best_interval`."""
-    first = _first_measured(profile, profile.sizes["arch"] if num_archs is None else num_archs)
-    chosen, _ = chosen_layers(first, layer_types)
-    return 1 - float((chosen & has_parameters(first, kind)).sum() / chosen.sum())
+    """Share of the layers of all measured architectures that have no parameters of the kind, in [0, 1]; as in `best_interval`."""
+    chosen, _ = chosen_layers(profile, layer_types)
+    return 1 - float((chosen & has_parameters(profile, kind)).sum() / chosen.sum())
 
 
 def _in_blocks(counts: xr.DataArray, of_rows: Callable[[slice], NDArray[np.float64]]) -> NDArray[np.float64]:
@@ -146,7 +141,8 @@ def _mean_sign_of_changes(proportion: NDArray[np.float64]) -> NDArray[np.float64
     return np.where(num_changes > 0, ups_less_downs / np.maximum(num_changes, 1), np.nan)
 
 
-def _first_measured(profile: xr.Dataset, num_archs: int) -> xr.Dataset:
+def first_measured(profile: xr.Dataset, num_archs: int) -> xr.Dataset:
+    """What the sweetness of the first measured architectures needs of a profile; ``status`` is read at once."""
     needed = profile[["grad_count", "num_params", "layer_type"]]
     needed = needed.assign(status=profile["status"].reset_coords(drop=True).compute())
     measured = measured_rows(needed)
